@@ -1,0 +1,142 @@
+// Package control is the agent's local face: HTTP and JSON over a unix socket,
+// the same for the CLI, for scripts and for the link to the panel.
+package control
+
+import "time"
+
+// Version states, the same everywhere.
+const (
+	StateEmpty     = "empty"     // nothing usable in the slot
+	StateStaging   = "staging"   // being written
+	StateStaged    = "staged"    // whole and verified, not started
+	StateTrial     = "trial"     // running beside the permanent version
+	StatePermanent = "permanent" // what a start of the device runs
+	StatePrevious  = "previous"  // was permanent before, still whole
+	StateReverted  = "reverted"  // tried and not greenlit
+)
+
+// Status is what the device is doing now.
+type Status struct {
+	Device    string         `json:"device"`
+	Product   string         `json:"product"`
+	Hardware  string         `json:"hardware"`
+	Agent     string         `json:"agent"`     // the agent's own version
+	Phase     string         `json:"phase"`     // "idle", "staging", "staged", "starting", "trial", "committing", "reverting"
+	Permanent string         `json:"permanent"` // version, "" before the first one
+	Slots     []Slot         `json:"slots"`
+	Trial     *Trial         `json:"trial,omitempty"`
+	Streams   []StreamStatus `json:"streams"`
+	Staging   *Progress      `json:"staging,omitempty"`
+	Last      *Record        `json:"last,omitempty"` // newest entry of the history
+	Time      time.Time      `json:"time"`
+}
+
+// Slot is one live slot.
+type Slot struct {
+	Name    string    `json:"name"` // "a" or "b"
+	State   string    `json:"state"`
+	Version string    `json:"version,omitempty"`
+	Digest  string    `json:"digest,omitempty"` // package digest, lower-case hex
+	App     string    `json:"app,omitempty"`    // "stopped", "starting", "ready" or "back-off"
+	PID     int       `json:"pid,omitempty"`
+	Status  string    `json:"status,omitempty"` // the app's STATUS= line
+	Since   time.Time `json:"since,omitzero"`
+}
+
+// Trial is the trial under way.
+type Trial struct {
+	ID          string    `json:"id"`
+	Slot        string    `json:"slot"`
+	From        string    `json:"from"`
+	Version     string    `json:"version"`
+	Greenlight  string    `json:"greenlight"` // who writes the marker
+	Marker      string    `json:"marker"`     // its path
+	Latched     bool      `json:"latched"`    // the marker was seen
+	Started     time.Time `json:"started"`
+	TookOver    time.Time `json:"tookOver,omitzero"`
+	RemainingMS int64     `json:"remainingMs"` // until the deadline
+	SoakMS      int64     `json:"soakMs"`      // soak still to go; 0 when done
+}
+
+// StreamStatus is a stream as its viewers see it.
+type StreamStatus struct {
+	Name         string  `json:"name"`
+	Version      string  `json:"version"` // whose pictures viewers see
+	Viewers      int     `json:"viewers"`
+	Frames       uint64  `json:"frames"`
+	WHEP         string  `json:"whep,omitempty"`
+	RTSP         string  `json:"rtsp,omitempty"`
+	Width        int     `json:"width,omitempty"`
+	Height       int     `json:"height,omitempty"`
+	LongestGapMS float64 `json:"longestGapMs"`
+}
+
+// Progress of a stage.
+type Progress struct {
+	Version string `json:"version"`
+	Done    int64  `json:"done"` // bytes
+	Total   int64  `json:"total"`
+}
+
+// Outcomes of an update, as history shows them.
+const (
+	OutcomePermanent = "permanent"
+	OutcomeReverted  = "reverted"
+	OutcomeRefused   = "refused"
+)
+
+// Record is one line of the history: how one attempt at an update ended.
+type Record struct {
+	Time     time.Time `json:"time"`
+	Trial    string    `json:"trial,omitempty"` // "" when it never came to one
+	From     string    `json:"from"`
+	To       string    `json:"to"`
+	Digest   string    `json:"digest,omitempty"`
+	Outcome  string    `json:"outcome"`
+	Reason   string    `json:"reason,omitempty"`   // "exit", "stall", "deadline", "operator", …
+	Detail   string    `json:"detail,omitempty"`   // one plain sentence
+	Evidence []string  `json:"evidence,omitempty"` // exit status, last log lines
+	Proof    *Proof    `json:"proof,omitempty"`
+}
+
+// Proof is what the forwarder measured of the switch and the revert.
+type Proof struct {
+	Detected        int64         `json:"detected,omitempty"` // CLOCK_MONOTONIC ns
+	First           int64         `json:"first,omitempty"`
+	DetectToFirstMS float64       `json:"detectToFirstMs"`
+	Switch          []StreamProof `json:"switch,omitempty"`
+	Revert          []StreamProof `json:"revert,omitempty"`
+}
+
+// StreamProof is one stream's share of a [Proof].
+type StreamProof struct {
+	Name           string  `json:"name"`
+	Viewers        int     `json:"viewers"`
+	ReplayedFrames int     `json:"replayedFrames"`
+	ContentJumpMS  float64 `json:"contentJumpMs"`
+}
+
+// StageRequest names a package by a path on the device or by a URL.
+type StageRequest struct {
+	Path  string `json:"path,omitempty"`
+	URL   string `json:"url,omitempty"`
+	Force bool   `json:"force,omitempty"` // install a reverted digest again
+}
+
+// Result answers stage, activate, install, greenlight and revert.
+type Result struct {
+	Exit    int     `json:"exit"`           // the CLI's exit code
+	Message string  `json:"message"`        // one plain sentence
+	Code    string  `json:"code,omitempty"` // stable, for refusals
+	Record  *Record `json:"record,omitempty"`
+}
+
+// Exit codes of the CLI and of [Result].
+const (
+	ExitDone     = 0
+	ExitError    = 1
+	ExitNothing  = 2
+	ExitRefused  = 3 // the package or the request was refused; nothing changed
+	ExitReboot   = 4
+	ExitReverted = 5
+)

@@ -1,0 +1,190 @@
+// Package orders is the conversation between the agent and the forwarder.
+//
+// It runs over one SOCK_SEQPACKET unix connection, one JSON message a packet,
+// at most [MaxMessage] bytes, with descriptors attached by SCM_RIGHTS. The
+// agent sends its full [Orders] at every (re)connection; they are level
+// triggered and stand until replaced, whether or not the agent still lives.
+// A new connection takes the place of the one before it.
+//
+// Times are CLOCK_MONOTONIC nanoseconds, which all processes of a device share.
+package orders
+
+// MaxMessage bounds one message in bytes, either way.
+const MaxMessage = 64 << 10
+
+// SourceID names one run of one version's app, such as "b-17": its slot and a
+// start number that a device never uses twice.
+type SourceID string
+
+// TrialID names one trial and is never used twice on a device.
+type TrialID string
+
+// Orders is everything the forwarder must know to act alone.
+type Orders struct {
+	// Sources may publish. One that is missing here is disconnected.
+	Sources []Source `json:"sources"`
+	// Permanent is followed unless a trial carries the streams. "" means none yet.
+	Permanent SourceID `json:"permanent"`
+	// Trial, when set, tells the forwarder to follow its source as soon as all
+	// of that source's streams have sent a key frame, and to revert by itself.
+	Trial *Trial `json:"trial,omitempty"`
+}
+
+// Source is one app (or its ingest) that publishes streams.
+type Source struct {
+	ID      SourceID `json:"id"`
+	Version string   `json:"version"`
+	Streams []Stream `json:"streams"`
+	// Pidfd is 1 + the index, among the descriptors that came with this message,
+	// of the app's pidfd; 0 means none came and an earlier one stays in use.
+	Pidfd int `json:"pidfd,omitempty"`
+	// UID must own the publishing process; -1 means any user.
+	UID int `json:"uid"`
+}
+
+// Stream is one line that a source declares.
+type Stream struct {
+	Name    string `json:"name"`
+	Codec   string `json:"codec"`   // "h264"
+	StallMS int64  `json:"stallMs"` // 0: event-driven, no stall limit
+}
+
+// Trial arms the dead man's switch.
+type Trial struct {
+	ID       TrialID  `json:"id"`
+	Source   SourceID `json:"source"`
+	Deadline int64    `json:"deadline"` // CLOCK_MONOTONIC ns; silence until then reverts
+}
+
+// Request is one message from the agent. Exactly one member besides Req is set.
+type Request struct {
+	Req    uint64  `json:"req"` // echoed in the answer; 0 is not used
+	Orders *Orders `json:"orders,omitempty"`
+	Hold   *Hold   `json:"hold,omitempty"`
+	Settle *Settle `json:"settle,omitempty"`
+	Revert *Revert `json:"revert,omitempty"`
+	Status bool    `json:"status,omitempty"`
+}
+
+// Hold asks for the right to commit: the deadline becomes a lease. Answered by
+// "held" or, when the trial is over, "reverted". Sent again it renews the lease.
+type Hold struct {
+	Trial   TrialID `json:"trial"`
+	LeaseMS int64   `json:"leaseMs"`
+}
+
+// Settle follows the commit point: Source is the permanent one from now on and
+// is followed, even if the lease ran out meanwhile. Answered by "settled".
+type Settle struct {
+	Trial  TrialID  `json:"trial"`
+	Source SourceID `json:"source"`
+}
+
+// Revert ends a trial for a reason that only the agent knows ("operator",
+// "watchdog", "exit", …). Answered by "reverted" once viewers are back.
+type Revert struct {
+	Trial  TrialID `json:"trial"`
+	Reason string  `json:"reason"`
+}
+
+// Results of a request.
+const (
+	ResultOK       = "ok"       // orders taken, or the status attached
+	ResultHeld     = "held"     // hold granted or renewed
+	ResultReverted = "reverted" // the trial is over; Message.Revert says how it ended
+	ResultSettled  = "settled"  // the new source is permanent
+	ResultError    = "error"    // the request was not understood; nothing changed
+)
+
+// Message is one message from the forwarder: the answer to a request when Req
+// is set, an event otherwise.
+type Message struct {
+	Req    uint64 `json:"req,omitempty"`
+	Result string `json:"result,omitempty"`
+	Error  string `json:"error,omitempty"`
+
+	Status *Status     `json:"status,omitempty"`
+	Lost   *SourceLost `json:"lost,omitempty"`   // event: a source's app or stream is gone
+	Switch *Switched   `json:"switch,omitempty"` // event: the trial's source carries every stream
+	Revert *Reverted   `json:"revert,omitempty"` // event or answer: the trial is over
+}
+
+// Causes of a revert, and of a lost source, as history and explain show them.
+const (
+	CauseExit     = "exit"     // the app's process ended (pidfd)
+	CauseEOF      = "eof"      // the publish socket closed
+	CauseStall    = "stall"    // no frame within the stall limit
+	CauseDeadline = "deadline" // no greenlight in time
+	CauseLease    = "lease"    // hold was granted, and nothing came after it
+	CauseMedia    = "media"    // the stream broke its declaration (codec, B-frames)
+	CauseOrders   = "orders"   // the agent's orders no longer name the trial
+)
+
+// SourceLost says that a source will send no more on a stream.
+type SourceLost struct {
+	Source SourceID `json:"source"`
+	Stream string   `json:"stream,omitempty"` // "" for the whole source
+	Cause  string   `json:"cause"`
+	Detail string   `json:"detail,omitempty"`
+	At     int64    `json:"at"`
+}
+
+// Switched reports that viewers are on the trial's source.
+type Switched struct {
+	Trial   TrialID        `json:"trial"`
+	Source  SourceID       `json:"source"`
+	At      int64          `json:"at"` // when the decision fell
+	Done    int64          `json:"done"`
+	Streams []StreamSwitch `json:"streams"`
+}
+
+// Reverted reports that viewers are back on the permanent source.
+type Reverted struct {
+	Trial    TrialID        `json:"trial"`
+	Source   SourceID       `json:"source"` // whom viewers see now; "" if no source is left
+	Cause    string         `json:"cause"`
+	Detail   string         `json:"detail,omitempty"`
+	Detected int64          `json:"detected"` // when the cause was seen
+	First    int64          `json:"first"`    // first packet of the old version handed to a viewer; 0 if there was none
+	Done     int64          `json:"done"`     // last packet of the catch-up handed over
+	Switched bool           `json:"switched"` // false: viewers had never left the old version
+	Streams  []StreamSwitch `json:"streams,omitempty"`
+}
+
+// StreamSwitch is what one stream's viewers got at a switch or revert.
+type StreamSwitch struct {
+	Name           string  `json:"name"`
+	Viewers        int     `json:"viewers"`
+	ReplayedFrames int     `json:"replayedFrames"` // sent again, from the source's last key frame on
+	ContentJumpMS  float64 `json:"contentJumpMs"`  // how far the picture's capture time went back
+}
+
+// Status is the forwarder's own view.
+type Status struct {
+	Permanent SourceID       `json:"permanent"`
+	Trial     TrialID        `json:"trial,omitempty"`
+	Phase     string         `json:"phase"` // "steady", "armed", "switched" or "held"
+	Streams   []StreamStatus `json:"streams"`
+}
+
+// StreamStatus is one named stream as viewers know it.
+type StreamStatus struct {
+	Name     string       `json:"name"`
+	Followed SourceID     `json:"followed"`
+	Viewers  int          `json:"viewers"`
+	Lines    []LineStatus `json:"lines"`
+}
+
+// LineStatus is one source's line of a stream.
+type LineStatus struct {
+	Source       SourceID `json:"source"`
+	Frames       uint64   `json:"frames"`
+	KeyFrames    uint64   `json:"keyFrames"`
+	Bytes        uint64   `json:"bytes"`
+	LastFrame    int64    `json:"lastFrame"`    // CLOCK_MONOTONIC ns
+	LongestGapMS float64  `json:"longestGapMs"` // between frames, over the last minute
+	Missed       uint64   `json:"missed"`       // RTP packets that the publisher's sequence skipped
+	Holes        uint64   `json:"holes"`        // frames captured but never sent, by the capture counter
+	Width        int      `json:"width"`
+	Height       int      `json:"height"`
+}

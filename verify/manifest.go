@@ -1,0 +1,64 @@
+package verify
+
+import "time"
+
+// Manifest is the predicate of a package's in-toto Statement: everything that
+// is signed about a version. Durations are whole milliseconds, because signed
+// JSON carries integers only.
+type Manifest struct {
+	Format         int       `json:"format"`  // 1
+	Product        string    `json:"product"` // must equal the device's product
+	Hardware       []string  `json:"hardware"`
+	Version        string    `json:"version"`        // semver, for people
+	ReleaseCounter int64     `json:"releaseCounter"` // for machines: never goes down
+	SecurityEpoch  int64     `json:"securityEpoch"`
+	MinFromCounter int64     `json:"minFromCounter,omitempty"`
+	IssuedAt       time.Time `json:"issuedAt"`
+	Expires        time.Time `json:"expires,omitzero"`
+	Images         []Image   `json:"images"`
+	App            *App      `json:"app,omitempty"`
+	Notes          string    `json:"notes,omitempty"`
+}
+
+// Image is one slot image carried by the package as the members
+// Name+".chunks" and Name, in this order.
+type Image struct {
+	Name   string     `json:"name"`  // member name, at most 28 bytes
+	Class  string     `json:"class"` // slot class: "live"
+	Kind   string     `json:"kind"`  // "tree"
+	Size   int64      `json:"size"`
+	SHA256 string     `json:"sha256"` // lower-case hex
+	Chunks ChunkIndex `json:"chunks"`
+}
+
+// ChunkIndex describes the member that lists an image's content-defined chunks.
+type ChunkIndex struct {
+	SHA256 string `json:"sha256"` // of the index member, lower-case hex
+	Count  int    `json:"count"`
+}
+
+// App is the contract between a version's application and the agent.
+type App struct {
+	Exec           []string `json:"exec"` // argv; a relative first word is taken from the slot's root
+	Streams        []Stream `json:"streams"`
+	Overlap        string   `json:"overlap"`    // "full", "frozen" or "none"
+	Greenlight     string   `json:"greenlight"` // who writes the marker: "app", "operator" or "auto"
+	StartTimeoutMS int64    `json:"startTimeoutMs"`
+	DeadlineMS     int64    `json:"deadlineMs"` // from the start of the trial to its end without a greenlight
+	SoakMS         int64    `json:"soakMs"`     // the new version carries the streams at least so long before it becomes permanent
+	StopTimeoutMS  int64    `json:"stopTimeoutMs"`
+	WatchdogMS     int64    `json:"watchdogMs,omitempty"`  // 0: no watchdog
+	RestartMax     int      `json:"restartMax"`            // at most so many restarts …
+	RestartWindow  int64    `json:"restartWindowMs"`       // … in this time, then escalate
+	PublishRTSP    bool     `json:"publishRtsp,omitempty"` // the app publishes by RTSP: start slipstream-ingest in its slot
+}
+
+// Stream is one declared media line with the envelope that viewers may rely on.
+type Stream struct {
+	Name    string `json:"name"`  // "main"
+	Codec   string `json:"codec"` // "h264"
+	Width   int    `json:"width"`
+	Height  int    `json:"height"`
+	Profile string `json:"profile,omitempty"` // H.264 profile-level-id, six hex digits
+	StallMS int64  `json:"stallMs,omitempty"` // longest silence before a trial is reverted; 0: the device's default
+}
