@@ -17,6 +17,9 @@ const (
 
 // Status is what the device is doing now.
 type Status struct {
+	// Seq grows with every change of the status and never goes back while the
+	// agent lives; see [Backend.WaitStatus].
+	Seq       uint64         `json:"seq"`
 	Device    string         `json:"device"`
 	Product   string         `json:"product"`
 	Hardware  string         `json:"hardware"`
@@ -121,6 +124,12 @@ type StageRequest struct {
 	Path  string `json:"path,omitempty"`
 	URL   string `json:"url,omitempty"`
 	Force bool   `json:"force,omitempty"` // install a reverted digest again
+}
+
+// ActivateRequest asks for the staged version to be started and tried.
+type ActivateRequest struct {
+	Force bool `json:"force,omitempty"` // also a digest that was reverted before
+	Wait  bool `json:"wait,omitempty"`  // answer when the trial has ended, not when it has begun
 }
 
 // Result answers stage, activate, install, greenlight and revert.
