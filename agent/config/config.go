@@ -1,0 +1,73 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// File is where the configuration is looked for when nobody says otherwise.
+const File = "/etc/slipstream/slipstream.toml"
+
+// Config is the whole configuration of a device.
+type Config struct {
+	Device   string `toml:"device"`   // this one device
+	Product  string `toml:"product"`  // what packages must be made for
+	Hardware string `toml:"hardware"` // its hardware revision
+	State    string `toml:"state"`    // directory that survives reboots
+	Run      string `toml:"run"`      // directory lost at a reboot
+	Trust    string `toml:"trust"`    // PEM file of the release keys
+	Bin      string `toml:"bin"`      // directory of slipstream-forward and its siblings
+
+	Stream  Stream  `toml:"stream"`
+	Gateway Gateway `toml:"gateway"`
+	Panel   Panel   `toml:"panel"`
+}
+
+// Stream holds what goes for every stream.
+type Stream struct {
+	// StallMS is the shortest silence that counts as a stall, whatever a
+	// manifest asks for: on a busy machine a small limit is a false alarm.
+	StallMS int64 `toml:"stall_ms"`
+}
+
+// Gateway says where viewers find the device. An empty HTTP or RTSP address
+// turns that way of watching off.
+type Gateway struct {
+	HTTP      string   `toml:"http"`      // WHEP
+	RTSP      string   `toml:"rtsp"`      // RTSP playback
+	UDP       string   `toml:"udp"`       // media of WHEP viewers
+	Advertise []string `toml:"advertise"` // addresses told to viewers behind a mapping
+}
+
+// Panel is the fleet server; without a URL the device belongs to no fleet.
+type Panel struct {
+	URL       string `toml:"url"`
+	TokenFile string `toml:"token_file"`
+	CAFile    string `toml:"ca_file"`
+}
+
+// Default is what a file that names only the device, product and hardware
+// gives. Viewers come in by loopback only: whoever opens a camera to a network
+// says so.
+func Default() Config {
+	return Config{
+		State:   "/var/lib/slipstream",
+		Run:     "/run/slipstream",
+		Trust:   "/etc/slipstream/trust.pem",
+		Bin:     ownDir(),
+		Stream:  Stream{StallMS: 50},
+		Gateway: Gateway{HTTP: "127.0.0.1:8889", RTSP: "127.0.0.1:8554", UDP: "127.0.0.1:8189"},
+	}
+}
+
+// Socket is the path of the agent's local face.
+func (c Config) Socket() string { return filepath.Join(c.Run, "agent.sock") }
+
+// ownDir is the directory of the running binary, where its siblings lie.
+func ownDir() string {
+	exe, err := os.Executable()
+	if err != nil {
+		return "/usr/bin"
+	}
+	return filepath.Dir(exe)
+}

@@ -1,0 +1,147 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// Limits of single values.
+const (
+	MaxName    = 64     // bytes of device, product and hardware
+	MaxRunPath = 60     // bytes of run: the sockets below it must fit the kernel's 107
+	MaxStallMS = 60_000 // a minute of silence is a stall on any machine
+)
+
+// Validate reports all problems of c at once, one a line.
+func (c Config) Validate() error {
+	return errors.Join(
+		name("device", c.Device),
+		name("product", c.Product),
+		name("hardware", c.Hardware),
+		directory("state", c.State),
+		c.validateRun(),
+		directory("trust", c.Trust),
+		directory("bin", c.Bin),
+		c.Stream.validate(),
+		c.Gateway.validate(),
+		c.Panel.validate(),
+	)
+}
+
+// name wants a word that can stand in a path, a URL and a table.
+func name(key, value string) error {
+	switch {
+	case value == "":
+		return fmt.Errorf("%s is not set", key)
+	case len(value) > MaxName:
+		return fmt.Errorf("%s is %d bytes long; at most %d fit", key, len(value), MaxName)
+	case strings.ContainsFunc(value, odd):
+		return fmt.Errorf("%s = %q may hold letters, digits, dot, dash and underscore only", key, value)
+	}
+	return nil
+}
+
+func odd(r rune) bool {
+	return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-", r)
+}
+
+// directory wants an absolute path: the agent's own directory may be anywhere.
+func directory(key, value string) error {
+	if value == "" {
+		return fmt.Errorf("%s is not set", key)
+	}
+	if !filepath.IsAbs(value) {
+		return fmt.Errorf("%s = %q must be an absolute path", key, value)
+	}
+	return nil
+}
+
+func (c Config) validateRun() error {
+	if err := directory("run", c.Run); err != nil {
+		return err
+	}
+	if len(c.Run) > MaxRunPath {
+		return fmt.Errorf("run = %q is %d bytes long; at most %d leave room for the sockets in it", c.Run, len(c.Run), MaxRunPath)
+	}
+	if filepath.Clean(c.Run) == filepath.Clean(c.State) {
+		return fmt.Errorf("run and state are both %q; one is lost at a reboot, the other must not be", c.Run)
+	}
+	return nil
+}
+
+func (s Stream) validate() error {
+	if s.StallMS < 1 || s.StallMS > MaxStallMS {
+		return fmt.Errorf("stream.stall_ms = %d must lie between 1 and %d", s.StallMS, MaxStallMS)
+	}
+	return nil
+}
+
+func (g Gateway) validate() error {
+	problems := []error{address("gateway.http", g.HTTP), address("gateway.rtsp", g.RTSP), address("gateway.udp", g.UDP)}
+	if g.HTTP != "" && g.UDP == "" {
+		problems = append(problems, errors.New("gateway.udp is not set; WHEP viewers (gateway.http) get their media there"))
+	}
+	for _, a := range g.Advertise {
+		if _, err := netip.ParseAddr(a); err != nil {
+			problems = append(problems, fmt.Errorf("gateway.advertise: %q is not an IP address", a))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// address wants HOST:PORT with an IP address, "localhost" or nothing as the
+// host; empty as a whole means off.
+func address(key, value string) error {
+	if value == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(value)
+	if err != nil {
+		return fmt.Errorf("%s = %q is not HOST:PORT", key, value)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%s = %q: the port must be a number up to 65535", key, value)
+	}
+	if _, err := netip.ParseAddr(host); err != nil && host != "" && host != "localhost" {
+		return fmt.Errorf("%s = %q: the host must be an IP address, localhost or empty", key, value)
+	}
+	return nil
+}
+
+func (p Panel) validate() error {
+	if p.URL == "" {
+		return nil
+	}
+	problems := []error{p.validateURL(), directory("panel.token_file", p.TokenFile)}
+	if p.CAFile != "" {
+		problems = append(problems, directory("panel.ca_file", p.CAFile))
+	}
+	return errors.Join(problems...)
+}
+
+// validateURL lets the token travel in clear text to this very machine only.
+func (p Panel) validateURL() error {
+	u, err := url.Parse(p.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("panel.url = %q is not an https:// address", p.URL)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("panel.url must hold no password, query or fragment; the token comes from panel.token_file")
+	}
+	if u.Scheme == "http" && !loopback(u.Hostname()) {
+		return fmt.Errorf("panel.url = %q must be https: the device's token would travel readable", p.URL)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
