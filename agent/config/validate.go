@@ -25,10 +25,10 @@ func (c Config) Validate() error {
 		name("device", c.Device),
 		name("product", c.Product),
 		name("hardware", c.Hardware),
-		directory("state", c.State),
+		absolute("state", c.State),
 		c.validateRun(),
-		directory("trust", c.Trust),
-		directory("bin", c.Bin),
+		absolute("trust", c.Trust),
+		absolute("bin", c.Bin),
 		c.Stream.validate(),
 		c.Gateway.validate(),
 		c.Panel.validate(),
@@ -52,8 +52,8 @@ func odd(r rune) bool {
 	return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-", r)
 }
 
-// directory wants an absolute path: the agent's own directory may be anywhere.
-func directory(key, value string) error {
+// absolute wants an absolute path: the agent's own directory may be anywhere.
+func absolute(key, value string) error {
 	if value == "" {
 		return fmt.Errorf("%s is not set", key)
 	}
@@ -64,7 +64,7 @@ func directory(key, value string) error {
 }
 
 func (c Config) validateRun() error {
-	if err := directory("run", c.Run); err != nil {
+	if err := absolute("run", c.Run); err != nil {
 		return err
 	}
 	if len(c.Run) > MaxRunPath {
@@ -119,9 +119,9 @@ func (p Panel) validate() error {
 	if p.URL == "" {
 		return nil
 	}
-	problems := []error{p.validateURL(), directory("panel.token_file", p.TokenFile)}
+	problems := []error{p.validateURL(), absolute("panel.token_file", p.TokenFile)}
 	if p.CAFile != "" {
-		problems = append(problems, directory("panel.ca_file", p.CAFile))
+		problems = append(problems, absolute("panel.ca_file", p.CAFile))
 	}
 	return errors.Join(problems...)
 }

@@ -20,7 +20,10 @@ type Backend interface {
 	// History lists at most max past updates, newest first.
 	History(ctx context.Context, max int) ([]Record, error)
 
-	// Stage returns when the package is whole in the spare slot, or refused.
+	// Stage returns when the package is whole in the spare slot, or refused. A
+	// caller that goes away stops the writing. A package that is staged already
+	// answers [ExitNothing] with [CodeAlreadyStaged]; one that is permanent
+	// already answers [ExitNothing] with another code.
 	Stage(ctx context.Context, r StageRequest) Result
 
 	// Activate returns when the trial has begun, or with r.Wait when it has
@@ -33,4 +36,18 @@ type Backend interface {
 	// Revert ends the trial under way with the version before it. Without a trial
 	// there is nothing to revert and the answer is [ExitNothing].
 	Revert(ctx context.Context) Result
+}
+
+// CodeAlreadyStaged marks the one way of having nothing to stage after which
+// the version asked for may be activated.
+const CodeAlreadyStaged = "already-staged"
+
+// Install stages a package and activates it. It activates nothing unless
+// staging ended with that very package in the spare slot.
+func Install(ctx context.Context, b Backend, s StageRequest, wait bool) Result {
+	staged := b.Stage(ctx, s)
+	if staged.Exit != ExitDone && staged.Code != CodeAlreadyStaged {
+		return staged
+	}
+	return b.Activate(ctx, ActivateRequest{Force: s.Force, Wait: wait})
 }
