@@ -1,0 +1,208 @@
+package supervise
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tokenVar is the environment variable that marks a process and all its
+// descendants as ours.
+const tokenVar = "SLIPSTREAM_PROCESS"
+
+// start makes the process. Its record stands before it does: an agent that dies
+// in between leaves a token by which the next one finds the process.
+func (s *Supervisor) start(spec Spec) (*Process, error) {
+	if err := s.clearOld(spec.Name); err != nil {
+		return nil, err
+	}
+	out, err := openOutput(s.logPath(spec))
+	if err != nil {
+		return nil, err
+	}
+	r := record{
+		Format: recordFormat, Name: spec.Name, BootID: bootID(),
+		Token: spec.Name + "/" + rand.Text(), Log: out.path, Notify: spec.NotifySocket, Started: time.Now(),
+	}
+	p := s.newProcess(r, out)
+	if err := s.launch(p, r, spec); err != nil {
+		p.dispose()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (s *Supervisor) launch(p *Process, r record, spec Spec) error {
+	if spec.NotifySocket != "" {
+		n, err := listenNotify(spec.NotifySocket, p)
+		if err != nil {
+			return err
+		}
+		p.notify = n
+	}
+	if err := r.write(p.record); err != nil {
+		return err
+	}
+	if err := p.fork(spec); err != nil {
+		return err
+	}
+	st, err := readStat(p.pid)
+	if err == nil {
+		r.PID, r.Start = p.pid, st.start
+		err = r.write(p.record)
+	}
+	if err != nil {
+		p.killUnrecorded()
+		return err
+	}
+	return nil
+}
+
+// fork starts the program with a pidfd that the clone itself made.
+func (p *Process) fork(spec Spec) error {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	files := []uintptr{null.Fd(), p.output.file.Fd(), p.output.file.Fd()}
+	for _, f := range spec.Files {
+		files = append(files, f.Fd())
+	}
+	pidfd := -1
+	attr := &syscall.ProcAttr{
+		Dir: spec.Dir, Env: environment(spec, p.token), Files: files,
+		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+	}
+	argv := append([]string{spec.Path}, spec.Args...)
+	err = withoutCores(func() (int, error) {
+		pid, _, err := syscall.StartProcess(spec.Path, argv, attr)
+		p.pid = pid
+		return pid, err
+	})
+	runtime.KeepAlive(spec.Files)
+	switch {
+	case p.pid == 0:
+		return &fs.PathError{Op: "exec", Path: spec.Path, Err: err}
+	case err == nil && pidfd < 0:
+		err = errors.New("the kernel gives no pidfds: Linux 5.10 or later is needed")
+	}
+	if err != nil {
+		p.killUnrecorded()
+		return err
+	}
+	p.setPidfd(pidfd)
+	return nil
+}
+
+func environment(spec Spec, token string) []string {
+	env := spec.Env
+	if env == nil {
+		env = os.Environ()
+	}
+	env = append(slices.Clone(env), tokenVar+"="+token)
+	if spec.NotifySocket != "" {
+		env = append(env, "NOTIFY_SOCKET="+spec.NotifySocket)
+	}
+	return dedupe(env)
+}
+
+// dedupe keeps the last of each variable, where a program that looks from the
+// front would find ours, not the agent's.
+func dedupe(env []string) []string {
+	last := make(map[string]int, len(env))
+	for i, kv := range env {
+		last[varName(kv)] = i
+	}
+	var out []string
+	for i, kv := range env {
+		if last[varName(kv)] == i {
+			out = append(out, kv)
+		}
+	}
+	return out
+}
+
+func varName(kv string) string {
+	for i := range len(kv) {
+		if kv[i] == '=' {
+			return kv[:i]
+		}
+	}
+	return kv
+}
+
+// coreLimit is 1 and not 0: the kernel asks no limit before it pipes a dump to a
+// program, except that 1 turns the dump off (fs/coredump.c); for a dump to a file
+// one byte is too little and turns it off as well.
+const coreLimit = 1
+
+// cores guards the moment in which the agent's own limit is lowered, so that the
+// child has it from its first instruction on.
+var cores sync.Mutex
+
+func withoutCores(start func() (int, error)) error {
+	cores.Lock()
+	defer cores.Unlock()
+	var own unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &own); err != nil {
+		return err
+	}
+	low := unix.Rlimit{Cur: min(coreLimit, own.Max), Max: own.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &low); err != nil {
+		return err
+	}
+	pid, err := start()
+	if back := unix.Setrlimit(unix.RLIMIT_CORE, &own); err == nil {
+		err = back
+	}
+	if err != nil {
+		return err
+	}
+	// The hard limit keeps the child from raising its own. It is our unreaped
+	// child, so the number is its own; one that has ended already needs no limit.
+	hard := unix.Rlimit{Cur: low.Cur, Max: low.Cur}
+	if err := unix.Prlimit(pid, unix.RLIMIT_CORE, &hard, nil); err != nil && !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	return nil
+}
+
+// killUnrecorded ends a child that cannot be supervised. It is unreaped, so the
+// numbers are its own.
+func (p *Process) killUnrecorded() {
+	unix.Kill(-p.pid, unix.SIGKILL)
+	unix.Kill(p.pid, unix.SIGKILL)
+	unix.Wait4(p.pid, nil, 0, nil)
+}
+
+// dispose undoes newProcess for a process that never came to run.
+func (p *Process) dispose() {
+	if p.notify != nil {
+		p.notify.close(true)
+	}
+	p.output.close()
+	os.Remove(p.record)
+}
+
+// openOutput opens a log for appending. The child inherits this very file, so
+// it can go on writing when the agent is gone.
+func openOutput(path string) (*output, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return &output{path: path, file: f}, nil
+}
