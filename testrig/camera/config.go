@@ -1,0 +1,129 @@
+package camera
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// ConfigName is the camera's configuration in its slot's root.
+const ConfigName = "camera.json"
+
+// maxConfig bounds the configuration in bytes.
+const maxConfig = 64 << 10
+
+// Ways to misbehave.
+const (
+	FaultNone        = "none"
+	FaultExit        = "exit"         // end with status 1
+	FaultSEGV        = "segv"         // die by the signal SIGSEGV
+	FaultHang        = "hang"         // every thread stops, sockets stay open
+	FaultStopSending = "stop-sending" // no more frames, otherwise alive
+	FaultNeverReady  = "never-ready"  // frames, but READY=1 never comes
+	FaultGrow        = "grow"         // memory grows to Fault.Megabytes
+)
+
+var faults = []string{FaultNone, FaultExit, FaultSEGV, FaultHang, FaultStopSending, FaultNeverReady, FaultGrow}
+
+// Config is camera.json. It is signed and packaged with the version.
+type Config struct {
+	Version    string     `json:"version"`
+	Streams    []Stream   `json:"streams"`
+	Greenlight Greenlight `json:"greenlight"`
+	Fault      Fault      `json:"fault"`
+}
+
+// Stream is one published stream.
+type Stream struct {
+	Name  string `json:"name"`
+	Clip  string `json:"clip"`  // a file in the slot's root
+	Phase uint64 `json:"phase"` // the counter that the clip's first frame shows
+}
+
+// Greenlight says whether the camera's self-test passes, and how long it takes.
+type Greenlight struct {
+	By      string `json:"by"` // "app" or "never"
+	AfterMS int64  `json:"afterMs,omitempty"`
+}
+
+// Fault is what the camera does AfterMS after it has said READY=1.
+type Fault struct {
+	Kind      string `json:"kind"`
+	AfterMS   int64  `json:"afterMs,omitempty"`
+	Megabytes int    `json:"megabytes,omitempty"` // for "grow"
+}
+
+// maxGrow bounds Fault.Megabytes.
+const maxGrow = 2048
+
+// LoadConfig reads camera.json from a slot's root; an unknown key is an error.
+func LoadConfig(root string) (Config, error) {
+	data, err := readFile(filepath.Join(root, ConfigName), maxConfig)
+	if err != nil {
+		return Config{}, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	var c Config
+	if err := dec.Decode(&c); err != nil {
+		return Config{}, fmt.Errorf("read %s: %w", ConfigName, err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return Config{}, fmt.Errorf("read %s: something stands after the configuration", ConfigName)
+	}
+	return c, c.Validate()
+}
+
+// Validate reports all problems of a configuration.
+func (c Config) Validate() error {
+	var problems []error
+	complain := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf(ConfigName+": "+format, args...))
+	}
+	if c.Version == "" || len(c.Version) > maxVersion {
+		complain("version must have 1 to %d bytes", maxVersion)
+	}
+	if len(c.Streams) == 0 {
+		complain("no streams")
+	}
+	for _, s := range c.Streams {
+		if s.Name == "" || !filepath.IsLocal(s.Clip) {
+			complain("stream %q needs a name and a clip inside the slot", s.Name)
+		}
+	}
+	if c.Greenlight.By != "app" && c.Greenlight.By != "never" {
+		complain("greenlight.by is %q, not app or never", c.Greenlight.By)
+	}
+	if !slices.Contains(faults, c.Fault.Kind) {
+		complain("fault.kind is %q, not one of %v", c.Fault.Kind, faults)
+	}
+	if c.Greenlight.AfterMS < 0 || c.Fault.AfterMS < 0 {
+		complain("afterMs is negative")
+	}
+	if c.Fault.Megabytes < 0 || c.Fault.Megabytes > maxGrow {
+		complain("fault.megabytes is not in 0 to %d", maxGrow)
+	}
+	return errors.Join(problems...)
+}
+
+// readFile reads a whole file of at most limit bytes.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s is over the limit of %d bytes", path, limit)
+	}
+	return data, nil
+}

@@ -1,0 +1,23 @@
+// Package camera is the sample camera application: it plays a short H.264 clip
+// frame by frame in real time, through stream/publish, and misbehaves on demand.
+//
+// All cameras of a machine look at the same scene: the frame counter
+// n = floor(30 × CLOCK_MONOTONIC). Frame n of a clip is sent at n's time, so two
+// versions that run side by side show the same n in different colours, and a
+// viewer can tell from the pictures alone what was shown twice and what was
+// missed. The counter is readable in two ways: as ten black and white blocks in
+// the picture ([ReadCounter]) and as an SEI message in every access unit
+// ([Stamp]), for viewers that do not decode.
+//
+// It keeps one promise: every frame from the first key frame on is sent, late
+// rather than not at all, because each one refers to the one before. Only after
+// [maxLag] does it jump, to a key frame, and the capture counter tells of the hole.
+//
+// It has no encoder and so cannot make a key frame when it is asked for one: its
+// clips have one every ten frames, and one clip has a long gap on purpose.
+//
+// Rejected: pacing by a ticker from the process's start (two versions would show
+// the same scene at different times and no jump could be measured), and a fault
+// at a signal from outside (the fault must be signed and packaged like the rest
+// of a version).
+package camera

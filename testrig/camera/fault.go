@@ -1,0 +1,71 @@
+package camera
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/stream/publish"
+)
+
+// growStep is how much memory the fault "grow" takes at a time, and growPause
+// how long it rests between two steps.
+const (
+	growStep  = 4 << 20
+	growPause = 10 * time.Millisecond
+)
+
+// announce prints the fault and its time on one line of JSON, the last thing
+// that is printed: measuring starts here.
+func (c *Camera) announce() {
+	line, err := json.Marshal(struct {
+		Fault string `json:"fault"`
+		Mono  int64  `json:"mono"`
+	}{c.config.Fault.Kind, int64(publish.Monotonic())})
+	if err != nil {
+		panic(err) // a string and a number always marshal
+	}
+	fmt.Fprintf(c.stdout, "%s\n", line)
+}
+
+// misbehave does what the configuration says.
+func (c *Camera) misbehave() {
+	c.announce()
+	switch c.config.Fault.Kind {
+	case FaultExit:
+		os.Exit(1)
+	case FaultSEGV:
+		dieBy(unix.SIGSEGV)
+	case FaultHang:
+		unix.Kill(os.Getpid(), unix.SIGSTOP)
+	case FaultStopSending:
+		c.silent.Store(true)
+	case FaultGrow:
+		c.grow()
+	}
+}
+
+// dieBy ends the process by a signal that Go's runtime would catch.
+func dieBy(sig unix.Signal) {
+	var dfl [64]byte // struct sigaction, all zero: SIG_DFL; no architecture's is larger
+	const maskSize = 8
+	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&dfl)), 0, maskSize, 0, 0)
+	unix.Kill(os.Getpid(), sig)
+	select {} // until the signal arrives
+}
+
+// grow fills memory, each page touched, and keeps it.
+func (c *Camera) grow() {
+	for held := 0; held < c.config.Fault.Megabytes<<20; held += growStep {
+		block := make([]byte, growStep)
+		for i := 0; i < len(block); i += os.Getpagesize() {
+			block[i] = 1
+		}
+		c.hoard = append(c.hoard, block)
+		time.Sleep(growPause)
+	}
+}

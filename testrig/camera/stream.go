@@ -1,0 +1,136 @@
+package camera
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v5/pkg/format/rtph264"
+
+	"slipstream/stream/publish"
+)
+
+const (
+	payloadType = 96
+	maxPayload  = 1200 - 12 // bytes of RTP payload: 1200 with the header
+	maxLag      = time.Second
+	redialPause = 50 * time.Millisecond
+)
+
+// line is one stream on its way to the forwarder.
+type line struct {
+	camera *Camera
+	name   string
+	clip   *Clip
+	first  uint64        // counter of the first frame that this process captured
+	sent   chan struct{} // closed after the first whole frame
+}
+
+// run publishes until ctx ends, and dials again whenever the forwarder goes away:
+// it may be replaced while the camera works.
+func (l *line) run(ctx context.Context) {
+	said := ""
+	for ctx.Err() == nil {
+		err := l.publish(ctx)
+		if err != nil && ctx.Err() == nil && err.Error() != said {
+			said = err.Error() // once, not twenty times a second
+			l.camera.log.Warn("stream interrupted", "stream", l.name, "err", err)
+		}
+		sleep(ctx, redialPause)
+	}
+}
+
+// publish sends frames over one connection, from a key frame on.
+func (l *line) publish(ctx context.Context) error {
+	conn, err := publish.Dial(l.camera.env.Publish, l.name, l.sdp())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+
+	enc := &rtph264.Encoder{PayloadType: payloadType, PayloadMaxSize: maxPayload, PacketizationMode: 1}
+	if err := enc.Init(); err != nil {
+		return err
+	}
+	base := rand.Uint32() // a random start, RFC 3550 §5.1
+	n := l.clip.nextKey(FrameAt(publish.Monotonic()) + 1)
+	for lastClock := uint64(0); ; n++ {
+		if publish.Monotonic()-FrameTime(n) > maxLag {
+			n = l.clip.nextKey(FrameAt(publish.Monotonic()) + 1)
+		}
+		if !sleepUntil(ctx, conn.Done(), FrameTime(n)) {
+			return conn.Err()
+		}
+		if l.camera.silent.Load() {
+			continue
+		}
+		ts := base + uint32(n*(rtpClock/FrameRate))
+		if n-lastClock >= FrameRate {
+			if err := conn.WriteClock(ts, FrameTime(n), n-l.first+1); err != nil {
+				return err
+			}
+			lastClock = n
+		}
+		if err := l.send(conn, enc, n, ts); err != nil {
+			return err
+		}
+		l.camera.frameOut(l)
+	}
+}
+
+// send writes frame n as RTP packets, the stamp before its slice.
+func (l *line) send(conn *publish.Conn, enc *rtph264.Encoder, n uint64, ts uint32) error {
+	nalus := l.clip.frame(n).nalus
+	stamp := Stamp{Version: l.camera.config.Version, Counter: n, Captured: FrameTime(n)}
+	last := len(nalus) - 1
+	unit := append(append([][]byte{}, nalus[:last]...), stamp.SEI(), nalus[last])
+	packets, err := enc.Encode(unit)
+	if err != nil {
+		return fmt.Errorf("packetise frame %d: %w", n, err)
+	}
+	for _, p := range packets {
+		p.Timestamp = ts
+		raw, err := p.Marshal()
+		if err != nil {
+			return fmt.Errorf("marshal frame %d: %w", n, err)
+		}
+		if err := conn.WriteRTP(raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *line) sdp() []byte {
+	b64 := base64.StdEncoding.EncodeToString
+	return fmt.Appendf(nil, "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"+
+		"m=video 0 RTP/AVP %d\r\na=rtpmap:%[1]d H264/90000\r\n"+
+		"a=fmtp:%[1]d packetization-mode=1;profile-level-id=%x;sprop-parameter-sets=%s,%s\r\n",
+		payloadType, l.clip.SPS[1:4], b64(l.clip.SPS), b64(l.clip.PPS))
+}
+
+// sleepUntil waits for an instant of CLOCK_MONOTONIC; false if something ended before.
+func sleepUntil(ctx context.Context, done <-chan struct{}, at time.Duration) bool {
+	timer := time.NewTimer(at - publish.Monotonic())
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-done:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+var errNoStream = errors.New("SLIPSTREAM_PUBLISH is not set: the camera is started by the agent")
