@@ -1,5 +1,3 @@
-// Package control is the agent's local face: HTTP and JSON over a unix socket,
-// the same for the CLI, for scripts and for the link to the panel.
 package control
 
 import "time"
@@ -130,6 +128,12 @@ type StageRequest struct {
 type ActivateRequest struct {
 	Force bool `json:"force,omitempty"` // also a digest that was reverted before
 	Wait  bool `json:"wait,omitempty"`  // answer when the trial has ended, not when it has begun
+}
+
+// InstallRequest asks for both steps, one after the other.
+type InstallRequest struct {
+	StageRequest
+	Wait bool `json:"wait,omitempty"` // as in [ActivateRequest]
 }
 
 // Result answers stage, activate, install, greenlight and revert.
