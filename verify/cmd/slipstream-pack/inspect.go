@@ -1,0 +1,154 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"slipstream/verify"
+)
+
+// report is what inspect --json prints.
+type report struct {
+	Digest    string          `json:"digest"`
+	Signature string          `json:"signature"` // "trusted" or "not checked"
+	KeyID     string          `json:"keyId"`     // that signed; of an unchecked package: that it claims
+	Members   []verify.Member `json:"members"`
+	Manifest  verify.Manifest `json:"manifest"`
+	Chunks    []chunkLine     `json:"chunks"`
+}
+
+// chunkLine sums up an image's chunks.
+type chunkLine struct {
+	Image   string `json:"image"`
+	Count   int    `json:"count"`
+	Least   int64  `json:"least"` // bytes
+	Average int64  `json:"average"`
+	Most    int64  `json:"most"`
+}
+
+func inspectCommand() *cobra.Command {
+	var trustFile string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "inspect [--trust FILE] [--json] PACKAGE",
+		Short: "Show what is in a package; nothing of it is run or unpacked",
+		Long: `Show a package's digest, signer, members, chunks and app contract. Nothing of
+it is run or unpacked. Without --trust the signature is not checked, and what is
+shown is only what the package says of itself.` + exitHelp,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := inspect(args[0], trustFile)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetIndent("", "  ")
+				return enc.Encode(r)
+			}
+			return r.print(cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&trustFile, "trust", "", "file of trusted public keys")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func inspect(path, trustFile string) (report, error) {
+	open := func(f *os.File, size int64) (*verify.Package, error) { return verify.Unverified(f, size) }
+	signature := "not checked"
+	if trustFile != "" {
+		trust, err := verify.LoadTrust(trustFile)
+		if err != nil {
+			return report{}, err
+		}
+		open = func(f *os.File, size int64) (*verify.Package, error) { return verify.Inspect(f, size, trust) }
+		signature = "trusted"
+	}
+	p, close, err := openPackage(path, open)
+	if err != nil {
+		return report{}, err
+	}
+	defer close()
+	r := report{Digest: p.Digest, Signature: signature, KeyID: cmp.Or(p.Signer, p.Hint), Members: p.Members, Manifest: p.Manifest}
+	for _, image := range p.Manifest.Images {
+		if payload, ok := p.Image(image.Class); ok {
+			r.Chunks = append(r.Chunks, sumUp(payload))
+		}
+	}
+	return r, nil
+}
+
+func sumUp(p *verify.Payload) chunkLine {
+	line := chunkLine{Image: p.Image.Name, Count: len(p.Chunks), Average: p.Image.Size / int64(len(p.Chunks)), Least: verify.MaxChunk}
+	for _, c := range p.Chunks {
+		line.Least = min(line.Least, int64(c.Length))
+		line.Most = max(line.Most, int64(c.Length))
+	}
+	return line
+}
+
+// print writes for people. The texts are safe to show: validation let only
+// printable ones pass, and quotes what it did not restrict.
+func (r report) print(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	m := r.Manifest
+	fmt.Fprintf(w, "%s %s\n", m.Product, m.Version)
+	fmt.Fprintf(w, "digest\t%s\n", r.Digest)
+	fmt.Fprintf(w, "signature\t%s\n", r.Signature)
+	fmt.Fprintf(w, "key id\t%q\n", r.KeyID)
+	fmt.Fprintf(w, "hardware\t%s\n", strings.Join(m.Hardware, ", "))
+	fmt.Fprintf(w, "release\t%d (security epoch %d)\n", m.ReleaseCounter, m.SecurityEpoch)
+	if m.MinFromCounter > 0 {
+		fmt.Fprintf(w, "follows\trelease %d or later\n", m.MinFromCounter)
+	}
+	fmt.Fprintf(w, "issued\t%s\n", m.IssuedAt.Format(time.RFC3339))
+	if !m.Expires.IsZero() {
+		fmt.Fprintf(w, "expires\t%s\n", m.Expires.Format(time.RFC3339))
+	}
+	if m.Notes != "" {
+		fmt.Fprintf(w, "notes\t%s\n", strings.ReplaceAll(m.Notes, "\n", "\n\t"))
+	}
+	r.printMembers(w)
+	printApp(w, m.App)
+	return w.Flush()
+}
+
+func (r report) printMembers(w io.Writer) {
+	fmt.Fprintln(w, "\nmember\toffset\tsize\tsha256")
+	for _, m := range r.Members {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", m.Name, m.Offset, m.Size, m.SHA256)
+	}
+	for _, c := range r.Chunks {
+		fmt.Fprintf(w, "%s is cut into %d chunks of %d to %d bytes, %d on average\n", c.Image, c.Count, c.Least, c.Most, c.Average)
+	}
+}
+
+func printApp(w io.Writer, a *verify.App) {
+	fmt.Fprintf(w, "\napp\t%q\n", a.Exec)
+	for _, s := range a.Streams {
+		stall := "the device's stall limit"
+		if s.StallMS > 0 {
+			stall = fmt.Sprintf("stall limit %d ms", s.StallMS)
+		}
+		fmt.Fprintf(w, "stream\t%s: %s %dx%d, %s\n", s.Name, s.Codec, s.Width, s.Height, stall)
+	}
+	fmt.Fprintf(w, "overlap\t%s\n", a.Overlap)
+	fmt.Fprintf(w, "greenlight\tby %s within %d ms, after %d ms of soak\n", a.Greenlight, a.DeadlineMS, a.SoakMS)
+	fmt.Fprintf(w, "start, stop\t%d ms, %d ms\n", a.StartTimeoutMS, a.StopTimeoutMS)
+	if a.WatchdogMS > 0 {
+		fmt.Fprintf(w, "watchdog\t%d ms\n", a.WatchdogMS)
+	}
+	fmt.Fprintf(w, "restarts\tat most %d in %d ms\n", a.RestartMax, a.RestartWindow)
+	if a.PublishRTSP {
+		fmt.Fprintln(w, "publishes\tby RTSP")
+	}
+}

@@ -1,0 +1,78 @@
+// Package verify answers one question: may this device run this package?
+//
+// It keeps one promise: what it returns was signed, whole, by a key that the
+// device trusts, and is for this product and hardware and not older than what
+// the device had. Nothing of a signed document is parsed before its signature is
+// right, and no length is used before it was checked against a signed or fixed
+// limit.
+//
+// # The package
+//
+// A package is one plain ustar file, NAME-VERSION.slip:
+//
+//	0     ┌──────────────────────────────┐
+//	      │ header (512 bytes)           │ gives its own size, at most MaxBundle
+//	512   │ manifest.sigstore.json       │ sigstore bundle v0.3: DSSE with one
+//	      │ zeros up to a record         │ ECDSA P-256 signature over a Statement
+//	      ├──────────────────────────────┤
+//	      │ header                       │ from here on name and size come from the
+//	      │ IMAGE.chunks                 │ manifest: N × (u32be length, SHA-256)
+//	      │ zeros up to a record         │
+//	      ├──────────────────────────────┤
+//	      │ header                       │
+//	      │ IMAGE                        │ the slot image, raw
+//	      │ zeros up to a record         │
+//	      ├──────────────────────────────┤ … further images
+//	      │ two records of zeros         │
+//	      └──────────────────────────────┘ end of file
+//
+// Headers are those of tar --format=ustar --owner=0 --group=0 --numeric-owner
+// --mtime=@0 --mode=0644 -b1. Each is rebuilt from the name and size that must
+// stand there and compared whole, so for us nothing else of tar exists: no links,
+// no long names, no sparse files, no second spelling of a number. All offsets
+// follow from the manifest, and so a part can be fetched by an HTTP range.
+//
+// The signed document is an in-toto Statement v1. Its subjects are the chunk
+// index and the image of each image in the order of the file, its predicate is
+// the [Manifest]. The package's name everywhere is its digest: the SHA-256 of the
+// statement's bytes. The bundle around them may be signed again, by random, with
+// the same digest.
+//
+// The layout of an image of kind "tree" is described in package pack.
+//
+// # Order of the checks
+//
+// Header and size of the head, strict JSON, shape of the bundle, signature,
+// types, strict JSON of the statement, format, values, subjects; product,
+// hardware, release counter ([Manifest.Allow]); length of the file, headers,
+// padding and end; hash and content of the chunk indexes. Then [Open] is done.
+// Who writes an image hashes each chunk in memory before it is written, and the
+// whole on reading back; [Package.CheckAll] does the same without writing.
+//
+// Each refusal is an [Error] with its own code and a sentence for the person who
+// stands before the device. Errors without a [Code] mean that reading failed.
+//
+// # What it defends against
+//
+// Foreign, changed, cut and extended packages; packages for other devices;
+// old packages; two JSON or tar readers that understand one file differently;
+// files made to exhaust memory: the head's two copies, one chunk and 48 bytes for
+// each of at most MaxChunks chunks are all that is held.
+//
+// # What it does not do
+//
+// It does not judge time. [Manifest.Expires] and [Manifest.IssuedAt] are checked
+// for shape only, because a camera has no clock that an attacker could not move;
+// expiry needs a time that only signed documents move forward. It does not keep
+// the floors; its caller does, outside of the slots. SecurityEpoch is signed and
+// not yet compared with anything. A malleable ECDSA signature (s and n-s are both
+// valid) is accepted: nothing is ever identified by its signature.
+//
+// Who replaces the file between Open and reading is caught by the chunk hashes,
+// which are in memory.
+//
+// Rejected: signing the whole file (it must be read whole before the first byte
+// is trusted); compression around the file (no ranges, and bombs); a tar library
+// for reading (it understands far more than is allowed here); the key id of a
+// bundle as a choice of key (all trusted keys are tried, a wrong id is refused).
+package verify

@@ -1,0 +1,42 @@
+package verify
+
+// Limits of a package. Every length in it is checked against one of these
+// before anything is read or allocated by it.
+const (
+	MaxBundle    = 1 << 20   // bytes of manifest.sigstore.json
+	MaxImages    = 16        // images in one package
+	MaxImageName = 28        // bytes; leaves room for ".patch." and a digest in ustar's 100
+	MaxImageSize = 4 << 30   // bytes of one image
+	MaxChunk     = 256 << 10 // bytes of one chunk
+	MaxChunks    = 65536     // chunks of one image
+
+	MaxJSONDepth   = 16
+	MaxJSONInteger = 1 << 53 // beyond it other JSON readers lose digits
+
+	MaxName     = 64 // bytes of a product, hardware, version or stream name
+	MaxHardware = 64 // hardware names in one package
+	MaxStreams  = 8
+	MaxArgs     = 64      // words of app.exec
+	MaxArgBytes = 8 << 10 // of all words together
+	MaxNotes    = 4 << 10 // bytes
+
+	MinPicture = 16   // pixels, width and height
+	MaxPicture = 8192 // pixels
+
+	// MaxCounterStep is how far one update may move a device's releaseCounter.
+	// Without it one wrong release would put every later one below the floor.
+	MaxCounterStep = 10_000
+
+	MaxTrustFile = 64 << 10 // bytes
+	MaxTrustKeys = 16
+)
+
+// Limits of the times in an app's contract, in milliseconds.
+const (
+	minTimeoutMS  = 50
+	maxTimeoutMS  = 10 * 60 * 1000
+	maxDeadlineMS = 24 * 60 * 60 * 1000
+	minStallMS    = 20
+	maxStallMS    = 60 * 1000
+	maxRestarts   = 100
+)

@@ -1,0 +1,41 @@
+// Package pack builds and signs packages: what package verify reads.
+//
+// It promises that the same directory, manifest and issuedAt give the same
+// signed statement, byte for byte, and so the same package digest, on any
+// machine. (The signature itself is random, as ECDSA's is.) It keeps the
+// contents of no file in memory: the directory is read twice, once to hash it
+// and once to write it, and a directory that changed in between is an error.
+//
+// # Tree images
+//
+// An image of kind "tree" is a directory as one canonical ustar file. Its readers
+// may rely on exactly this:
+//
+//   - written by Go's archive/tar in Format USTAR; paths are ASCII, relative,
+//     clean, and short enough for ustar; links are at most 100 bytes;
+//   - entries are in strictly ascending byte order of their path without the
+//     slash that ends a directory's, so parents come before their children and no
+//     path comes twice; the root directory itself has no entry;
+//   - three types: directories (mode 0755), regular files (mode 0644, or 0755 if
+//     anybody may execute it) and symbolic links (mode 0777);
+//   - links are relative, clean, and stay inside: ".." stands only at their
+//     beginning and not more often than the link is deep. Since every parent is a
+//     real directory, no chain of links leaves the tree either;
+//   - uid, gid and mtime are 0, user and group names empty;
+//   - the end is two zero records and nothing else.
+//
+// At most [MaxEntries] entries.
+//
+// Everything else (devices, sockets, FIFOs, setuid files, absolute links) is
+// refused when the package is built, with the path at fault.
+//
+// # Chunks
+//
+// The image is cut by FastCDC with 16, 64 and 256 KiB. These numbers are part of
+// what makes updates small: with other cuts every device would fetch everything
+// anew. A test holds them.
+//
+// Rejected: a temporary file for the image (it would need as much disk again,
+// and reading twice is enough); taking modes and times from the disk (two
+// checkouts of one commit would then differ).
+package pack

@@ -1,0 +1,101 @@
+package pack
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// maxKeyFile bounds a private key file in bytes.
+const maxKeyFile = 16 << 10
+
+// GenerateKey makes a key that can sign packages.
+func GenerateKey() (*ecdsa.PrivateKey, error) {
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
+// PublicPEM returns the public half, as it stands in a file of trusted keys.
+func PublicPEM(pub *ecdsa.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, fmt.Errorf("pack: encode public key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
+}
+
+// PrivatePEM returns the key in PKCS #8.
+func PrivatePEM(key *ecdsa.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("pack: encode private key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+// Keygen makes a key and writes its halves to two files. It never overwrites
+// one: a lost release key is lost for every device that trusts it.
+func Keygen(privatePath, publicPath string) (*ecdsa.PrivateKey, error) {
+	key, err := GenerateKey()
+	if err != nil {
+		return nil, fmt.Errorf("pack: make key: %w", err)
+	}
+	private, err := PrivatePEM(key)
+	if err != nil {
+		return nil, err
+	}
+	public, err := PublicPEM(&key.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeNew(privatePath, private, 0o600); err != nil {
+		return nil, err
+	}
+	if err := writeNew(publicPath, public, 0o644); err != nil {
+		return nil, errors.Join(err, os.Remove(privatePath))
+	}
+	return key, nil
+}
+
+// LoadKey reads a private key file: PEM, PKCS #8, ECDSA P-256.
+func LoadKey(path string) (*ecdsa.PrivateKey, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("pack: read private key: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	if err != nil {
+		return nil, fmt.Errorf("pack: read private key: %w", err)
+	}
+	block, _ := pem.Decode(data)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, fmt.Errorf("pack: %s holds no PEM block of type PRIVATE KEY", path)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("pack: read private key %s: %w", path, err)
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return nil, fmt.Errorf("pack: %s is not an ECDSA P-256 key", path)
+	}
+	return key, nil
+}
+
+func writeNew(path string, data []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return fmt.Errorf("pack: write key: %w", err)
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("pack: write key: %w", errors.Join(err, os.Remove(path)))
+	}
+	return nil
+}

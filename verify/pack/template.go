@@ -1,0 +1,116 @@
+package pack
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"slipstream/verify"
+)
+
+// maxTemplate bounds a manifest template in bytes.
+const maxTemplate = 256 << 10
+
+// Defaults of a template, for what it leaves out.
+const (
+	defaultImage         = "app.tree"
+	defaultStartTimeout  = 10_000
+	defaultDeadline      = 60_000
+	defaultSoak          = 2_000
+	defaultStopTimeout   = 3_000
+	defaultRestartMax    = 3
+	defaultRestartWindow = 60_000
+)
+
+// LoadTemplate reads a manifest template: JSON with the fields of
+// [verify.Manifest], of which images are always computed and most others have a
+// default. An unknown field is an error.
+func LoadTemplate(path string) (verify.Manifest, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return verify.Manifest{}, fmt.Errorf("pack: read manifest template: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxTemplate))
+	if err != nil {
+		return verify.Manifest{}, fmt.Errorf("pack: read manifest template: %w", err)
+	}
+	var m verify.Manifest
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&m); err != nil {
+		return verify.Manifest{}, fmt.Errorf("pack: manifest template %s: %w", path, err)
+	}
+	if dec.More() {
+		return verify.Manifest{}, fmt.Errorf("pack: manifest template %s: text after the closing brace", path)
+	}
+	if len(m.Images) > 0 {
+		return verify.Manifest{}, fmt.Errorf("pack: manifest template %s: images are computed from the directory, leave them out", path)
+	}
+	return m, nil
+}
+
+// withDefaults completes a template. It copies what it changes.
+func withDefaults(m verify.Manifest) (verify.Manifest, error) {
+	if m.Format == 0 {
+		m.Format = verify.Format
+	}
+	if m.IssuedAt.IsZero() {
+		var err error
+		if m.IssuedAt, err = issueTime(); err != nil {
+			return m, err
+		}
+	}
+	m.IssuedAt = m.IssuedAt.UTC().Truncate(time.Second)
+	m.Expires = m.Expires.UTC().Truncate(time.Second)
+	if m.App != nil {
+		app := appDefaults(*m.App)
+		m.App = &app
+	}
+	return m, nil
+}
+
+func appDefaults(a verify.App) verify.App {
+	setDefault(&a.Overlap, verify.OverlapFull)
+	setDefault(&a.Greenlight, verify.GreenlightApp)
+	setDefault(&a.DeadlineMS, defaultDeadline)
+	setDefault(&a.StartTimeoutMS, min(defaultStartTimeout, a.DeadlineMS))
+	setDefault(&a.SoakMS, min(defaultSoak, a.DeadlineMS/2))
+	setDefault(&a.StopTimeoutMS, defaultStopTimeout)
+	if a.RestartMax == 0 && a.RestartWindow == 0 { // a window alone says: never restart
+		a.RestartMax = defaultRestartMax
+	}
+	setDefault(&a.RestartWindow, defaultRestartWindow)
+	streams := make([]verify.Stream, 0, max(1, len(a.Streams)))
+	for _, s := range a.Streams {
+		setDefault(&s.Codec, verify.CodecH264)
+		streams = append(streams, s)
+	}
+	a.Streams = streams
+	return a
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// issueTime is SOURCE_DATE_EPOCH, by which reproducible builds give their time
+// (reproducible-builds.org), else now.
+func issueTime() (time.Time, error) {
+	text, ok := os.LookupEnv("SOURCE_DATE_EPOCH")
+	if !ok {
+		return time.Now(), nil
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH is %q, not seconds since 1970", text)
+	}
+	return time.Unix(seconds, 0), nil
+}

@@ -1,0 +1,212 @@
+package verify
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Package is a package whose signature, manifest, layout and chunk indexes are
+// right. Its images' bytes are judged when they are read.
+type Package struct {
+	Manifest Manifest
+	Digest   string // lower-case hex SHA-256 of the signed statement: the package's name everywhere
+	Bundle   []byte // the bundle as it came, for Recheck
+	Signer   string // id of the trusted key that signed, "" after Unverified
+	Hint     string // id of the key that the bundle claims, maybe ""
+	Members  []Member
+
+	payloads []*Payload
+}
+
+// Member is one file of the package, in the order in which they stand.
+type Member struct {
+	Name   string `json:"name"`
+	Offset int64  `json:"offset"` // of its first byte in the package
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256,omitempty"` // signed; the head, which holds the signature, has none
+}
+
+// Payload is one image of a package.
+type Payload struct {
+	Image  Image
+	Chunks []Chunk // in order, without gaps, from 0 to Image.Size
+	Offset int64   // of the image's first byte in the package
+
+	r io.ReaderAt
+}
+
+// Open reads and checks the head of a package, then whether this device may run
+// it, then the layout and the chunk indexes. It reads nothing of the images.
+// An error with a [Code] is a refusal; any other means that reading failed.
+func Open(r io.ReaderAt, size int64, trust *Trust, dev Device) (*Package, error) {
+	return open(r, size, trust, &dev)
+}
+
+// Inspect is Open for those who have no device in mind: build machines and the panel.
+func Inspect(r io.ReaderAt, size int64, trust *Trust) (*Package, error) {
+	return open(r, size, trust, nil)
+}
+
+// Unverified reads a package without asking who signed it. What it returns is
+// anybody's word: it is for showing to a person, never for installing.
+func Unverified(r io.ReaderAt, size int64) (*Package, error) {
+	head, err := readHead(r, size)
+	if err != nil {
+		return nil, err
+	}
+	e, err := parseBundle(head)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(r, size, head, signed{payload: e.payload, hint: e.hint}, nil)
+}
+
+// Recheck verifies an installed version's bundle again: at every start, because
+// nothing runs that was not verified, and the trusted keys may have changed.
+func Recheck(bundle []byte, trust *Trust) (Manifest, string, error) {
+	s, err := verifyBundle(bundle, trust)
+	if err != nil {
+		return Manifest{}, "", err
+	}
+	m, err := parseStatement(s.payload)
+	if err != nil {
+		return Manifest{}, "", err
+	}
+	return m, digest(s.payload), nil
+}
+
+// Image returns the package's image for a slot class.
+func (p *Package) Image(class string) (*Payload, bool) {
+	for _, payload := range p.payloads {
+		if payload.Image.Class == class {
+			return payload, true
+		}
+	}
+	return nil, false
+}
+
+// CheckAll reads and hashes every image, one chunk in memory at a time.
+func (p *Package) CheckAll(ctx context.Context) error {
+	for _, payload := range p.payloads {
+		if err := payload.check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Reader returns the image's bytes, not yet hashed: who writes them somewhere
+// hashes each chunk before.
+func (p *Payload) Reader() *io.SectionReader {
+	return io.NewSectionReader(p.r, p.Offset, p.Image.Size)
+}
+
+func (p *Payload) check(ctx context.Context) error {
+	whole := sha256.New()
+	buf := make([]byte, MaxChunk)
+	for i, c := range p.Chunks {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		data := buf[:c.Length]
+		if err := readAt(p.r, p.Offset+c.Offset, data); err != nil {
+			return err
+		}
+		if sha256.Sum256(data) != c.SHA256 {
+			return refuse(CodeCorrupt, "the package is damaged: chunk %d of image %s has the wrong content", i, p.Image.Name)
+		}
+		whole.Write(data)
+	}
+	if hex.EncodeToString(whole.Sum(nil)) != p.Image.SHA256 {
+		return refuse(CodeCorrupt, "the package is damaged: image %s as a whole has the wrong content", p.Image.Name)
+	}
+	return nil
+}
+
+func open(r io.ReaderAt, size int64, trust *Trust, dev *Device) (*Package, error) {
+	head, err := readHead(r, size)
+	if err != nil {
+		return nil, err
+	}
+	s, err := verifyBundle(head, trust)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(r, size, head, s, dev)
+}
+
+// assemble goes on from the signed statement. The device is asked before the
+// layout, so that a package for something else costs two reads.
+func assemble(r io.ReaderAt, size int64, head []byte, s signed, dev *Device) (*Package, error) {
+	m, err := parseStatement(s.payload)
+	if err != nil {
+		return nil, err
+	}
+	p := &Package{Manifest: m, Digest: digest(s.payload), Bundle: head, Signer: s.keyID, Hint: s.hint}
+	if dev != nil {
+		if err := m.Allow(p.Digest, *dev); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.readLayout(r, size); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func digest(payload []byte) string {
+	sum := sha256.Sum256(payload)
+	return hex.EncodeToString(sum[:])
+}
+
+// readHead returns the first member's content.
+func readHead(r io.ReaderAt, size int64) ([]byte, error) {
+	if size < Record {
+		return nil, refuse(CodeTruncated, "the file has %d bytes, which is too short for a package", size)
+	}
+	var h [Record]byte
+	if err := readAt(r, 0, h[:]); err != nil {
+		return nil, err
+	}
+	n, err := headSize(&h)
+	if err != nil {
+		return nil, err
+	}
+	if size < Record+n+Padding(n) {
+		return nil, refuse(CodeTruncated, "the package ends within its manifest")
+	}
+	head := make([]byte, n+Padding(n))
+	if err := readAt(r, Record, head); err != nil {
+		return nil, err
+	}
+	if !zero(head[n:]) {
+		return nil, refuse(CodePadding, "the package has stray bytes behind its manifest")
+	}
+	return head[:n:n], nil
+}
+
+// readAt fills buf. A file that ends although it has been longer is a refusal:
+// it is cut, or is being written while we read.
+func readAt(r io.ReaderAt, off int64, buf []byte) error {
+	n, err := r.ReadAt(buf, off)
+	switch {
+	case n == len(buf):
+		return nil
+	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return refuse(CodeTruncated, "the package ends at byte %d, in the middle of its content", off+int64(n))
+	}
+	return fmt.Errorf("read package at byte %d: %w", off, err)
+}
+
+func zero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
