@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"slipstream/agent/control"
+)
+
+const leftTrial = "interrupted: the trial goes on without this command; see it with: slipstream status"
+
+func (c *cli) activateCommand() *cobra.Command {
+	var request control.ActivateRequest
+	cmd := &cobra.Command{
+		Use:   "activate",
+		Short: "Start the staged version and begin its trial",
+		Long: `Start the staged version beside the running one. Once its pictures have come it
+takes over the streams, and is permanent when it is greenlit. Else the version
+before comes back.
+
+Exit status: 0 the trial has begun (with --wait: permanent), 1 error, 2 nothing
+staged, 3 refused, 4 reboot needed, 5 reverted.`,
+		Args: args(cobra.NoArgs, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.activate(cmd.Context(), request) },
+	}
+	forceFlag(cmd, &request.Force)
+	cmd.Flags().BoolVar(&request.Wait, "wait", false, "wait until the trial has ended and print its proof")
+	return cmd
+}
+
+func (c *cli) activate(ctx context.Context, request control.ActivateRequest) error {
+	agent, status, err := c.agent(ctx)
+	if err != nil {
+		return err
+	}
+	defer agent.Close()
+	r := c.watched(ctx, agent, status, leftTrial, func(ctx context.Context) control.Result {
+		return agent.Activate(ctx, request)
+	})
+	return c.outcome(ctx, agent, r, request.Wait)
+}
+
+// outcome says how an activation went: the trial's proof if it was waited for,
+// else the next step.
+func (c *cli) outcome(ctx context.Context, agent *control.Client, r control.Result, waited bool) error {
+	if !waited {
+		err := c.finish(r)
+		if r.Exit == control.ExitDone {
+			c.next(c.trialStep(ctx, agent))
+		}
+		return err
+	}
+	if r.Record == nil && (r.Exit == control.ExitDone || r.Exit == control.ExitReverted) {
+		r.Record = newest(ctx, agent)
+	}
+	if c.json || r.Record == nil {
+		return c.finish(r)
+	}
+	if err := c.printProofs(*r.Record); err != nil {
+		return err
+	}
+	if r.Exit == control.ExitReverted {
+		c.next("correct the version; to try this very package again: slipstream install --force")
+	}
+	return code(r)
+}
+
+// trialStep is what a person does during the trial that has just begun.
+func (c *cli) trialStep(ctx context.Context, agent *control.Client) string {
+	status, err := agent.Status(ctx)
+	if err == nil && status.Trial != nil && status.Trial.Greenlight == "operator" {
+		return "look at the picture, then: slipstream greenlight (or: slipstream revert)"
+	}
+	return "slipstream status, to follow the trial"
+}
+
+// newest is the newest record of the history, nil if there is none.
+func newest(ctx context.Context, agent *control.Client) *control.Record {
+	records, err := agent.History(ctx, 1)
+	if err != nil || len(records) == 0 {
+		return nil
+	}
+	return &records[0]
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"slipstream/agent/config"
+	"slipstream/agent/control"
+	"slipstream/verify"
+)
+
+// inspection is what this device would say to a package. Its Result has the
+// shape of a stage's answer.
+type inspection struct {
+	control.Result
+	Digest   string           `json:"digest,omitempty"`
+	Signer   string           `json:"signer,omitempty"`
+	Manifest *verify.Manifest `json:"manifest,omitempty"` // only if its signature is right
+}
+
+func (c *cli) inspectCommand() *cobra.Command {
+	var full bool
+	cmd := &cobra.Command{
+		Use:   "inspect FILE",
+		Short: "Say what this device would say to a package",
+		Long: `Judge a package by this device's trusted keys, product, hardware and installed
+release, without the agent and without changing anything.
+
+Without --full the images are not read: their bytes are checked when they are
+staged.
+
+Exit status: 0 accepted, 1 error, 3 refused.`,
+		Args: args(cobra.ExactArgs(1), "one package file"),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			found, err := c.inspect(cmd.Context(), given[0], full)
+			if err != nil {
+				return err
+			}
+			return c.showInspection(found)
+		},
+	}
+	cmd.Flags().BoolVar(&full, "full", false, "also read and check every byte of the images")
+	return cmd
+}
+
+func (c *cli) inspect(ctx context.Context, path string, full bool) (inspection, error) {
+	cfg, err := c.config()
+	if err != nil {
+		return inspection{}, err
+	}
+	trust, err := verify.LoadTrust(cfg.Trust)
+	if err != nil {
+		return inspection{}, fmt.Errorf("read the trusted keys: %w", err)
+	}
+	device, err := judge(cfg)
+	if err != nil {
+		return inspection{}, err
+	}
+	if err := packageFile(path); err != nil {
+		return inspection{}, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return inspection{}, fmt.Errorf("read the package: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return inspection{}, fmt.Errorf("read the package: %w", err)
+	}
+	return examine(ctx, f, info.Size(), trust, device, full)
+}
+
+// examine asks two questions: is the package right in itself, and would this
+// device take it. The first one's answer is worth showing when the second is no.
+func examine(ctx context.Context, f io.ReaderAt, size int64, trust *verify.Trust, device verify.Device, full bool) (inspection, error) {
+	var found inspection
+	p, err := verify.Inspect(f, size, trust)
+	if err == nil {
+		found = inspection{Digest: p.Digest, Signer: p.Signer, Manifest: &p.Manifest}
+		err = p.Manifest.Allow(p.Digest, device)
+	}
+	if err == nil && full {
+		err = p.CheckAll(ctx)
+	}
+	if err == nil {
+		found.Result = control.Result{Exit: control.ExitDone, Message: "accepted: this device would stage it"}
+		return found, nil
+	}
+	if verify.Code(err) == "" {
+		return inspection{}, fmt.Errorf("read the package: %w", err)
+	}
+	found.Result = control.Result{Exit: control.ExitRefused, Code: verify.Code(err), Message: err.Error()}
+	return found, nil
+}
+
+// judge is this device as a package sees it.
+func judge(cfg config.Config) (verify.Device, error) {
+	return verify.Device{Product: cfg.Product, Hardware: cfg.Hardware}, nil
+}
+
+func (c *cli) showInspection(found inspection) error {
+	if c.json {
+		if err := c.printJSON(found); err != nil {
+			return err
+		}
+		return code(found.Result)
+	}
+	if m := found.Manifest; m != nil {
+		p := &printer{style: c.style}
+		p.manifest(*m, found)
+		if _, err := io.WriteString(c.out, p.b.String()); err != nil {
+			return err
+		}
+	}
+	if found.Exit == control.ExitRefused {
+		found.Message = fmt.Sprintf("refused (%s): %s", found.Code, found.Message)
+	}
+	return c.finish(found.Result)
+}
+
+func (p *printer) manifest(m verify.Manifest, found inspection) {
+	p.set(p.bold, "%s %s", clean(m.Product), clean(m.Version))
+	p.fact("release", fmt.Sprintf("%d, issued %s", m.ReleaseCounter, m.IssuedAt.UTC().Format(time.DateOnly)))
+	p.fact("hardware", clean(strings.Join(m.Hardware, ", ")))
+	p.fact("signer", clean(found.Signer))
+	p.fact("digest", clean(found.Digest))
+	for _, image := range m.Images {
+		p.fact("image", fmt.Sprintf("%s for the %s slot, %s", clean(image.Name), clean(image.Class), size(image.Size)))
+	}
+	if m.App != nil {
+		p.app(*m.App)
+	}
+	if m.Notes != "" {
+		p.fact("notes", clean(m.Notes))
+	}
+}
+
+func (p *printer) app(a verify.App) {
+	p.fact("runs", clean(strings.Join(a.Exec, " ")))
+	for _, s := range a.Streams {
+		p.fact("stream", fmt.Sprintf("%s  %s %dx%d", clean(s.Name), clean(s.Codec), s.Width, s.Height))
+	}
+	greenlit := map[string]string{"operator": "an operator", "auto": "itself after the soak"}[a.Greenlight]
+	p.fact("trial", fmt.Sprintf("at most %s, soak %s, greenlit by %s",
+		span(millis(a.DeadlineMS)), span(millis(a.SoakMS)), cmp.Or(greenlit, "its application")))
+}
+
+func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"slipstream/agent/control"
+)
+
+func (c *cli) installCommand() *cobra.Command {
+	var force, noWait bool
+	cmd := &cobra.Command{
+		Use:   "install FILE|URL",
+		Short: "Stage a package, activate it and wait for the outcome",
+		Long: `Do all of an update: verify the package, write it into the spare slot, start it,
+and wait until it is permanent or reverted. Prints the proof: what the viewers of
+each stream were shown again, how long a revert took, and why it came.
+
+Interrupting the command does not end a trial.
+
+Exit status: 0 permanent, 1 error, 2 permanent already, 3 refused and nothing
+changed, 4 reboot needed, 5 reverted.`,
+		Args: args(cobra.ExactArgs(1), "one package, a file or a URL"),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			return c.install(cmd.Context(), given[0], force, !noWait)
+		},
+	}
+	forceFlag(cmd, &force)
+	cmd.Flags().BoolVar(&noWait, "no-wait", false, "return when the trial has begun")
+	return cmd
+}
+
+func (c *cli) install(ctx context.Context, from string, force, wait bool) error {
+	request, err := packageAt(from, force)
+	if err != nil {
+		return err
+	}
+	agent, status, err := c.agent(ctx)
+	if err != nil {
+		return err
+	}
+	defer agent.Close()
+	r := c.watched(ctx, agent, status, leftInstall, func(ctx context.Context) control.Result {
+		return control.Install(ctx, agent, request, wait)
+	})
+	return c.outcome(ctx, agent, r, wait)
+}
+
+const leftInstall = "interrupted: a trial that has begun goes on without this command; see it with: slipstream status"

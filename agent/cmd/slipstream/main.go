@@ -1,0 +1,30 @@
+// Command slipstream is the agent of a device and the tool of the person in
+// front of it.
+//
+// "slipstream agent" runs the agent; every other verb asks a running one over
+// its socket, but for "inspect", which judges a package alone. It keeps one
+// promise to scripts: the exit code says what became of the request, whatever
+// was printed (0 done, 1 error, 2 nothing to do, 3 refused and nothing changed,
+// 4 reboot needed, 5 reverted), and --json prints exactly one JSON value.
+//
+// Rules of what it prints: results go to stdout; progress and the one sentence
+// of an error go to stderr; a line is rewritten on a terminal only; text that
+// came from an application or a package is stripped of control characters.
+//
+// Rejected: prompts (a technician's script must never hang), colours for
+// meaning (terminals on serial lines), a verb that both switches and commits.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"slipstream/agent/control"
+)
+
+// page shows a status in 80 columns. Ages are counted by the device's clock, so
+// that a wrong clock on either side shows no nonsense.
+func page(w io.Writer, st style, s control.Status) error {
+	p := &printer{style: st}
+	p.device(s)
+	p.slots(s)
+	p.trial(s)
+	p.staging(s)
+	p.streams(s)
+	p.foot(s)
+	_, err := io.WriteString(w, p.b.String())
+	return err
+}
+
+// printer collects a page.
+type printer struct {
+	style
+	b strings.Builder
+}
+
+// line writes one line, cut to the page's width.
+func (p *printer) line(format string, a ...any) {
+	text := strings.TrimRight(fit(fmt.Sprintf(format, a...), defaultWidth, p.cut), " ")
+	p.b.WriteString(text + "\n")
+}
+
+// set writes one line in a style.
+func (p *printer) set(escape, format string, a ...any) {
+	if escape == "" {
+		p.line(format, a...)
+		return
+	}
+	text := strings.TrimRight(fit(fmt.Sprintf(format, a...), defaultWidth, p.cut), " ")
+	p.b.WriteString(escape + text + p.off + "\n")
+}
+
+func (p *printer) gap() { p.b.WriteString("\n") }
+
+// device is the headline: who at the left, what it does at the right.
+func (p *printer) device(s control.Status) {
+	left := clean(s.Device) + "  " + clean(s.Product+" "+s.Hardware)
+	right := clean(s.Phase)
+	if s.Trial != nil {
+		right = "trial of " + clean(s.Trial.Version)
+	}
+	space := defaultWidth - utf8.RuneCountInString(left) - utf8.RuneCountInString(right)
+	p.set(p.bold, "%s%s%s", left, strings.Repeat(" ", max(space, 2)), right)
+}
+
+func (p *printer) slots(s control.Status) {
+	p.gap()
+	shown := onScreen(s)
+	rows := make([][]string, len(s.Slots))
+	for i, slot := range s.Slots {
+		rows[i] = []string{
+			clean(slot.Name), cmp.Or(clean(slot.Version), "-"), clean(slot.State),
+			appWords(slot), age(slot, s.Time), clean(slot.Status),
+		}
+	}
+	for i, text := range columns(rows) {
+		if s.Slots[i].Name == shown {
+			p.set(p.bold, "  %s %s", p.here, text)
+			continue
+		}
+		p.line("  %s %s", strings.Repeat(" ", utf8.RuneCountInString(p.here)), text)
+	}
+}
+
+// onScreen names the slot whose pictures viewers see, "" if it cannot be told.
+// The forwarder's word (the streams' version) decides; only when both slots hold
+// that very version does it go by whether the trial took over.
+func onScreen(s control.Status) string {
+	var running []control.Slot
+	for _, slot := range s.Slots {
+		if slot.State == control.StatePermanent || slot.State == control.StateTrial {
+			running = append(running, slot)
+		}
+	}
+	name := ""
+	for _, slot := range running {
+		for _, stream := range s.Streams {
+			if stream.Version == "" || stream.Version != slot.Version {
+				continue
+			}
+			isTrial := slot.State == control.StateTrial
+			tookOver := s.Trial != nil && !s.Trial.TookOver.IsZero()
+			if name == "" || isTrial == tookOver {
+				name = slot.Name
+			}
+		}
+	}
+	return name
+}
+
+func appWords(s control.Slot) string {
+	switch s.App {
+	case "ready":
+		return "running"
+	case "back-off":
+		return "keeps failing"
+	case "stopped", "":
+		return ""
+	}
+	return clean(s.App)
+}
+
+func age(s control.Slot, now time.Time) string {
+	if s.Since.IsZero() {
+		return ""
+	}
+	return "for " + span(now.Sub(s.Since))
+}
+
+func (p *printer) trial(s control.Status) {
+	t := s.Trial
+	if t == nil {
+		return
+	}
+	p.gap()
+	p.line("  trial %s: %s %s %s", clean(t.ID), cmp.Or(clean(t.From), "nothing"), p.arrow, clean(t.Version))
+	p.line("    reverts in %s, unless all of this is met:", countdown(t.RemainingMS))
+	p.line("    %s pictures  %s", p.tick(!t.TookOver.IsZero()), picturesWords(t, s.Time))
+	p.line("    %s soak      %s", p.tick(soaked(t)), soakWords(t))
+	p.line("    %s marker    %s", p.tick(t.Latched), markerWords(t))
+}
+
+func (p *printer) tick(ok bool) string {
+	if ok {
+		return p.done
+	}
+	return p.open
+}
+
+func picturesWords(t *control.Trial, now time.Time) string {
+	if t.TookOver.IsZero() {
+		return "waiting for its first key frames"
+	}
+	return "viewers see it since " + span(now.Sub(t.TookOver))
+}
+
+// soaked is false before the pictures came: the soak has not begun.
+func soaked(t *control.Trial) bool { return !t.TookOver.IsZero() && t.SoakMS == 0 }
+
+func soakWords(t *control.Trial) string {
+	if soaked(t) {
+		return "done"
+	}
+	return countdown(t.SoakMS) + " to go"
+}
+
+// markerWords says who has the next move.
+func markerWords(t *control.Trial) string {
+	if t.Latched {
+		return "seen"
+	}
+	switch t.Greenlight {
+	case "operator":
+		return "yours to make: slipstream greenlight"
+	case "auto":
+		return "made by itself after the soak"
+	}
+	return "its application makes it once its self-test passed"
+}
+
+func (p *printer) staging(s control.Status) {
+	if s.Staging == nil {
+		return
+	}
+	p.gap()
+	p.line("  staging %s  %s", clean(s.Staging.Version), p.bar(s.Staging.Done, s.Staging.Total))
+}
+
+func (p *printer) streams(s control.Status) {
+	if len(s.Streams) == 0 {
+		return
+	}
+	p.gap()
+	rows := make([][]string, len(s.Streams))
+	for i, stream := range s.Streams {
+		rows[i] = []string{
+			clean(stream.Name), cmp.Or(clean(stream.Version), "no picture"),
+			picture(stream), count(stream.Viewers, "viewer"), longestGap(stream),
+		}
+	}
+	for i, text := range columns(rows) {
+		p.line("  %s", text)
+		for _, address := range []string{s.Streams[i].WHEP, s.Streams[i].RTSP} {
+			if address != "" {
+				p.set(p.dim, "    %s", clean(address))
+			}
+		}
+	}
+}
+
+func picture(s control.StreamStatus) string {
+	if s.Width == 0 || s.Height == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%dx%d", s.Width, s.Height)
+}
+
+func longestGap(s control.StreamStatus) string {
+	if s.Frames == 0 {
+		return ""
+	}
+	return fmt.Sprintf("longest gap %.0f ms", s.LongestGapMS)
+}
+
+// foot tells the last update and what a person would do now.
+func (p *printer) foot(s control.Status) {
+	if s.Last == nil && advice(s) == "" {
+		return
+	}
+	p.gap()
+	if s.Last != nil {
+		p.line("  last  %s", p.summary(*s.Last, s.Time))
+	}
+	if step := advice(s); step != "" {
+		p.line("  next  %s", step)
+	}
+}
+
+func (p *printer) summary(r control.Record, now time.Time) string {
+	text := fmt.Sprintf("%s %s, %s ago", clean(r.To), clean(r.Outcome), span(now.Sub(r.Time)))
+	if cause := because(r.Reason, r.Detail); cause != "" && r.Outcome != control.OutcomePermanent {
+		text += ": " + cause
+	}
+	return text
+}
+
+// advice is the next step of a person, "" while things go their way alone.
+func advice(s control.Status) string {
+	if s.Trial != nil {
+		if s.Trial.Greenlight == "operator" && !s.Trial.Latched {
+			return "slipstream greenlight, if the picture is right; else slipstream revert"
+		}
+		return ""
+	}
+	for _, slot := range s.Slots {
+		if slot.State == control.StateStaged {
+			return "slipstream activate, to try " + clean(slot.Version)
+		}
+	}
+	if s.Permanent == "" && s.Staging == nil {
+		return "slipstream install FILE, the first version of this device"
+	}
+	return ""
+}
+
+// columns lines the cells of all rows up; a column that is empty everywhere
+// takes no room.
+func columns(rows [][]string) []string {
+	if len(rows) == 0 {
+		return nil
+	}
+	lines := make([]string, len(rows))
+	for c := range rows[0] {
+		width := 0
+		for _, row := range rows {
+			width = max(width, utf8.RuneCountInString(row[c]))
+		}
+		if width == 0 {
+			continue
+		}
+		for i, row := range rows {
+			lines[i] += pad(row[c], width) + "  "
+		}
+	}
+	return lines
+}
