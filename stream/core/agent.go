@@ -1,0 +1,223 @@
+package core
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/stream/orders"
+)
+
+const (
+	maxSources = 8
+	maxStreams = 8 // of one source
+)
+
+// identifier is what a source, stream or trial may be called: it becomes part
+// of a socket's path.
+var identifier = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,31}$`)
+
+// agentConn is the agent's connection. A new one takes the place of the one before.
+type agentConn struct {
+	fd  int
+	buf [orders.MaxMessage]byte
+	oob [256]byte
+}
+
+type agentListener int
+
+func (fd agentListener) ready(c *Core, now int64) {
+	for {
+		conn, _, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if err != nil {
+			return
+		}
+		if uid, err := peerUID(conn); err != nil || (uid != os.Getuid() && uid != 0) {
+			c.log.Warn("orders from another user refused", "uid", uid)
+			unix.Close(conn)
+			continue
+		}
+		unix.SetsockoptInt(conn, unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20)
+		c.closeAgent()
+		a := &agentConn{fd: conn}
+		if err := c.poll.add(conn, unix.EPOLLIN, a); err != nil {
+			unix.Close(conn)
+			continue
+		}
+		c.agent = a
+	}
+}
+
+func (c *Core) closeAgent() {
+	if c.agent != nil {
+		c.poll.close(c.agent.fd)
+		c.agent = nil
+	}
+}
+
+// tell sends a message to the agent. Without one, or with one that does not
+// read, the message is dropped: an agent that connects again asks for the state.
+func (c *Core) tell(m orders.Message) {
+	if c.agent == nil {
+		return
+	}
+	body, err := json.Marshal(m)
+	if err == nil {
+		err = sendControl(c.agent.fd, body)
+	}
+	if err != nil {
+		c.log.Warn("the agent takes no messages and is disconnected", "reason", err)
+		c.closeAgent()
+	}
+}
+
+// ready takes one request, so that answers keep the order of the requests.
+func (a *agentConn) ready(c *Core, now int64) {
+	n, oobn, flags, _, err := unix.Recvmsg(a.fd, a.buf[:], a.oob[:], unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	if err == eagain || err == eintr {
+		return
+	}
+	if err != nil || n == 0 {
+		c.log.Info("the agent is gone; its orders stand")
+		c.closeAgent()
+		return
+	}
+	fds := descriptors(a.oob[:oobn])
+	defer func() {
+		for _, fd := range fds {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
+		}
+	}()
+	var req orders.Request
+	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+		err = fmt.Errorf("a request over %d bytes", orders.MaxMessage)
+	} else {
+		err = json.Unmarshal(a.buf[:n], &req)
+	}
+	if err == nil {
+		err = c.request(&req, fds, now)
+	}
+	if err != nil {
+		c.log.Error("request refused", "reason", err)
+		c.tell(orders.Message{Req: req.Req, Result: orders.ResultError, Error: err.Error()})
+	}
+}
+
+// descriptors returns the passed descriptors.
+func descriptors(oob []byte) (fds []int) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	for i := range messages {
+		if more, err := unix.ParseUnixRights(&messages[i]); err == nil {
+			fds = append(fds, more...)
+		}
+	}
+	return fds
+}
+
+// request does what the agent asks and answers it. Descriptors that are kept
+// are set to −1 in fds.
+func (c *Core) request(req *orders.Request, fds []int, now int64) error {
+	answer := orders.Message{Req: req.Req, Result: orders.ResultOK}
+	switch {
+	case req.Orders != nil:
+		if err := c.obey(req.Orders, fds, now); err != nil {
+			return err
+		}
+	case req.Hold != nil:
+		return c.hold(req, now)
+	case req.Settle != nil:
+		if err := c.settle(req.Settle, now); err != nil {
+			return err
+		}
+		answer.Result = orders.ResultSettled
+	case req.Revert != nil:
+		return c.revertOnRequest(req, now)
+	case req.Status:
+		answer.Status = c.status(now)
+	default:
+		return errors.New("a request that asks for nothing")
+	}
+	c.tell(answer)
+	return nil
+}
+
+func (c *Core) hold(req *orders.Request, now int64) error {
+	h := req.Hold
+	if h.LeaseMS < 1 || h.LeaseMS > 60_000 {
+		return fmt.Errorf("a lease of %d ms is not between 1 ms and 60 s", h.LeaseMS)
+	}
+	// The deadline may have passed in this very turn of the loop: then it counts.
+	if cause := c.trial.expired(now); cause != "" {
+		c.revert(cause, expiry[cause], now)
+	}
+	if c.trial.hold(h.Trial, now+h.LeaseMS*1e6) {
+		c.tell(orders.Message{Req: req.Req, Result: orders.ResultHeld})
+		return nil
+	}
+	return c.answerReverted(req.Req, h.Trial)
+}
+
+// answerReverted answers a request about a trial that is over, once viewers are back.
+func (c *Core) answerReverted(req uint64, id orders.TrialID) error {
+	if r := c.reversion; r != nil && r.report.Trial == id {
+		r.reqs = append(r.reqs, req)
+		return nil
+	}
+	answer := orders.Message{Req: req, Result: orders.ResultReverted, Revert: c.ended.find(id)}
+	if answer.Revert == nil { // a trial that this forwarder never carried
+		answer.Revert = &orders.Reverted{Trial: id, Source: c.permanent, Cause: orders.CauseOrders, Detail: "the forwarder does not know this trial"}
+	}
+	c.tell(answer)
+	return nil
+}
+
+func (c *Core) revertOnRequest(req *orders.Request, now int64) error {
+	if c.trial.phase != steady && c.trial.id == req.Revert.Trial {
+		c.revert(req.Revert.Reason, "the agent ended the trial", now)
+	}
+	return c.answerReverted(req.Req, req.Revert.Trial)
+}
+
+// settle makes the trial's source the permanent one, whatever has happened
+// since hold: the commit point is behind us.
+func (c *Core) settle(s *orders.Settle, now int64) error {
+	if c.sources[s.Source] == nil {
+		return fmt.Errorf("source %q is not among the orders", s.Source)
+	}
+	c.permanent = s.Source
+	if c.trial.id == s.Trial {
+		c.trial.end()
+	}
+	for _, spec := range c.sources[s.Source].spec.Streams {
+		if st := c.streams[spec.Name]; st.want != s.Source {
+			c.turn(st, s.Source, now)
+		}
+	}
+	return nil
+}
+
+func (c *Core) status(now int64) *orders.Status {
+	st := &orders.Status{Permanent: c.permanent, Trial: c.trial.id, Phase: c.trial.phase.String()}
+	for _, s := range c.streams {
+		view := orders.StreamStatus{Name: s.name, Viewers: len(s.viewers)}
+		if s.followed != nil {
+			view.Followed = s.followed.source.spec.ID
+		}
+		for _, src := range c.sources {
+			if l := src.lines[s.name]; l != nil {
+				view.Lines = append(view.Lines, l.status(now))
+			}
+		}
+		st.Streams = append(st.Streams, view)
+	}
+	return st
+}

@@ -1,0 +1,66 @@
+package core
+
+import (
+	"encoding/binary"
+	"log/slog"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/stream/orders"
+)
+
+// allocWorld is a core with one line and one viewer whose socket is read empty
+// by fill, which also puts the next frame into the publisher's socket.
+func allocWorld(t *testing.T) (c *Core, l *line, fill func()) {
+	c, err := New(Config{Run: t.TempDir()}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.poll.closeAll)
+	err = c.obey(&orders.Orders{
+		Sources:   []orders.Source{{ID: "a-1", UID: -1, Streams: []orders.Stream{{Name: "main", Codec: "h264", StallMS: 250}}}},
+		Permanent: "a-1",
+	}, nil, c.now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub, app := socketpair(t)
+	s := c.streams["main"]
+	l = &line{source: c.sources["a-1"], stream: s, spec: orders.Stream{Name: "main"}, fd: pub, arena: newArena(), pt: 96}
+	c.sources["a-1"].lines["main"] = l
+	out, gateway := socketpair(t)
+	s.viewers = append(s.viewers, &viewer{fd: out, stream: s})
+	pkt := append([]byte{0x80, 96, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0x65, 0x98}, make([]byte, 1000)...)
+	var n uint32
+	sink := make([]byte, 4096)
+	return c, l, func() {
+		for i := range uint32(4) {
+			pkt[1], pkt[12] = 96, 0x61
+			if n%40 == 0 {
+				pkt[12] = 0x65
+			}
+			if i == 3 {
+				pkt[1] |= rtpMarker
+			}
+			binary.BigEndian.PutUint16(pkt[2:], uint16(n))
+			binary.BigEndian.PutUint32(pkt[4:], n/4*3000)
+			n++
+			unix.Write(app, pkt)
+		}
+		for {
+			if _, err := unix.Read(gateway, sink); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func socketpair(t *testing.T) (a, b int) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fds[0]); unix.Close(fds[1]) })
+	return fds[0], fds[1]
+}

@@ -1,0 +1,61 @@
+package core
+
+import "time"
+
+const (
+	videoRate = 90_000 // RTP clock of every video format, RFC 3551 §5
+
+	// maxClockLead and maxClockLag bound what a publisher may say of its capture
+	// time against the forwarder's own clock.
+	maxClockLead = 100 * time.Millisecond
+	maxClockLag  = 5 * time.Second
+
+	// maxClockJump is how far a frame's mapped capture time may lie from its
+	// arrival before the mapping starts anew.
+	maxClockJump = 6 * time.Second
+)
+
+// captureClock maps one line's RTP time to CLOCK_MONOTONIC. With the publisher's
+// capture clock it is exact; without, arrival times stand in: the earliest
+// arrival counts, and a slow leak follows a publisher whose clock runs off.
+type captureClock struct {
+	set    bool
+	told   bool // the publisher sends its capture clock
+	ts     uint32
+	mono   int64
+	resets uint64
+}
+
+// tell takes a capture clock message; it reports false for one out of bounds.
+func (c *captureClock) tell(ts uint32, mono, now int64) bool {
+	if mono > now+int64(maxClockLead) || mono < now-int64(maxClockLag) {
+		return false
+	}
+	c.set, c.told, c.ts, c.mono = true, true, ts, mono
+	return true
+}
+
+// at returns the capture time of a frame with RTP time ts that arrives now.
+func (c *captureClock) at(ts uint32, now int64) int64 {
+	if !c.set {
+		c.set, c.ts, c.mono = true, ts, now
+		return now
+	}
+	mono := c.mono + int64(int32(ts-c.ts))*int64(time.Second)/videoRate
+	if off := now - mono; off > int64(maxClockJump) || off < -int64(maxClockJump) {
+		c.resets++
+		mono = now
+	} else if !c.told {
+		if off < 0 {
+			mono = now
+		} else {
+			mono += off / 1024
+		}
+	}
+	c.ts, c.mono = ts, mono
+	return mono
+}
+
+// ticks is a capture time in RTP units. All sources of a device share the clock,
+// so a viewer's times go on over every switch and never drift.
+func ticks(mono int64) uint32 { return uint32(uint64(mono) * 9 / 100_000) }

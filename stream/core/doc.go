@@ -1,0 +1,61 @@
+// Package core is the forwarder: the one process between apps and viewers that
+// never stops.
+//
+// It keeps one promise: as long as the permanent version sends pictures, every
+// viewer gets pictures, whatever a version on trial, the agent or a viewer does.
+//
+// # One operation
+//
+// Each source (one run of an app) fills an arena per stream, all the time,
+// whether anybody watches it or not. A viewer is a cursor into the arena of the
+// line that its stream follows. Switch and revert are the same operation, follow:
+// viewers go on with what the other line has since its last key frame, then
+// follow it live. Sequence numbers go on; times are the capture clock that all
+// of a device's sources share, so they go on too and never drift.
+//
+// What would be shown a second time is bounded (15 frames, 500 ms). A longer
+// past is taken only after a key frame was asked for and did not come within
+// three frame intervals. While a trial runs, every living source is asked for a
+// key frame each 0.3 s, so that there is never much to send again.
+//
+// # Whole frames
+//
+// Viewers are given whole access units only. A version that dies in the middle
+// of a frame leaves nothing of that frame behind, and the next picture that
+// viewers get is the old version's key frame. The price is the time between a
+// frame's first and last packet.
+//
+// # The dead man's switch
+//
+//	steady ──orders name a trial──▶ armed ──key frames on all streams──▶ switched ──hold──▶ held ──settle──▶ steady
+//	                                  └──────────────┴───────── revert ──────┴────────────────┘
+//
+// Orders stand until they are replaced, whether or not the agent still lives.
+// The forwarder reverts by itself when the trial's app exits, a publish socket
+// closes, a stream stalls or breaks its declaration, or the deadline passes.
+// Hold turns the deadline into a lease, so that an agent that dies between its
+// question and its answer still ends in a revert. Settle follows the commit
+// point and always wins: from there on the new version is the permanent one even
+// if the lease ran out meanwhile.
+//
+// # One thread
+//
+// All of it runs on one locked thread around one epoll set. Nothing is allocated
+// per packet. Nothing blocks: a viewer that does not read falls behind, jumps to
+// the latest key frame when it is lapped, and is closed after five seconds
+// without taking anything; no other viewer waits for it.
+//
+// # What it does not do yet
+//
+// Viewers are connections of the gateway, which encrypts for them; H.264 is the
+// only codec. It does not protect against a publisher that sends well-formed
+// rubbish: that is what a trial, its invariants and the greenlight are for.
+//
+// # Rejected
+//
+// Sending packets as they come (lower latency by a fraction of a millisecond):
+// a crash in the middle of a frame would leave viewers half a picture. A queue per
+// viewer: memory and copies grow with the viewers, and a full one must drop
+// packets blindly. Restarting sequence numbers or times at a switch and telling
+// viewers so: decoders and jitter buffers stumble over both.
+package core

@@ -1,0 +1,264 @@
+package core
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"slipstream/stream/orders"
+	"slipstream/stream/publish"
+)
+
+const (
+	// readBatch bounds how much is taken from one publisher before the others
+	// have their turn.
+	readBatch = 256
+
+	// keyWish is the shortest time between two key frame requests to one line.
+	keyWish = 200 * time.Millisecond
+
+	rtpHeader = 12
+	rtpMarker = 0x80
+
+	// Bounds of a frame interval that is believed, for bounds counted in frames.
+	minInterval     = 8 * time.Millisecond
+	maxInterval     = 200 * time.Millisecond
+	defaultInterval = 40 * time.Millisecond
+)
+
+// line is one stream of one source: a publisher's connection and its arena. The
+// arena outlives the connection.
+type line struct {
+	source *source
+	stream *stream
+	spec   orders.Stream
+	fd     int // −1 once the publisher is gone
+	arena  *arena
+	clock  captureClock
+	params parameterSets
+	sdp    []byte
+	pt     uint8
+
+	ts       uint32 // of the open unit
+	setsSeen bool   // the open unit brought its own parameter sets
+	seq      uint16 // next one expected
+	started  bool
+
+	interval    int64 // between the last two frames, as captured
+	lastUnit    int64 // arrival of the last whole unit
+	lastCapture int64
+	lastWish    int64
+	gaps        gapMeter
+	stall       stallJudge
+
+	frames, keyFrames, octets, missed, foreign uint64
+	holes                                      holeCounter
+}
+
+func (l *line) alive() bool { return l.fd >= 0 }
+
+// ready takes what the publisher sent.
+func (l *line) ready(c *Core, now int64) {
+	for range readBatch {
+		buf := l.arena.space()
+		n, errno := receive(l.fd, buf)
+		switch {
+		case errno == eagain || errno == eintr:
+			return
+		case errno != 0 || n == 0:
+			c.endLine(l, orders.CauseEOF, "the publisher closed its connection", c.now())
+			return
+		case n > len(buf):
+			c.refuse(l, fmt.Sprintf("a message of %d bytes is over the limit of %d", n, len(buf)))
+			return
+		}
+		if reason := l.take(c, buf[:n]); reason != "" {
+			c.refuse(l, reason)
+			return
+		}
+	}
+}
+
+// take handles one message, which lies in the arena's free space. It returns
+// why the line must be refused, or "".
+func (l *line) take(c *Core, msg []byte) (refusal string) {
+	switch {
+	case msg[0]>>6 == 2 && len(msg) >= rtpHeader:
+		return l.packet(c, msg)
+	case msg[0] == publish.MsgClock && len(msg) == publish.ClockSize:
+		ts := binary.BigEndian.Uint32(msg[1:])
+		if l.clock.tell(ts, int64(binary.BigEndian.Uint64(msg[5:])), c.now()) {
+			l.holes.told(binary.BigEndian.Uint64(msg[13:]), l.frames)
+		}
+		return ""
+	}
+	return "a message that is neither RTP nor a capture clock"
+}
+
+func (l *line) packet(c *Core, pkt []byte) (refusal string) {
+	payload, ok := rtpPayload(pkt)
+	if !ok {
+		return "a malformed RTP packet"
+	}
+	if pkt[1]&^rtpMarker != l.pt {
+		l.foreign++
+		return ""
+	}
+	seq, ts := binary.BigEndian.Uint16(pkt[2:]), binary.BigEndian.Uint32(pkt[4:])
+	if l.started {
+		l.missed += uint64(seq - l.seq)
+	}
+	l.seq, l.started = seq+1, true
+	info, ok := inspect(payload)
+	if !ok {
+		return "an H.264 payload outside packetization modes 0 and 1 (RFC 6184)"
+	}
+	if info.reordered {
+		return reorderRefusal
+	}
+	now := c.now()
+	a := l.arena
+	if a.open.count > 0 && ts != l.ts {
+		l.finish(c, now) // the publisher left out the marker
+	}
+	if a.open.count == 0 {
+		a.begin(l.clock.at(ts, now), now)
+		l.ts, l.setsSeen = ts, false
+	}
+	if refusal := l.parameterSets(info); refusal != "" {
+		return refusal
+	}
+	if info.idr && !a.open.key {
+		a.open.key = true
+		pkt = l.prependSets(c, pkt)
+	}
+	a.append(len(pkt))
+	l.octets += uint64(len(pkt))
+	if a.tooLarge() {
+		return fmt.Sprintf("a frame of more than %d bytes or %d packets", maxUnitBytes, maxUnitPackets)
+	}
+	if pkt[1]&rtpMarker != 0 {
+		l.finish(c, now)
+	}
+	return ""
+}
+
+const reorderRefusal = "the stream reorders pictures (B-frames); set the encoder to none (x264: bframes=0, ffmpeg: -bf 0)"
+
+func (l *line) parameterSets(info nalInfo) (refusal string) {
+	if info.sps != nil {
+		reordered, ok := l.params.setSPS(info.sps)
+		if !ok {
+			return "a broken sequence parameter set"
+		}
+		if reordered {
+			return reorderRefusal
+		}
+		l.setsSeen = true
+	}
+	if info.pps != nil {
+		l.params.setPPS(info.pps)
+	}
+	return ""
+}
+
+// prependSets puts the parameter sets in front of an IDR picture that came
+// without them, so that every key frame can be decoded by a viewer who saw
+// nothing before it, or another version's sets. It returns where the picture's
+// packet lies now.
+func (l *line) prependSets(c *Core, pkt []byte) []byte {
+	if l.setsSeen || len(l.params.sps) == 0 || len(l.params.pps) == 0 {
+		return pkt
+	}
+	idr := c.scratch[:copy(c.scratch[:], pkt)]
+	for _, nal := range [...][]byte{l.params.sps, l.params.pps} {
+		buf := l.arena.space()
+		copy(buf, idr[:rtpHeader])
+		buf[0], buf[1] = 0x80, l.pt
+		l.arena.append(rtpHeader + copy(buf[rtpHeader:], nal))
+	}
+	buf := l.arena.space()
+	return buf[:copy(buf, idr)]
+}
+
+// finish shows the open unit to whoever follows the line.
+func (l *line) finish(c *Core, now int64) {
+	u := l.arena.finish()
+	if l.frames > 0 {
+		l.interval = min(max(u.capture-l.lastCapture, int64(minInterval)), int64(maxInterval))
+		l.gaps.add(now-l.lastUnit, now)
+	}
+	l.frames++
+	if u.key {
+		l.keyFrames++
+	}
+	l.lastUnit, l.lastCapture = now, u.capture
+	l.stall.heard(now)
+	c.unitDone(l)
+}
+
+// frameInterval is the time between frames, for bounds counted in frames.
+func (l *line) frameInterval() int64 {
+	if l.interval == 0 {
+		return int64(defaultInterval)
+	}
+	return l.interval
+}
+
+// wishKey asks the publisher for a key frame unless it was asked just now.
+func (l *line) wishKey(now int64) {
+	if !l.alive() || now-l.lastWish < int64(keyWish) {
+		return
+	}
+	l.lastWish = now
+	// A publisher that does not read its wishes keeps its own key frame interval.
+	_ = sendControl(l.fd, []byte{publish.MsgKeyFrame})
+}
+
+func (l *line) status(now int64) orders.LineStatus {
+	return orders.LineStatus{
+		Source: l.source.spec.ID, Frames: l.frames, KeyFrames: l.keyFrames, Bytes: l.octets,
+		LastFrame: l.lastUnit, LongestGapMS: milliseconds(l.gaps.longest(now)),
+		Missed: l.missed, Holes: l.holes.count, Width: l.params.width, Height: l.params.height,
+	}
+}
+
+// rtpPayload returns a packet's payload (RFC 3550 §5.1), not empty.
+func rtpPayload(pkt []byte) ([]byte, bool) {
+	at := rtpHeader + 4*int(pkt[0]&0x0f)
+	if pkt[0]&0x10 != 0 {
+		if len(pkt) < at+4 {
+			return nil, false
+		}
+		at += 4 + 4*int(binary.BigEndian.Uint16(pkt[at+2:]))
+	}
+	end := len(pkt)
+	if pkt[0]&0x20 != 0 {
+		end -= int(pkt[end-1])
+	}
+	if at >= end {
+		return nil, false
+	}
+	return pkt[at:end], true
+}
+
+// holeCounter finds frames that were captured and never sent, from the capture
+// counter that comes with the clock.
+type holeCounter struct {
+	set              bool
+	captured, frames uint64
+	count            uint64
+}
+
+// told takes the capture counter at a moment when so many frames had been received.
+func (h *holeCounter) told(captured, frames uint64) {
+	if h.set && captured > h.captured {
+		took, got := captured-h.captured, frames-h.frames
+		if took > got {
+			h.count += took - got
+		}
+	}
+	h.set, h.captured, h.frames = true, captured, frames
+}
+
+func milliseconds(ns int64) float64 { return float64(ns) / float64(time.Millisecond) }

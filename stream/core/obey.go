@@ -1,0 +1,157 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+
+	"slipstream/stream/orders"
+	"slipstream/stream/subscribe"
+)
+
+// obey takes the agent's full orders. They are checked whole before anything
+// changes, and obeying the same ones twice changes nothing.
+func (c *Core) obey(o *orders.Orders, fds []int, now int64) error {
+	if err := check(o, len(fds)); err != nil {
+		return err
+	}
+	if err := c.addSources(o, fds); err != nil {
+		return err
+	}
+	c.orderStreams(o)
+	c.orderTrial(o, now)
+	c.permanent = o.Permanent
+	c.turnSteady(o, now)
+	c.dropSources(o)
+	return nil
+}
+
+func check(o *orders.Orders, descriptors int) error {
+	if len(o.Sources) > maxSources {
+		return fmt.Errorf("%d sources are over the limit of %d", len(o.Sources), maxSources)
+	}
+	known := map[orders.SourceID]bool{}
+	for _, s := range o.Sources {
+		switch {
+		case !identifier.MatchString(string(s.ID)):
+			return fmt.Errorf("source name %q", s.ID)
+		case known[s.ID]:
+			return fmt.Errorf("source %q twice", s.ID)
+		case len(s.Streams) == 0 || len(s.Streams) > maxStreams:
+			return fmt.Errorf("source %q has %d streams, not 1 to %d", s.ID, len(s.Streams), maxStreams)
+		case s.Pidfd < 0 || s.Pidfd > descriptors:
+			return fmt.Errorf("source %q names descriptor %d of %d", s.ID, s.Pidfd, descriptors)
+		}
+		known[s.ID] = true
+		if err := checkStreams(s); err != nil {
+			return err
+		}
+	}
+	if o.Permanent != "" && !known[o.Permanent] {
+		return fmt.Errorf("permanent source %q is not among the sources", o.Permanent)
+	}
+	if t := o.Trial; t != nil && (!known[t.Source] || !identifier.MatchString(string(t.ID)) || t.Source == o.Permanent) {
+		return fmt.Errorf("trial %q of source %q", t.ID, t.Source)
+	}
+	return nil
+}
+
+func checkStreams(s orders.Source) error {
+	for i, st := range s.Streams {
+		if !identifier.MatchString(st.Name) || st.StallMS < 0 {
+			return fmt.Errorf("source %q: stream %q with a stall limit of %d ms", s.ID, st.Name, st.StallMS)
+		}
+		if slices.ContainsFunc(s.Streams[:i], func(o orders.Stream) bool { return o.Name == st.Name }) {
+			return fmt.Errorf("source %q: stream %q twice", s.ID, st.Name)
+		}
+	}
+	return nil
+}
+
+func (c *Core) addSources(o *orders.Orders, fds []int) error {
+	for _, spec := range o.Sources {
+		src := c.sources[spec.ID]
+		if src == nil {
+			var err error
+			if src, err = c.newSource(spec); err != nil {
+				return err
+			}
+			c.sources[spec.ID] = src
+		}
+		if spec.Pidfd > 0 && fds[spec.Pidfd-1] >= 0 && !src.exited {
+			fd := fds[spec.Pidfd-1]
+			fds[spec.Pidfd-1] = -1
+			if err := c.watch(src, fd); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// orderStreams opens the streams that some source declares and closes those
+// that none does any more.
+func (c *Core) orderStreams(o *orders.Orders) {
+	declared := map[string]bool{}
+	for _, src := range o.Sources {
+		for _, spec := range src.Streams {
+			declared[spec.Name] = true
+			if c.streams[spec.Name] == nil {
+				c.streams[spec.Name] = &stream{name: spec.Name}
+			}
+		}
+	}
+	for name, s := range c.streams {
+		if declared[name] {
+			continue
+		}
+		for _, v := range slices.Clone(s.viewers) {
+			_ = sendControl(v.fd, []byte(string(subscribe.MsgError)+"the running version no longer has stream "+name))
+			c.closeViewer(v)
+		}
+		delete(c.streams, name)
+	}
+}
+
+// orderTrial arms a new trial, keeps one that goes on, and ends one that the
+// orders no longer name.
+func (c *Core) orderTrial(o *orders.Orders, now int64) {
+	current := c.trial.phase != steady
+	if current && (o.Trial == nil || o.Trial.ID != c.trial.id) {
+		if o.Permanent == c.trial.source { // committed meanwhile
+			c.trial.end()
+		} else {
+			c.revert(orders.CauseOrders, "the agent's orders no longer name the trial", now)
+		}
+	}
+	if o.Trial == nil || c.trial.id == o.Trial.ID {
+		return
+	}
+	if over := c.ended.find(o.Trial.ID); over != nil {
+		c.tell(orders.Message{Revert: over})
+		return
+	}
+	c.trial.arm(*o.Trial, now)
+	c.nextWish = 0
+	if src := c.sources[o.Trial.Source]; src.exited {
+		c.revert(orders.CauseExit, "the app's process ended before the trial was armed", now)
+	}
+}
+
+// turnSteady makes the streams that no trial carries want the permanent source.
+func (c *Core) turnSteady(o *orders.Orders, now int64) {
+	for _, s := range c.streams {
+		onTrial := c.trial.carries() && s.want == c.trial.source
+		if !onTrial && s.want != o.Permanent {
+			c.turn(s, o.Permanent, now)
+		}
+	}
+}
+
+func (c *Core) dropSources(o *orders.Orders) {
+	for id, src := range c.sources {
+		if !slices.ContainsFunc(o.Sources, func(s orders.Source) bool { return s.ID == id }) {
+			c.closeSource(src)
+			delete(c.sources, id)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// never is a time that does not come.
+const never = math.MaxInt64
+
+// handler is whatever owns a descriptor; ready is called on the core thread.
+type handler interface{ ready(c *Core, now int64) }
+
+// poller is an epoll set with one timer. Its methods are for the core thread,
+// except wake.
+type poller struct {
+	epoll, timer, event int
+	armed               int64 // when the timer fires
+	handlers            []handler
+	events              [64]unix.EpollEvent
+
+	start time.Time // a moment …
+	base  int64     // … and CLOCK_MONOTONIC then, to read the clock without a syscall
+}
+
+func newPoller() (*poller, error) {
+	p := &poller{armed: never, start: time.Now()}
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return nil, fmt.Errorf("clock: %w", err)
+	}
+	p.base = ts.Nano()
+	var err error
+	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	if p.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("timer: %w", err)
+	}
+	if p.event, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	for _, fd := range []int{p.timer, p.event} {
+		if err := p.add(fd, unix.EPOLLIN, drain(fd)); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// drain takes the eight bytes of a timer or event descriptor; what is due is
+// found by looking at the clock.
+type drain int
+
+func (d drain) ready(*Core, int64) {
+	var b [8]byte
+	unix.Read(int(d), b[:])
+}
+
+// now is CLOCK_MONOTONIC in nanoseconds.
+func (p *poller) now() int64 { return p.base + int64(time.Since(p.start)) }
+
+func (p *poller) add(fd int, events uint32, h handler) error {
+	for len(p.handlers) <= fd {
+		p.handlers = append(p.handlers, nil)
+	}
+	ev := unix.EpollEvent{Events: events, Fd: int32(fd)}
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return fmt.Errorf("watch descriptor: %w", err)
+	}
+	p.handlers[fd] = h
+	return nil
+}
+
+// close forgets and closes a descriptor; events of it that were fetched already
+// find no handler.
+func (p *poller) close(fd int) {
+	p.handlers[fd] = nil
+	unix.Close(fd)
+}
+
+// arm makes wait return at the time due at the latest. An earlier alarm that is
+// set already is left: waking once too often is cheaper than a syscall a frame.
+func (p *poller) arm(due, now int64) {
+	if due == never || (p.armed > now && p.armed <= due) {
+		return
+	}
+	p.armed = max(due, now+1)
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(p.armed)}
+	unix.TimerfdSettime(p.timer, unix.TFD_TIMER_ABSTIME, &spec, nil)
+}
+
+// wait returns how many descriptors are ready.
+func (p *poller) wait() (int, error) {
+	n, err := unix.EpollWait(p.epoll, p.events[:], -1)
+	if err == unix.EINTR {
+		return 0, nil
+	}
+	return n, err
+}
+
+// wakeOn makes wait return when ctx ends.
+func (p *poller) wakeOn(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		one := [8]byte{1}
+		unix.Write(p.event, one[:])
+	})
+}
+
+func (p *poller) closeAll() {
+	for fd, h := range p.handlers {
+		if h != nil {
+			p.close(fd)
+		}
+	}
+	unix.Close(p.epoll)
+}

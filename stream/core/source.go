@@ -1,0 +1,234 @@
+package core
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+	"golang.org/x/sys/unix"
+
+	"github.com/bluenviron/gortsplib/v5/pkg/format"
+
+	"slipstream/stream/orders"
+	"slipstream/stream/publish"
+)
+
+const (
+	publishReceiveBuffer = 4 << 20
+
+	// maxSetBytes bounds one parameter set, so that it fits a packet of its own.
+	maxSetBytes = 1024
+)
+
+// source is one run of an app, and the socket on which it publishes.
+type source struct {
+	spec   orders.Source
+	listen int
+	pidfd  int // −1: none came
+	exited bool
+	lines  map[string]*line // the newest one of each stream
+}
+
+// newSource opens the publish socket of a source.
+func (c *Core) newSource(spec orders.Source) (*source, error) {
+	fd, err := seqpacketListen(c.publishPath(spec.ID))
+	if err != nil {
+		return nil, err
+	}
+	s := &source{spec: spec, listen: fd, pidfd: -1, lines: map[string]*line{}}
+	if err := c.poll.add(fd, unix.EPOLLIN, s); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return s, nil
+}
+
+func (c *Core) publishPath(id orders.SourceID) string {
+	return filepath.Join(c.config.Run, "pub", string(id)+".sock")
+}
+
+// ready accepts publishers.
+func (s *source) ready(c *Core, now int64) {
+	for {
+		fd, _, err := unix.Accept4(s.listen, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if err != nil {
+			return
+		}
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, publishReceiveBuffer)
+		uid, err := peerUID(fd)
+		if err != nil || (s.spec.UID >= 0 && uid != s.spec.UID && uid != 0) {
+			refusePublisher(fd, fmt.Sprintf("user %d may not publish for source %s", uid, s.spec.ID))
+			continue
+		}
+		if err := c.poll.add(fd, unix.EPOLLIN, &publisher{fd: fd, source: s}); err != nil {
+			unix.Close(fd)
+		}
+	}
+}
+
+// watch takes the app's pidfd, which becomes readable when the app ends.
+func (c *Core) watch(s *source, pidfd int) error {
+	if s.pidfd >= 0 {
+		c.poll.close(s.pidfd)
+	}
+	s.pidfd = pidfd
+	return c.poll.add(pidfd, unix.EPOLLIN, appExit{s})
+}
+
+type appExit struct{ source *source }
+
+func (e appExit) ready(c *Core, now int64) {
+	s := e.source
+	c.poll.close(s.pidfd)
+	s.pidfd, s.exited = -1, true
+	c.lost(orders.SourceLost{Source: s.spec.ID, Cause: orders.CauseExit, Detail: "the app's process ended", At: now})
+}
+
+// closeSource disconnects everything of a source.
+func (c *Core) closeSource(s *source) {
+	for _, l := range s.lines {
+		c.closeLine(l)
+	}
+	if s.pidfd >= 0 {
+		c.poll.close(s.pidfd)
+	}
+	c.poll.close(s.listen)
+	unix.Unlink(c.publishPath(s.spec.ID))
+}
+
+func (c *Core) closeLine(l *line) {
+	if l.alive() {
+		c.poll.close(l.fd)
+		l.fd = -1
+	}
+}
+
+// endLine notes that a line's publisher is gone.
+func (c *Core) endLine(l *line, cause, detail string, now int64) {
+	if !l.alive() {
+		return
+	}
+	c.closeLine(l)
+	c.lost(orders.SourceLost{Source: l.source.spec.ID, Stream: l.stream.name, Cause: cause, Detail: detail, At: now})
+}
+
+// refuse ends a line that broke its declaration, and says why.
+func (c *Core) refuse(l *line, reason string) {
+	c.log.Warn("publisher refused", "source", l.source.spec.ID, "stream", l.stream.name, "reason", reason)
+	_ = sendControl(l.fd, append([]byte{publish.MsgError}, reason...))
+	c.endLine(l, orders.CauseMedia, reason, c.now())
+}
+
+func refusePublisher(fd int, reason string) {
+	_ = sendControl(fd, append([]byte{publish.MsgError}, reason...))
+	unix.Close(fd)
+}
+
+// publisher is a connection that has not yet said which stream it is.
+type publisher struct {
+	fd     int
+	source *source
+}
+
+func (p *publisher) ready(c *Core, now int64) {
+	n, errno := receive(p.fd, c.scratch[:])
+	switch {
+	case errno == eagain || errno == eintr:
+		return
+	case errno != 0 || n == 0:
+		c.poll.close(p.fd)
+		return
+	}
+	l, err := p.hello(c, c.scratch[:min(n, len(c.scratch))], n)
+	if err != nil {
+		c.log.Warn("publisher refused", "source", p.source.spec.ID, "reason", err)
+		_ = sendControl(p.fd, append([]byte{publish.MsgError}, err.Error()...))
+		c.poll.close(p.fd)
+		if errors.As(err, new(*mediaError)) {
+			c.lost(orders.SourceLost{Source: p.source.spec.ID, Cause: orders.CauseMedia, Detail: err.Error(), At: now})
+		}
+		return
+	}
+	c.poll.handlers[p.fd] = l
+	p.source.lines[l.stream.name] = l
+	_ = sendControl(p.fd, []byte{publish.MsgAccepted})
+	c.log.Info("stream published", "source", p.source.spec.ID, "stream", l.stream.name)
+	if s := l.stream; s.sdp == nil {
+		s.sdp = l.sdp
+	}
+}
+
+// hello checks the first message: the stream must be one that the source
+// declares, not published already, in a form that viewers can be given.
+func (p *publisher) hello(c *Core, msg []byte, length int) (*line, error) {
+	if length > publish.MaxHello {
+		return nil, fmt.Errorf("a first message of %d bytes is over the limit of %d", length, publish.MaxHello)
+	}
+	name, body, found := bytes.Cut(msg[1:], []byte{'\n'})
+	if msg[0] != publish.MsgStream || !found {
+		return nil, errors.New("the first message must name the stream and hold its SDP")
+	}
+	spec, declared := p.source.stream(string(name))
+	if !declared {
+		return nil, fmt.Errorf("stream %q is not declared in the manifest of this version", name)
+	}
+	if old := p.source.lines[spec.Name]; old != nil && old.alive() {
+		return nil, fmt.Errorf("stream %q is published already", spec.Name)
+	}
+	l := &line{source: p.source, stream: c.streams[spec.Name], spec: spec, fd: p.fd, arena: newArena(), sdp: bytes.Clone(body)}
+	if err := l.describe(body); err != nil {
+		return nil, &mediaError{err}
+	}
+	return l, nil
+}
+
+// mediaError says that a version publishes what viewers cannot be given: trying
+// again will not help.
+type mediaError struct{ error }
+
+func (s *source) stream(name string) (orders.Stream, bool) {
+	for _, spec := range s.spec.Streams {
+		if spec.Name == name {
+			return spec, true
+		}
+	}
+	return orders.Stream{}, false
+}
+
+// describe reads the SDP: one H.264 medium.
+func (l *line) describe(body []byte) error {
+	var d sdp.SessionDescription
+	if err := d.Unmarshal(body); err != nil {
+		return fmt.Errorf("the SDP cannot be read: %w", err)
+	}
+	if len(d.MediaDescriptions) != 1 || len(d.MediaDescriptions[0].MediaName.Formats) != 1 {
+		return errors.New("the SDP must describe exactly one medium in one format")
+	}
+	m := d.MediaDescriptions[0]
+	f, err := format.Unmarshal(m, m.MediaName.Formats[0])
+	if err != nil {
+		return fmt.Errorf("the SDP's format cannot be read: %w", err)
+	}
+	video, ok := f.(*format.H264)
+	if !ok || !strings.EqualFold(l.spec.Codec, "h264") {
+		return fmt.Errorf("codec %s is not supported; publish H.264", f.Codec())
+	}
+	l.pt = video.PayloadType()
+	if len(video.SPS) > maxSetBytes || len(video.PPS) > maxSetBytes {
+		return fmt.Errorf("a parameter set in the SDP is over the limit of %d bytes", maxSetBytes)
+	}
+	if refusal := l.parameterSets(nalInfo{sps: nonEmpty(video.SPS), pps: nonEmpty(video.PPS)}); refusal != "" {
+		return errors.New(refusal)
+	}
+	return nil
+}
+
+func nonEmpty(nal []byte) []byte {
+	if len(nal) == 0 {
+		return nil
+	}
+	return nal
+}

@@ -1,0 +1,186 @@
+package core
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/stream/orders"
+)
+
+const (
+	// maxReplayFrames and maxReplayTime bound what viewers are shown a second
+	// time at a switch or revert. Measured in Chromium: with more, the picture
+	// visibly jumps back.
+	maxReplayFrames = 15
+	maxReplayTime   = 500 * time.Millisecond
+
+	// keyPatience is how many frame intervals a key frame is waited for before
+	// the longer past is sent after all.
+	keyPatience = 3
+
+	// maxViewers bounds one stream's viewers.
+	maxViewers = 1000
+
+	viewerSendBuffer = 2 << 20
+)
+
+// stream is one named stream as viewers know it: it outlives every source.
+type stream struct {
+	name     string
+	followed *line // whose units viewers get; kept when that line dies
+	want     orders.SourceID
+	giveUp   int64 // when the longer past is taken; 0: at the next key frame
+	viewers  []*viewer
+	sdp      []byte
+}
+
+// target is the line that viewers should be on, if its source has one.
+func (c *Core) target(s *stream) *line {
+	src := c.sources[s.want]
+	if src == nil {
+		return nil
+	}
+	return src.lines[s.name]
+}
+
+// short says that what the line has since its last key frame may be sent at once.
+func short(l *line, now int64) bool {
+	a := l.arena
+	return a.hasKey && a.sinceKey() <= maxReplayFrames && now-a.unit(a.key).arrival <= int64(maxReplayTime)
+}
+
+// follow is the one operation behind switch and revert: viewers go on with what
+// the line has since its last key frame, then follow it live.
+func (c *Core) follow(s *stream, l *line) orders.StreamSwitch {
+	report := orders.StreamSwitch{Name: s.name, Viewers: len(s.viewers)}
+	if old := s.followed; old != nil && old.frames > 0 {
+		a := l.arena
+		report.ContentJumpMS = max(0, milliseconds(old.lastCapture-a.unit(a.key).capture))
+		for n := a.key; n < a.unitHead; n++ {
+			if a.unit(n).capture <= old.lastCapture {
+				report.ReplayedFrames++
+			}
+		}
+	}
+	s.followed, s.giveUp = l, 0
+	l.stall.start(c.now())
+	if !bytes.Equal(s.sdp, l.sdp) {
+		s.sdp = l.sdp
+		for _, v := range s.viewers {
+			_ = v.info() // a gateway that misses it goes on with the old description
+		}
+	}
+	c.pumpAll(s)
+	return report
+}
+
+// pumpAll lets every viewer go on. It walks backwards because a viewer may be
+// closed on the way.
+func (c *Core) pumpAll(s *stream) {
+	for i := len(s.viewers) - 1; i >= 0; i-- {
+		s.viewers[i].pump(c)
+	}
+}
+
+// turn makes a stream's viewers want another source; settle does the rest as
+// soon as the bounds of a replay allow.
+func (c *Core) turn(s *stream, want orders.SourceID, now int64) {
+	s.want = want
+	s.giveUp = 0
+	if l := c.target(s); l != nil && l.arena.hasKey {
+		s.giveUp = now + keyPatience*l.frameInterval()
+	}
+}
+
+// settled moves a stream's viewers to the source that they should be on. It
+// reports false while that has to wait, and whether waiting can help.
+func (c *Core) settled(s *stream, now int64) (done, hope bool, report orders.StreamSwitch) {
+	l := c.target(s)
+	if l != nil && l == s.followed {
+		return true, true, orders.StreamSwitch{Name: s.name, Viewers: len(s.viewers)}
+	}
+	if l == nil || !l.alive() {
+		return false, false, report
+	}
+	if short(l, now) || (l.arena.hasKey && s.giveUp != 0 && now >= s.giveUp) {
+		return true, true, c.follow(s, l)
+	}
+	l.wishKey(now)
+	return false, l.arena.hasKey, report
+}
+
+// acceptViewer takes a gateway's connection for one viewer.
+type viewerListener int
+
+func (fd viewerListener) ready(c *Core, now int64) {
+	for {
+		conn, _, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if err != nil {
+			return
+		}
+		unix.SetsockoptInt(conn, unix.SOL_SOCKET, unix.SO_SNDBUF, viewerSendBuffer)
+		v := &viewer{fd: conn}
+		if err := c.poll.add(conn, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLET, v); err != nil {
+			unix.Close(conn)
+		}
+	}
+}
+
+// join puts a viewer on a stream: hello is its name and where to go on.
+func (c *Core) join(v *viewer, hello []byte, now int64) bool {
+	name, resume, _ := bytes.Cut(hello, []byte{'\n'})
+	s := c.streams[string(name)]
+	switch {
+	case s == nil || s.sdp == nil:
+		c.refuseViewer(v, "stream %q has no source yet", name)
+		return false
+	case len(s.viewers) >= maxViewers:
+		c.refuseViewer(v, "stream %q has %d viewers already", name, maxViewers)
+		return false
+	}
+	v.seq, v.base = uint16(rand.Uint32()), rand.Uint32()
+	if len(resume) == 6 {
+		v.seq, v.base = binary.BigEndian.Uint16(resume), binary.BigEndian.Uint32(resume[2:])
+	}
+	v.stream = s
+	s.viewers = append(s.viewers, v)
+	if v.info() != nil {
+		c.closeViewer(v)
+		return false
+	}
+	if l := s.followed; l != nil && !short(l, now) {
+		l.wishKey(now)
+	}
+	return true
+}
+
+func (c *Core) closeViewer(v *viewer) {
+	if v.fd < 0 {
+		return
+	}
+	c.poll.close(v.fd)
+	v.fd = -1
+	if s := v.stream; s != nil {
+		if i := slices.Index(s.viewers, v); i >= 0 {
+			s.viewers = slices.Delete(s.viewers, i, i+1)
+		}
+	}
+}
+
+// kickStuck closes viewers that have taken nothing for too long.
+func (c *Core) kickStuck(now int64) {
+	for _, s := range c.streams {
+		for i := len(s.viewers) - 1; i >= 0; i-- {
+			v := s.viewers[i]
+			if v.blockedAt != 0 && now-v.blockedAt > int64(kickAfter) {
+				c.log.Warn("viewer takes nothing and is closed", "stream", s.name)
+				c.closeViewer(v)
+			}
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package core
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/stream/subscribe"
+)
+
+const (
+	eagain = unix.EAGAIN
+	eintr  = unix.EINTR
+
+	// kickAfter is how long a viewer may take nothing before it is closed.
+	kickAfter = 5 * time.Second
+
+	// freshKey is how old a key frame may be to answer a picture loss with.
+	freshKey = 300 * time.Millisecond
+
+	// replayPause is the shortest time between two replays to one viewer.
+	replayPause = 100 * time.Millisecond
+
+	// joinStep spaces the frames between a new viewer's first picture and now:
+	// they are to be decoded at once, not played as the past.
+	joinStep = videoRate / 1000
+)
+
+// viewer is a cursor into the arena of the line that its stream follows. It
+// moves to another line only between access units.
+type viewer struct {
+	fd     int
+	stream *stream // nil until the first message
+	line   *line   // whose units it is at; nil: waits for a key frame
+
+	unit   uint64 // next one to send, in line's arena
+	packet uint32 // next one of that unit
+	seq    uint16
+	base   uint32 // added to the capture time
+	ts     uint32 // of the unit being sent
+	last   uint32 // of the last unit sent
+	begun  bool   // last is valid
+
+	catchUp struct { // units that are sent at once, their times spread over (last, to]
+		left uint32
+		to   uint32
+	}
+	blockedAt  int64 // when the socket became full; 0: it is not
+	lastReplay int64
+}
+
+// ready takes the viewer's messages and goes on sending if its socket was full.
+func (v *viewer) ready(c *Core, now int64) {
+	for {
+		n, errno := receive(v.fd, c.scratch[:])
+		switch {
+		case errno == eagain:
+			v.blockedAt = 0
+			v.pump(c)
+			return
+		case errno == eintr:
+			continue
+		case errno != 0 || n == 0 || n > len(c.scratch):
+			c.closeViewer(v)
+			return
+		}
+		if !v.take(c, c.scratch[:n], now) {
+			return
+		}
+	}
+}
+
+// take handles one message; it reports false when the viewer is closed.
+func (v *viewer) take(c *Core, msg []byte, now int64) bool {
+	switch {
+	case v.stream == nil && msg[0] == subscribe.MsgView:
+		return c.join(v, msg[1:], now)
+	case v.stream != nil && msg[0] == subscribe.MsgKeyFrame:
+		if l := v.stream.followed; l != nil {
+			l.wishKey(now)
+		}
+	case v.stream != nil && msg[0] == subscribe.MsgReplay:
+		v.replay(now)
+	default:
+		c.closeViewer(v)
+		return false
+	}
+	return true
+}
+
+// replay answers a lost picture from the arena if a key frame is fresh, else by
+// asking the app for one.
+func (v *viewer) replay(now int64) {
+	l := v.stream.followed
+	if l == nil {
+		return
+	}
+	a := l.arena
+	if !a.hasKey || now-a.unit(a.key).arrival > int64(freshKey) {
+		l.wishKey(now)
+		return
+	}
+	if v.line == l && v.packet == 0 && now-v.lastReplay > int64(replayPause) {
+		v.lastReplay = now
+		v.start(l)
+	}
+}
+
+// start puts the cursor on the line's last key frame; what has come since is
+// sent at once.
+func (v *viewer) start(l *line) {
+	a := l.arena
+	v.line, v.packet = l, 0
+	if !a.hasKey {
+		v.line = nil
+		return
+	}
+	v.unit = a.key
+	n := uint32(a.sinceKey())
+	to := v.base + ticks(a.unit(a.unitHead-1).capture)
+	if !v.begun {
+		v.last, v.begun = to-n*joinStep, true
+	}
+	v.catchUp.left, v.catchUp.to = n, to
+}
+
+// stamp is the RTP time of the unit that the cursor is at: its capture time,
+// except that time never goes back.
+func (v *viewer) stamp(u *unit) uint32 {
+	ts := v.base + ticks(u.capture)
+	if left := v.catchUp.left; left > 0 {
+		v.catchUp.left--
+		room := int32(v.catchUp.to - v.last)
+		ts = v.last + uint32(max(room, 0))/left
+	}
+	if int32(ts-v.last) <= 0 {
+		ts = v.last + 1
+	}
+	return ts
+}
+
+// pump sends whole units until there is no more or the socket is full.
+func (v *viewer) pump(c *Core) {
+	if v.stream == nil || v.blockedAt != 0 {
+		return
+	}
+	for {
+		if v.packet == 0 && v.line != v.stream.followed && v.stream.followed != nil {
+			v.start(v.stream.followed)
+		}
+		if v.line == nil {
+			return
+		}
+		a := v.line.arena
+		if v.unit < a.unitTail { // lapped: what it would have seen is gone
+			v.start(v.line)
+			continue
+		}
+		if v.unit >= a.unitHead {
+			return
+		}
+		u := a.unit(v.unit)
+		if v.packet == 0 {
+			v.ts = v.stamp(u)
+		}
+		if !v.sendUnit(c, u) {
+			return
+		}
+		v.unit, v.packet, v.last = v.unit+1, 0, v.ts
+	}
+}
+
+// sendUnit sends the rest of a unit; it reports false if the viewer cannot take
+// more or is closed.
+func (v *viewer) sendUnit(c *Core, u *unit) bool {
+	head := &c.head
+	for v.packet < u.count {
+		pkt := v.line.arena.bytes(u.first + uint64(v.packet))
+		head[0], head[1] = pkt[0], pkt[1]&^rtpMarker
+		if v.packet == u.count-1 {
+			head[1] |= rtpMarker
+		}
+		binary.BigEndian.PutUint16(head[2:], v.seq)
+		binary.BigEndian.PutUint32(head[4:], v.ts)
+		switch errno := c.sender.send(v.fd, head[:], pkt[rtpHeader:]); errno {
+		case 0:
+		case eagain:
+			v.blockedAt = c.now()
+			return false
+		case eintr:
+			continue
+		default:
+			c.closeViewer(v)
+			return false
+		}
+		c.markFirst()
+		v.seq++
+		v.packet++
+	}
+	return true
+}
+
+// info tells the gateway what it is watching.
+func (v *viewer) info() error {
+	msg := binary.BigEndian.AppendUint32([]byte{subscribe.MsgInfo}, v.base)
+	return sendControl(v.fd, append(msg, v.stream.sdp...))
+}
+
+// refuseViewer says why there is nothing to watch and closes the connection.
+func (c *Core) refuseViewer(v *viewer, format string, args ...any) {
+	_ = sendControl(v.fd, append([]byte{subscribe.MsgError}, fmt.Sprintf(format, args...)...))
+	c.closeViewer(v)
+}
