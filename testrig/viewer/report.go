@@ -1,0 +1,139 @@
+package viewer
+
+import (
+	"slices"
+	"time"
+)
+
+// Limits of the arrival time line, within which an RTP time must stay. A frame
+// may be behind by more than ahead: after a hang the old version's frames carry
+// the times of the silence that they fill, at most 500 ms of it.
+const (
+	maxAhead  = 250 * time.Millisecond
+	maxBehind = 500 * time.Millisecond
+)
+
+// lineBefore is how far before a window its time line is learnt.
+const lineBefore = 2 * time.Second
+
+// Report is what a viewer suffered in a window of time.
+type Report struct {
+	Frames          int      `json:"frames"`
+	LongestGapMS    float64  `json:"longest_gap_ms"` // between whole frames
+	FramesLost      int      `json:"frames_lost"`
+	SeqBreaks       int      `json:"seq_breaks"`
+	TimestampBreaks int      `json:"timestamp_breaks"`
+	ReplayedFrames  int      `json:"replayed_frames"`
+	ContentJumpMS   float64  `json:"content_jump_ms"` // farthest that the picture went back in time
+	SkippedFrames   int      `json:"skipped_frames"`  // scenes that no version showed, at a change of version
+	Duplicates      int      `json:"duplicates"`      // packets that came twice
+	Versions        []string `json:"versions"`        // in the order in which they were seen
+}
+
+// Clean says that nothing is lost and nothing is broken.
+func (r Report) Clean() bool {
+	return r.FramesLost == 0 && r.SeqBreaks == 0 && r.TimestampBreaks == 0 && r.Duplicates == 0
+}
+
+// Report sums up the units that were whole in [from, to], CLOCK_MONOTONIC.
+func (r *Recorder) Report(from, to time.Duration) Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rep := Report{}
+	longest, jump := time.Duration(0), time.Duration(0)
+	last := from
+	for _, u := range r.units {
+		if u.Last > to {
+			break
+		}
+		if u.Last >= from {
+			if u.complete {
+				longest = max(longest, u.Last-last)
+			}
+			jump = max(jump, u.jump)
+			rep.add(u)
+		}
+		if u.complete {
+			last = u.Last
+		}
+	}
+	for _, f := range r.faults {
+		switch {
+		case f.at < from || f.at > to:
+		case f.duplicate:
+			rep.Duplicates++
+		default:
+			rep.SeqBreaks++
+		}
+	}
+	rep.TimestampBreaks += r.offLine(from, to)
+	rep.LongestGapMS = Milliseconds(max(longest, to-last)) // nothing more came: that is a gap too
+	rep.ContentJumpMS = Milliseconds(jump)
+	return rep
+}
+
+func (rep *Report) add(u Unit) {
+	rep.Frames++
+	rep.FramesLost += u.lost
+	rep.SkippedFrames += u.skipped
+	if u.replayed {
+		rep.ReplayedFrames++
+	}
+	if u.tsBack {
+		rep.TimestampBreaks++
+	}
+	if v := u.Stamp.Version; v != "" && (len(rep.Versions) == 0 || rep.Versions[len(rep.Versions)-1] != v) {
+		rep.Versions = append(rep.Versions, v)
+	}
+}
+
+// offLine counts how often RTP times leave the line of the arrival times.
+func (r *Recorder) offLine(from, to time.Duration) (breaks int) {
+	var units []Unit
+	var delays []time.Duration
+	for _, u := range r.units {
+		if u.Last >= from-lineBefore && u.Last <= to {
+			units = append(units, u)
+			delays = append(delays, u.delay())
+		}
+	}
+	if len(units) == 0 {
+		return 0
+	}
+	slices.Sort(delays)
+	usual := delays[len(delays)/2]
+	off := false
+	for _, u := range units {
+		late := u.delay() - usual
+		was := off
+		off = late < -maxAhead || late > maxBehind
+		if off && !was && u.Last >= from {
+			breaks++
+		}
+	}
+	return breaks
+}
+
+// delay is the arrival's distance from the RTP time, on a scale of its own.
+func (u Unit) delay() time.Duration {
+	const rtpClock = 90000
+	return u.First - time.Duration(u.time)*time.Second/rtpClock
+}
+
+// FirstOf is when the first packet of a version's first unit that began at or
+// after an instant arrived.
+func (r *Recorder) FirstOf(version string, after time.Duration) (time.Duration, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, u := range r.units {
+		if u.First >= after && u.Stamp.Version == version {
+			return u.First, true
+		}
+	}
+	return 0, false
+}
+
+// Milliseconds is d for people and for JSON, to a hundredth.
+func Milliseconds(d time.Duration) float64 {
+	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
+}

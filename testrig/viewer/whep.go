@@ -1,0 +1,176 @@
+package viewer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/pion/webrtc/v3"
+)
+
+// maxAnswer bounds a WHEP answer in bytes.
+const maxAnswer = 64 << 10
+
+// receiveMTU is larger than any packet.
+const receiveMTU = 4096
+
+// DialWHEP plays a stream by WebRTC (draft-ietf-wish-whep) and returns once the
+// session is connected.
+func DialWHEP(ctx context.Context, endpoint string) (*Viewer, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	pc, err := newPeer()
+	if err != nil {
+		return nil, fmt.Errorf("whep viewer: %w", err)
+	}
+	v := newViewer(WHEP, endpoint)
+	s := &whepSession{viewer: v, pc: pc, connected: make(chan struct{})}
+	v.hangUp = s.hangUp
+	pc.OnConnectionStateChange(s.state)
+	pc.OnTrack(s.play)
+	if err := s.negotiate(ctx, endpoint); err != nil {
+		v.Close()
+		return nil, fmt.Errorf("whep viewer of %s: %w", endpoint, err)
+	}
+	return v, nil
+}
+
+// newPeer has no interceptors: a lost packet must be seen, not asked for again.
+func newPeer() (*webrtc.PeerConnection, error) {
+	media := &webrtc.MediaEngine{}
+	if err := media.RegisterDefaultCodecs(); err != nil {
+		return nil, err
+	}
+	setting := webrtc.SettingEngine{}
+	setting.SetIncludeLoopbackCandidate(true)
+	setting.SetReceiveMTU(receiveMTU)
+	setting.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(setting))
+	return api.NewPeerConnection(webrtc.Configuration{})
+}
+
+type whepSession struct {
+	viewer    *Viewer
+	pc        *webrtc.PeerConnection
+	resource  string // what DELETE ends
+	connected chan struct{}
+	once      sync.Once
+
+	mu      sync.Mutex // guards closed, and playing against a late track
+	closed  bool
+	playing sync.WaitGroup
+}
+
+func (s *whepSession) negotiate(ctx context.Context, endpoint string) error {
+	only := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}
+	if _, err := s.pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, only); err != nil {
+		return err
+	}
+	offer, err := s.pc.CreateOffer(nil)
+	if err != nil {
+		return err
+	}
+	gathered := webrtc.GatheringCompletePromise(s.pc)
+	if err := s.pc.SetLocalDescription(offer); err != nil {
+		return err
+	}
+	select {
+	case <-gathered:
+	case <-ctx.Done():
+		return fmt.Errorf("gather candidates: %w", ctx.Err())
+	}
+	answer, err := s.post(ctx, endpoint, s.pc.LocalDescription().SDP)
+	if err != nil {
+		return err
+	}
+	if err := s.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+		return fmt.Errorf("take the answer: %w", err)
+	}
+	select {
+	case <-s.connected:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("connect: %w", ctx.Err())
+	}
+}
+
+func (s *whepSession) post(ctx context.Context, endpoint, offer string) (answer string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(offer))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/sdp")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return "", fmt.Errorf("read the answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusCreated {
+		return "", fmt.Errorf("the gateway answers %s: %s", resp.Status, strings.TrimSpace(string(body)))
+	}
+	base, err := url.Parse(endpoint)
+	if err != nil {
+		return "", err
+	}
+	location, err := base.Parse(resp.Header.Get("Location"))
+	if err != nil || resp.Header.Get("Location") == "" {
+		return "", errors.New("the gateway's answer has no Location to end the session with")
+	}
+	s.resource = location.String()
+	return string(body), nil
+}
+
+func (s *whepSession) state(state webrtc.PeerConnectionState) {
+	switch state {
+	case webrtc.PeerConnectionStateConnected:
+		s.once.Do(func() { close(s.connected) })
+	case webrtc.PeerConnectionStateDisconnected, webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
+		s.viewer.end("the connection is " + state.String())
+	}
+}
+
+func (s *whepSession) play(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.playing.Add(1)
+	s.mu.Unlock()
+	defer s.playing.Done()
+	for {
+		p, _, err := track.ReadRTP()
+		if err != nil {
+			s.viewer.end("the track ended: " + err.Error())
+			return
+		}
+		s.viewer.Packet(now(), p)
+	}
+}
+
+// hangUp ends the session at the gateway too, as a browser's page should.
+func (s *whepSession) hangUp() {
+	if s.resource != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+		defer cancel()
+		if req, err := http.NewRequestWithContext(ctx, http.MethodDelete, s.resource, nil); err == nil {
+			if resp, err := http.DefaultClient.Do(req); err == nil {
+				resp.Body.Close()
+			}
+		}
+	}
+	s.pc.Close()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.playing.Wait()
+}
