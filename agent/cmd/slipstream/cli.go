@@ -61,6 +61,7 @@ greenlight. Anything else, silence included, ends on the version before.`,
   slipstream inspect cam-2.0.slip
   slipstream install cam-2.0.slip`,
 		Args:              knownVerb,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return c.prepare(cmd) },

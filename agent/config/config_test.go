@@ -1,0 +1,175 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipstream/agent/config"
+)
+
+// minimal is the least a file must say.
+const minimal = "device = \"cam-7\"\nproduct = \"acme-cam\"\nhardware = \"rev-b\"\n"
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "slipstream.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestWhatIsLeftOutHasItsDefault(t *testing.T) {
+	got, err := config.Load(write(t, minimal))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	want.Device, want.Product, want.Hardware = "cam-7", "acme-cam", "rev-b"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got.Socket() != "/run/slipstream/agent.sock" {
+		t.Errorf("socket = %s", got.Socket())
+	}
+}
+
+// The example must load, must name every key there is, must explain each one,
+// and what it calls a default must be one.
+func TestExample(t *testing.T) {
+	got, err := config.Load("slipstream.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("slipstream.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := map[string]string{} // key → the comment above it
+	comment, table := "", ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		switch key, _, isKey := strings.Cut(line, " = "); {
+		case line == "":
+			comment = ""
+		case strings.HasPrefix(line, "#"):
+			comment += line + "\n"
+		case strings.HasPrefix(line, "["):
+			table, comment = strings.Trim(line, "[]")+".", ""
+		case isKey:
+			blocks[table+key], comment = comment, ""
+		}
+	}
+	defaults := keys("", reflect.ValueOf(config.Default()))
+	for key, value := range keys("", reflect.ValueOf(got)) {
+		if blocks[key] == "" {
+			t.Errorf("%s has no line with a comment above it", key)
+		}
+		if value.IsZero() {
+			t.Errorf("%s shows no value", key)
+		}
+		_, said, ok := strings.Cut(blocks[key], "# Default: ")
+		if !ok {
+			continue
+		}
+		said = strings.TrimSpace(said)
+		if d := defaults[key]; d.Kind() == reflect.String && d.String() != "" && key != "bin" && said != d.String() {
+			t.Errorf("the comment of %s says the default is %s, it is %s", key, said, d)
+		}
+	}
+}
+
+func keys(prefix string, v reflect.Value) map[string]reflect.Value {
+	found := map[string]reflect.Value{}
+	for i := range v.NumField() {
+		key := prefix + v.Type().Field(i).Tag.Get("toml")
+		if v.Field(i).Kind() != reflect.Struct {
+			found[key] = v.Field(i)
+			continue
+		}
+		for k, field := range keys(key+".", v.Field(i)) {
+			found[k] = field
+		}
+	}
+	return found
+}
+
+func TestMistakesAreFoundByLine(t *testing.T) {
+	for _, test := range []struct{ name, text, want string }{
+		{"a misspelt key", minimal + "sate = \"/x\"\n", `slipstream.toml:4: unknown key "sate"`},
+		{"a misspelt key of a table", minimal + "[stream]\nstall = 3\n", `slipstream.toml:5: unknown key "stream.stall"`},
+		{"an unknown table", minimal + "[video]\nx = 1\n", `slipstream.toml:4: unknown key "video"`},
+		{"a value of another type", minimal + "[stream]\nstall_ms = \"soon\"\n", "slipstream.toml:5: "},
+		{"a line that is no TOML", "device = \"cam-7\"\nproduct acme\n", "slipstream.toml:2: "},
+		{"a key given twice", minimal + "device = \"cam-8\"\n", "device"},
+		{"a file without end", strings.Repeat("# x\n", config.MaxFile/4+1), "larger than"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := config.Load(write(t, test.text))
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q in it", err, test.want)
+			}
+		})
+	}
+}
+
+func TestAllProblemsAreToldAtOnce(t *testing.T) {
+	_, err := config.Load(write(t, "run = \"run\"\n[gateway]\nhttp = \"everywhere\"\n"))
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{"device is not set", "product is not set", "hardware is not set", "run = ", "gateway.http"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*config.Config)
+		want   string // "" if it is fine
+	}{
+		{"the least", func(*config.Config) {}, ""},
+		{"a run path of 60 bytes", func(c *config.Config) { c.Run = "/" + strings.Repeat("r", 59) }, ""},
+		{"a run path of 61 bytes", func(c *config.Config) { c.Run = "/" + strings.Repeat("r", 60) }, "61 bytes"},
+		{"run and state in one place", func(c *config.Config) { c.Run = c.State + "/" }, "both"},
+		{"a device with a slash", func(c *config.Config) { c.Device = "../x" }, "device"},
+		{"a device of a line break", func(c *config.Config) { c.Device = "a\nb" }, "device"},
+		{"a long device", func(c *config.Config) { c.Device = strings.Repeat("d", 65) }, "65 bytes"},
+		{"a relative trust file", func(c *config.Config) { c.Trust = "trust.pem" }, "trust"},
+		{"no stall limit", func(c *config.Config) { c.Stream.StallMS = 0 }, "stall_ms"},
+		{"an hour as the stall limit", func(c *config.Config) { c.Stream.StallMS = 3_600_000 }, "stall_ms"},
+		{"all addresses of the machine", func(c *config.Config) { c.Gateway.HTTP = ":8889" }, ""},
+		{"an IPv6 address", func(c *config.Config) { c.Gateway.RTSP = "[::1]:8554" }, ""},
+		{"a host name", func(c *config.Config) { c.Gateway.RTSP = "cam.lan:8554" }, "gateway.rtsp"},
+		{"a port that is too large", func(c *config.Config) { c.Gateway.UDP = ":70000" }, "port"},
+		{"WHEP without media", func(c *config.Config) { c.Gateway.UDP = "" }, "gateway.udp"},
+		{"no gateway at all", func(c *config.Config) { c.Gateway = config.Gateway{} }, ""},
+		{"advertised nonsense", func(c *config.Config) { c.Gateway.Advertise = []string{"router"} }, "advertise"},
+		{"a panel", func(c *config.Config) { c.Panel.URL, c.Panel.TokenFile = "https://p.example", "/t" }, ""},
+		{"a panel on this machine", func(c *config.Config) { c.Panel.URL, c.Panel.TokenFile = "http://127.0.0.1:8080", "/t" }, ""},
+		{"a panel without a token", func(c *config.Config) { c.Panel.URL = "https://p.example" }, "token_file"},
+		{"a panel in clear text", func(c *config.Config) { c.Panel.URL, c.Panel.TokenFile = "http://p.example", "/t" }, "https"},
+		{"a password in the address", func(c *config.Config) { c.Panel.URL, c.Panel.TokenFile = "https://u:p@p.example", "/t" }, "password"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := config.Default()
+			c.Device, c.Product, c.Hardware = "cam-7", "acme-cam", "rev-b"
+			test.change(&c)
+			err := c.Validate()
+			if test.want == "" && err != nil {
+				t.Fatal(err)
+			}
+			if test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Fatalf("got %v, want %q in it", err, test.want)
+			}
+		})
+	}
+}
