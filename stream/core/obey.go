@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"slipstream/stream/orders"
-	"slipstream/stream/subscribe"
 )
 
 // obey takes the agent's full orders. They are checked whole before anything
@@ -105,8 +104,7 @@ func (c *Core) orderStreams(o *orders.Orders) {
 			continue
 		}
 		for _, v := range slices.Clone(s.viewers) {
-			_ = sendControl(v.fd, []byte(string(subscribe.MsgError)+"the running version no longer has stream "+name))
-			c.closeViewer(v)
+			c.refuseViewer(v, "the running version no longer has stream %s", name)
 		}
 		delete(c.streams, name)
 	}

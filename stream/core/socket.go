@@ -77,3 +77,17 @@ func (s *sender) send(fd int, head, body []byte) unix.Errno {
 func sendControl(fd int, msg []byte) error {
 	return unix.Sendto(fd, msg, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
 }
+
+// sendLast says why a connection ends, right before it is closed. A socket that
+// is closed with unread messages in it makes the peer see a reset in place of
+// the reason, so the peer is kept from sending and its messages are read out.
+func sendLast(fd int, kind byte, reason string) {
+	_ = sendControl(fd, append([]byte{kind}, reason...))
+	_ = unix.Shutdown(fd, unix.SHUT_RD)
+	var rest [1]byte
+	for {
+		if n, errno := receive(fd, rest[:]); n <= 0 || errno != 0 {
+			return
+		}
+	}
+}

@@ -118,12 +118,12 @@ func (c *Core) endLine(l *line, cause, detail string, now int64) {
 // refuse ends a line that broke its declaration, and says why.
 func (c *Core) refuse(l *line, reason string) {
 	c.log.Warn("publisher refused", "source", l.source.spec.ID, "stream", l.stream.name, "reason", reason)
-	_ = sendControl(l.fd, append([]byte{publish.MsgError}, reason...))
+	sendLast(l.fd, publish.MsgError, reason)
 	c.endLine(l, orders.CauseMedia, reason, c.now())
 }
 
 func refusePublisher(fd int, reason string) {
-	_ = sendControl(fd, append([]byte{publish.MsgError}, reason...))
+	sendLast(fd, publish.MsgError, reason)
 	unix.Close(fd)
 }
 
@@ -145,7 +145,7 @@ func (p *publisher) ready(c *Core, now int64) {
 	l, err := p.hello(c, c.scratch[:min(n, len(c.scratch))], n)
 	if err != nil {
 		c.log.Warn("publisher refused", "source", p.source.spec.ID, "reason", err)
-		_ = sendControl(p.fd, append([]byte{publish.MsgError}, err.Error()...))
+		sendLast(p.fd, publish.MsgError, err.Error())
 		c.poll.close(p.fd)
 		if errors.As(err, new(*mediaError)) {
 			c.lost(orders.SourceLost{Source: p.source.spec.ID, Cause: orders.CauseMedia, Detail: err.Error(), At: now})

@@ -210,6 +210,6 @@ func (v *viewer) info() error {
 
 // refuseViewer says why there is nothing to watch and closes the connection.
 func (c *Core) refuseViewer(v *viewer, format string, args ...any) {
-	_ = sendControl(v.fd, append([]byte{subscribe.MsgError}, fmt.Sprintf(format, args...)...))
+	sendLast(v.fd, subscribe.MsgError, fmt.Sprintf(format, args...))
 	c.closeViewer(v)
 }
