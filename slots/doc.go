@@ -1,0 +1,69 @@
+// Package slots keeps the versions that a device can run, and the one small
+// file that says which of them is permanent.
+//
+// It keeps one promise: at whatever instant the power fails, a slot is either
+// whole and says "staged", or does not say so; and the active record is either
+// the one before or the one after.
+//
+// # Slots
+//
+// A [Set] is a directory with two slots, "a" and "b":
+//
+//	lock                     flock: one process at a time
+//	a/state.json             what the slot holds; missing: it is empty
+//	a/manifest.sigstore.json the signed bundle, as it came
+//	a/root/                  the version's files
+//
+// Every change of state.json is a new file, synced, renamed over the old one,
+// with the directory synced after. [Set.Stage] works in this order: state
+// "writing"; remove what was there; write; sync every file and directory; read
+// everything back; state "staged". So no crash leaves "staged" on a slot that
+// was not read back whole. A slot found in state "writing" was interrupted: it
+// runs nothing and is written anew. [Set.Clear] removes state.json first, which
+// needs no space and so works on a full disk.
+//
+// The kind of image is "tree": a directory as one canonical ustar file, defined
+// in package verify/pack. Each chunk is hashed in memory before any byte of it
+// is written. Each header is taken apart, judged, made again from what was
+// understood, and compared whole, so that there is one way only to write a tree
+// down. That makes the directory itself the image: tarred again it gives the
+// signed hash, so no copy of the image is kept beside it. [Set.Verify] does
+// just that, and therefore sees any file changed, added, lost, or with other
+// rights.
+//
+// Everything is reached through [os.Root], so no link and no name leads out of
+// a slot, and all writes go through one small interface, disk, so that tests
+// can cut the power at each of them.
+//
+// # The active record
+//
+// [RecordFile] keeps two copies of one JSON document, each as
+//
+//	offset 0   8 bytes  "SLIPREC\n"
+//	       8   4        format, big endian: 1
+//	      12   4        length of the JSON
+//	      16   4        CRC-32C of the bytes 8 to 16 and of the JSON
+//	      20   …        the JSON, to the end of the file
+//
+// [RecordFile.Replace] writes the copy with the lower generation first: as a
+// new file, synced and renamed, with the directory synced. That is the commit
+// point. Then the other copy is brought to the same generation, so that a copy
+// lost later to a bad block does not bring an older record back.
+//
+// Old agents read what new ones write: fields are only ever added, and the
+// format number does not change.
+//
+// # What it does not do
+//
+// It trusts its caller to have verified the signature (package verify), and to
+// know which slot is in use. It does not help against a flash controller that
+// lies about flushes; but what it reads back comes from the disk and not from
+// the page cache, where the kernel lets go of that.
+//
+// Rejected: writing a record's copy in place (on flash translation layers a
+// torn write can take neighbouring blocks with it; a rename costs one directory
+// sync more and keeps the old copy readable until the new one is whole); one
+// copy only (rename protects against power cuts, not against bad blocks);
+// SQLite or bbolt for the record (a format that every agent ever shipped must
+// read has to be describable in six lines).
+package slots

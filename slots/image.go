@@ -1,0 +1,81 @@
+package slots
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+)
+
+// imageReader reads an image chunk by chunk and lets nothing through that was
+// not hashed. It keeps one chunk in memory.
+type imageReader struct {
+	ctx      context.Context
+	content  Content
+	progress func(done, total int64)
+	next     int    // chunk
+	offset   int64  // of that chunk
+	buf      []byte // room for one chunk
+	rest     []byte // of the chunk being read
+	sum      hash.Hash
+}
+
+func newImageReader(ctx context.Context, c Content, progress func(done, total int64)) *imageReader {
+	if progress == nil {
+		progress = func(int64, int64) {}
+	}
+	return &imageReader{ctx: ctx, content: c, progress: progress, sum: sha256.New()}
+}
+
+func (r *imageReader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		if err := r.fetch(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// fetch takes the next chunk in. What was read before it has been written, since
+// whoever reads writes before reading on.
+func (r *imageReader) fetch() error {
+	r.progress(r.offset, r.content.Size)
+	if r.next == len(r.content.Chunks) {
+		return io.EOF
+	}
+	if err := r.ctx.Err(); err != nil {
+		return fmt.Errorf("write the image: %w", err)
+	}
+	chunk := r.content.Chunks[r.next]
+	if int(chunk.Length) > cap(r.buf) {
+		r.buf = make([]byte, chunk.Length)
+	}
+	buf := r.buf[:chunk.Length]
+	n, err := r.content.Image.ReadAt(buf, r.offset)
+	if n < len(buf) {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return fmt.Errorf("read the image at %d: %w", r.offset+int64(n), err)
+	}
+	if sha256.Sum256(buf) != chunk.SHA256 {
+		return fmt.Errorf("%w: chunk %d, %d bytes at %d, has another hash", ErrContent, r.next, chunk.Length, r.offset)
+	}
+	r.sum.Write(buf)
+	r.rest, r.next, r.offset = buf, r.next+1, r.offset+int64(chunk.Length)
+	return nil
+}
+
+// finish compares the whole. That all chunks are right is not enough: the list
+// of chunks is signed by another hash than the image.
+func (r *imageReader) finish() error {
+	r.progress(r.offset, r.content.Size)
+	if [32]byte(r.sum.Sum(nil)) != r.content.SHA256 {
+		return fmt.Errorf("%w: its chunks together have another hash", ErrContent)
+	}
+	return nil
+}

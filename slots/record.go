@@ -1,0 +1,195 @@
+package slots
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+)
+
+const (
+	recordMagic  = "SLIPREC\n"
+	recordFormat = 1
+	recordHeader = len(recordMagic) + 12
+	maxRecord    = 64 << 10 // bytes of one copy
+)
+
+var (
+	// ErrNoRecord means that this device has never had a permanent version.
+	ErrNoRecord = errors.New("there is no active record")
+	// ErrRecordLost means that there was a record and no copy can be read. What
+	// is permanent is then unknown, which is not the same as none.
+	ErrRecordLost = errors.New("the active record is lost: no copy is readable")
+)
+
+// Record says what is permanent on this device.
+type Record struct {
+	Generation uint64          `json:"generation"` // counted up by Replace
+	System     string          `json:"system"`     // system slot in use
+	Live       map[string]Live `json:"live"`       // by system slot: what was permanent with it
+}
+
+// Live is the permanent live version.
+type Live struct {
+	Slot     string    `json:"slot"`
+	Digest   string    `json:"digest"`
+	Version  string    `json:"version"`
+	Counter  int64     `json:"counter"` // its releaseCounter: the floor
+	Previous *Previous `json:"previous,omitempty"`
+}
+
+// Previous is the version that was permanent before, still whole in its slot.
+type Previous struct {
+	Slot    string `json:"slot"`
+	Digest  string `json:"digest"`
+	Version string `json:"version"`
+	Counter int64  `json:"counter"`
+}
+
+// RecordFile is the active record on disk. One goroutine at a time may use it.
+type RecordFile struct {
+	root *os.Root
+	disk disk
+}
+
+// OpenRecord opens the record kept in dir as record.0 and record.1.
+func OpenRecord(dir string) (*RecordFile, error) {
+	return openRecord(dir, func(d rootDisk) disk { return d })
+}
+
+func openRecord(dir string, wrap func(rootDisk) disk) (*RecordFile, error) {
+	d, err := openDisk(dir)
+	if err != nil {
+		return nil, fmt.Errorf("slots: open the active record: %w", err)
+	}
+	return &RecordFile{root: d.root, disk: wrap(d)}, nil
+}
+
+// Close releases the directory.
+func (f *RecordFile) Close() error { return f.disk.Close() }
+
+// Load returns the newest copy that is whole.
+func (f *RecordFile) Load() (Record, error) {
+	r, _, err := f.load()
+	if err != nil {
+		return Record{}, fmt.Errorf("slots: %w", err)
+	}
+	return r, nil
+}
+
+// Replace makes r permanent, with a generation one above the newest. After nil
+// it is what Load returns for ever. After an error Load may return either
+// record, now and after a reboot: ask it before acting.
+func (f *RecordFile) Replace(r Record) error {
+	newest, older, err := f.load()
+	if err != nil && !errors.Is(err, ErrNoRecord) && !errors.Is(err, ErrRecordLost) {
+		return fmt.Errorf("slots: replace the active record: %w", err)
+	}
+	r.Generation = newest.Generation + 1
+	raw, err := encodeRecord(r)
+	if err != nil {
+		return fmt.Errorf("slots: replace the active record: %w", err)
+	}
+	if err := replaceFile(f.disk, copyName(older), raw); err != nil {
+		return fmt.Errorf("slots: replace the active record: %w", err)
+	}
+	// The commit point has passed. The second copy only guards against bad
+	// blocks; if it cannot be written now, the next Replace writes it first.
+	_ = replaceFile(f.disk, copyName(1-older), raw)
+	return nil
+}
+
+// load returns the newest record and the number of the copy to overwrite next:
+// one that cannot be read, else the older.
+func (f *RecordFile) load() (newest Record, older int, err error) {
+	var copies [2]Record
+	var faults [2]error
+	for i := range copies {
+		copies[i], faults[i] = f.readCopy(i)
+	}
+	switch {
+	case faults[0] == nil && faults[1] == nil:
+		if copies[0].Generation > copies[1].Generation {
+			return copies[0], 1, nil
+		}
+		return copies[1], 0, nil
+	case faults[0] == nil:
+		return copies[0], 1, nil
+	case faults[1] == nil:
+		return copies[1], 0, nil
+	case errors.Is(faults[0], fs.ErrNotExist) && errors.Is(faults[1], fs.ErrNotExist):
+		return Record{}, 0, ErrNoRecord
+	}
+	return Record{}, 0, fmt.Errorf("%w: %w", ErrRecordLost, errors.Join(faults[:]...))
+}
+
+func (f *RecordFile) readCopy(i int) (Record, error) {
+	file, err := f.root.Open(copyName(i))
+	if err != nil {
+		return Record{}, err
+	}
+	defer file.Close()
+	raw, err := io.ReadAll(io.LimitReader(file, maxRecord+1))
+	if err != nil {
+		return Record{}, err
+	}
+	r, err := decodeRecord(raw)
+	if err != nil {
+		return Record{}, fmt.Errorf("%s: %w", copyName(i), err)
+	}
+	return r, nil
+}
+
+func copyName(i int) string { return fmt.Sprintf("record.%d", i) }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func encodeRecord(r Record) ([]byte, error) {
+	doc, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(doc) > maxRecord-recordHeader {
+		return nil, fmt.Errorf("it has %d bytes, the limit is %d", len(doc), maxRecord-recordHeader)
+	}
+	return sealRecord(doc), nil
+}
+
+func sealRecord(doc []byte) []byte {
+	raw := []byte(recordMagic)
+	raw = binary.BigEndian.AppendUint32(raw, recordFormat)
+	raw = binary.BigEndian.AppendUint32(raw, uint32(len(doc)))
+	raw = binary.BigEndian.AppendUint32(raw, recordSum(raw[len(recordMagic):], doc))
+	return append(raw, doc...)
+}
+
+// recordSum covers all that the magic does not.
+func recordSum(numbers, doc []byte) uint32 {
+	return crc32.Update(crc32.Checksum(numbers, castagnoli), castagnoli, doc)
+}
+
+func decodeRecord(raw []byte) (Record, error) {
+	var r Record
+	if len(raw) < recordHeader || len(raw) > maxRecord || !bytes.HasPrefix(raw, []byte(recordMagic)) {
+		return r, errors.New("not a record")
+	}
+	numbers, doc := raw[len(recordMagic):recordHeader-4], raw[recordHeader:]
+	format, length := binary.BigEndian.Uint32(numbers), binary.BigEndian.Uint32(numbers[4:])
+	switch {
+	case uint64(length) != uint64(len(doc)):
+		return r, fmt.Errorf("torn: %d bytes of %d", len(doc), length)
+	case recordSum(numbers, doc) != binary.BigEndian.Uint32(raw[recordHeader-4:]):
+		return r, errors.New("damaged: wrong checksum")
+	case format != recordFormat:
+		return r, fmt.Errorf("format %d is unknown", format)
+	}
+	if err := json.Unmarshal(doc, &r); err != nil {
+		return Record{}, fmt.Errorf("decode: %w", err)
+	}
+	return r, nil
+}

@@ -1,0 +1,266 @@
+package slots
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits of what is stored.
+const (
+	MaxManifest = 1 << 20 // bytes of the signed bundle
+	MaxChunk    = 1 << 20 // bytes of one chunk, which is in memory whole
+	MaxEntries  = 65_536  // files, directories and links of a tree
+	MaxImage    = 4 << 30 // bytes of an image
+)
+
+// KindTree is the kind of image that is a directory.
+const KindTree = "tree"
+
+// States of a slot.
+const (
+	StateEmpty   = "empty"
+	StateWriting = "writing" // being written, or interrupted while it was
+	StateStaged  = "staged"  // written, read back, whole
+	StateBroken  = "broken"  // its state file or its root cannot be read
+)
+
+var (
+	// ErrLocked means that another process has the slots open.
+	ErrLocked = errors.New("another process uses the slots")
+	// ErrContent means that an image is not what was signed.
+	ErrContent = errors.New("the image is not the signed one")
+	// ErrDamaged means that a slot no longer holds what was staged.
+	ErrDamaged = errors.New("the slot does not hold what was staged")
+	// ErrNotStaged means that a slot has no whole version.
+	ErrNotStaged = errors.New("nothing is staged there")
+)
+
+const (
+	lockName     = "lock"
+	stateName    = "state.json"
+	manifestName = "manifest.sigstore.json"
+	rootName     = "root"
+)
+
+var names = []string{"a", "b"}
+
+// Set is the two slots of one class. Its methods may be called at any time; two
+// that change the same slot wait for each other.
+type Set struct {
+	dir  string
+	lock *os.File
+	root *os.Root // for reading
+	disk disk     // for writing
+	busy map[string]*sync.Mutex
+}
+
+// Open opens the slots in dir, which is made if it is missing, and keeps other
+// processes out until Close.
+func Open(dir string) (*Set, error) {
+	s, err := open(dir, func(d rootDisk) disk { return d })
+	if err != nil {
+		return nil, fmt.Errorf("slots: open %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+func open(dir string, wrap func(rootDisk) disk) (*Set, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, dirMode); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openDisk(dir)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	s := &Set{dir: dir, lock: lock, root: d.root, disk: wrap(d), busy: make(map[string]*sync.Mutex)}
+	if err := s.makeSlots(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Set) makeSlots() error {
+	for _, name := range names {
+		s.busy[name] = new(sync.Mutex)
+		if err := s.makeSlot(name); err != nil {
+			return err
+		}
+	}
+	return s.disk.SyncDir(".")
+}
+
+// makeSlot makes the directory, or finishes a Clear that was interrupted.
+func (s *Set) makeSlot(name string) error {
+	if _, err := s.root.Stat(name); err != nil {
+		return s.disk.Mkdir(name)
+	}
+	if st, err := s.readState(name); err != nil || st.State != StateEmpty {
+		return nil
+	}
+	return s.removeFiles(name)
+}
+
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrLocked
+		}
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// Close lets other processes in.
+func (s *Set) Close() error { return errors.Join(s.disk.Close(), s.lock.Close()) }
+
+// Status is what a slot holds.
+type Status struct {
+	State    string
+	Digest   string // package digest
+	Version  string
+	SHA256   string // signed hash of the image, lower-case hex
+	Size     int64  // bytes of the image
+	StagedAt time.Time
+}
+
+// Status never waits for a stage under way. Its only error is an unknown name.
+func (s *Set) Status(name string) (Status, error) {
+	if err := checkName(name); err != nil {
+		return Status{}, err
+	}
+	st, err := s.readState(name)
+	if err != nil {
+		return Status{State: StateBroken}, nil
+	}
+	status := Status{
+		State: st.State, Digest: st.Digest, Version: st.Version,
+		SHA256: st.SHA256, Size: st.Size, StagedAt: st.StagedAt,
+	}
+	if st.State == StateStaged {
+		if info, err := s.root.Lstat(name + "/" + rootName); err != nil || !info.IsDir() {
+			status.State = StateBroken
+		}
+	}
+	return status, nil
+}
+
+// Root is the directory of a slot's files.
+func (s *Set) Root(name string) string { return filepath.Join(s.dir, name, rootName) }
+
+// Manifest returns the signed bundle that came with a staged version.
+func (s *Set) Manifest(name string) ([]byte, error) {
+	if _, err := s.staged(name); err != nil {
+		return nil, err
+	}
+	raw, err := s.readFile(name+"/"+manifestName, MaxManifest)
+	if err != nil {
+		return nil, fmt.Errorf("slots: manifest of slot %s: %w", name, err)
+	}
+	return raw, nil
+}
+
+// Verify reads all files of a staged version and compares them with the signed
+// hash of its image. It changes nothing.
+func (s *Set) Verify(ctx context.Context, name string) error {
+	st, err := s.staged(name)
+	if err != nil {
+		return err
+	}
+	if err := s.compare(ctx, name, st, cached); err != nil {
+		return fmt.Errorf("slots: verify slot %s: %w", name, err)
+	}
+	return nil
+}
+
+// Clear empties a slot.
+func (s *Set) Clear(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	s.busy[name].Lock()
+	defer s.busy[name].Unlock()
+	if err := s.empty(name); err != nil {
+		return fmt.Errorf("slots: clear slot %s: %w", name, err)
+	}
+	return nil
+}
+
+// empty takes the state away first, so that no crash leaves "staged" on a slot
+// that is not whole. It needs no space, so it works on a full disk. Files that a
+// crash leaves behind are removed by the next Open.
+func (s *Set) empty(name string) error {
+	if err := s.disk.Remove(name + "/" + stateName); err != nil {
+		return err
+	}
+	if err := s.disk.SyncDir(name); err != nil {
+		return err
+	}
+	return s.removeFiles(name)
+}
+
+// removeFiles removes all but the state.
+func (s *Set) removeFiles(name string) error {
+	var errs []error
+	for _, file := range []string{rootName, manifestName, stateName + fresh} {
+		errs = append(errs, s.disk.Remove(name+"/"+file))
+	}
+	return errors.Join(append(errs, s.disk.SyncDir(name))...)
+}
+
+func (s *Set) staged(name string) (state, error) {
+	if err := checkName(name); err != nil {
+		return state{}, err
+	}
+	st, err := s.readState(name)
+	if err == nil && st.State != StateStaged {
+		err = ErrNotStaged
+	}
+	if err != nil {
+		return state{}, fmt.Errorf("slots: slot %s: %w", name, err)
+	}
+	return st, nil
+}
+
+func (s *Set) readFile(name string, limit int64) ([]byte, error) {
+	f, err := s.root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(raw)) > limit {
+		err = fmt.Errorf("it is longer than %d bytes", limit)
+	}
+	return raw, err
+}
+
+func checkName(name string) error {
+	if !slices.Contains(names, name) {
+		return fmt.Errorf("slots: there is no slot %q", name)
+	}
+	return nil
+}
+
+func hexSum(sum [32]byte) string { return hex.EncodeToString(sum[:]) }
