@@ -1,0 +1,156 @@
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"time"
+
+	"slipstream/agent/control"
+	"slipstream/agent/wire"
+)
+
+// How many asks run at once. Viewers have their own share, so that no crowd of
+// them keeps an operator's revert out.
+const (
+	maxUpgradeAsks = 8
+	maxMediaAsks   = 8
+)
+
+const (
+	mediaTimeout = 10 * time.Second
+	maxHistory   = 100
+)
+
+// asks carries out what the panel wants, for all links of one Run.
+type asks struct {
+	ctx     context.Context // of Run, not of a link: an ask outlives its link
+	base    *url.URL
+	backend control.Backend
+	media   Media
+	log     *slog.Logger
+
+	upgrades chan struct{} // holds one token for each ask that runs
+	viewers  chan struct{}
+	running  sync.WaitGroup
+}
+
+func newAsks(ctx context.Context, base *url.URL, backend control.Backend, media Media, log *slog.Logger) *asks {
+	return &asks{
+		ctx: ctx, base: base, backend: backend, media: media, log: log,
+		upgrades: make(chan struct{}, maxUpgradeAsks),
+		viewers:  make(chan struct{}, maxMediaAsks),
+	}
+}
+
+func (a *asks) wait() { a.running.Wait() }
+
+// begin starts an ask and does not wait for it, or answers that it is one too
+// many. That answer is sent before the next line is read: a panel that floods
+// waits for itself.
+func (a *asks) begin(ask wire.Ask, c *conn) {
+	lane := a.upgrades
+	if ask.WHEP != nil || ask.EndWHEP != nil {
+		lane = a.viewers
+	}
+	select {
+	case lane <- struct{}{}:
+	default:
+		a.say(ask, c, errorAnswer(ask.ID, wire.CodeBusy, "the device is busy with earlier asks"))
+		return
+	}
+	a.running.Go(func() {
+		defer func() { <-lane }()
+		a.do(ask, c)
+	})
+}
+
+func (a *asks) do(ask wire.Ask, c *conn) {
+	switch {
+	case ask.Stage != nil:
+		a.result(ask, c, "stage", a.stage(*ask.Stage))
+	case ask.Activate != nil:
+		a.result(ask, c, "activate", a.backend.Activate(a.ctx, control.ActivateRequest{Force: ask.Activate.Force}))
+	case ask.Greenlight != nil:
+		a.result(ask, c, "greenlight", a.backend.Greenlight(a.ctx))
+	case ask.Revert != nil:
+		a.result(ask, c, "revert", a.backend.Revert(a.ctx))
+	case ask.History != nil:
+		a.history(ask, c)
+	case ask.WHEP != nil:
+		a.say(ask, c, a.whep(ask))
+	case ask.EndWHEP != nil:
+		a.media.EndWHEP(ask.EndWHEP.Session)
+		a.say(ask, c, wire.Answer{ID: ask.ID})
+	default:
+		a.say(ask, c, errorAnswer(ask.ID, wire.CodeUnknownAsk, "this device does not know what the panel asks for"))
+	}
+}
+
+// stage takes packages from the panel and from nowhere else: who speaks for the
+// panel must not be able to make the device call other addresses.
+func (a *asks) stage(s wire.Stage) control.Result {
+	ref, err := url.Parse(s.URL)
+	if err != nil {
+		return control.Result{Exit: control.ExitRefused, Code: wire.CodeRefused, Message: "the panel named a package by something that is not a url"}
+	}
+	from := a.base.ResolveReference(ref)
+	if from.Scheme != a.base.Scheme || from.Host != a.base.Host || from.User != nil {
+		return control.Result{Exit: control.ExitRefused, Code: wire.CodeRefused, Message: "the panel may only name packages of its own"}
+	}
+	return a.backend.Stage(a.ctx, control.StageRequest{URL: from.String(), Force: s.Force})
+}
+
+func (a *asks) result(ask wire.Ask, c *conn, verb string, r control.Result) {
+	a.log.Info("did what the panel asked", "ask", verb, "exit", r.Exit, "message", r.Message)
+	text, err := json.Marshal(r)
+	if err != nil {
+		a.say(ask, c, errorAnswer(ask.ID, wire.CodeFailed, err.Error()))
+		return
+	}
+	a.say(ask, c, wire.Answer{ID: ask.ID, Result: text})
+}
+
+func (a *asks) history(ask wire.Ask, c *conn) {
+	records, err := a.backend.History(a.ctx, min(max(ask.History.Max, 1), maxHistory))
+	if err != nil {
+		a.say(ask, c, errorAnswer(ask.ID, wire.CodeFailed, err.Error()))
+		return
+	}
+	if err := c.sendHistory(ask.ID, records); err != nil {
+		a.log.Debug("the answer found no link", "cause", err)
+	}
+}
+
+func (a *asks) whep(ask wire.Ask) wire.Answer {
+	if len(ask.WHEP.Offer) > wire.MaxOffer {
+		return errorAnswer(ask.ID, wire.CodeRefused, "the offer is too long")
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, mediaTimeout)
+	defer cancel()
+	sdp, session, err := a.media.WHEP(ctx, ask.WHEP.Stream, []byte(ask.WHEP.Offer))
+	if err != nil {
+		return errorAnswer(ask.ID, wire.CodeFailed, fmt.Sprintf("no picture from the device: %v", err))
+	}
+	return wire.Answer{ID: ask.ID, WHEP: &wire.WHEPAnswer{SDP: string(sdp), Session: session}}
+}
+
+// say sends an answer. One that is too long becomes an error, so that the panel
+// does not wait; one that finds no link is lost, and the status tells the rest.
+func (a *asks) say(ask wire.Ask, c *conn, answer wire.Answer) {
+	err := c.send(wire.Up{Answer: &answer})
+	if errors.Is(err, wire.ErrTooLong) {
+		err = c.send(wire.Up{Answer: new(errorAnswer(ask.ID, wire.CodeFailed, "the answer is too long for the link"))})
+	}
+	if err != nil {
+		a.log.Debug("the answer found no link", "cause", err)
+	}
+}
+
+func errorAnswer(id uint64, code, message string) wire.Answer {
+	return wire.Answer{ID: id, Error: &wire.Error{Code: code, Message: message}}
+}

@@ -1,0 +1,54 @@
+package link
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"slipstream/agent/control"
+	"slipstream/agent/wire"
+)
+
+// conn sends the device's lines. It may be used after its link ended: the
+// lines then go nowhere.
+type conn struct {
+	lines *wire.Writer
+}
+
+func (c *conn) send(up wire.Up) error { return c.lines.Write(up) }
+
+// sendStatus leaves the evidence of the last update away if the line would be
+// too long with it; the panel can ask for the history.
+func (c *conn) sendStatus(s control.Status) error {
+	err := c.sendStatusWhole(s)
+	if !errors.Is(err, wire.ErrTooLong) || s.Last == nil {
+		return err
+	}
+	last := *s.Last
+	last.Evidence, last.Proof = nil, nil
+	s.Last = &last
+	return c.sendStatusWhole(s)
+}
+
+func (c *conn) sendStatusWhole(s control.Status) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("make a report: %w", err)
+	}
+	return c.send(wire.Up{Status: text})
+}
+
+// sendHistory sends as many of the newest records as fit a line.
+func (c *conn) sendHistory(id uint64, records []control.Record) error {
+	for {
+		text, err := json.Marshal(records)
+		if err != nil {
+			return fmt.Errorf("make a history: %w", err)
+		}
+		err = c.send(wire.Up{Answer: &wire.Answer{ID: id, History: text}})
+		if !errors.Is(err, wire.ErrTooLong) || len(records) == 0 {
+			return err
+		}
+		records = records[:len(records)/2]
+	}
+}
