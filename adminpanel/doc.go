@@ -1,0 +1,19 @@
+// Package adminpanel is the panel: devices link to it, people look at them
+// through its page and bring releases to them.
+//
+// Its parts: hub holds the devices' links, store remembers, api is the HTTP
+// interface, ui the page.
+//
+// What it keeps: the panel may stop at any moment; devices go on without it and
+// nothing about an update depends on its being there.
+//
+// What it defends against: it has no logins yet, so it listens on the loopback
+// only ([Listen]), takes no request that a foreign web page makes (by
+// Sec-Fetch-Site and Origin, and by the Host header against DNS rebinding), and
+// its page runs no script but its own.
+//
+// What it does not do: judge for a device whether a package may run there.
+//
+// Rejected: listening elsewhere behind a flag "I know what I do"; until there
+// are logins a tunnel (ssh -L) is the way in from afar.
+package adminpanel

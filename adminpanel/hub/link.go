@@ -1,0 +1,189 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"slipstream/agent/control"
+	"slipstream/agent/wire"
+)
+
+const (
+	// writeTimeout is how long a device may leave a line unread.
+	writeTimeout = 10 * time.Second
+	// maxPending bounds the asks of one device that wait for an answer.
+	maxPending = 64
+)
+
+var (
+	// ErrOffline is returned for an ask to a device without a link.
+	ErrOffline = errors.New("the device is not linked")
+	// ErrLost is returned when the link ended before the answer came. The device
+	// may have done what was asked: its next status tells.
+	ErrLost = errors.New("the link ended before the device answered")
+	// ErrBusy is returned when too many asks wait for one device.
+	ErrBusy = errors.New("too many asks wait for this device")
+
+	errSuperseded = errors.New("the device has opened another link")
+)
+
+// link is one device's connection.
+type link struct {
+	device string
+	lines  *wire.Writer
+	ctx    context.Context // ends with the link; its cause says why
+	end    context.CancelCauseFunc
+
+	mu      sync.Mutex // guards what follows
+	next    uint64
+	pending map[uint64]chan wire.Answer
+}
+
+// ServeHTTP takes a device's link and returns when it has ended.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor < 2 {
+		http.Error(w, "a link needs HTTP/2", http.StatusHTTPVersionNotSupported)
+		return
+	}
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	device, ok := h.cfg.Identify(token)
+	if !ok {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "no device has this token", http.StatusUnauthorized)
+		return
+	}
+	err := h.serve(w, r, device)
+	h.log.Info("device left", "device", device, "cause", err)
+}
+
+func (h *Hub) serve(w http.ResponseWriter, r *http.Request, device string) error {
+	ctx, end := context.WithCancelCause(r.Context())
+	rc := http.NewResponseController(w)
+	l := &link{
+		device: device, ctx: ctx, end: end,
+		lines:   wire.NewWriter(promptWriter{w, rc}),
+		pending: map[uint64]chan wire.Answer{},
+	}
+	// Whatever ends the link must also end a read that waits for the device.
+	unblock := context.AfterFunc(ctx, func() { rc.SetReadDeadline(time.Now()) })
+	defer unblock()
+	w.WriteHeader(http.StatusOK)
+	if err := rc.Flush(); err != nil {
+		return err
+	}
+	var owned sync.WaitGroup
+	defer owned.Wait()
+	defer end(nil)
+	owned.Go(func() { l.beat() })
+	return h.listen(l, lineReader{wire.NewReader(r.Body), rc, ctx})
+}
+
+// listen takes the device's lines; the first one is its hello.
+func (h *Hub) listen(l *link, lines lineReader) error {
+	var first wire.Up
+	if err := lines.read(&first); err != nil {
+		return err
+	}
+	if first.Hello == nil || first.Hello.Device != l.device {
+		return errors.New("the device did not give the name that its token stands for")
+	}
+	h.arrive(l)
+	defer h.leave(l)
+	h.log.Info("device linked", "device", l.device)
+	for {
+		var up wire.Up
+		if err := lines.read(&up); err != nil {
+			return err
+		}
+		h.heard(l)
+		if err := h.take(l, up); err != nil {
+			return err
+		}
+	}
+}
+
+func (h *Hub) take(l *link, up wire.Up) error {
+	if up.Status != nil {
+		var s control.Status
+		if err := json.Unmarshal(up.Status, &s); err != nil {
+			return fmt.Errorf("read the device's status: %w", err)
+		}
+		h.report(l, s)
+	}
+	if up.Answer != nil {
+		l.deliver(*up.Answer)
+	}
+	return nil
+}
+
+// promptWriter sends each line at once and gives up on a device that does not
+// read. The deadline stands only while it writes: HTTP/2 ends a stream whose
+// deadline passes, busy or idle.
+type promptWriter struct {
+	w  io.Writer
+	rc *http.ResponseController
+}
+
+func (p promptWriter) Write(line []byte) (int, error) {
+	if err := p.rc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	n, err := p.w.Write(line)
+	if err == nil {
+		err = p.rc.Flush()
+	}
+	return n, errors.Join(err, p.rc.SetWriteDeadline(time.Time{}))
+}
+
+// lineReader gives up when the device is silent or the link was ended.
+type lineReader struct {
+	lines *wire.Reader
+	rc    *http.ResponseController
+	ctx   context.Context
+}
+
+func (r lineReader) read(up *wire.Up) error {
+	// In this order: an end between the two steps finds the deadline set and
+	// pulls it forward.
+	if err := r.rc.SetReadDeadline(time.Now().Add(wire.SilenceLimit)); err != nil {
+		return err
+	}
+	if r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
+	}
+	err := r.lines.Read(up)
+	switch {
+	case err != nil && r.ctx.Err() != nil:
+		return context.Cause(r.ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("the device was silent for %v", wire.SilenceLimit)
+	case errors.Is(err, io.EOF):
+		return errors.New("the device ended the link")
+	}
+	return err
+}
+
+// beat pings until the link ends, and ends it when the device does not read.
+func (l *link) beat() {
+	tick := time.NewTicker(wire.PingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-tick.C:
+			if err := l.lines.Write(wire.Down{Ping: &wire.Ping{}}); err != nil {
+				l.end(err)
+				return
+			}
+		}
+	}
+}

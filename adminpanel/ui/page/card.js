@@ -1,0 +1,241 @@
+// Card shows one device. It is made once and then changed in place.
+
+import { attr, bar, clone, icon, make, parts, sign, text } from './dom.js';
+import { bytes, cause, duration, outcome, sentence, when } from './words.js';
+import { Countdown } from './countdown.js';
+import { Tile, problem } from './tile.js';
+
+const STATE_ICONS = new Set(['empty', 'staging', 'staged', 'trial', 'permanent', 'previous', 'reverted']);
+const BUSY = { staging: 'a package is being staged', starting: 'a version is starting', trial: 'a trial is under way', committing: 'a version is becoming permanent', reverting: 'a version is being reverted' };
+const VERBS = ['stage', 'activate', 'greenlight', 'revert'];
+
+export class Card {
+  #el;
+  #slots = {};
+  #device;
+  #releases = [];
+  #remaining = new Countdown();
+  #soak = new Countdown();
+  #trialMs = 0;
+  #lastSeen = ''; // which outcome was told already
+  #problem = ''; // why the panel did not pass an ask on
+  tile;
+
+  constructor(device, news) {
+    this.root = clone('card');
+    this.id = device.id;
+    this.news = news;
+    this.#el = parts(this.root);
+    attr(this.root, 'data-testid', 'device-' + device.id);
+    attr(this.root, 'aria-label', device.id);
+    text(this.#el.name, device.id);
+    for (const name of ['a', 'b']) this.#addSlot(name);
+    this.tile = new Tile(device.id, this.#el);
+    for (const verb of VERBS) this.#el[verb].addEventListener('click', () => this.#ask(verb));
+    this.#el.release.addEventListener('change', () => this.#update());
+    this.#el.history.addEventListener('toggle', () => this.#loadHistory());
+    this.show(device);
+  }
+
+  #addSlot(name) {
+    const root = clone('slot');
+    const el = parts(root);
+    text(el.title, 'Slot ' + name);
+    attr(el.state, 'data-testid', `slot-${name}-state`);
+    attr(el.version, 'data-testid', `slot-${name}-version`);
+    this.#slots[name] = { root, ...el };
+    this.#el.slots.append(root);
+  }
+
+  get online() { return this.#device.online; }
+
+  // show takes what the panel says about the device.
+  show(device) {
+    this.#device = device;
+    const status = device.status || { slots: [], streams: [] };
+    text(this.#el.about, [device.product, device.hardware].filter(Boolean).join(' · '));
+    const seen = device.lastSeen ? 'offline since ' + when(device.lastSeen) : 'has not called yet';
+    sign(this.#el.presence, device.online ? 'online' : 'offline', device.online ? 'online' : 'offline', device.online ? 'online' : seen);
+    for (const name of ['a', 'b']) this.#showSlot(this.#slots[name], (status.slots || []).find((s) => s.name === name));
+    this.#showStream(status.streams || []);
+    this.#showTrial(status);
+    this.#showLast(status.last);
+    this.#showAsked();
+    this.#update();
+  }
+
+  #showSlot(el, slot) {
+    const state = slot ? slot.state : 'empty';
+    attr(el.root, 'data-state', state);
+    text(el.version, (slot && slot.version) || '–');
+    text(el.state, slot ? state : this.#device.status ? 'empty' : 'unknown');
+    attr(el.root.querySelector('use'), 'href', '#i-' + (STATE_ICONS.has(state) ? state : 'empty'));
+    text(el.app, slot ? [slot.app && 'app ' + slot.app, slot.status].filter(Boolean).join(' · ') : '');
+  }
+
+  #showStream(streams) {
+    const main = streams.find((s) => s.name === 'main') || streams[0];
+    text(this.#el.stream, main ? [main.name, main.version, main.viewers === 1 ? '1 viewer' : `${main.viewers} viewers`].filter(Boolean).join(' · ') : '');
+    this.tile.offer(main ? main.name : null, this.#device.online);
+  }
+
+  #showTrial(status) {
+    const trial = status.trial;
+    this.#el.trial.hidden = !trial;
+    if (!trial) return;
+    const age = this.#device.statusAgeMs;
+    this.#remaining.set(trial.remainingMs, age);
+    this.#soak.set(trial.soakMs, age);
+    // Both times are the device's, so their difference is right whatever its clock.
+    const elapsed = Math.max(0, new Date(status.time) - new Date(trial.started)) || 0;
+    this.#trialMs = Math.max(1, elapsed + trial.remainingMs);
+    const committing = status.phase === 'committing';
+    text(this.#el['trial-title'], committing ? `${trial.version} is becoming permanent` : `Trial of ${trial.version}`);
+    const over = Boolean(trial.tookOver);
+    this.#need('need-picture', over, over ? `viewers see ${trial.version}` : `starting; viewers see ${trial.from || 'nothing'}`);
+    this.#need('need-marker', trial.latched, trial.latched ? 'greenlight marker seen' : this.#waitsFor(trial));
+    const open = this.#device.online && !committing;
+    this.#el.greenlight.disabled = !open || trial.latched;
+    this.#el.revert.disabled = !open;
+    this.tick(performance.now());
+  }
+
+  #waitsFor(trial) {
+    switch (trial.greenlight) {
+      case 'operator': return 'waiting for your greenlight';
+      case 'auto': return 'the agent gives the greenlight after the soak';
+      default: return 'waiting for the greenlight marker of the app';
+    }
+  }
+
+  #need(name, done, words) {
+    sign(this.#el[name], done ? 'done' : 'open', done ? 'done' : 'open', words);
+  }
+
+  #showLast(last) {
+    this.#el.last.hidden = !last;
+    if (!last) return;
+    const key = [last.time, last.to, last.outcome].join();
+    if (key === this.#lastSeen) return;
+    sign(this.#el.last, last.outcome, STATE_ICONS.has(last.outcome) || last.outcome === 'refused' ? last.outcome : 'open');
+    text(this.#el['last-words'], outcome(last));
+    text(this.#el['last-cause'], cause(last));
+    const evidence = (last.evidence || []).join('\n');
+    this.#el['last-evidence'].hidden = !evidence;
+    text(this.#el['last-evidence'], evidence);
+    if (this.#lastSeen) this.news(`${this.id}: ${outcome(last)}`);
+    this.#lastSeen = key;
+    this.#loadHistory();
+  }
+
+  // showAsked says what became of the last button: asked, then the device's words.
+  #showAsked() {
+    const asked = this.#device.asked;
+    const what = asked && [asked.kind, asked.version].filter(Boolean).join(' ');
+    this.#el.asked.hidden = !asked && !this.#problem;
+    if (this.#problem) sign(this.#el.asked, 'bad', 'warn', this.#problem);
+    else if (asked && !asked.done) sign(this.#el.asked, 'open', 'open', `Asked to ${what}.`);
+    else if (asked && asked.exit === 0) sign(this.#el.asked, 'good', 'done', sentence(asked.message || what));
+    else if (asked) sign(this.#el.asked, 'bad', 'warn', sentence(asked.message || what));
+  }
+
+  // offer takes the panel's releases; those for other products are left out.
+  offer(releases) {
+    this.#releases = releases;
+    this.#update();
+  }
+
+  #suits(release) {
+    const { product, hardware } = this.#device;
+    return (!product || release.product === product) && (!hardware || release.hardware.includes(hardware));
+  }
+
+  // update sets the picker and the buttons, and says why one is disabled.
+  #update() {
+    this.#fillPicker(this.#releases.filter((r) => this.#suits(r)));
+    const status = this.#device.status;
+    const busy = !this.#device.online ? 'the device is not linked' : !status ? 'the device has not reported yet' : BUSY[status.phase];
+    const chosen = this.#chosen();
+    const staged = status && (status.slots || []).find((s) => s.state === 'staged');
+    this.#el.stage.disabled = Boolean(busy) || !chosen;
+    this.#el.activate.disabled = Boolean(busy) || !staged;
+    text(this.#el.stage, chosen ? 'Stage ' + chosen.version : 'Stage');
+    text(this.#el.activate, staged ? 'Activate ' + staged.version : 'Activate');
+    this.#el['force-row'].hidden = !this.#wasReverted(chosen, staged);
+    const staging = status && status.staging;
+    this.#el.staging.hidden = !staging;
+    if (staging) bar(this.#el.staging, staging.done / staging.total);
+    const progress = staging ? `staging ${staging.version}: ${bytes(staging.done)} of ${bytes(staging.total)}` : '';
+    text(this.#el.hint, progress || busy || (chosen ? (staged ? '' : 'nothing is staged yet') : 'no release suits this device'));
+  }
+
+  #fillPicker(suiting) {
+    const select = this.#el.release;
+    const key = suiting.map((r) => r.id).join();
+    select.disabled = !suiting.length;
+    if (select.dataset.key === key) return;
+    select.dataset.key = key;
+    const chosen = select.value;
+    select.replaceChildren(...suiting.map((r) => {
+      const option = make('option', '', r.version + (r.verified ? '' : ' (not verified here)'));
+      option.value = r.id;
+      return option;
+    }));
+    if (suiting.some((r) => r.id === chosen)) select.value = chosen;
+  }
+
+  #chosen() { return this.#releases.find((r) => r.id === this.#el.release.value); }
+
+  #wasReverted(...versions) {
+    const { slots = [], last } = this.#device.status || {};
+    const reverted = new Set((slots || []).filter((s) => s.state === 'reverted').map((s) => s.digest));
+    if (last && last.outcome === 'reverted') reverted.add(last.digest);
+    return versions.some((v) => v && v.digest && reverted.has(v.digest));
+  }
+
+  async #ask(verb) {
+    const force = !this.#el['force-row'].hidden && this.#el.force.checked;
+    const body = { stage: { release: this.#el.release.value, force }, activate: { force } }[verb] || {};
+    this.#el[verb].disabled = true; // until the device's next word
+    this.#problem = '';
+    try {
+      const resp = await fetch(`/api/devices/${encodeURIComponent(this.id)}/${verb}`, {
+        method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),
+      });
+      if (!resp.ok) this.#problem = sentence(await problem(resp));
+    } catch {
+      this.#problem = 'The panel could not be reached.';
+    }
+    this.show(this.#device);
+  }
+
+  async #loadHistory() {
+    if (!this.#el.history.open || !this.#device.online) return;
+    const resp = await fetch(`/api/devices/${encodeURIComponent(this.id)}/history`).catch(() => null);
+    if (!resp || !resp.ok) return;
+    const { history } = await resp.json();
+    this.#el.records.replaceChildren(...history.map(record));
+    if (!history.length) this.#el.records.append(make('li', '', 'No update yet.'));
+  }
+
+  // tick moves what moves by itself.
+  tick(now) {
+    this.tile.tick(now);
+    if (this.#el.trial.hidden) return;
+    const left = this.#remaining.left(now);
+    text(this.#el.left, left > 0 ? duration(Math.ceil(left / 1000) * 1000) : 'deciding');
+    bar(this.#el.bar, left / this.#trialMs);
+    const soak = this.#soak.left(now);
+    const { tookOver } = (this.#device.status && this.#device.status.trial) || {};
+    const soaked = Boolean(tookOver) && soak <= 0;
+    this.#need('need-soak', soaked, soaked ? 'carried the streams long enough' : 'has to carry the streams for ' + duration(Math.ceil(soak / 1000) * 1000) + ' more');
+  }
+}
+
+function record(r) {
+  const item = make('li');
+  item.dataset.state = r.outcome;
+  item.append(icon(STATE_ICONS.has(r.outcome) || r.outcome === 'refused' ? r.outcome : 'open'), make('span', '', outcome(r)));
+  item.append(make('small', '', [when(r.time), cause(r)].filter(Boolean).join(' · ')));
+  return item;
+}

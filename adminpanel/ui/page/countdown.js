@@ -1,0 +1,16 @@
+// A countdown by the device's own word. The device says how much is left, the
+// panel how old that word is, and only the time since then is measured here: no
+// two clocks are compared.
+
+export class Countdown {
+  #left = 0;
+  #from = 0;
+
+  // set takes what was left in ms when the device said so, ageMs ago.
+  set(leftMs, ageMs) {
+    this.#left = leftMs - ageMs;
+    this.#from = performance.now();
+  }
+
+  left(now = performance.now()) { return Math.max(0, this.#left - (now - this.#from)); }
+}
