@@ -172,11 +172,14 @@ func (c *Core) answerReverted(req uint64, id orders.TrialID) error {
 		r.reqs = append(r.reqs, req)
 		return nil
 	}
-	answer := orders.Message{Req: req, Result: orders.ResultReverted, Revert: c.ended.find(id)}
-	if answer.Revert == nil { // a trial that this forwarder never carried
-		answer.Revert = &orders.Reverted{Trial: id, Source: c.permanent, Cause: orders.CauseOrders, Detail: "the forwarder does not know this trial"}
+	end := c.ended.find(id)
+	switch {
+	case end == nil: // a trial that this forwarder never carried
+		end = &ending{Reverted: orders.Reverted{Trial: id, Source: c.permanent, Cause: orders.CauseOrders, Detail: "the forwarder does not know this trial"}}
+	case end.settled:
+		return fmt.Errorf("trial %q is settled: its version is the permanent one", id)
 	}
-	c.tell(answer)
+	c.tell(orders.Message{Req: req, Result: orders.ResultReverted, Revert: &end.Reverted})
 	return nil
 }
 
@@ -197,6 +200,7 @@ func (c *Core) settle(s *orders.Settle, now int64) error {
 	if c.trial.id == s.Trial {
 		c.trial.end()
 	}
+	c.ended.add(ending{Reverted: orders.Reverted{Trial: s.Trial, Source: s.Source}, settled: true})
 	for _, spec := range c.sources[s.Source].spec.Streams {
 		if st := c.streams[spec.Name]; st.want != s.Source {
 			c.turn(st, s.Source, now)

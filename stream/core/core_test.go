@@ -61,6 +61,9 @@ func TestSwitchAndSettle(t *testing.T) {
 	if r := w.ask(orders.Request{Settle: &orders.Settle{Trial: "t1", Source: "b-2"}}); r.Result != orders.ResultSettled {
 		t.Fatalf("settle: %+v", r)
 	}
+	// An agent that missed the answer sends its orders again, and changes nothing.
+	at2 := v.count()
+	w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0), src("b-2", 0)}, Permanent: "a-1", Trial: trialOf("t1", "b-2", time.Hour)})
 	a.close() // the old version is stopped only now
 	v.until("picture of b after settling", at+30, func(p picture) bool { return p.letter == 'b' })
 	if st := w.status(); st.Permanent != "b-2" || st.Phase != "steady" {
@@ -68,6 +71,11 @@ func TestSwitchAndSettle(t *testing.T) {
 	}
 	w.order(orders.Orders{Sources: []orders.Source{src("b-2", 0)}, Permanent: "b-2"})
 	v.until("picture of b after the orders", v.count(), func(p picture) bool { return p.letter == 'b' })
+	for _, p := range v.slice(at2, v.count()) {
+		if p.letter != 'b' {
+			t.Fatalf("viewers were sent back to %c after the commit", p.letter)
+		}
+	}
 	v.unbroken()
 }
 

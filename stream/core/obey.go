@@ -16,6 +16,12 @@ func (c *Core) obey(o *orders.Orders, fds []int, now int64) error {
 	if err := c.addSources(o, fds); err != nil {
 		return err
 	}
+	if t := o.Trial; t != nil {
+		if end := c.ended.find(t.ID); end != nil && end.settled {
+			// The agent has not heard that this trial is settled.
+			o.Permanent, o.Trial = t.Source, nil
+		}
+	}
 	c.orderStreams(o)
 	c.orderTrial(o, now)
 	c.permanent = o.Permanent
@@ -125,7 +131,7 @@ func (c *Core) orderTrial(o *orders.Orders, now int64) {
 		return
 	}
 	if over := c.ended.find(o.Trial.ID); over != nil {
-		c.tell(orders.Message{Revert: over})
+		c.tell(orders.Message{Revert: &over.Reverted})
 		return
 	}
 	c.trial.arm(*o.Trial, now)

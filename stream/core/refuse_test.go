@@ -159,10 +159,12 @@ func TestOrderRefusals(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	if _, err := w.agent.Write([]byte("{")); err != nil {
-		t.Fatal(err)
+	garbage := w.raw(t, "orders.sock")
+	garbage.Write([]byte("{"))
+	if got := expect(t, garbage, '{', "what is not JSON"); !strings.Contains(got, "error") {
+		t.Errorf("answer to what is not JSON: %s", got)
 	}
-	w.await("refusal of what is not JSON", func(m orders.Message) bool { return m.Result == orders.ResultError })
+	w.connect()
 	if st := w.status(); st.Permanent != "a-1" || st.Phase != "steady" {
 		t.Errorf("refused orders changed something: %+v", st)
 	}

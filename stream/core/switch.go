@@ -135,7 +135,7 @@ func (c *Core) finishReverting() {
 	r.report.First, r.report.Done = max(c.firstOut, 0), c.now()
 	c.firstOut = -1
 	c.reversion = nil
-	c.ended.add(r.report)
+	c.ended.add(ending{Reverted: r.report})
 	c.tell(orders.Message{Revert: &r.report})
 	for _, req := range r.reqs {
 		c.tell(orders.Message{Req: req, Result: orders.ResultReverted, Revert: &r.report})

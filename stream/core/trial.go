@@ -69,18 +69,25 @@ const maxEnded = 16
 // endings remembers how the last trials ended: an agent that was away is told
 // again, and an ended trial is never armed a second time.
 type endings struct {
-	list []orders.Reverted
+	list []ending
 }
 
-func (e *endings) add(r orders.Reverted) {
+// ending is a revert, or the settlement that made Source permanent.
+type ending struct {
+	orders.Reverted
+	settled bool
+}
+
+func (e *endings) add(end ending) {
 	if len(e.list) == maxEnded {
 		e.list = append(e.list[:0], e.list[1:]...)
 	}
-	e.list = append(e.list, r)
+	e.list = append(e.list, end)
 }
 
-func (e *endings) find(id orders.TrialID) *orders.Reverted {
-	for i := range e.list {
+// find returns the last word on a trial, nil if it has not ended.
+func (e *endings) find(id orders.TrialID) *ending {
+	for i := len(e.list) - 1; i >= 0; i-- {
 		if e.list[i].Trial == id {
 			return &e.list[i]
 		}

@@ -5,18 +5,14 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"slipstream/stream/core"
 	"slipstream/stream/orders"
@@ -31,7 +27,7 @@ const patience = 20 * time.Second
 type world struct {
 	t      *testing.T
 	run    string
-	agent  *net.UnixConn
+	agent  *orders.Conn
 	events chan orders.Message
 	req    uint64
 	stop   context.CancelFunc
@@ -70,7 +66,7 @@ func (w *world) startCore() {
 
 // connect makes a new agent's connection.
 func (w *world) connect() {
-	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: filepath.Join(w.run, "orders.sock"), Net: "unixpacket"})
+	conn, err := orders.Dial(filepath.Join(w.run, "orders.sock"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -79,16 +75,12 @@ func (w *world) connect() {
 	w.agent, w.events = conn, events
 	go func() {
 		defer close(events)
-		buf := make([]byte, orders.MaxMessage)
 		for {
-			n, err := conn.Read(buf)
-			if err != nil || n == 0 {
+			m, err := conn.Receive()
+			if err != nil {
 				return
 			}
-			var m orders.Message
-			if json.Unmarshal(buf[:n], &m) == nil {
-				events <- m
-			}
+			events <- m
 		}
 	}()
 }
@@ -98,18 +90,10 @@ func (w *world) ask(r orders.Request, fds ...int) orders.Message {
 	w.t.Helper()
 	w.req++
 	r.Req = w.req
-	body, err := json.Marshal(r)
-	if err != nil {
+	if err := w.agent.Send(r, fds...); err != nil {
 		w.t.Fatal(err)
 	}
-	var oob []byte
-	if len(fds) > 0 {
-		oob = unix.UnixRights(fds...)
-	}
-	if _, _, err := w.agent.WriteMsgUnix(body, oob, nil); err != nil {
-		w.t.Fatal(err)
-	}
-	return w.await(fmt.Sprintf("answer to %s", body), func(m orders.Message) bool { return m.Req == w.req })
+	return w.await(fmt.Sprintf("answer to %+v", r), func(m orders.Message) bool { return m.Req == w.req })
 }
 
 func (w *world) await(what string, match func(orders.Message) bool) orders.Message {
