@@ -1,0 +1,501 @@
+package verify_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"slipstream/verify"
+	"slipstream/verify/pack"
+)
+
+// malicious is one input that must be refused. The numbers are those of the
+// list in the design; one number may have several rows.
+type malicious struct {
+	number int
+	name   string
+	code   string
+	run    func(f *fixture) error
+}
+
+// notYet are numbers of the list's first 42 for which there is nothing to attack
+// so far.
+var notYet = map[int]string{
+	7:  "thresholds: one signature is asked for",
+	8:  "thresholds: one signature is asked for",
+	26: "keys have one role: a director's key is an untrusted key",
+	27: "keys have one role: a device's key is an untrusted key",
+}
+
+func TestMaliciousInputs(t *testing.T) {
+	f := newFixture(t)
+	var rows []malicious
+	rows = append(rows, envelopes...)
+	rows = append(rows, signatures...)
+	rows = append(rows, trustFiles...)
+	rows = append(rows, jsonTexts...)
+	rows = append(rows, policies...)
+	rows = append(rows, archives...)
+	rows = append(rows, payloads...)
+	covered := map[int]bool{}
+	for _, row := range rows {
+		covered[row.number] = true
+		t.Run(fmt.Sprintf("%02d %s", row.number, row.name), func(t *testing.T) {
+			f.t = t
+			if err := row.run(f); verify.Code(err) != row.code {
+				t.Errorf("got %v with code %q, want code %q", err, verify.Code(err), row.code)
+			} else if text := err.Error(); strings.ContainsAny(text, "\n\x1b\x00") {
+				t.Errorf("the refusal is not one plain sentence: %q", text)
+			}
+		})
+	}
+	for number := 1; number <= 42; number++ {
+		if covered[number] == (notYet[number] != "") {
+			t.Errorf("input %d must have a row or a reason, and not both", number)
+		}
+	}
+	if err := f.open(f.file); err != nil {
+		t.Errorf("the good package: %v", err)
+	}
+}
+
+var envelopes = []malicious{
+	{1, "empty file", verify.CodeTruncated, func(f *fixture) error { return f.open(nil) }},
+	{2, "not JSON", verify.CodeJSON, func(f *fixture) error { return f.withHead([]byte("hello")) }},
+	{3, "no signatures", verify.CodeUnsigned, func(f *fixture) error {
+		return f.envelope(func(e *dsse.Envelope) { e.Signatures = []dsse.Signature{} })
+	}},
+	{4, "signature of no bytes", verify.CodeUnsigned, func(f *fixture) error {
+		return f.envelope(func(e *dsse.Envelope) { e.Signatures[0].Sig = "" })
+	}},
+	{5, "two signatures", verify.CodeSignatureCount, func(f *fixture) error {
+		return f.envelope(func(e *dsse.Envelope) { e.Signatures = append(e.Signatures, e.Signatures[0]) })
+	}},
+	{6, "10 000 signatures", verify.CodeSignatureCount, func(f *fixture) error {
+		return f.envelope(func(e *dsse.Envelope) { e.Signatures = make([]dsse.Signature, 10_000) })
+	}},
+	{9, "signed without pre-authentication encoding", verify.CodeUntrusted, func(f *fixture) error {
+		return f.signedText(f.payload)
+	}},
+	{10, "signed base64 text", verify.CodeUntrusted, func(f *fixture) error {
+		return f.signedText(dsse.PAE(verify.PayloadType, []byte(base64.StdEncoding.EncodeToString(f.payload))))
+	}},
+	{11, "another payload type, rightly signed", verify.CodeWrongDocument, func(f *fixture) error {
+		return f.signedAs("application/json")
+	}},
+	{12, "payload type changed after signing", verify.CodeWrongDocument, func(f *fixture) error {
+		return f.bundle(verify.PayloadType, "application/json")
+	}},
+	{13, "payload type in capitals", verify.CodeWrongDocument, func(f *fixture) error {
+		return f.signedAs("Application/vnd.in-toto+json")
+	}},
+	{13, "payload type with a character set", verify.CodeWrongDocument, func(f *fixture) error {
+		return f.signedAs(verify.PayloadType + ";charset=utf-8")
+	}},
+	{14, "signature over a message instead of an envelope", verify.CodeUnknownField, func(f *fixture) error {
+		return f.bundle(`"dsseEnvelope"`, `"messageSignature"`)
+	}},
+	{15, "both at once", verify.CodeUnknownField, func(f *fixture) error {
+		return f.bundle(`"dsseEnvelope"`, `"messageSignature":{},"dsseEnvelope"`)
+	}},
+	{16, "bundle v0.1", verify.CodeBundle, func(f *fixture) error {
+		return f.bundle(verify.MediaType, "application/vnd.dev.sigstore.bundle+json;version=0.1")
+	}},
+	{16, "bundle v0.2", verify.CodeBundle, func(f *fixture) error {
+		return f.bundle(verify.MediaType, "application/vnd.dev.sigstore.bundle+json;version=0.2")
+	}},
+	{16, "bundle v0.99", verify.CodeBundle, func(f *fixture) error { return f.bundle("v0.3", "v0.99") }},
+	{16, "no media type", verify.CodeBundle, func(f *fixture) error { return f.withHead([]byte(`{}`)) }},
+	{17, "certificate instead of a public key", verify.CodeUnknownField, func(f *fixture) error {
+		return f.bundle(`"publicKey":{`, `"certificate":{`)
+	}},
+	{17, "no public key", verify.CodeBundle, func(f *fixture) error {
+		return f.withHead(f.replaceHint(`"verificationMaterial":{}`))
+	}},
+	{18, "a signed root of trust", verify.CodeWrongDocument, func(f *fixture) error {
+		return f.withPayload([]byte(`{"signed":{"_type":"root","version":1},"signatures":[]}`))
+	}},
+	{18, "a statement of another predicate type", verify.CodeWrongDocument, func(f *fixture) error {
+		return f.edited(verify.PredicateType, "urn:slipstream:order:v1")
+	}},
+	{18, "a statement of an older type", verify.CodeWrongDocument, func(f *fixture) error {
+		return f.edited(verify.StatementType, "https://in-toto.io/Statement/v0.1")
+	}},
+	{28, "head taken away", verify.CodeNotPackage, func(f *fixture) error {
+		return f.open(f.file[verify.Record+len(f.head)+int(verify.Padding(int64(len(f.head)))):])
+	}},
+	{29, "second signer over another statement", verify.CodeTrailing, func(f *fixture) error {
+		other := signWith(f.t, f.stranger, []byte("{}"))
+		return f.open(join(member(verify.HeadName, f.head), member("manifest.2.sigstore.json", other),
+			member("app.tree.chunks", f.index), member("app.tree", f.image), make([]byte, 1024)))
+	}},
+	{30, "unknown member of the bundle", verify.CodeUnknownField, func(f *fixture) error {
+		return f.bundle(`{"mediaType"`, `{"note":"x","mediaType"`)
+	}},
+	{30, "unknown member of the envelope", verify.CodeUnknownField, func(f *fixture) error {
+		return f.bundle(`"payloadType"`, `"note":"x","payloadType"`)
+	}},
+}
+
+var signatures = []malicious{
+	{19, "a trusted key's hint, a stranger's signature", verify.CodeUntrusted, func(f *fixture) error {
+		return f.withHead(f.replace(signWith(f.t, f.stranger, f.payload), keyID(f.stranger), keyID(f.key)))
+	}},
+	{19, "a trusted key's keyid, a stranger's signature", verify.CodeUntrusted, func(f *fixture) error {
+		head := f.replace(signWith(f.t, f.stranger, f.payload), `"keyid":""`, `"keyid":"`+keyID(f.key)+`"`)
+		return f.withHead(head)
+	}},
+	{19, "a stranger's hint, a trusted key's signature", verify.CodeBundle, func(f *fixture) error {
+		return f.bundle(keyID(f.key), keyID(f.stranger))
+	}},
+	{21, "SHA-1", verify.CodeUntrusted, func(f *fixture) error {
+		sum := sha1.Sum(dsse.PAE(verify.PayloadType, f.payload))
+		return f.signature(f.signDigest(sum[:]))
+	}},
+	{21, "SHA-512", verify.CodeUntrusted, func(f *fixture) error {
+		sum := sha512.Sum512(dsse.PAE(verify.PayloadType, f.payload))
+		return f.signature(f.signDigest(sum[:]))
+	}},
+	{22, "bytes after the signature's DER", verify.CodeUntrusted, func(f *fixture) error {
+		return f.signature(append(f.goodSignature(), 0))
+	}},
+	{22, "r is zero", verify.CodeUntrusted, func(f *fixture) error {
+		_, s := splitDER(f.t, f.goodSignature())
+		return f.signature(joinDER(f.t, new(big.Int), s))
+	}},
+	{22, "r is negative", verify.CodeUntrusted, func(f *fixture) error {
+		r, s := splitDER(f.t, f.goodSignature())
+		return f.signature(joinDER(f.t, r.Sub(r, elliptic.P256().Params().N), s))
+	}},
+	{22, "r is above the order", verify.CodeUntrusted, func(f *fixture) error {
+		r, s := splitDER(f.t, f.goodSignature())
+		return f.signature(joinDER(f.t, r.Add(r, elliptic.P256().Params().N), s))
+	}},
+	{24, "base64 with a line end", verify.CodeBundle, func(f *fixture) error {
+		return f.envelope(func(e *dsse.Envelope) { e.Payload = e.Payload[:8] + "\n" + e.Payload[8:] })
+	}},
+	{24, "base64 with the URL alphabet", verify.CodeBundle, func(f *fixture) error {
+		return f.envelope(func(e *dsse.Envelope) {
+			e.Payload = base64.URLEncoding.EncodeToString(append(f.payload, "\xff\xff\xff"...))
+		})
+	}},
+	{24, "base64 without padding", verify.CodeBundle, func(f *fixture) error {
+		return f.envelope(func(e *dsse.Envelope) {
+			e.Signatures[0].Sig = base64.RawStdEncoding.EncodeToString(oneMoreThanThirds(f.goodSignature()))
+		})
+	}},
+	{24, "base64 with too much padding", verify.CodeBundle, func(f *fixture) error {
+		return f.envelope(func(e *dsse.Envelope) { e.Payload += "====" })
+	}},
+	{24, "base64 with stray bits", verify.CodeBundle, func(f *fixture) error {
+		return f.envelope(func(e *dsse.Envelope) { e.Signatures[0].Sig = "MEUCIQB=" })
+	}},
+	{25, "key taken out of the trust file", verify.CodeUntrusted, func(f *fixture) error {
+		return openAll(f.file, trustOf(f.t, f.stranger), f.dev)
+	}},
+}
+
+var trustFiles = []malicious{
+	{20, "P-384 key", verify.CodeTrust, func(f *fixture) error {
+		key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+		return f.trusting(key.Public(), err)
+	}},
+	{20, "RSA key", verify.CodeTrust, func(f *fixture) error {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		return f.trusting(key.Public(), err)
+	}},
+	{20, "Ed25519 key", verify.CodeTrust, func(f *fixture) error {
+		pub, _, err := ed25519.GenerateKey(rand.Reader)
+		return f.trusting(pub, err)
+	}},
+	{20, "secp256k1 key", verify.CodeTrust, func(f *fixture) error { return trustPEM("PUBLIC KEY", secp256k1DER(f.t)) }},
+	{20, "point that is not on the curve", verify.CodeTrust, func(f *fixture) error {
+		der, err := x509.MarshalPKIXPublicKey(f.key.Public())
+		if err != nil {
+			return err
+		}
+		der[len(der)-1] ^= 1
+		return trustPEM("PUBLIC KEY", der)
+	}},
+	{23, "private key", verify.CodeTrust, func(f *fixture) error {
+		text, err := pack.PrivatePEM(f.key)
+		if err != nil {
+			return err
+		}
+		return trustText(text)
+	}},
+	{23, "certificate", verify.CodeTrust, func(f *fixture) error { return trustPEM("CERTIFICATE", []byte{0x30, 0}) }},
+	{23, "the same key twice", verify.CodeTrust, func(f *fixture) error {
+		return trustText(join(publicPEM(f.t, f.key), publicPEM(f.t, f.key)))
+	}},
+	{23, "a damaged key before a good one", verify.CodeTrust, func(f *fixture) error {
+		damaged := bytes.Replace(publicPEM(f.t, f.stranger), []byte("END PUBLIC"), []byte("ENT PUBLIC"), 1)
+		return trustText(join(damaged, publicPEM(f.t, f.key)))
+	}},
+	{23, "text behind the keys", verify.CodeTrust, func(f *fixture) error {
+		return trustText(append(publicPEM(f.t, f.key), "more"...))
+	}},
+	{23, "no key", verify.CodeTrust, func(f *fixture) error { return trustText([]byte("# none yet\n")) }},
+	{23, "too many keys", verify.CodeTrust, func(f *fixture) error {
+		var file []byte
+		for range verify.MaxTrustKeys + 1 {
+			file = append(file, publicPEM(f.t, newKey(f.t))...)
+		}
+		return trustText(file)
+	}},
+}
+
+var jsonTexts = []malicious{
+	{31, "duplicate member of the bundle", verify.CodeJSON, func(f *fixture) error {
+		return f.bundle(`{"mediaType"`, `{"mediaType":"x","mediaType"`)
+	}},
+	{31, "duplicate member of the manifest", verify.CodeJSON, func(f *fixture) error {
+		return f.edited(`"releaseCounter":7`, `"releaseCounter":7,"releaseCounter":8`)
+	}},
+	{31, "duplicate member spelt with an escape", verify.CodeJSON, func(f *fixture) error {
+		return f.edited(`"releaseCounter":7`, `"releaseCounter":7,"release\u0043ounter":8`)
+	}},
+	{32, "member twice in another case", verify.CodeJSON, func(f *fixture) error {
+		return f.bundle(`"payloadType"`, `"PAYLOADTYPE":"x","payloadType"`)
+	}},
+	{32, "member twice, once with a long s", verify.CodeJSON, func(f *fixture) error {
+		return f.edited(`"version":`, `"verſion":"x","version":`)
+	}},
+	{32, "member only in another case", verify.CodeUnknownField, func(f *fixture) error {
+		return f.edited(`"releaseCounter"`, `"releasecounter"`)
+	}},
+	{33, "byte order mark", verify.CodeJSON, func(f *fixture) error { return f.withHead(join([]byte("\ufeff"), f.head)) }},
+	{33, "byte order mark in the statement", verify.CodeJSON, func(f *fixture) error {
+		return f.withPayload(join([]byte("\ufeff"), f.payload))
+	}},
+	{34, "broken UTF-8", verify.CodeJSON, func(f *fixture) error { return f.edited(`"gatecam"`, "\"gate\xffcam\"") }},
+	{34, "half of a surrogate pair", verify.CodeJSON, func(f *fixture) error { return f.edited(`"gatecam"`, `"gate\ud800cam"`) }},
+	{35, "nested 10 000 deep", verify.CodeJSON, func(f *fixture) error {
+		return f.edited(`"gatecam"`, strings.Repeat("[", 10_000)+strings.Repeat("]", 10_000))
+	}},
+	{35, "nested one too deep", verify.CodeJSON, func(f *fixture) error {
+		return f.edited(`"gatecam"`, strings.Repeat("[", verify.MaxJSONDepth-1)+strings.Repeat("]", verify.MaxJSONDepth-1))
+	}},
+	{36, "counter 1e999", verify.CodeJSON, counter("1e999")},
+	{36, "counter 1e1", verify.CodeJSON, counter("1e1")},
+	{36, "counter 2^53+1", verify.CodeJSON, counter("9007199254740993")},
+	{36, "counter -1", verify.CodeManifest, counter("-1")},
+	{36, "counter -0", verify.CodeJSON, counter("-0")},
+	{36, "counter 0", verify.CodeManifest, counter("0")},
+	{36, "counter 1.0", verify.CodeJSON, counter("1.0")},
+	{36, "counter as text", verify.CodeJSON, counter(`"7"`)},
+	{37, "counter 2^63", verify.CodeJSON, counter("9223372036854775808")},
+	{37, "counter 2^64", verify.CodeJSON, counter("18446744073709551616")},
+	{37, "count of chunks 2^32+1", verify.CodeManifest, func(f *fixture) error {
+		return f.edited(`"count":1`, `"count":4294967297`)
+	}},
+	{38, "null for a counter", verify.CodeJSON, counter("null")},
+	{38, "null for the app", verify.CodeJSON, func(f *fixture) error { return f.edited(`"app":{`, `"app":null,"was":{`) }},
+	{38, "counter left out", verify.CodeManifest, func(f *fixture) error { return f.edited(`"releaseCounter":7,`, ``) }},
+	{38, "app left out", verify.CodeManifest, func(f *fixture) error {
+		return f.changed(func(m *verify.Manifest) { m.App = nil })
+	}},
+	{39, "second object behind the bundle", verify.CodeJSON, func(f *fixture) error { return f.withHead(join(f.head, []byte("{}"))) }},
+	{39, "second object behind the statement", verify.CodeJSON, func(f *fixture) error {
+		return f.withPayload(join(f.payload, []byte("{}")))
+	}},
+	{40, "zero byte in a name", verify.CodeJSON, func(f *fixture) error { return f.edited(`"cam-a1"`, `"cam-a1\u0000"`) }},
+	{40, "turned direction in a name", verify.CodeManifest, hardware("cam-a1\u202e")},
+	{40, "combining mark in a name", verify.CodeManifest, hardware("cam-a\u03011")},
+	{40, "Cyrillic letter in a name", verify.CodeManifest, hardware("c\u0430m-a1")},
+	{40, "terminal escape in the notes", verify.CodeManifest, func(f *fixture) error {
+		return f.changed(func(m *verify.Manifest) { m.Notes = "\x1b[2J" })
+	}},
+	{41, "text of 100 MB", verify.CodeTooLarge, func(f *fixture) error {
+		return f.withHead(bytes.Repeat([]byte("x"), 100<<20))
+	}},
+	{42, "comment", verify.CodeJSON, func(f *fixture) error { return f.edited(`"product"`, `/* here */"product"`) }},
+	{42, "trailing comma", verify.CodeJSON, func(f *fixture) error { return f.edited(`"cam-a2"`, `"cam-a2",`) }},
+	{42, "trailing comma in the bundle", verify.CodeJSON, func(f *fixture) error { return f.bundle(`"}}`, `",}}`) }},
+}
+
+// envelope opens the package with its envelope changed, not signed again.
+func (f *fixture) envelope(change func(*dsse.Envelope)) error { return f.withHead(f.spoilt(change)) }
+
+// spoilt returns the bundle with its envelope changed, not signed again.
+func (f *fixture) spoilt(change func(*dsse.Envelope)) []byte {
+	f.t.Helper()
+	var b verify.Bundle
+	if err := json.Unmarshal(f.head, &b); err != nil {
+		f.t.Fatal(err)
+	}
+	change(b.DSSE)
+	head, err := json.Marshal(b)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return head
+}
+
+func (f *fixture) signature(sig []byte) error {
+	return f.envelope(func(e *dsse.Envelope) { e.Signatures[0].Sig = base64.StdEncoding.EncodeToString(sig) })
+}
+
+// signedText puts the trusted key's signature over any bytes into the envelope.
+func (f *fixture) signedText(text []byte) error {
+	sum := sha256.Sum256(text)
+	return f.signature(f.signDigest(sum[:]))
+}
+
+// signedAs signs the statement rightly, as another type of document.
+func (f *fixture) signedAs(payloadType string) error {
+	sum := sha256.Sum256(dsse.PAE(payloadType, f.payload))
+	sig := f.signDigest(sum[:])
+	return f.envelope(func(e *dsse.Envelope) {
+		e.PayloadType = payloadType
+		e.Signatures[0].Sig = base64.StdEncoding.EncodeToString(sig)
+	})
+}
+
+func (f *fixture) goodSignature() []byte {
+	sum := sha256.Sum256(dsse.PAE(verify.PayloadType, f.payload))
+	return f.signDigest(sum[:])
+}
+
+func (f *fixture) signDigest(sum []byte) []byte {
+	f.t.Helper()
+	sig, err := ecdsa.SignASN1(rand.Reader, f.key, sum)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return sig
+}
+
+// replaceHint replaces the whole verification material.
+func (f *fixture) replaceHint(with string) []byte {
+	return f.replace(f.head, `"verificationMaterial":{"publicKey":{"hint":"`+keyID(f.key)+`"}}`, with)
+}
+
+func (f *fixture) trusting(pub crypto.PublicKey, err error) error {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return trustPEM("PUBLIC KEY", der)
+}
+
+func trustPEM(kind string, der []byte) error {
+	return trustText(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+func trustText(text []byte) error {
+	_, err := verify.ParseTrust(text)
+	return err
+}
+
+func counter(text string) func(*fixture) error {
+	return func(f *fixture) error { return f.edited(`"releaseCounter":7`, `"releaseCounter":`+text) }
+}
+
+func hardware(names ...string) func(*fixture) error {
+	return func(f *fixture) error {
+		return f.changed(func(m *verify.Manifest) { m.Hardware = append([]string{}, names...) })
+	}
+}
+
+func keyID(key *ecdsa.PrivateKey) string {
+	id, err := verify.KeyID(&key.PublicKey)
+	if err != nil {
+		panic(err) // it is a generated P-256 key
+	}
+	return id
+}
+
+// oneMoreThanThirds appends until base64 needs padding.
+func oneMoreThanThirds(b []byte) []byte {
+	for len(b)%3 == 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+func splitDER(t *testing.T, sig []byte) (r, s *big.Int) {
+	t.Helper()
+	r, s = new(big.Int), new(big.Int)
+	in, inner := cryptobyte.String(sig), cryptobyte.String(nil)
+	if !in.ReadASN1(&inner, asn1.SEQUENCE) || !inner.ReadASN1Integer(r) || !inner.ReadASN1Integer(s) {
+		t.Fatal("the signature is not DER")
+	}
+	return r, s
+}
+
+func joinDER(t *testing.T, r, s *big.Int) []byte {
+	t.Helper()
+	var b cryptobyte.Builder
+	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1BigInt(r)
+		b.AddASN1BigInt(s)
+	})
+	out, err := b.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// secp256k1DER is the public key 1 of a curve that Go does not have.
+func secp256k1DER(t *testing.T) []byte {
+	t.Helper()
+	x, _ := new(big.Int).SetString("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798", 16)
+	y, _ := new(big.Int).SetString("483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8", 16)
+	var b cryptobyte.Builder
+	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1ObjectIdentifier([]int{1, 2, 840, 10045, 2, 1})
+			b.AddASN1ObjectIdentifier([]int{1, 3, 132, 0, 10})
+		})
+		b.AddASN1BitString(append([]byte{4}, append(x.FillBytes(make([]byte, 32)), y.FillBytes(make([]byte, 32))...)...))
+	})
+	der, err := b.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+// The one row of the list that must pass: n-s is as valid as s, and must not
+// make another package of it.
+func TestMalleatedSignatureKeepsTheDigest(t *testing.T) {
+	f := newFixture(t)
+	r, s := splitDER(t, f.goodSignature())
+	other := joinDER(t, r, s.Sub(elliptic.P256().Params().N, s))
+	head := f.spoilt(func(e *dsse.Envelope) { e.Signatures[0].Sig = base64.StdEncoding.EncodeToString(other) })
+	if bytes.Equal(head, f.head) {
+		t.Fatal("the signature is the same")
+	}
+	_, want, err := verify.Recheck(f.head, f.trust)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := verify.Recheck(head, f.trust); err != nil || got != want {
+		t.Errorf("digest %s, error %v; want %s", got, err, want)
+	}
+}

@@ -1,0 +1,241 @@
+package verify_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipstream/verify"
+	"slipstream/verify/pack"
+)
+
+func TestRoundTrip(t *testing.T) {
+	f := newFixture(t)
+	if !bytes.Equal(f.file, archive(f.head, f.index, f.image)) {
+		t.Error("the built package is not its members in a row")
+	}
+	p, err := verify.Open(bytes.NewReader(f.file), int64(len(f.file)), f.trust, f.dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.CheckAll(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(f.manifest, p.Manifest); diff != "" {
+		t.Errorf("manifest (-built +read):\n%s", diff)
+	}
+	sum := sha256.Sum256(f.payload)
+	if want := hex.EncodeToString(sum[:]); p.Digest != want {
+		t.Errorf("digest %s, want that of the statement %s", p.Digest, want)
+	}
+	if ids := f.trust.KeyIDs(); p.Signer != ids[0] || p.Hint != ids[0] {
+		t.Errorf("signer %q, hint %q, want %q", p.Signer, p.Hint, ids[0])
+	}
+	m, digest, err := verify.Recheck(p.Bundle, f.trust)
+	if err != nil || digest != p.Digest {
+		t.Errorf("recheck: digest %q, error %v", digest, err)
+	}
+	if diff := cmp.Diff(f.manifest, m); diff != "" {
+		t.Errorf("rechecked manifest (-built +read):\n%s", diff)
+	}
+}
+
+func TestPayloadIsTheImageInChunks(t *testing.T) {
+	dir := t.TempDir()
+	random := rand.NewChaCha8([32]byte{1})
+	content := make([]byte, 1<<20)
+	random.Read(content)
+	writeFile(t, filepath.Join(dir, "camera"), string(content), 0o755)
+	key := newKey(t)
+	var file bytes.Buffer
+	if _, err := pack.Build(t.Context(), &file, pack.Options{Dir: dir, Manifest: template(), Key: key}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := verify.Inspect(bytes.NewReader(file.Bytes()), int64(file.Len()), trustOf(t, key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, ok := p.Image(verify.ClassLive)
+	if !ok || len(payload.Chunks) < 4 {
+		t.Fatalf("live image: %v, %d chunks", ok, len(payload.Chunks))
+	}
+	image, err := io.ReadAll(payload.Reader())
+	if err != nil || int64(len(image)) != payload.Image.Size {
+		t.Fatalf("read %d bytes of %d: %v", len(image), payload.Image.Size, err)
+	}
+	next := int64(0)
+	for i, c := range payload.Chunks {
+		if c.Offset != next || sha256.Sum256(image[c.Offset:][:c.Length]) != c.SHA256 {
+			t.Fatalf("chunk %d at %d does not describe the image", i, c.Offset)
+		}
+		next += int64(c.Length)
+	}
+	if next != payload.Image.Size {
+		t.Errorf("chunks end at %d, image at %d", next, payload.Image.Size)
+	}
+	if _, ok := p.Image("system"); ok {
+		t.Error("found an image of a class that the package does not have")
+	}
+}
+
+func TestEveryFlippedByteIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	bad := bytes.Clone(f.file)
+	for i := range bad {
+		flips := []byte{0x01}
+		if i < verify.Record+len(f.head) { // text: 0x20 changes the case of a letter
+			flips = []byte{0x01, 0x20, 0x80, 0xff}
+		}
+		for _, flip := range flips {
+			bad[i] ^= flip
+			if err := f.open(bad); verify.Code(err) == "" {
+				t.Errorf("byte %d ^ %#x: got %v, want a refusal", i, flip, err)
+			}
+			bad[i] ^= flip
+		}
+	}
+	if err := f.open(bad); err != nil {
+		t.Errorf("the restored package: %v", err)
+	}
+}
+
+func TestEveryTruncationIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for n := range f.file {
+		if code := verify.Code(f.open(f.file[:n])); code != verify.CodeTruncated {
+			t.Errorf("%d bytes of %d: code %q", n, len(f.file), code)
+		}
+		// The file was whole when its size was asked for.
+		p, err := verify.Open(bytes.NewReader(f.file[:n]), int64(len(f.file)), f.trust, f.dev)
+		if err == nil {
+			err = p.CheckAll(t.Context())
+		}
+		if code := verify.Code(err); code != verify.CodeTruncated {
+			t.Errorf("%d bytes left of %d: code %q", n, len(f.file), code)
+		}
+	}
+}
+
+// brokenDisk fails to read at one place.
+type brokenDisk struct {
+	io.ReaderAt
+	at int64
+}
+
+var errDisk = errors.New("input/output error")
+
+func (d brokenDisk) ReadAt(p []byte, off int64) (int, error) {
+	if off <= d.at && d.at < off+int64(len(p)) {
+		return 0, errDisk
+	}
+	return d.ReaderAt.ReadAt(p, off)
+}
+
+func TestReadErrorIsNotARefusal(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for at := range int64(len(f.file)) {
+		p, err := verify.Open(brokenDisk{bytes.NewReader(f.file), at}, int64(len(f.file)), f.trust, f.dev)
+		if err == nil {
+			err = p.CheckAll(t.Context())
+		}
+		if !errors.Is(err, errDisk) || verify.Code(err) != "" {
+			t.Fatalf("disk broken at %d: error %v with code %q", at, err, verify.Code(err))
+		}
+	}
+}
+
+func TestCheckAllStopsWithItsContext(t *testing.T) {
+	f := newFixture(t)
+	p, err := verify.Inspect(bytes.NewReader(f.file), int64(len(f.file)), f.trust)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := contextCanceled(t)
+	defer cancel()
+	if err := p.CheckAll(ctx); !errors.Is(err, ctx.Err()) || verify.Code(err) != "" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A file may claim any size; only what it is allowed to hold is allocated.
+func TestClaimedSizesAllocateNothing(t *testing.T) {
+	huge := verify.Header(verify.HeadName, 8<<30-1)
+	allocated := allocatedBytes(func() {
+		err := openAll(huge[:], nil, verify.Device{})
+		if code := verify.Code(err); code != verify.CodeTooLarge {
+			t.Errorf("code %q: %v", code, err)
+		}
+	})
+	const most = 64 << 10
+	if allocated > most {
+		t.Errorf("refusing took %d bytes, at most %d are right", allocated, most)
+	}
+}
+
+func TestUnverifiedShowsAStrangersPackage(t *testing.T) {
+	f := newFixture(t)
+	file := archive(signWith(t, f.stranger, f.payload), f.index, f.image)
+	if code := verify.Code(f.open(file)); code != verify.CodeUntrusted {
+		t.Errorf("open: code %q", code)
+	}
+	p, err := verify.Unverified(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := verify.KeyID(&f.stranger.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Signer != "" || p.Hint != id {
+		t.Errorf("signer %q, hint %q; want none and %q", p.Signer, p.Hint, id)
+	}
+}
+
+func TestRecheckFollowsTheTrustFile(t *testing.T) {
+	f := newFixture(t)
+	if _, _, err := verify.Recheck(f.head, trustOf(t, f.stranger, f.key)); err != nil {
+		t.Errorf("two trusted keys: %v", err)
+	}
+	if _, _, err := verify.Recheck(f.head, trustOf(t, f.stranger)); verify.Code(err) != verify.CodeUntrusted {
+		t.Errorf("key no longer trusted: %v", err)
+	}
+	if _, _, err := verify.Recheck(f.head, nil); verify.Code(err) != verify.CodeUntrusted {
+		t.Errorf("no trust: %v", err)
+	}
+}
+
+func TestLoadTrust(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.pub")
+	a, b := newKey(t), newKey(t)
+	text := join([]byte("# the factory's key\n"), publicPEM(t, a), []byte("\n# its spare\n"), publicPEM(t, b))
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	trust, err := verify.LoadTrust(path)
+	if err != nil || len(trust.KeyIDs()) != 2 {
+		t.Fatalf("trust %v, error %v", trust, err)
+	}
+	if _, err := verify.LoadTrust(path + ".missing"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+}
+
+func allocatedBytes(run func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	run()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}

@@ -1,0 +1,43 @@
+package verify
+
+import "testing"
+
+func TestAllow(t *testing.T) {
+	dev := func(counter int64, digest string) Device {
+		return Device{Product: "gatecam", Hardware: "cam-a1", FloorCounter: counter, FloorDigest: digest}
+	}
+	for _, row := range []struct {
+		name string
+		dev  Device
+		code string
+	}{
+		{"a device that never had a version", dev(0, ""), ""},
+		{"a step up", dev(6, "old"), ""},
+		{"the same package again", dev(7, "this"), ""},
+		{"at the floor, whose package is not known", dev(7, ""), ""},
+		{"the floor's counter with other content", dev(7, "other"), CodeCounterReused},
+		{"below the floor", dev(8, "this"), CodeRollback},
+		{"exactly the release it must follow", dev(2, "old"), ""},
+		{"one release too early", dev(1, "old"), CodeStep},
+		{"no hardware set up", Device{Product: "gatecam"}, CodeWrongHardware},
+		{"nothing set up", Device{}, CodeWrongProduct},
+	} {
+		m := sampleManifest() // release 7, from 2
+		if err := m.Allow("this", row.dev); Code(err) != row.code || err != nil && row.code == "" {
+			t.Errorf("%s: got %v with code %q, want code %q", row.name, err, Code(err), row.code)
+		}
+	}
+}
+
+func TestCounterStepIsLimited(t *testing.T) {
+	dev := Device{Product: "gatecam", Hardware: "cam-a1", FloorCounter: 7}
+	m := sampleManifest()
+	m.ReleaseCounter = 7 + MaxCounterStep
+	if err := m.Allow("this", dev); err != nil {
+		t.Errorf("the greatest step: %v", err)
+	}
+	m.ReleaseCounter++
+	if err := m.Allow("this", dev); Code(err) != CodeCounterJump {
+		t.Errorf("one more: %v", err)
+	}
+}
