@@ -32,7 +32,6 @@ func (p *Process) setPidfd(fd int) {
 // first, then the leftovers while the unreaped main process still holds the
 // number of the session, then the number is given back.
 func (p *Process) run() {
-	defer close(p.over)
 	stop := p.output.keepBounded(p.log)
 	defer p.output.close()
 	defer stop()

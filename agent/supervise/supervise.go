@@ -117,7 +117,8 @@ func (s *Supervisor) watch(p *Process) {
 	}
 	s.wg.Go(func() {
 		p.run()
-		s.release(p.name)
+		s.release(p.name) // before over, so that after Kill the name is free
+		close(p.over)
 	})
 }
 
