@@ -1,0 +1,257 @@
+package gateway_test
+
+import (
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/webrtc/v3"
+
+	"slipstream/stream/gateway"
+)
+
+func request(t *testing.T, method, url string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return res
+}
+
+func TestViewerPlaysByWHEP(t *testing.T) {
+	w := newWorld(t)
+	w.forward(t)
+	w.publish(t)
+	v := join(t, w.whep)
+	if first := v.pass(t, 1); !first.key || !first.sets {
+		t.Errorf("first picture: %+v", first)
+	}
+	v.pass(t, 60)
+	v.unbroken(t)
+	for _, want := range []string{"a=ice-lite\r\n", "a=setup:passive\r\n", "a=sendonly\r\n", " 127.0.0.1 ", "packetization-mode=1"} {
+		if !strings.Contains(v.answer, want) {
+			t.Errorf("answer lacks %q:\n%s", want, v.answer)
+		}
+	}
+
+	other := strings.Replace(v.location, "/main/", "/sub/", 1)
+	if res := request(t, http.MethodDelete, other); res.StatusCode != http.StatusNotFound {
+		t.Errorf("DELETE of another stream's session: %s", res.Status)
+	}
+	if res := request(t, http.MethodDelete, v.location); res.StatusCode != http.StatusOK {
+		t.Errorf("DELETE: %s", res.Status)
+	}
+	w.log.await(t, "the viewer ended it")
+	if res := request(t, http.MethodDelete, v.location); res.StatusCode != http.StatusNotFound {
+		t.Errorf("second DELETE: %s", res.Status)
+	}
+}
+
+// The wall-clock time of a picture must follow from a sender report.
+func TestSenderReportsTellCaptureTime(t *testing.T) {
+	w := newWorld(t)
+	w.forward(t)
+	w.publish(t)
+	v := join(t, w.whep)
+	var report *rtcp.SenderReport
+	f := v.until(t, "sender report", func(frame) bool {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if len(v.reports) == 2 {
+			report = v.reports[1]
+		}
+		return report != nil
+	})
+	told := time.Unix(int64(report.NTPTime>>32)-2_208_988_800, int64(report.NTPTime&0xffffffff*1e9>>32))
+	captured := told.Add(time.Duration(int32(f.ts-report.RTPTime)) * time.Second / 90_000)
+	if age := f.at.Sub(captured); age < -50*time.Millisecond || age > 2*time.Second {
+		t.Errorf("a picture that came at %v was captured at %v by the report", f.at, captured)
+	}
+	if report.PacketCount == 0 || report.OctetCount < report.PacketCount || report.SSRC != uint32(v.ssrc) {
+		t.Errorf("report: %+v", report)
+	}
+}
+
+// A viewer that lost the picture gets a key frame before the next one is due.
+func TestPictureLossIsAnswered(t *testing.T) {
+	w := newWorld(t)
+	w.forward(t)
+	w.publish(t)
+	v := join(t, w.whep)
+	for range 3 {
+		v.until(t, "key frame", func(f frame) bool { return f.key })
+		v.pass(t, 2) // the next one is 13 frames away
+		if err := v.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: uint32(v.ssrc)}}); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		v.until(t, "key frame", func(f frame) bool { n++; return f.key })
+		if n <= 8 {
+			v.unbroken(t)
+			return
+		}
+	}
+	t.Error("key frames came at their own time only")
+}
+
+// The forwarder is replaced: sessions live on, numbering goes on.
+func TestForwarderRestart(t *testing.T) {
+	w := newWorld(t)
+	stopForwarder := w.forward(t)
+	stopSource := w.publish(t)
+	v := join(t, w.whep)
+	v.pass(t, 30)
+	stopForwarder()
+	stopSource()
+	for len(v.frames) > 0 {
+		<-v.frames
+	}
+	w.forward(t)
+	w.publish(t)
+	if first := v.pass(t, 1); !first.key || !first.sets {
+		t.Errorf("first picture after the restart: %+v", first)
+	}
+	v.pass(t, 60)
+	v.unbroken(t)
+	if s := v.pc.ConnectionState(); s != webrtc.PeerConnectionStateConnected {
+		t.Errorf("connection is %v", s)
+	}
+}
+
+func TestAdvertisedAddresses(t *testing.T) {
+	w := newWorld(t, func(c *gateway.Config) {
+		c.Advertise = []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("2001:db8::7")}
+	})
+	w.forward(t)
+	w.publish(t)
+	v := join(t, w.whep)
+	var got []string
+	for _, m := range regexp.MustCompile(`a=candidate:\d+ 1 udp \d+ (\S+) \d+ typ host`).FindAllStringSubmatch(v.answer, -1) {
+		got = append(got, m[1])
+	}
+	if want := "192.0.2.7 127.0.0.1 2001:db8::7"; strings.Join(got, " ") != want || strings.Count(v.answer, "a=candidate") != 3 {
+		t.Errorf("candidates %v, want %s\n%s", got, want, v.answer)
+	}
+	v.pass(t, 10) // through the one that is true
+	v.unbroken(t)
+}
+
+func TestNoPictureYet(t *testing.T) {
+	w := newWorld(t)
+	offer := newOffer(t, newPeer(t))
+	for _, state := range []string{"no forwarder", "no source"} {
+		res, body := post(t, w.whep, "application/sdp", offer)
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || body != "the stream has no picture yet\n" {
+			t.Errorf("%s: %s %v %q", state, res.Status, res.Header, body)
+		}
+		if state == "no forwarder" {
+			w.forward(t)
+		}
+	}
+}
+
+func TestSessionLimit(t *testing.T) {
+	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
+	w.forward(t)
+	w.publish(t)
+	v := join(t, w.whep)
+	offer := newOffer(t, newPeer(t))
+	res, body := post(t, w.whep, "application/sdp", offer)
+	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || !strings.Contains(body, "places") {
+		t.Errorf("%s: %q", res.Status, body)
+	}
+	request(t, http.MethodDelete, v.location)
+	w.log.await(t, "viewer left")
+	join(t, w.whep).pass(t, 1)
+}
+
+func TestOffersThatAreRefused(t *testing.T) {
+	w := newWorld(t)
+	w.forward(t)
+	w.publish(t)
+	good := newOffer(t, newPeer(t))
+	withData := newPeer(t)
+	if _, err := withData.CreateDataChannel("x", nil); err != nil {
+		t.Fatal(err)
+	}
+	onlyData, err := withData.CreateOffer(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	video := good[strings.Index(good, "m=video"):]
+	for _, c := range []struct {
+		name, path, kind, body string
+		status                 int
+		says                   string
+	}{
+		{"no SDP", "main", "application/sdp", "hello", 400, "not SDP"},
+		{"an empty body", "main", "application/sdp", "", 400, "0 video sections"},
+		{"a data channel", "main", "application/sdp", newOffer(t, withData), 400, "no data channel"},
+		{"a data channel alone", "main", "application/sdp", onlyData.SDP, 400, "no data channel"},
+		{"no section", "main", "application/sdp", good[:strings.Index(good, "m=video")], 400, "0 video sections"},
+		{"two videos", "main", "application/sdp", good + video, 400, "2 video sections"},
+		{"a hundred sections", "main", "application/sdp", good + strings.Repeat("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n", 100), 400, "limit is 8"},
+		{"video to send", "main", "application/sdp", strings.Replace(good, "recvonly", "sendonly", 1), 400, "does not ask to receive"},
+		{"the DTLS server's role", "main", "application/sdp", strings.Replace(good, "setup:actpass", "setup:passive", 1), 400, "must be the DTLS client"},
+		{"ICE-lite", "main", "application/sdp", strings.Replace(good, "t=0 0\r\n", "t=0 0\r\na=ice-lite\r\n", 1), 400, "ICE-lite"},
+		{"no H.264", "main", "application/sdp", strings.ReplaceAll(good, "H264", "H263"), 400, "no H.264"},
+		{"single NAL units only", "main", "application/sdp", strings.ReplaceAll(good, "packetization-mode=1", "packetization-mode=0"), 400, "packetization-mode=1"},
+		{"no fingerprint", "main", "application/sdp", strings.ReplaceAll(good, "a=fingerprint", "a=finger"), 400, "not usable"},
+		{"no credentials", "main", "application/sdp", strings.ReplaceAll(good, "a=ice-pwd", "a=ice-p"), 400, "not usable"},
+		{"another type", "main", "application/json", good, 415, "application/sdp"},
+		{"no type", "main", "", good, 415, "application/sdp"},
+		{"more than 64 KiB", "main", "application/sdp", good + strings.Repeat("a=x\r\n", 14000), 413, "64 KiB"},
+		{"a name with a line feed", "main%0axxxxxx", "application/sdp", good, 404, "name"},
+		{"a long name", strings.Repeat("x", 65), "application/sdp", good, 404, "name"},
+	} {
+		res, body := post(t, strings.Replace(w.whep, "main", c.path, 1), c.kind, c.body)
+		if res.StatusCode != c.status || !strings.Contains(body, c.says) || strings.Count(body, "\n") != 1 {
+			t.Errorf("%s: %s %q; want %d and %q", c.name, res.Status, body, c.status, c.says)
+		}
+	}
+	join(t, w.whep).pass(t, 1)
+}
+
+// A viewer's candidates are where pion would call; the gateway must not know them.
+func TestOfferWithCandidatesStillPlays(t *testing.T) {
+	w := newWorld(t)
+	w.forward(t)
+	w.publish(t)
+	offer := newOffer(t, newPeer(t))
+	offer += "a=candidate:1 1 tcp 1 192.0.2.1 22 typ host tcptype passive\r\na=candidate:2 1 udp 1 f3.local 9 typ host\r\na=candidate:nonsense\r\n"
+	offer += "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sendrecv\r\na=rtpmap:111 opus/48000/2\r\n"
+	res, body := post(t, w.whep, "application/sdp", offer)
+	if res.StatusCode != http.StatusCreated || !strings.Contains(body, "m=audio 0 ") {
+		t.Errorf("%s: %s", res.Status, body)
+	}
+}
+
+func TestOtherMethods(t *testing.T) {
+	w := newWorld(t)
+	base := "http://" + w.gateway.HTTPAddr().String()
+	for _, c := range []struct {
+		method, path string
+		status       int
+	}{
+		{"GET", "/healthz", 200}, {"OPTIONS", "/whep/main", 204}, {"OPTIONS", "/whep/main/x", 204},
+		{"GET", "/whep/main", 405}, {"PATCH", "/whep/main/x", 405}, {"DELETE", "/whep/main/x", 404}, {"GET", "/", 404},
+	} {
+		res := request(t, c.method, base+c.path)
+		if res.StatusCode != c.status || res.Header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%s %s: %s %v", c.method, c.path, res.Status, res.Header)
+		}
+		if c.method == "OPTIONS" && !strings.Contains(res.Header.Get("Access-Control-Allow-Methods"), "DELETE") {
+			t.Errorf("%s %s: %v", c.method, c.path, res.Header)
+		}
+	}
+}

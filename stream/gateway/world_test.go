@@ -1,0 +1,200 @@
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"slipstream/stream/core"
+	"slipstream/stream/gateway"
+	"slipstream/stream/ingest"
+	"slipstream/stream/orders"
+	"slipstream/stream/subscribe"
+)
+
+// patience bounds every wait of these tests; the machines are busy.
+const patience = 20 * time.Second
+
+// world is a real forwarder and a gateway before it.
+type world struct {
+	run     string
+	gateway *gateway.Gateway
+	log     *logBuffer // the gateway's
+	whep    string     // URL of stream main
+	rtsp    string     // URL of stream main
+}
+
+func newWorld(t *testing.T, change ...func(*gateway.Config)) *world {
+	t.Helper()
+	run, err := os.MkdirTemp("", "gw") // unix socket paths are short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(run) })
+	w := &world{run: run, log: &logBuffer{}}
+	cfg := gateway.Config{Run: run, HTTP: "127.0.0.1:0", RTSP: "127.0.0.1:0", UDP: "127.0.0.1:0"}
+	for _, f := range change {
+		f(&cfg)
+	}
+	if w.gateway, err = gateway.New(cfg, slog.New(slog.NewTextHandler(w.log, nil))); err != nil {
+		t.Fatal(err)
+	}
+	background(t, w.gateway.Run)
+	w.whep = "http://" + w.gateway.HTTPAddr().String() + "/whep/main"
+	w.rtsp = "rtsp://" + w.gateway.RTSPAddr().String() + "/main"
+	return w
+}
+
+// background runs a service until the returned function is called or the test ends.
+func background(t *testing.T, run func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil && err != context.Canceled {
+				t.Errorf("service ended with %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("service does not end")
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// forward starts a forwarder that expects source a-1 with stream main, and
+// returns what ends it.
+func (w *world) forward(t *testing.T) (stop func()) {
+	t.Helper()
+	c, err := core.New(core.Config{Run: w.run}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop = background(t, c.Run)
+	agent, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: filepath.Join(w.run, "orders.sock"), Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { agent.Close() })
+	body, err := json.Marshal(orders.Request{Req: 1, Orders: &orders.Orders{
+		Permanent: "a-1",
+		Sources: []orders.Source{{ID: "a-1", Version: "1", UID: -1, Streams: []orders.Stream{
+			{Name: "main", Codec: "h264"},
+		}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := agent.Write(body); err != nil {
+		t.Fatal(err)
+	}
+	agent.SetReadDeadline(time.Now().Add(patience))
+	var m orders.Message
+	buf := make([]byte, orders.MaxMessage)
+	if n, err := agent.Read(buf); err != nil || json.Unmarshal(buf[:n], &m) != nil || m.Result != orders.ResultOK {
+		t.Fatalf("orders: %+v, %v", m, err)
+	}
+	return stop
+}
+
+func (w *world) publishSocket() string { return filepath.Join(w.run, "pub", "a-1.sock") }
+
+// publish runs ffmpeg and an ingest as the stream's source, waits for the first
+// picture, and returns what ends ffmpeg.
+func (w *world) publish(t *testing.T, options ...string) (stop func()) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := ingest.New(ln, ingest.Config{Publish: w.publishSocket(), Streams: []string{"main"}, Secret: "s"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, in.Run)
+	args := append([]string{"-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30",
+		"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-g", "15", "-pix_fmt", "yuv420p"}, options...)
+	cmd := exec.Command("ffmpeg", append(args, "-f", "rtsp", "rtsp://"+ln.Addr().String()+"/s")...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop = sync.OnceFunc(func() { cmd.Process.Kill(); cmd.Wait() })
+	t.Cleanup(stop)
+	w.awaitPicture(t)
+	return stop
+}
+
+// awaitPicture returns once the forwarder sends the stream.
+func (w *world) awaitPicture(t *testing.T) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		c, err := subscribe.Dial(filepath.Join(w.run, "viewers.sock"), "main", nil)
+		if err == nil {
+			unstick := time.AfterFunc(time.Until(deadline), func() { c.Close() })
+			_, err = c.Read(make([]byte, 20<<10))
+			unstick.Stop()
+			c.Close()
+		}
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no picture: %v", err)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// logBuffer is a log that can be waited for.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{}
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.more != nil {
+		close(b.more)
+		b.more = nil
+	}
+	return b.text.Write(p)
+}
+
+// await waits until the log contains text.
+func (b *logBuffer) await(t *testing.T, text string) {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		b.mu.Lock()
+		if bytes.Contains(b.text.Bytes(), []byte(text)) {
+			b.mu.Unlock()
+			return
+		}
+		if b.more == nil {
+			b.more = make(chan struct{})
+		}
+		more := b.more
+		b.mu.Unlock()
+		select {
+		case <-more:
+		case <-timeout:
+			t.Fatalf("log lacks %q:\n%s", text, b.text.String())
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/bluenviron/gortsplib/v5"
+	"github.com/bluenviron/gortsplib/v5/pkg/base"
+	"golang.org/x/net/netutil"
+)
+
+// maxConns bounds open connections: an app publishes a few streams.
+const maxConns = 32
+
+// Config says who may publish what, and where to.
+type Config struct {
+	Publish string   // the forwarder's publish socket for this app
+	Streams []string // declared names; the first one is also known by the secret alone
+	Secret  string   // first segment of the path
+}
+
+// Server takes publishers until Run ends.
+type Server struct {
+	cfg  Config
+	log  *slog.Logger
+	rtsp *gortsplib.Server
+
+	ending chan struct{} // closed when Run ends
+
+	mu    sync.Mutex // guards taken
+	taken map[string]bool
+}
+
+// New prepares a server for publishers that connect to ln, which it then owns.
+func New(ln net.Listener, cfg Config, log *slog.Logger) (*Server, error) {
+	if cfg.Publish == "" || cfg.Secret == "" || len(cfg.Streams) == 0 {
+		return nil, errors.New("ingest: publish socket, secret and at least one stream are needed")
+	}
+	s := &Server{cfg: cfg, log: log, ending: make(chan struct{}), taken: map[string]bool{}}
+	s.rtsp = &gortsplib.Server{
+		Handler:     s,
+		RTSPAddress: ln.Addr().String(),
+		Listen: func(_, _ string) (net.Listener, error) {
+			return netutil.LimitListener(ln, maxConns), nil
+		},
+	}
+	return s, nil
+}
+
+// Run serves, once, until ctx ends, which is no error, or the socket fails.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.rtsp.Start(); err != nil {
+		return fmt.Errorf("ingest: %w", err)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- s.rtsp.Wait() }()
+	defer s.rtsp.Close()
+	defer close(s.ending)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-failed:
+		return fmt.Errorf("ingest: serve: %w", err)
+	}
+}
+
+// take reserves a stream for one publisher.
+func (s *Server) take(stream string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[stream] {
+		return false
+	}
+	s.taken[stream] = true
+	return true
+}
+
+func (s *Server) free(stream string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.taken, stream)
+}
+
+// refuse logs why a publisher cannot go on, for the app's technician, and makes
+// the library end the session.
+func (s *Server) refuse(status base.StatusCode, err error) (*base.Response, error) {
+	s.log.Error("publisher is refused", "because", err)
+	return &base.Response{StatusCode: status}, err
+}
+
+// OnAnnounce answers ANNOUNCE: what a publisher wants to send.
+func (s *Server) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*base.Response, error) {
+	stream, ok := s.cfg.route(ctx.Path)
+	if !ok {
+		return s.refuse(base.StatusNotFound, errors.New("the path has a wrong secret or names no declared stream"))
+	}
+	m, text, err := onlyH264(ctx.Description)
+	if err != nil {
+		return s.refuse(base.StatusUnsupportedMediaType, fmt.Errorf("stream %q: %w", stream, err))
+	}
+	if !s.take(stream) {
+		return s.refuse(base.StatusMethodNotValidInThisState, fmt.Errorf("stream %q has a publisher already", stream))
+	}
+	ctx.Session.SetUserData(&publisher{server: s, session: ctx.Session, stream: stream, media: m, sdp: text})
+	return &base.Response{StatusCode: base.StatusOK}, nil
+}
+
+// OnSetup answers SETUP of an announced medium; nothing can be played here.
+func (s *Server) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	if ctx.Session.State() != gortsplib.ServerSessionStatePreRecord {
+		return &base.Response{StatusCode: base.StatusNotFound}, nil, nil
+	}
+	return &base.Response{StatusCode: base.StatusOK}, nil, nil
+}
+
+// OnRecord answers RECORD: packets come now.
+func (s *Server) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Response, error) {
+	p := ctx.Session.UserData().(*publisher)
+	if err := p.start(); err != nil {
+		return s.refuse(base.StatusServiceUnavailable, fmt.Errorf("stream %q: %w", p.stream, err))
+	}
+	s.log.Info("publisher sends", "stream", p.stream)
+	return &base.Response{StatusCode: base.StatusOK}, nil
+}
+
+// OnSessionClose ends a publisher, however it left.
+func (s *Server) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
+	p, ok := ctx.Session.UserData().(*publisher)
+	if !ok {
+		return
+	}
+	p.stop()
+	s.free(p.stream)
+	s.log.Info("publisher left", "stream", p.stream, "because", ctx.Error)
+}
+
+// OnDecodeError hears of a packet that is not what was announced.
+func (s *Server) OnDecodeError(ctx *gortsplib.ServerHandlerOnDecodeErrorCtx) {
+	s.log.Warn("publisher sent a packet that cannot be read", "err", ctx.Error)
+}
+
+// OnPacketsLost hears of a hole in a publisher's sequence numbers.
+func (s *Server) OnPacketsLost(ctx *gortsplib.ServerHandlerOnPacketsLostCtx) {
+	s.log.Warn("publisher left out packets", "count", ctx.Lost)
+}
