@@ -264,3 +264,15 @@ func FuzzPayload(f *testing.F) {
 		viewer.NewRecorder().Packet(0, &rtp.Packet{Payload: payload, Header: rtp.Header{Marker: true}})
 	})
 }
+
+func TestFrameWithoutItsBeginningIsLostEvenWithoutStamps(t *testing.T) {
+	rec := viewer.NewRecorder()
+	for i, payload := range [][]byte{{0x65, 1}, {28, 0x45, 1}, {0x65, 1}} {
+		p := &rtp.Packet{Payload: payload}
+		p.SequenceNumber, p.Timestamp, p.Marker = []uint16{0, 2, 3}[i], uint32(i*3000), true
+		rec.Packet(camera.FrameTime(uint64(first+i)), p)
+	}
+	if got := rec.Report(0, camera.FrameTime(first+3)).FramesLost; got != 1 {
+		t.Errorf("%d frames lost, want the one whose first packet never came", got)
+	}
+}
