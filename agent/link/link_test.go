@@ -1,0 +1,474 @@
+package link_test
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"slipstream/agent/control"
+	"slipstream/agent/link"
+	"slipstream/agent/wire"
+)
+
+// patience bounds every wait of these tests.
+const patience = 20 * time.Second
+
+// panelEnd is one link as a scripted panel sees it.
+type panelEnd struct {
+	token string
+	up    *wire.Reader
+	down  *wire.Writer
+	raw   io.Writer
+	done  chan struct{} // close it to end the link
+}
+
+// panel hands each link that devices open to the test.
+func panel(t *testing.T, tls bool) (*httptest.Server, <-chan panelEnd) {
+	links := make(chan panelEnd, 4)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != wire.Path || r.Method != http.MethodPost {
+			http.NotFound(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+		http.NewResponseController(w).Flush()
+		out := &flushing{w: w}
+		defer out.close()
+		end := panelEnd{
+			token: r.Header.Get("Authorization"),
+			up:    wire.NewReader(r.Body),
+			down:  wire.NewWriter(out),
+			raw:   out,
+			done:  make(chan struct{}),
+		}
+		links <- end
+		select {
+		case <-end.done:
+		case <-r.Context().Done():
+		}
+	}))
+	if tls {
+		s.EnableHTTP2 = true
+		s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+		s.StartTLS()
+	} else {
+		s.Config.Protocols = new(http.Protocols)
+		s.Config.Protocols.SetUnencryptedHTTP2(true)
+		s.Start()
+	}
+	t.Cleanup(s.Close)
+	return s, links
+}
+
+// flushing may be written to by the test after the handler has returned.
+type flushing struct {
+	mu   sync.Mutex
+	w    http.ResponseWriter
+	gone bool
+}
+
+func (f *flushing) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gone = true
+}
+
+func (f *flushing) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.gone {
+		return 0, io.ErrClosedPipe
+	}
+	n, err := f.w.Write(p)
+	return n, errors.Join(err, http.NewResponseController(f.w).Flush())
+}
+
+// device is a backend and a gateway that do nothing but say what they were
+// asked. A value in hold makes that call wait until it is closed.
+type device struct {
+	hold map[string]chan struct{}
+
+	mu      sync.Mutex
+	status  control.Status
+	changed chan struct{}
+	asked   []string
+	long    int // length of the evidence in the history
+}
+
+var _ control.Backend = (*device)(nil)
+var _ link.Media = (*device)(nil)
+
+func newDevice() *device {
+	return &device{hold: map[string]chan struct{}{}, changed: make(chan struct{}), status: control.Status{Seq: 1, Phase: "idle"}}
+}
+
+func (d *device) call(ctx context.Context, what string) control.Result {
+	d.mu.Lock()
+	d.asked = append(d.asked, what)
+	d.mu.Unlock()
+	verb, _, _ := strings.Cut(what, " ")
+	if gate := d.hold[verb]; gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return control.Result{Exit: control.ExitError, Message: "the agent is stopping"}
+		}
+	}
+	return control.Result{Message: "did " + what}
+}
+
+func (d *device) set(phase string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.Seq++
+	d.status.Phase = phase
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+func (d *device) Status(context.Context) (control.Status, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.status, nil
+}
+
+func (d *device) WaitStatus(ctx context.Context, seq uint64) (control.Status, error) {
+	for {
+		d.mu.Lock()
+		status, changed := d.status, d.changed
+		d.mu.Unlock()
+		if status.Seq != seq {
+			return status, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return control.Status{}, ctx.Err()
+		}
+	}
+}
+
+func (d *device) History(_ context.Context, max int) ([]control.Record, error) {
+	list := make([]control.Record, max)
+	for i := range list {
+		list[i] = control.Record{To: fmt.Sprint(i), Evidence: []string{strings.Repeat("x", d.long)}}
+	}
+	return list, nil
+}
+
+func (d *device) Stage(ctx context.Context, r control.StageRequest) control.Result {
+	return d.call(ctx, "stage "+r.URL)
+}
+func (d *device) Activate(ctx context.Context, r control.ActivateRequest) control.Result {
+	return d.call(ctx, fmt.Sprintf("activate wait=%v", r.Wait))
+}
+func (d *device) Greenlight(ctx context.Context) control.Result { return d.call(ctx, "greenlight") }
+func (d *device) Revert(ctx context.Context) control.Result     { return d.call(ctx, "revert") }
+
+func (d *device) WHEP(ctx context.Context, stream string, offer []byte) ([]byte, string, error) {
+	d.call(ctx, "whep "+stream)
+	return append([]byte("answer to "), offer...), stream + "/1", nil
+}
+func (d *device) EndWHEP(session string) { d.call(context.Background(), "end "+session) }
+
+func (d *device) askedOf() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string(nil), d.asked...)
+}
+
+// run runs a device's link until the test ends.
+func run(t *testing.T, cfg link.Config, d *device) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- link.Run(ctx, cfg, d, d, slog.New(slog.DiscardHandler)) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("the link ended with %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("the link did not end with its context")
+		}
+	})
+}
+
+func config(t *testing.T, url string) link.Config {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("cam-1~secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return link.Config{URL: url, TokenFile: file, Device: "cam-1"}
+}
+
+func accept(t *testing.T, links <-chan panelEnd) panelEnd {
+	t.Helper()
+	select {
+	case end := <-links:
+		return end
+	case <-time.After(patience):
+		t.Fatal("the device did not call")
+		panic("unreachable")
+	}
+}
+
+// next reads lines until one is of the kind that is wanted.
+func next(t *testing.T, end panelEnd, wanted func(wire.Up) bool) wire.Up {
+	t.Helper()
+	found := make(chan wire.Up, 1)
+	go func() {
+		for {
+			var up wire.Up
+			if err := end.up.Read(&up); err != nil {
+				close(found)
+				return
+			}
+			if wanted(up) {
+				found <- up
+				return
+			}
+		}
+	}()
+	select {
+	case up, ok := <-found:
+		if !ok {
+			t.Fatal("the link ended before the line came")
+		}
+		return up
+	case <-time.After(patience):
+		t.Fatal("the line did not come")
+	}
+	panic("unreachable")
+}
+
+func anAnswer(id uint64) func(wire.Up) bool {
+	return func(up wire.Up) bool { return up.Answer != nil && up.Answer.ID == id }
+}
+
+func ask(t *testing.T, end panelEnd, a wire.Ask) wire.Answer {
+	t.Helper()
+	if err := end.down.Write(wire.Down{Ask: &a}); err != nil {
+		t.Fatal(err)
+	}
+	return *next(t, end, anAnswer(a.ID)).Answer
+}
+
+func phaseIs(phase string) func(wire.Up) bool {
+	return func(up wire.Up) bool {
+		var s control.Status
+		return up.Status != nil && json.Unmarshal(up.Status, &s) == nil && s.Phase == phase
+	}
+}
+
+func TestADeviceSaysWhoItIsAndReportsEachChange(t *testing.T) {
+	s, links := panel(t, false)
+	d := newDevice()
+	run(t, config(t, s.URL), d)
+	end := accept(t, links)
+	if end.token != "Bearer cam-1~secret" {
+		t.Errorf("Authorization was %q", end.token)
+	}
+	if up := next(t, end, func(wire.Up) bool { return true }); up.Hello == nil || up.Hello.Device != "cam-1" {
+		t.Errorf("the first line was %+v, not a hello", up)
+	}
+	next(t, end, phaseIs("idle"))
+	d.set("trial")
+	next(t, end, phaseIs("trial"))
+}
+
+func TestADeviceDoesWhatThePanelAsks(t *testing.T) {
+	s, links := panel(t, false)
+	d := newDevice()
+	run(t, config(t, s.URL), d)
+	end := accept(t, links)
+	for i, a := range []struct {
+		ask   wire.Ask
+		asked string
+	}{
+		{wire.Ask{Stage: &wire.Stage{URL: "/v1/releases/1"}}, "stage " + s.URL + "/v1/releases/1"},
+		{wire.Ask{Activate: &wire.Activate{}}, "activate wait=false"},
+		{wire.Ask{Greenlight: &struct{}{}}, "greenlight"},
+		{wire.Ask{Revert: &struct{}{}}, "revert"},
+	} {
+		a.ask.ID = uint64(i + 1)
+		var r control.Result
+		if err := json.Unmarshal(ask(t, end, a.ask).Result, &r); err != nil || r.Message != "did "+a.asked {
+			t.Errorf("%s: answered %q, %v", a.asked, r.Message, err)
+		}
+	}
+}
+
+func TestADeviceCarriesOffersToItsGateway(t *testing.T) {
+	s, links := panel(t, false)
+	d := newDevice()
+	run(t, config(t, s.URL), d)
+	end := accept(t, links)
+	answer := ask(t, end, wire.Ask{ID: 1, WHEP: &wire.WHEP{Stream: "main", Offer: "v=0"}})
+	if answer.WHEP == nil || answer.WHEP.SDP != "answer to v=0" || answer.WHEP.Session != "main/1" {
+		t.Errorf("the answer was %+v", answer)
+	}
+	ask(t, end, wire.Ask{ID: 2, EndWHEP: &wire.EndWHEP{Session: "main/1"}})
+	if got := strings.Join(d.askedOf(), ", "); got != "whep main, end main/1" {
+		t.Errorf("the gateway was asked: %s", got)
+	}
+}
+
+func TestAPanelMayOnlyNamePackagesOfItsOwn(t *testing.T) {
+	s, links := panel(t, false)
+	d := newDevice()
+	run(t, config(t, s.URL), d)
+	end := accept(t, links)
+	for i, url := range []string{"http://192.0.2.1/x.slip", "//192.0.2.1/x", "https://127.0.0.1/x", "file:///etc/passwd", "http://u:p@" + strings.TrimPrefix(s.URL, "http://") + "/x", "%zz"} {
+		answer := ask(t, end, wire.Ask{ID: uint64(i + 1), Stage: &wire.Stage{URL: url}})
+		var r control.Result
+		if err := json.Unmarshal(answer.Result, &r); err != nil || r.Exit != control.ExitRefused {
+			t.Errorf("%s was answered with %+v, %v", url, r, err)
+		}
+	}
+	if asked := d.askedOf(); len(asked) > 0 {
+		t.Errorf("the agent was asked: %v", asked)
+	}
+}
+
+func TestAnUnknownAskIsAnswered(t *testing.T) {
+	s, links := panel(t, false)
+	run(t, config(t, s.URL), newDevice())
+	end := accept(t, links)
+	if answer := ask(t, end, wire.Ask{ID: 9}); answer.Error == nil || answer.Error.Code != wire.CodeUnknownAsk {
+		t.Errorf("the answer was %+v", answer)
+	}
+}
+
+// Viewers who crowd the device must not keep an operator's revert out, and one
+// ask too many must be told so.
+func TestViewersDoNotCrowdOutAnOperator(t *testing.T) {
+	s, links := panel(t, false)
+	d := newDevice()
+	d.hold["whep"] = make(chan struct{})
+	run(t, config(t, s.URL), d)
+	end := accept(t, links)
+	const crowd = 30
+	for i := range crowd {
+		if err := end.down.Write(wire.Down{Ask: &wire.Ask{ID: uint64(i + 1), WHEP: &wire.WHEP{Stream: "main", Offer: "v=0"}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if up := next(t, end, anAnswer(crowd)); up.Answer.Error == nil || up.Answer.Error.Code != wire.CodeBusy {
+		t.Errorf("viewer %d was answered %+v", crowd, up.Answer)
+	}
+	if answer := ask(t, end, wire.Ask{ID: crowd + 1, Revert: &struct{}{}}); answer.Result == nil {
+		t.Errorf("the revert was answered %+v", answer)
+	}
+	close(d.hold["whep"])
+}
+
+// An ask outlives its link, and the next link is opened meanwhile.
+func TestAnAskGoesOnWhenTheLinkIsCut(t *testing.T) {
+	s, links := panel(t, false)
+	d := newDevice()
+	d.hold["stage"] = make(chan struct{})
+	run(t, config(t, s.URL), d)
+	first := accept(t, links)
+	if err := first.down.Write(wire.Down{Ask: &wire.Ask{ID: 1, Stage: &wire.Stage{URL: "/v1/releases/1"}}}); err != nil {
+		t.Fatal(err)
+	}
+	next(t, first, phaseIs("idle"))
+	for deadline := time.Now().Add(patience); len(d.askedOf()) == 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("the stage did not begin")
+		}
+		<-time.After(time.Millisecond)
+	}
+	close(first.done)
+	second := accept(t, links)
+	close(d.hold["stage"])
+	if answer := ask(t, second, wire.Ask{ID: 1, Greenlight: &struct{}{}}); answer.Result == nil {
+		t.Errorf("on the second link: %+v", answer)
+	}
+}
+
+func TestAHistoryIsCutToFitALine(t *testing.T) {
+	s, links := panel(t, false)
+	d := newDevice()
+	d.long = 20 << 10
+	run(t, config(t, s.URL), d)
+	end := accept(t, links)
+	var list []control.Record
+	answer := ask(t, end, wire.Ask{ID: 1, History: &wire.History{Max: 50}})
+	if err := json.Unmarshal(answer.History, &list); err != nil || len(list) == 0 || len(list) == 50 || list[0].To != "0" {
+		t.Errorf("got %d records, %v", len(list), err)
+	}
+}
+
+func TestAStatusIsSentWithoutEvidenceThatDoesNotFit(t *testing.T) {
+	s, links := panel(t, false)
+	d := newDevice()
+	d.status.Last = &control.Record{To: "2.0", Evidence: []string{strings.Repeat("x", wire.MaxLine)}}
+	run(t, config(t, s.URL), d)
+	up := next(t, accept(t, links), phaseIs("idle"))
+	var status control.Status
+	if err := json.Unmarshal(up.Status, &status); err != nil || status.Last == nil || status.Last.To != "2.0" || status.Last.Evidence != nil {
+		t.Errorf("the status was %s, %v", up.Status, err)
+	}
+}
+
+func TestALineTooLongEndsTheLinkAndTheDeviceCallsAgain(t *testing.T) {
+	s, links := panel(t, false)
+	run(t, config(t, s.URL), newDevice())
+	first := accept(t, links)
+	next(t, first, phaseIs("idle"))
+	io.WriteString(first.raw, `{"ask":"`+strings.Repeat("x", wire.MaxLine)+"\"}\n") // the device may go before its end
+	accept(t, links)
+}
+
+func TestALinkByTLS(t *testing.T) {
+	s, links := panel(t, true)
+	cfg := config(t, s.URL)
+	cfg.CAFile = filepath.Join(t.TempDir(), "ca.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	if err := os.WriteFile(cfg.CAFile, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, cfg, newDevice())
+	next(t, accept(t, links), phaseIs("idle"))
+}
+
+// A panel with a certificate that the device does not trust never gets the token.
+func TestAStrangersPanelGetsNothing(t *testing.T) {
+	s, links := panel(t, true)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	d := newDevice()
+	if err := link.Run(ctx, config(t, s.URL), d, d, slog.New(slog.DiscardHandler)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Run returned %v", err)
+	}
+	select {
+	case end := <-links:
+		t.Errorf("the stranger got %q", end.token)
+	default:
+	}
+}
+
+func TestRunRefusesWhatCannotBeAPanel(t *testing.T) {
+	for _, url := range []string{"", "panel", "http://192.0.2.1:8080", "http://panel.example", "ftp://panel.example", "http://127.0.0.1.example"} {
+		d := newDevice()
+		err := link.Run(t.Context(), config(t, url), d, d, slog.New(slog.DiscardHandler))
+		if err == nil || errors.Is(err, context.Canceled) {
+			t.Errorf("%q was taken for a panel", url)
+		}
+	}
+}
