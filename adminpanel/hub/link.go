@@ -67,22 +67,28 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request, device string) error {
 	ctx, end := context.WithCancelCause(r.Context())
 	rc := http.NewResponseController(w)
+	out := &promptWriter{w: w, rc: rc, ctx: ctx}
 	l := &link{
 		device: device, ctx: ctx, end: end,
-		lines:   wire.NewWriter(promptWriter{w, rc}),
+		lines:   wire.NewWriter(out),
 		pending: map[uint64]chan wire.Answer{},
 	}
-	// Whatever ends the link must also end a read that waits for the device.
-	unblock := context.AfterFunc(ctx, func() { rc.SetReadDeadline(time.Now()) })
-	defer unblock()
+	var owned sync.WaitGroup
+	defer out.close()
+	defer owned.Wait()
+	defer end(nil)
+	// Whatever ends the link must also end a read that waits for the device and a
+	// write that the device does not take.
+	owned.Go(func() {
+		<-ctx.Done()
+		rc.SetReadDeadline(time.Now())
+		rc.SetWriteDeadline(time.Now())
+	})
 	w.WriteHeader(http.StatusOK)
 	if err := rc.Flush(); err != nil {
 		return err
 	}
-	var owned sync.WaitGroup
-	defer owned.Wait()
-	defer end(nil)
-	owned.Go(func() { l.beat() })
+	owned.Go(l.beat)
 	return h.listen(l, lineReader{wire.NewReader(r.Body), rc, ctx})
 }
 
@@ -128,19 +134,40 @@ func (h *Hub) take(l *link, up wire.Up) error {
 // read. The deadline stands only while it writes: HTTP/2 ends a stream whose
 // deadline passes, busy or idle.
 type promptWriter struct {
-	w  io.Writer
-	rc *http.ResponseController
+	w   io.Writer
+	rc  *http.ResponseController
+	ctx context.Context
+
+	mu   sync.Mutex // guards gone, and is held while writing
+	gone bool       // the handler has returned: its writer must not be touched
 }
 
-func (p promptWriter) Write(line []byte) (int, error) {
+func (p *promptWriter) Write(line []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return 0, ErrLost
+	}
+	// In this order: an end between the two steps finds the deadline set and
+	// pulls it forward.
 	if err := p.rc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
+	}
+	if p.ctx.Err() != nil {
+		return 0, ErrLost
 	}
 	n, err := p.w.Write(line)
 	if err == nil {
 		err = p.rc.Flush()
 	}
 	return n, errors.Join(err, p.rc.SetWriteDeadline(time.Time{}))
+}
+
+// close waits for the write under way; none comes after it.
+func (p *promptWriter) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gone = true
 }
 
 // lineReader gives up when the device is silent or the link was ended.
@@ -151,8 +178,7 @@ type lineReader struct {
 }
 
 func (r lineReader) read(up *wire.Up) error {
-	// In this order: an end between the two steps finds the deadline set and
-	// pulls it forward.
+	// In this order, as with writes.
 	if err := r.rc.SetReadDeadline(time.Now().Add(wire.SilenceLimit)); err != nil {
 		return err
 	}
