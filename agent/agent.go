@@ -1,0 +1,287 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"slipstream/agent/config"
+	"slipstream/agent/control"
+	"slipstream/agent/supervise"
+	"slipstream/slots"
+	"slipstream/stream/orders"
+)
+
+// systemSlot is the system slot in use. Devices with two of them come later;
+// the active record has the place for it already.
+const systemSlot = "a"
+
+// eventQueue holds what happens while the journal is being written.
+const eventQueue = 64
+
+// Agent runs the upgrade of one device. Its Run method's goroutine alone owns
+// the state; everything else sends it events and reads snapshots.
+type Agent struct {
+	cfg     config.Config
+	log     *slog.Logger
+	set     *slots.Set
+	record  *slots.RecordFile
+	journal *journal
+	sup     *supervise.Supervisor
+	forward *forwarder
+	markers markers
+	data    dataDirs
+
+	events  chan any
+	wg      sync.WaitGroup // everything that Run has started
+	running atomic.Bool
+	stop    context.CancelFunc // set by Run
+	begun   chan struct{}      // closed when the state is that of this device
+	stopped chan struct{}      // closed when Run begins to end
+	ended   chan struct{}      // closed when Run has ended
+	lastReq atomic.Uint64
+
+	// Owned by Run's goroutine.
+	state       State
+	fresh       bool // the journal was lost, or never was
+	runs        map[orders.SourceID]*run
+	forwarding  *daemon
+	stopWatch   context.CancelFunc // of the trial's marker
+	watchingFor orders.TrialID
+
+	mu      sync.Mutex // guards what follows
+	seen    snapshot
+	news    chan struct{}              // closed and replaced at every change
+	answers map[uint64]chan Answer     // requests that wait
+	arrived map[uint64]*incoming       // verified packages, by request
+	words   map[orders.SourceID]string // newest STATUS= of each app
+}
+
+// snapshot is what others may see of the state.
+type snapshot struct {
+	state State
+	seq   uint64
+	last  *control.Record
+}
+
+var _ control.Backend = (*Agent)(nil)
+
+// New opens the device's state and takes its locks. Nothing is started before Run.
+func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
+	for _, dir := range []string{cfg.State, filepath.Join(cfg.State, "data"), filepath.Join(cfg.State, "shared"), cfg.Run} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("agent: %w", err)
+		}
+	}
+	a := &Agent{
+		cfg: cfg, log: log,
+		sup:     supervise.New(cfg.Run, log),
+		markers: markers{dir: filepath.Join(cfg.Run, "trial"), uid: os.Getuid(), log: log},
+		data:    dataDirs(filepath.Join(cfg.State, "data")),
+		events:  make(chan any, eventQueue),
+		begun:   make(chan struct{}),
+		stopped: make(chan struct{}),
+		ended:   make(chan struct{}),
+		runs:    map[orders.SourceID]*run{},
+		news:    make(chan struct{}),
+		answers: map[uint64]chan Answer{},
+		arrived: map[uint64]*incoming{},
+		words:   map[orders.SourceID]string{},
+	}
+	a.stopWatch = func() {}
+	a.forward = &forwarder{path: filepath.Join(cfg.Run, "orders.sock"), log: log, post: a.post, changed: a.changed}
+	if err := a.open(); err != nil {
+		a.close()
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	return a, nil
+}
+
+func (a *Agent) open() (err error) {
+	if a.set, err = slots.Open(filepath.Join(a.cfg.State, "slots")); err != nil {
+		return err
+	}
+	if a.record, err = slots.OpenRecord(a.cfg.State); err != nil {
+		return err
+	}
+	a.journal, a.state, a.fresh, err = openJournal(a.cfg.State, a.log)
+	return err
+}
+
+func (a *Agent) close() {
+	var errs []error
+	if a.set != nil {
+		errs = append(errs, a.set.Close())
+	}
+	if a.record != nil {
+		errs = append(errs, a.record.Close())
+	}
+	if a.journal != nil {
+		errs = append(errs, a.journal.close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		a.log.Error("state not closed", "reason", err)
+	}
+}
+
+// Run runs the device until ctx ends, and returns its error. Apps, forwarder
+// and gateway go on without it: the next agent adopts them, and viewers notice
+// nothing. An Agent runs once.
+func (a *Agent) Run(ctx context.Context) error {
+	if !a.running.CompareAndSwap(false, true) {
+		return errors.New("agent: it has run already")
+	}
+	defer close(a.ended)
+	defer a.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.mu.Lock()
+	a.stop = cancel
+	a.mu.Unlock()
+	err := a.loop(ctx)
+	cancel()
+	close(a.stopped)
+	a.wg.Wait()
+	a.sup.Close()
+	return err
+}
+
+// StopAll ends Run and then everything that it has started: apps, gateway,
+// forwarder. A trial under way is over, and reverted at the next start.
+func (a *Agent) StopAll(ctx context.Context) error {
+	a.mu.Lock()
+	stop := a.stop
+	a.mu.Unlock()
+	if stop == nil {
+		return nil // it has started nothing
+	}
+	stop()
+	select {
+	case <-a.ended:
+	case <-ctx.Done():
+		return fmt.Errorf("agent: stop everything: %w", ctx.Err())
+	}
+	sup := supervise.New(a.cfg.Run, a.log)
+	defer sup.Close()
+	names := sup.Recorded() // apps are called a-1 and b-2, so they come before forward
+	for _, name := range names {
+		if p, ok := sup.Adopt(name); ok {
+			p.Stop(stopAllGrace)
+		}
+	}
+	return ctx.Err()
+}
+
+const stopAllGrace = 2 * time.Second
+
+// post hands an event to the loop, or drops it when the agent stops.
+func (a *Agent) post(what any) {
+	select {
+	case a.events <- what:
+	case <-a.stopped:
+	}
+}
+
+// changed wakes whoever waits for a newer status.
+func (a *Agent) changed() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.announce()
+}
+
+// announce is changed for those who hold mu.
+func (a *Agent) announce() {
+	a.seen.seq++
+	close(a.news)
+	a.news = make(chan struct{})
+}
+
+func (a *Agent) snapshot() snapshot {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.seen
+}
+
+func (a *Agent) setAppStatus(source orders.SourceID, status string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.words[source] = status
+	a.announce()
+}
+
+// expect keeps a verified package for the effect that will write it.
+func (a *Agent) expect(req uint64, in *incoming) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.arrived[req] = in
+}
+
+func (a *Agent) expected(req uint64) *incoming {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.arrived[req]
+}
+
+func (a *Agent) forget(req uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.arrived, req)
+}
+
+// errStopping answers requests that the agent's end has overtaken.
+var errStopping = errors.New("the agent is stopping")
+
+// ask sends a request to the loop and waits for its answer.
+func (a *Agent) ask(ctx context.Context, event func(req uint64) any) (Answer, error) {
+	req := a.lastReq.Add(1)
+	answer := make(chan Answer, 1)
+	a.mu.Lock()
+	a.answers[req] = answer
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.answers, req)
+		delete(a.arrived, req)
+	}()
+	a.post(event(req))
+	select {
+	case got := <-answer:
+		return got, nil
+	case <-ctx.Done():
+		return Answer{}, ctx.Err()
+	case <-a.stopped:
+		return Answer{}, errStopping
+	}
+}
+
+func (a *Agent) deliver(answer Answer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if to, ok := a.answers[answer.Req]; ok {
+		to <- answer
+		delete(a.answers, answer.Req)
+	}
+}
+
+// ready waits for the state to be that of this device.
+func (a *Agent) ready(ctx context.Context) error {
+	select {
+	case <-a.begun:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.stopped:
+		return errStopping
+	}
+}
+
+// sentence is an error as one line for people.
+func sentence(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

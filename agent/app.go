@@ -1,0 +1,344 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"slipstream/agent/supervise"
+	"slipstream/stream/orders"
+	"slipstream/stream/publish"
+	"slipstream/verify"
+)
+
+const (
+	socketWait  = 5 * time.Second // for the forwarder to open a source's publish socket
+	keptLogs    = 4               // log files kept of a slot's runs
+	ingestGrace = time.Second
+)
+
+// run is one run of an app as the runner knows it. Only the loop uses it.
+type run struct {
+	source   orders.SourceID
+	slot     string
+	manifest verify.Manifest    // signed, checked when the run was planned
+	refused  error              // why nothing of the slot may run
+	process  *supervise.Process // nil until it has started
+	cancel   context.CancelFunc // calls the start off
+	stopping bool
+	grace    time.Duration
+}
+
+// started is the runner's own news of an [AppStarted].
+type started struct {
+	AppStarted
+	process *supervise.Process
+}
+
+// plan makes the run of a source, which begins with its slot's signature:
+// nothing is even announced to the forwarder that was not verified.
+func (a *Agent) plan(source orders.SourceID, slot string) *run {
+	if r := a.runs[source]; r != nil {
+		return r
+	}
+	r := &run{source: source, slot: slot, cancel: func() {}}
+	var v Version
+	v, r.manifest, r.refused = a.recheck(slot)
+	if want := a.state.version(slot); r.refused == nil && v.Digest != want.Digest {
+		r.refused = fmt.Errorf("slot %s does not hold version %s any more", slot, want.Version)
+	}
+	if r.refused != nil {
+		a.log.Error("slot refused", "slot", slot, "reason", r.refused)
+	}
+	a.runs[source] = r
+	return r
+}
+
+// recheck verifies the signature of what is stored in a slot, with the keys
+// that are trusted today.
+func (a *Agent) recheck(slot string) (Version, verify.Manifest, error) {
+	st, err := a.set.Status(slot)
+	if err != nil {
+		return Version{}, verify.Manifest{}, err
+	}
+	bundle, err := a.set.Manifest(slot)
+	if err != nil {
+		return Version{}, verify.Manifest{}, err
+	}
+	trust, err := verify.LoadTrust(a.cfg.Trust)
+	if err != nil {
+		return Version{}, verify.Manifest{}, err
+	}
+	m, digest, err := verify.Recheck(bundle, trust)
+	switch {
+	case err != nil:
+		return Version{}, verify.Manifest{}, err
+	case digest != st.Digest:
+		return Version{}, verify.Manifest{}, fmt.Errorf("slot %s holds another package than it says", slot)
+	case m.App == nil:
+		return Version{}, verify.Manifest{}, fmt.Errorf("version %s has no app", m.Version)
+	}
+	v := versionOf(m, digest, slot)
+	if v.Image != st.SHA256 { // what Verify compares the files with
+		return Version{}, verify.Manifest{}, fmt.Errorf("slot %s does not hold the image that was signed", slot)
+	}
+	return v, m, nil
+}
+
+// versionOf picks what the core needs from a signed manifest.
+func versionOf(m verify.Manifest, digest, slot string) Version {
+	v := Version{Slot: slot, Digest: digest, Version: m.Version, Counter: m.ReleaseCounter}
+	if i := slices.IndexFunc(m.Images, func(i verify.Image) bool { return i.Class == liveClass }); i >= 0 {
+		v.Image = m.Images[i].SHA256
+	}
+	if app := m.App; app != nil {
+		v.Rules = Rules{
+			Greenlight: app.Greenlight, StartTimeout: milliseconds(app.StartTimeoutMS), Deadline: milliseconds(app.DeadlineMS),
+			Soak: milliseconds(app.SoakMS), StopTimeout: milliseconds(app.StopTimeoutMS), Watchdog: milliseconds(app.WatchdogMS),
+			Silent: app.PublishRTSP, RestartMax: app.RestartMax, RestartWindow: milliseconds(app.RestartWindow),
+		}
+	}
+	return v
+}
+
+func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// startApp starts a slot's app in the background. Whatever goes wrong is an
+// [AppExited].
+func (a *Agent) startApp(ctx context.Context, e StartApp) {
+	r := a.plan(e.Source, e.Slot)
+	ctx, r.cancel = context.WithCancel(ctx)
+	from := ""
+	if e.Role == RoleTrial {
+		from = a.state.Permanent.Slot
+	}
+	a.wg.Go(func() {
+		at, p, ingest, err := a.launch(ctx, e, r, from)
+		if err != nil {
+			a.log.Error("app not started", "source", e.Source, "reason", err)
+			a.post(AppExited{Source: e.Source, Detail: "not started: " + err.Error(), Unborn: true})
+			return
+		}
+		a.post(started{AppStarted{Source: e.Source, PID: p.PID(), At: at}, p})
+		a.follow(e.Source, p, ingest)
+	})
+}
+
+// launch verifies the slot and starts what is in it. The time is taken before
+// the process exists, so that its deadline never comes late.
+func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at int64, p, ingest *supervise.Process, err error) {
+	if r.refused != nil {
+		return 0, nil, nil, r.refused
+	}
+	verifying, cancel := context.WithTimeout(ctx, prepareLimit)
+	defer cancel()
+	if err := a.set.Verify(verifying, e.Slot); err != nil {
+		return 0, nil, nil, err
+	}
+	if e.Role == RoleTrial {
+		err = a.data.snapshot(verifying, from, e.Slot)
+	} else {
+		err = a.data.prepare(e.Slot)
+	}
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	socket := filepath.Join(a.cfg.Run, "pub", string(e.Source)+".sock")
+	if err := waitFor(ctx, socket, socketWait); err != nil {
+		return 0, nil, nil, err
+	}
+	env := a.appEnv(e, r.manifest, socket)
+	if r.manifest.App.PublishRTSP {
+		var url string
+		if ingest, url, err = a.startIngest(e.Source, r.manifest, socket); err != nil {
+			return 0, nil, nil, err
+		}
+		env = append(env, "SLIPSTREAM_PUBLISH_RTSP="+url)
+	}
+	at = int64(publish.Monotonic())
+	p, err = a.startProcess(ctx, e, r.manifest, env)
+	if err != nil && ingest != nil {
+		ingest.Stop(ingestGrace)
+	}
+	return at, p, ingest, err
+}
+
+func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest, env []string) (*supervise.Process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, errors.New("called off")
+	}
+	root, exec := a.set.Root(e.Slot), m.App.Exec
+	path := exec[0]
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(root, path)
+	}
+	a.pruneLogs(e.Slot)
+	return a.sup.Start(supervise.Spec{
+		Name: string(e.Source), Path: path, Args: exec[1:], Env: env, Dir: root,
+		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"),
+	})
+}
+
+// appEnv is the app's whole environment: the contract, and the little of the
+// agent's own that any program may expect.
+func (a *Agent) appEnv(e StartApp, m verify.Manifest, socket string) []string {
+	env := []string{
+		"SLIPSTREAM_ROOT=" + a.set.Root(e.Slot),
+		"SLIPSTREAM_DATA=" + a.data.of(e.Slot),
+		"SLIPSTREAM_SHARED=" + filepath.Join(a.cfg.State, "shared"),
+		"SLIPSTREAM_SLOT=" + e.Slot,
+		"SLIPSTREAM_VERSION=" + m.Version,
+		"SLIPSTREAM_ROLE=" + e.Role,
+		"SLIPSTREAM_PUBLISH=" + socket,
+	}
+	if e.Trial != "" {
+		env = append(env, "SLIPSTREAM_TRIAL="+string(e.Trial), "SLIPSTREAM_GREENLIGHT="+a.markers.path(e.Trial))
+	}
+	if ms := m.App.WatchdogMS; ms > 0 {
+		env = append(env, "WATCHDOG_USEC="+strconv.FormatInt(ms*1000, 10))
+	}
+	for _, name := range []string{"PATH", "HOME", "LANG", "TZ"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// startIngest starts the slot's own RTSP server on a port of its own. It lives
+// and dies with the app.
+func (a *Agent) startIngest(source orders.SourceID, m verify.Manifest, socket string) (*supervise.Process, string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", fmt.Errorf("listen for the app's RTSP: %w", err)
+	}
+	defer listener.Close()
+	file, err := listener.(*net.TCPListener).File()
+	if err != nil {
+		return nil, "", fmt.Errorf("listen for the app's RTSP: %w", err)
+	}
+	defer file.Close()
+	secret := rand.Text()
+	args := []string{"--publish", socket, "--secret", secret}
+	for _, s := range m.App.Streams {
+		args = append(args, "--stream", s.Name)
+	}
+	p, err := a.sup.Start(supervise.Spec{
+		Name: ingestName(source), Path: filepath.Join(a.cfg.Bin, "slipstream-ingest"), Args: args,
+		Env: []string{"LISTEN_FDS=1"}, Dir: "/", Files: []*os.File{file},
+	})
+	return p, fmt.Sprintf("rtsp://%s/%s", listener.Addr(), secret), err
+}
+
+func ingestName(source orders.SourceID) string { return "ingest-" + string(source) }
+
+// follow passes on what an app says, until its end or the agent's.
+func (a *Agent) follow(source orders.SourceID, p, ingest *supervise.Process) {
+	words := p.Notifications()
+	var ingestDone <-chan struct{}
+	if ingest != nil {
+		ingestDone = ingest.Done()
+	}
+	for {
+		select {
+		case n, ok := <-words:
+			if !ok {
+				words = nil
+				continue
+			}
+			a.passOn(source, n)
+		case <-ingestDone:
+			a.log.Error("ingest ended, and so does its app", "source", source, "exit", ingest.Exit(), "log", ingest.LogTail(5))
+			ingestDone = nil
+			p.Kill()
+		case <-p.Done():
+			p.Kill() // and waits for what it left behind
+			if ingest != nil {
+				ingest.Stop(ingestGrace)
+			}
+			a.post(AppExited{Source: source, Detail: p.Exit().String(), Evidence: p.LogTail(maxEvidence)})
+			return
+		case <-a.stopped:
+			return
+		}
+	}
+}
+
+func (a *Agent) passOn(source orders.SourceID, n supervise.Notification) {
+	if n.Status != "" {
+		a.setAppStatus(source, n.Status)
+	}
+	if n.Ready {
+		a.post(AppReady{source})
+	}
+	if n.Watchdog {
+		a.post(AppAlive{source})
+	}
+}
+
+// stopApp ends a run in the background; its follower reports the end.
+func (a *Agent) stopApp(e StopApp) {
+	r := a.runs[e.Source]
+	if r == nil {
+		a.wg.Go(func() { a.post(AppExited{Source: e.Source, Detail: "it no longer ran"}) })
+		return
+	}
+	r.stopping, r.grace = true, e.Grace
+	r.cancel()
+	if p := r.process; p != nil {
+		a.wg.Go(func() { p.Stop(e.Grace) })
+	}
+}
+
+// appStarted takes over a process that has just been started. If it was called
+// off meanwhile, it is stopped now.
+func (a *Agent) appStarted(s started) {
+	r := a.runs[s.Source]
+	if r == nil {
+		a.wg.Go(func() { s.process.Stop(0) })
+		return
+	}
+	r.process = s.process
+	if r.stopping {
+		grace := r.grace
+		a.wg.Go(func() { s.process.Stop(grace) })
+	}
+}
+
+// pruneLogs removes the log files of a slot's older runs.
+func (a *Agent) pruneLogs(slot string) {
+	files, _ := filepath.Glob(filepath.Join(a.cfg.Run, "log", "*"+slot+"-*.log*"))
+	slices.SortFunc(files, func(x, y string) int { return modTime(x).Compare(modTime(y)) })
+	for _, f := range files[:max(0, len(files)-keptLogs)] {
+		os.Remove(f)
+	}
+}
+
+func modTime(path string) time.Time {
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+// waitFor waits for a path to exist.
+func waitFor(ctx context.Context, path string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		if _, err := os.Lstat(path); err == nil {
+			return nil
+		}
+		if !wait(ctx, 2*time.Millisecond) {
+			return errors.New("the forwarder has not opened its publish socket")
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package agent
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"slipstream/stream/orders"
+)
+
+const (
+	firstBackOff = 100 * time.Millisecond
+	maxBackOff   = 5 * time.Second  // within the restart intensity
+	longBackOff  = 30 * time.Second // beyond it
+)
+
+// nextSource spends a start number: no two runs of an app share one.
+func (m *machine) nextSource(slot string) orders.SourceID {
+	m.Starts++
+	return orders.SourceID(slot + "-" + strconv.FormatInt(m.Starts, 10))
+}
+
+// startPermanent starts the permanent version's app, at boot and after a crash.
+func (m *machine) startPermanent() {
+	slot := m.Permanent.Slot
+	app := &m.Apps[slotIndex(slot)]
+	*app = App{Source: m.nextSource(slot), Status: AppStarting, Since: m.wall, Deaths: app.Deaths}
+	m.sendOrders()
+	m.do(StartApp{Slot: slot, Source: app.Source, Role: RolePermanent})
+}
+
+// judgeApp keeps the permanent app running, and every app's watchdog strict.
+func (m *machine) judgeApp(i int) {
+	app, slot := &m.Apps[i], slotNames[i]
+	if m.restarts(slot) && (app.Status == AppStopped || app.Status == AppBackOff && m.now >= app.RetryAt) {
+		m.startPermanent()
+		return
+	}
+	limit := m.rules(slot).Watchdog
+	if app.Status != AppRunning || limit == 0 {
+		return
+	}
+	if app.lastPing == 0 {
+		app.lastPing = m.now
+	}
+	if m.now-app.lastPing >= int64(limit) {
+		app.lastPing = m.now // a verdict once a period
+		m.watchdog(slot, limit)
+	}
+}
+
+// watchdog: a trial ends, a permanent app is killed and so restarted.
+func (m *machine) watchdog(slot string, limit time.Duration) {
+	detail := "no WATCHDOG=1 for " + limit.String()
+	switch {
+	case m.Trial.under() && slot == m.Trial.To.Slot:
+		if m.open() {
+			m.revert(CauseWatchdog, detail)
+		}
+	case slot == m.Permanent.Slot:
+		m.stopApp(slot, 0)
+	}
+}
+
+// appStarted: from here on start timeout and deadline count. The orders go out
+// again because now there is a pidfd to send along.
+func (m *machine) appStarted(e AppStarted) {
+	i := m.slotOf(e.Source)
+	if i < 0 {
+		m.do(StopApp{Source: e.Source}) // its trial was over before it was born
+		return
+	}
+	app := &m.Apps[i]
+	app.PID = e.PID
+	if t := &m.Trial; e.Source == t.Source && m.Phase == PhaseStarting && !t.Started {
+		t.Started = true
+		t.StartBy = e.At + int64(t.To.Rules.StartTimeout)
+		t.Deadline = e.At + int64(t.To.Rules.Deadline)
+	}
+	m.sendOrders()
+	if m.rules(slotNames[i]).Silent {
+		m.appReady(AppReady{e.Source})
+	}
+}
+
+// appReady arms the trial: from now on the forwarder switches by itself, and
+// reverts by itself.
+func (m *machine) appReady(e AppReady) {
+	i := m.slotOf(e.Source)
+	if i < 0 || m.Apps[i].Status != AppStarting {
+		return
+	}
+	m.Apps[i].Status, m.Apps[i].lastPing = AppRunning, m.now
+	if t := &m.Trial; e.Source == t.Source && m.Phase == PhaseStarting && t.Started && !t.Armed {
+		t.Armed = true
+		m.sendOrders()
+	}
+}
+
+func (m *machine) appAlive(e AppAlive) {
+	if i := m.slotOf(e.Source); i >= 0 {
+		m.Apps[i].lastPing = m.now
+	}
+}
+
+// appExited is the end of one run of an app, for whatever reason.
+func (m *machine) appExited(e AppExited) {
+	i := m.slotOf(e.Source)
+	if i < 0 || m.Apps[i].Status == AppBackOff {
+		return
+	}
+	switch slot := slotNames[i]; {
+	case m.Trial.under() && slot == m.Trial.To.Slot:
+		m.trialExited(i, e)
+	case slot == m.Permanent.Slot:
+		m.backOff(i)
+	default:
+		m.Apps[i] = App{}
+		m.sendOrders()
+		m.beginStaging()
+	}
+}
+
+// trialExited: before the commit point the end of the new version's process is
+// the end of the trial.
+func (m *machine) trialExited(i int, e AppExited) {
+	t := &m.Trial
+	cause, detail := orders.CauseExit, e.Detail
+	if e.Unborn {
+		cause = CauseStart
+	}
+	asked := m.Apps[i].Status == AppStopping
+	if asked && t.Cause != orders.CauseExit {
+		detail = "when it was told to stop: " + detail
+	}
+	t.Gone = true
+	t.Evidence = append([]string{detail}, e.Evidence[max(0, len(e.Evidence)-maxEvidence):]...)
+	m.Apps[i].PID = 0
+	switch m.Phase {
+	case PhaseStarting, PhaseTrial, PhaseHolding:
+		m.revert(cause, detail)
+	case PhaseReverting:
+		if t.Cause == orders.CauseExit {
+			t.Detail = detail
+		}
+		if t.Back {
+			m.finishRevert()
+		}
+	case PhaseCommitting, PhaseSettling:
+		// Too late to revert. The new version is restarted like any permanent one,
+		// unless the record turns out not to be written.
+		if t.Cause == "" {
+			t.Cause, t.Detail = cause, detail
+		}
+		m.backOff(i)
+	}
+}
+
+// backOff plans the restart of a dead app: soon at first, and ever later. Beyond
+// the manifest's restart intensity it is still tried, at long intervals.
+func (m *machine) backOff(i int) {
+	app, rules := &m.Apps[i], m.rules(slotNames[i])
+	deaths := slices.DeleteFunc(slices.Clone(app.Deaths), func(at int64) bool {
+		return at <= m.now-int64(rules.RestartWindow) || at > m.now // of another boot
+	})
+	deaths = append(deaths, m.now)
+	delay := longBackOff
+	if n := len(deaths); n <= rules.RestartMax {
+		delay = min(firstBackOff<<min(n-1, 10), maxBackOff)
+	}
+	deaths = deaths[max(0, len(deaths)-rules.RestartMax-1):]
+	app.Status, app.PID, app.Deaths, app.RetryAt = AppBackOff, 0, deaths, m.now+int64(delay)
+	app.Since = m.wall
+}

@@ -1,0 +1,120 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxData bounds the data directory that a trial gets a copy of.
+const maxData = 64 << 20
+
+// dataDirs keeps one data directory a slot. A trial gets a copy of the permanent
+// one's, in its own slot's place. So the active record, which names the
+// permanent slot, also says which data is the true one: a commit moves no file
+// and a revert loses none.
+type dataDirs string
+
+func (d dataDirs) of(slot string) string { return filepath.Join(string(d), slot) }
+
+// prepare makes sure that a slot has a data directory.
+func (d dataDirs) prepare(slot string) error { return os.MkdirAll(d.of(slot), 0o755) }
+
+// snapshot replaces a slot's data by a copy of another's, "" for none. The copy
+// is flushed as a whole; what both versions must see belongs into the shared
+// directory. A version that is writing meanwhile must replace its files
+// atomically, as for a power cut.
+func (d dataDirs) snapshot(ctx context.Context, from, to string) error {
+	if err := d.drop(to); err != nil {
+		return err
+	}
+	draft := d.of("." + to)
+	if err := errors.Join(os.RemoveAll(draft), os.MkdirAll(draft, 0o755)); err != nil {
+		return fmt.Errorf("copy the data directory: %w", err)
+	}
+	if from != "" {
+		left := int64(maxData)
+		if err := copyTree(ctx, d.of(from), draft, &left); err != nil {
+			os.RemoveAll(draft)
+			return fmt.Errorf("copy the data directory: %w", err)
+		}
+	}
+	if err := errors.Join(syncAll(draft), os.Rename(draft, d.of(to))); err != nil {
+		return fmt.Errorf("copy the data directory: %w", err)
+	}
+	return syncDir(string(d))
+}
+
+// drop removes a slot's data.
+func (d dataDirs) drop(slot string) error {
+	if err := os.RemoveAll(d.of(slot)); err != nil {
+		return fmt.Errorf("drop a trial's data: %w", err)
+	}
+	return nil
+}
+
+// copyTree copies directories, regular files and symbolic links; sockets and
+// pipes mean nothing to another process. A file that vanishes meanwhile was
+// the running version's to remove.
+func copyTree(ctx context.Context, from, to string, left *int64) error {
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		rel, relErr := filepath.Rel(from, path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case errors.Join(err, relErr, ctx.Err()) != nil:
+			return errors.Join(err, relErr, ctx.Err())
+		case e.IsDir():
+			return os.MkdirAll(filepath.Join(to, rel), 0o755)
+		case e.Type() == fs.ModeSymlink:
+			target, err := os.Readlink(path)
+			if err != nil {
+				return err
+			}
+			return os.Symlink(target, filepath.Join(to, rel))
+		case !e.Type().IsRegular():
+			return nil
+		}
+		err = copyFile(path, filepath.Join(to, rel), left)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+}
+
+func copyFile(from, to string, left *int64) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(out, io.LimitReader(in, *left+1))
+	if *left -= n; *left < 0 {
+		err = errors.Join(err, fmt.Errorf("it holds more than %d MiB", maxData>>20))
+	}
+	return errors.Join(err, out.Close())
+}
+
+// syncAll flushes the file system that holds dir.
+func syncAll(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
+}

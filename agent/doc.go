@@ -1,0 +1,100 @@
+// Package agent decides which version a camera runs.
+//
+// It keeps one promise: whatever ends at whatever moment (the new version, the
+// old one, the forwarder, the agent, the power), viewers get a version that was
+// either permanent or is being tried with their way back standing ready. A new
+// version becomes permanent only if its greenlight marker was seen in its own
+// trial and everything that was asked of it held to the end.
+//
+// # An update in ten lines
+//
+//	idle ─stage→ staging ─→ staged ─activate→ starting ─→ trial ─→ holding ─→ committing ─→ settling ─→ idle
+//	                                             └──────────┴─────────┴──→ reverting ─→ idle
+//
+//	staging     the verified package is written into the spare slot, beside what runs
+//	starting    the new version's process runs; viewers see the old one. READY=1 arms
+//	            the forwarder, which follows the new version once each of its streams
+//	            has sent a key frame
+//	trial       viewers see the new version; the soak runs
+//	holding     marker and soak are there: the forwarder is asked whether the trial
+//	            still stands. It answers "held" or "reverted", and nobody else decides
+//	committing  the active record is being replaced: THE COMMIT POINT
+//	settling    the forwarder makes the new source its permanent one; then the old
+//	            app is asked to stop
+//	reverting   viewers go back first; then the new version is ended
+//
+// The word "permanent" lives in one place, the active record of package slots.
+// The journal holds intents, counters and evidence, and may be lost. The
+// forwarder holds standing orders, and reverts at the deadline, at the end of
+// the app, at a stall, or when the lease of a hold runs out, whether or not an
+// agent lives. So silence reverts, wherever it comes from.
+//
+// # The greenlight rule
+//
+// A marker is a regular file with one link, owned by the slot's user or root, at
+// the path that SLIPSTREAM_GREENLIGHT gave this trial's app. It is latched when
+// it is seen, from the start of the process on, and counts once the soak is over
+// and the invariants hold. Gone before it was seen, it never was; removed later,
+// it changes nothing. Anything else at that path is ignored, with a reason in
+// the log. The manifest says who makes it: the app, an operator, or the agent
+// itself ("auto").
+//
+// The invariants of today are: viewers are on the new version, its app said that
+// it is ready, and it was not restarted. One that fails is an [InvariantFailed]
+// and ends the trial, marker or not.
+//
+// # What survives a power cut, at each arrow
+//
+//	staging → staged        the slot says itself whether it is whole; if not, it is empty
+//	staged → starting       the trial id is spent; the next boot reverts it: cause "power"
+//	starting → trial        the same
+//	trial → holding         the same, with the marker latched: a marker is no commit
+//	holding → committing    the same: being held is no commit either
+//	committing → settling   the record decides. Not replaced: reverted. Replaced: the
+//	                        commit is completed at the next boot
+//	settling → idle         the commit is completed
+//	reverting → idle        the next boot finishes it, with the cause that was seen
+//
+// The agent's own death is milder. Its successor finds the same boot id, adopts
+// the processes, sends the orders again and asks the forwarder what it missed; a
+// trial goes on. It is reverted if the trial's process or the forwarder ended
+// meanwhile, and completed if the commit point was passed.
+//
+// # How it is made
+//
+// [Step] is all of the above as a pure function; testdata tells it as stories.
+// The runner around it ([Agent]) takes one event at a time, commits the new state
+// to the journal, and only then lets the effects begin. Effects go on in the
+// background and come back as events, so nothing slow ever stands between a
+// crash and the answer to it. They may be repeated, never skipped. Events name
+// the trial, run or attempt that they are about, and late ones change nothing.
+//
+// # What it defends against
+//
+// A version that crashes, hangs, closes its streams, never starts, never says a
+// word, or says the right one too late. A slot that changed since it was staged:
+// signature and content are checked before every start. A package below the
+// floor, or tried before and reverted, whoever asks for it; force lifts only the
+// second. A forwarder that stops answering: it is restarted, and serves the
+// permanent version.
+//
+// # What it does not do
+//
+// It does not fall back from a permanent version that keeps crashing to the one
+// before: it restarts it, first soon, and beyond the manifest's restart
+// intensity each half minute. Falling back comes with the system slots. It runs
+// both versions in full; manifests that ask for another overlap are refused. On a
+// machine where everything runs as one user it cannot tell who made a marker. The
+// data directory of a trial is a copy: what the old version writes into its own
+// meanwhile is not in it.
+//
+// # Rejected
+//
+// A state machine that acts as it decides: it cannot be cut at each arrow in a
+// test. A journal that says what is permanent: it would have to survive what
+// databases do not. Telling the forwarder first and writing the record after: a
+// power cut between the two would undo what viewers already had for good. Judging
+// the deadline in the agent: the forwarder is closer to the viewers and lives
+// longer. A boot counter for live slots: a trial with another boot id is over,
+// so there is nothing to count.
+package agent

@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"time"
+
+	"slipstream/agent/control"
+	"slipstream/stream/orders"
+)
+
+// Effect is one thing for the runner to do. The state that goes with it is in
+// the journal before it is begun; it may be done twice, and is written so that
+// this changes nothing.
+type Effect any
+
+type (
+	// StartApp verifies a slot and starts its app.
+	StartApp struct {
+		Slot   string
+		Source orders.SourceID
+		Role   string         // RolePermanent or RoleTrial
+		Trial  orders.TrialID // "" for the permanent role
+	}
+	// StopApp ends a source's app, or calls its start off: politely first, by
+	// force after the grace period. Answered by [AppExited].
+	StopApp struct {
+		Source orders.SourceID
+		Grace  time.Duration
+	}
+
+	// SendOrders gives the forwarder its full orders.
+	SendOrders struct {
+		Permanent orders.SourceID
+		Sources   []orders.SourceID
+		Trial     *orders.Trial
+	}
+	// AskStatus asks the forwarder what it knows of the trial.
+	AskStatus struct{}
+	// Hold asks for the right to commit, or renews it.
+	Hold struct{ Trial orders.TrialID }
+	// Settle tells the forwarder that the commit point is passed.
+	Settle struct {
+		Trial  orders.TrialID
+		Source orders.SourceID
+	}
+	// RevertTrial brings viewers back. The app is stopped only after the answer.
+	RevertTrial struct {
+		Trial  orders.TrialID
+		Reason string
+	}
+	// RestartForwarder ends a forwarder that has stopped answering.
+	RestartForwarder struct{}
+
+	// WriteRecord replaces the active record: the commit point.
+	WriteRecord struct {
+		Trial    orders.TrialID
+		Version  Version
+		Previous Version
+	}
+
+	// StageSlot writes the package of an attempt into a slot.
+	StageSlot struct {
+		Attempt int64
+		Slot    string
+		Req     uint64 // of the request that holds the open package
+	}
+
+	// WatchMarker makes the trial's directory, if need be, and looks for the marker.
+	WatchMarker struct{ Trial orders.TrialID }
+	// MakeMarker makes the marker in the operator's name.
+	MakeMarker struct{ Trial orders.TrialID }
+	// EndTrial removes the trial's directory, and its data if it was reverted.
+	EndTrial struct {
+		Trial orders.TrialID
+		Slot  string
+		Kept  bool
+	}
+
+	// Remember adds a line to the history, in the same transaction as the state.
+	Remember struct{ control.Record }
+	// Answer answers a request.
+	Answer struct {
+		Req uint64
+		control.Result
+		Trial orders.TrialID // the trial that the answer is about
+	}
+)
+
+// Roles of an app, as SLIPSTREAM_ROLE tells it.
+const (
+	RolePermanent = "permanent"
+	RoleTrial     = "trial"
+)

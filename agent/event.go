@@ -1,0 +1,152 @@
+package agent
+
+import (
+	"time"
+
+	"slipstream/agent/control"
+	"slipstream/stream/orders"
+)
+
+// Event is something that happened, and when. [Step] has no clock of its own.
+type Event struct {
+	Now  int64     // CLOCK_MONOTONIC ns
+	Wall time.Time // for people: it may jump, so nothing is decided by it
+	What any       // one of the types below
+}
+
+// Events name the source, trial or attempt that they are about. One about
+// something that is over changes nothing.
+type (
+	// Recover is the first event of an agent's life: what the disk, the active
+	// record and the processes that still run say.
+	Recover struct {
+		Boot      string     // boot id of the running kernel
+		Base      int64      // counters go on above it if the journal was lost
+		Permanent Version    // of the active record; zero: none yet
+		Previous  Version    // of the active record
+		Slots     [2]Version // whole content of slots a and b; zero: none
+		Alive     []Alive    // apps that were adopted
+		Forwarder bool       // the forwarder was adopted: it still has its orders
+	}
+
+	// Tick says that the time of [State.Wake] has come.
+	Tick struct{}
+
+	// StageAsked asks for a package, already verified, to be put into the spare slot.
+	StageAsked struct {
+		Req     uint64
+		Version Version // Slot is not set yet
+		Overlap string
+		Force   bool
+	}
+	// StageDone reports how an attempt at staging ended.
+	StageDone struct {
+		Attempt int64
+		Code    string // stable code of a refusal
+		Error   string // "" when the slot is whole
+	}
+	// PackageRefused reports a package that was not even worth an attempt.
+	PackageRefused struct {
+		To, Digest, Code, Message string
+	}
+
+	// ActivateAsked asks for the staged version's trial.
+	ActivateAsked struct {
+		Req   uint64
+		Force bool
+	}
+	// GreenlightAsked is the operator's word for the version on trial.
+	GreenlightAsked struct{ Req uint64 }
+	// RevertAsked is the operator's word against it.
+	RevertAsked struct{ Req uint64 }
+
+	// AppStarted says that a source's process runs.
+	AppStarted struct {
+		Source orders.SourceID
+		PID    int
+		At     int64 // CLOCK_MONOTONIC ns of its start
+	}
+	// AppReady is the app's READY=1.
+	AppReady struct{ Source orders.SourceID }
+	// AppAlive is the app's WATCHDOG=1.
+	AppAlive struct{ Source orders.SourceID }
+	// AppExited says that nothing of a source runs any more, or that it could not
+	// be started at all. Every [StartApp] ends in one, sooner or later.
+	AppExited struct {
+		Source   orders.SourceID
+		Detail   string   // one sentence: exit status, signal, or why it could not start
+		Evidence []string // its last log lines
+		Unborn   bool     // it never ran
+	}
+
+	// MarkerSeen says that the trial's greenlight marker is there, as it must be.
+	MarkerSeen struct{ Trial orders.TrialID }
+	// InvariantFailed ends a trial, marker or not.
+	InvariantFailed struct {
+		Trial        orders.TrialID
+		Name, Detail string
+	}
+
+	// ForwarderConnected says that the forwarder listens on a new connection.
+	ForwarderConnected struct{}
+	// ForwarderLost says that the forwarder's process ended, and its memory with it.
+	ForwarderLost struct{ Detail string }
+	// ForwarderStatus answers [AskStatus].
+	ForwarderStatus struct {
+		Trial orders.TrialID
+		Phase string // "steady", "armed", "switched" or "held"
+	}
+	// TookOver says that viewers are on the trial's source.
+	TookOver struct{ orders.Switched }
+	// TrialReverted says that viewers are back, whoever wanted it.
+	TrialReverted struct{ orders.Reverted }
+	// Held answers [Hold]: the agent may commit for as long as the lease lasts.
+	Held struct{ Trial orders.TrialID }
+	// Settled answers [Settle].
+	Settled struct{ Trial orders.TrialID }
+
+	// RecordWritten says that the commit point is passed.
+	RecordWritten struct{ Trial orders.TrialID }
+	// RecordFailed says that the active record is as it was.
+	RecordFailed struct {
+		Trial orders.TrialID
+		Error string
+	}
+)
+
+// Alive is an app that was found running when the agent started.
+type Alive struct {
+	Source orders.SourceID
+	PID    int
+}
+
+// Causes of reverts that the agent sees itself; the forwarder's are in package
+// orders.
+const (
+	CauseStart     = "start"     // the process could not be started, or was not ready in time
+	CauseWatchdog  = "watchdog"  // no WATCHDOG=1 in time
+	CauseOperator  = "operator"  // a person said so
+	CausePower     = "power"     // the device was started anew
+	CauseAgent     = "agent"     // agent, forwarder and app were gone together
+	CauseForwarder = "forwarder" // the forwarder died; a new one serves the permanent version
+	CauseRecord    = "record"    // the active record could not be written
+	CauseInvariant = "invariant:"
+)
+
+// Codes of refused requests, beside those of package verify.
+const (
+	CodeBusy       = "busy"          // another update is under way
+	CodeReverted   = "reverted"      // tried before and not greenlit
+	CodeOverlap    = "overlap"       // a way of overlapping that this agent cannot do
+	CodeFloor      = "rollback"      // below the floor
+	CodeGreenlight = "not-operator"  // the manifest gives the marker to somebody else
+	CodeTooLate    = "committing"    // the version is being made permanent
+	CodeStage      = "stage-failed"  // the slot could not be written
+	CodeUnreadable = "unreadable"    // the package could not be read
+	CodeNoImage    = "no-live-image" // the package has nothing for a live slot
+)
+
+// result is shorthand for the answers that Step gives.
+func result(exit int, code, message string) control.Result {
+	return control.Result{Exit: exit, Code: code, Message: message}
+}

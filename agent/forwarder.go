@@ -1,0 +1,225 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/stream/orders"
+)
+
+const (
+	dialEvery    = 20 * time.Millisecond
+	writeLimit   = 200 * time.Millisecond // a forwarder that reads nothing for longer is as good as gone
+	statusEvery  = time.Second
+	maxPending   = 256 // requests without an answer
+	maxRightsFDs = 8   // pidfds in one message: two are in use
+)
+
+// forwarder is the agent's end of the conversation of package orders. It sends
+// nothing of its own accord but questions about the status: whatever must stand
+// is sent again by the core when it hears of a new connection.
+type forwarder struct {
+	path string
+	log  *slog.Logger
+	post func(any)
+
+	mu       sync.Mutex // guards what follows
+	conn     *net.UnixConn
+	number   uint64 // of the connection
+	admitted bool   // the core knows of it
+	next     uint64 // request number
+	pending  map[uint64]question
+	status   *orders.Status
+	changed  func()
+}
+
+// question is a request that waits for its answer.
+type question struct {
+	orders.Request
+	core bool // a status that the core asked for
+}
+
+// connected tells the runner of a new connection. Requests pass only after it
+// was admitted, so that none that was meant for an older forwarder gets there.
+type connected struct{ number uint64 }
+
+// run keeps a connection until ctx ends.
+func (f *forwarder) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: f.path, Net: "unixpacket"})
+		if err != nil {
+			wait(ctx, dialEvery)
+			continue
+		}
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		f.post(connected{f.take(conn)})
+		err = f.read(ctx, conn)
+		stop()
+		f.drop(conn)
+		f.log.Info("forwarder disconnected", "reason", err)
+	}
+}
+
+func (f *forwarder) take(conn *net.UnixConn) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.number++
+	f.conn, f.admitted, f.pending = conn, false, map[uint64]question{}
+	return f.number
+}
+
+func (f *forwarder) drop(conn *net.UnixConn) {
+	conn.Close()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conn, f.admitted, f.status = nil, false, nil
+}
+
+// admit opens the connection for requests.
+func (f *forwarder) admit(number uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.admitted = f.conn != nil && f.number == number
+}
+
+// ask sends a request, with descriptors. Without a connection it is dropped.
+func (f *forwarder) ask(q question, fds ...int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.admitted || len(fds) > maxRightsFDs {
+		return
+	}
+	f.next++
+	q.Req = f.next
+	body, err := json.Marshal(q.Request)
+	if err == nil && len(body) > orders.MaxMessage {
+		err = fmt.Errorf("the request has %d bytes, the limit is %d", len(body), orders.MaxMessage)
+	}
+	if err != nil {
+		f.log.Error("request to the forwarder not sent", "reason", err)
+		return
+	}
+	var oob []byte
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
+	}
+	f.conn.SetWriteDeadline(time.Now().Add(writeLimit))
+	if _, _, err := f.conn.WriteMsgUnix(body, oob, nil); err != nil {
+		f.log.Warn("forwarder does not read", "reason", err)
+		f.conn.Close() // the reader notices and connects again
+		f.admitted = false
+		return
+	}
+	if len(f.pending) < maxPending {
+		f.pending[q.Req] = q
+	}
+}
+
+// read takes messages until the connection ends, and asks for the status once a
+// second, for people to see.
+func (f *forwarder) read(ctx context.Context, conn *net.UnixConn) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var polling sync.WaitGroup
+	defer polling.Wait()
+	defer cancel()
+	polling.Go(func() {
+		for wait(ctx, statusEvery) {
+			f.ask(question{Request: orders.Request{Status: true}})
+		}
+	})
+	buf := make([]byte, orders.MaxMessage)
+	for {
+		n, err := conn.Read(buf)
+		if err == nil && n == 0 {
+			err = errors.New("closed by the forwarder")
+		}
+		if err != nil {
+			return err
+		}
+		var m orders.Message
+		if err := json.Unmarshal(buf[:n], &m); err != nil {
+			return fmt.Errorf("message from the forwarder: %w", err)
+		}
+		f.message(m)
+	}
+}
+
+func (f *forwarder) message(m orders.Message) {
+	if m.Req != 0 {
+		f.answer(m)
+		return
+	}
+	switch {
+	case m.Switch != nil:
+		f.post(TookOver{*m.Switch})
+	case m.Revert != nil:
+		f.post(TrialReverted{*m.Revert})
+	case m.Lost != nil:
+		f.log.Warn("source lost", "source", m.Lost.Source, "stream", m.Lost.Stream, "cause", m.Lost.Cause, "detail", m.Lost.Detail)
+	}
+}
+
+// answer passes an answer on. A request that was not understood counts as not
+// answered: the core repeats it, and in the end restarts the forwarder.
+func (f *forwarder) answer(m orders.Message) {
+	f.mu.Lock()
+	q, known := f.pending[m.Req]
+	delete(f.pending, m.Req)
+	f.mu.Unlock()
+	switch {
+	case !known:
+	case m.Result == orders.ResultError:
+		f.log.Error("forwarder refuses a request", "reason", m.Error)
+	case q.Hold != nil && m.Result == orders.ResultHeld:
+		f.post(Held{q.Hold.Trial})
+	case q.Hold != nil && m.Result == orders.ResultReverted:
+		f.post(TrialReverted{ending(m.Revert, q.Hold.Trial)})
+	case q.Settle != nil && m.Result == orders.ResultSettled:
+		f.post(Settled{q.Settle.Trial})
+	case q.Revert != nil && m.Result == orders.ResultReverted:
+		f.post(TrialReverted{ending(m.Revert, q.Revert.Trial)})
+	case q.Status && m.Status != nil:
+		f.mu.Lock()
+		f.status = m.Status
+		f.mu.Unlock()
+		f.changed()
+		if q.core {
+			f.post(ForwarderStatus{Trial: m.Status.Trial, Phase: m.Status.Phase})
+		}
+	}
+}
+
+// ending is how a trial ended, also if the forwarder no longer knows.
+func ending(r *orders.Reverted, id orders.TrialID) orders.Reverted {
+	if r == nil || r.Trial != id {
+		return orders.Reverted{Trial: id, Cause: orders.CauseOrders}
+	}
+	return *r
+}
+
+// streams is the newest status, nil if there is none.
+func (f *forwarder) streams() *orders.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status
+}
+
+// wait reports false if ctx ends first.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

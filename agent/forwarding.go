@@ -1,0 +1,175 @@
+package agent
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"slipstream/stream/orders"
+)
+
+// sendOrders gives the forwarder the full truth as of now.
+func (m *machine) sendOrders() {
+	o := SendOrders{Permanent: m.followed()}
+	for _, app := range m.Apps {
+		if app.Source != "" {
+			o.Sources = append(o.Sources, app.Source)
+		}
+	}
+	if t := m.Trial; m.named() {
+		o.Trial = &orders.Trial{ID: t.ID, Source: t.Source, Deadline: t.Deadline}
+	}
+	m.do(o)
+}
+
+// named says whether orders name the trial. They go on to after the commit
+// point, until the forwarder has settled: orders without the trial would make it
+// revert first. One that was started anew must not hear of the trial at all.
+func (m *machine) named() bool {
+	return m.Trial.Armed && !m.Trial.Forgotten && m.Phase != PhaseReverting
+}
+
+// followed is the source that viewers see if no trial carries the streams.
+func (m *machine) followed() orders.SourceID {
+	slot := m.Permanent.Slot
+	if m.Phase == PhaseSettling && m.named() {
+		slot = m.Trial.From.Slot
+	}
+	if slot == "" {
+		return ""
+	}
+	return m.Apps[slotIndex(slot)].Source
+}
+
+// forwarderConnected: orders stand only if they arrived, so they are sent again,
+// and whatever waits for an answer is asked again.
+func (m *machine) forwarderConnected() {
+	m.sendOrders()
+	m.Trial.asked = 0
+	switch m.Phase {
+	case PhaseStarting, PhaseTrial:
+		if m.Trial.Armed {
+			m.do(AskStatus{}) // a report may have been lost with the old connection
+		}
+	case PhaseHolding, PhaseCommitting, PhaseSettling, PhaseReverting:
+		if m.Trial.askAt > 0 {
+			m.ask()
+		}
+	}
+}
+
+// forwarderLost: a new forwarder serves the permanent version. Before the commit
+// point that ends the trial; after it, the new version is the permanent one.
+func (m *machine) forwarderLost(e ForwarderLost) {
+	t := &m.Trial
+	if !t.under() {
+		return
+	}
+	t.Forgotten, t.asked = true, 0
+	switch {
+	case m.open():
+		m.revert(CauseForwarder, e.Detail)
+	case m.Phase == PhaseReverting && !t.Back:
+		t.Back = true
+		m.endTrialApp()
+	}
+}
+
+// forwarderStatus finds out what was missed while there was no connection.
+func (m *machine) forwarderStatus(e ForwarderStatus) {
+	t := &m.Trial
+	if !t.Armed || m.Phase != PhaseStarting && m.Phase != PhaseTrial {
+		return
+	}
+	switch {
+	case e.Trial != t.ID:
+		// It is over; the answer to a revert says how it ended.
+		m.revert(CauseForwarder, "the forwarder ended the trial while the agent was away")
+	case m.Phase == PhaseStarting && (e.Phase == "switched" || e.Phase == "held"):
+		m.tookOver(orders.Switched{Trial: t.ID, Source: t.Source, At: m.now, Done: m.now})
+	}
+}
+
+// tookOver starts the soak.
+func (m *machine) tookOver(e orders.Switched) {
+	t := &m.Trial
+	if e.Trial != t.ID || m.Phase != PhaseStarting {
+		return
+	}
+	m.Phase = PhaseTrial
+	t.TookOver, t.SoakEnds = m.wall, e.Done+int64(t.To.Rules.Soak)
+	t.Switched = &e
+}
+
+// trialReverted: the forwarder has brought viewers back, by itself or because it
+// was asked. Its word on the cause counts, because it acted on it; but what it
+// says about being told is no cause.
+func (m *machine) trialReverted(e orders.Reverted) {
+	t := &m.Trial
+	if e.Trial != t.ID || !t.under() || m.Phase == PhaseSettling {
+		return // settle overrules a revert that came after the commit point
+	}
+	if t.Back {
+		return
+	}
+	t.Back, t.Reverted = true, &e
+	if !m.knowsBetter(e.Cause) {
+		t.Cause, t.Detail = e.Cause, cmp.Or(e.Detail, t.sentence(e.Cause))
+	}
+	if m.Phase == PhaseCommitting {
+		// The record is on its way to the disk and cannot be called back; whether
+		// it arrives decides.
+		t.askAt = 0
+		return
+	}
+	m.revert(t.Cause, t.Detail)
+}
+
+// sentence explains a forwarder's cause to people.
+func (t Trial) sentence(cause string) string {
+	switch cause {
+	case orders.CauseExit:
+		return "the app ended"
+	case orders.CauseEOF:
+		return "the app closed its publish socket"
+	case orders.CauseStall:
+		return "no frame came within the stall limit"
+	case orders.CauseDeadline:
+		return "no greenlight within " + t.To.Rules.Deadline.String()
+	case orders.CauseLease:
+		return "the agent asked to hold and was not heard of again"
+	case orders.CauseMedia:
+		return "a stream broke its declaration"
+	}
+	return "the forwarder says " + cause
+}
+
+// knowsBetter compares the agent's cause of a revert with the forwarder's.
+func (m *machine) knowsBetter(theirs string) bool {
+	switch ours := m.Trial.Cause; ours {
+	case "":
+		return false
+	case theirs:
+		return true
+	case orders.CauseExit:
+		return theirs == orders.CauseEOF || theirs == orders.CauseOrders // a dead process closes its sockets
+	}
+	return theirs == "" || theirs == orders.CauseOrders
+}
+
+// stopApp asks a slot's app to end, unless it is dead already.
+func (m *machine) stopApp(slot string, grace time.Duration) {
+	app := &m.Apps[slotIndex(slot)]
+	switch app.Status {
+	case AppStopped, AppBackOff:
+		*app = App{}
+	default:
+		app.Status = AppStopping
+		m.do(StopApp{Source: app.Source, Grace: grace})
+	}
+}
+
+// slotOf finds the slot in which a source runs; -1 if that run is over.
+func (m *machine) slotOf(source orders.SourceID) int {
+	return slices.IndexFunc(m.Apps[:], func(a App) bool { return a.Source == source && source != "" })
+}

@@ -1,0 +1,116 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/stream/orders"
+)
+
+const (
+	markerName = "greenlight"
+	// markerEvery is how often the marker is looked for while a trial runs. A
+	// look costs a microsecond, and unlike inotify it cannot overflow or miss
+	// the directory's own replacement.
+	markerEvery = 5 * time.Millisecond
+)
+
+// markers is the place of the greenlight markers: one directory a trial, named
+// by its id, so that no marker of another trial can ever be meant.
+type markers struct {
+	dir string // RUN/trial
+	uid int    // the slot user; root may make markers too
+	log *slog.Logger
+}
+
+func (m markers) trialDir(id orders.TrialID) string { return filepath.Join(m.dir, string(id)) }
+
+// path is what SLIPSTREAM_GREENLIGHT tells the app.
+func (m markers) path(id orders.TrialID) string { return filepath.Join(m.trialDir(id), markerName) }
+
+// prepare makes the trial's directory. One that is there already is kept: the
+// agent was started anew during the trial.
+func (m markers) prepare(id orders.TrialID) error {
+	if err := os.MkdirAll(m.dir, 0o755); err != nil {
+		return fmt.Errorf("make the trial's directory: %w", err)
+	}
+	if err := os.Mkdir(m.trialDir(id), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("make the trial's directory: %w", err)
+	}
+	return nil
+}
+
+// make makes the marker in the operator's name.
+func (m markers) make(id orders.TrialID) error {
+	f, err := os.OpenFile(m.path(id), os.O_CREATE|os.O_EXCL|os.O_WRONLY|unix.O_NOFOLLOW, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return nil // it is judged like any other
+	}
+	if err != nil {
+		return fmt.Errorf("make the greenlight marker: %w", err)
+	}
+	return f.Close()
+}
+
+// clean removes the directories of all trials but one.
+func (m markers) clean(but orders.TrialID) {
+	entries, err := os.ReadDir(m.dir)
+	if err != nil {
+		return // there never was a trial
+	}
+	for _, e := range entries {
+		if e.Name() != string(but) || but == "" {
+			os.RemoveAll(filepath.Join(m.dir, e.Name()))
+		}
+	}
+}
+
+// watch calls seen once, when the marker is there as it must be, or returns when
+// ctx ends. What does not count is ignored, and said in the log once a reason.
+func (m markers) watch(ctx context.Context, id orders.TrialID, seen func()) {
+	said := map[string]bool{}
+	for {
+		switch reason, found := m.look(id); {
+		case found && reason == "":
+			seen()
+			return
+		case found && !said[reason]:
+			said[reason] = true
+			m.log.Warn("greenlight marker ignored", "trial", id, "reason", reason)
+		}
+		if !wait(ctx, markerEvery) {
+			return
+		}
+	}
+}
+
+// look judges what lies at the marker's path, without following any link on the
+// way. It returns why that is not a marker, "" if it is one.
+func (m markers) look(id orders.TrialID) (reason string, found bool) {
+	dir, err := unix.Open(m.trialDir(id), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "the trial's directory is gone: " + err.Error(), true
+	}
+	defer unix.Close(dir)
+	var st unix.Stat_t
+	switch err := unix.Fstatat(dir, markerName, &st, unix.AT_SYMLINK_NOFOLLOW); {
+	case errors.Is(err, unix.ENOENT):
+		return "", false
+	case err != nil:
+		return err.Error(), true
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return "it is not a regular file", true
+	case st.Nlink != 1:
+		return "it has more than one link", true
+	case int(st.Uid) != m.uid && st.Uid != 0:
+		return fmt.Sprintf("it belongs to user %d", st.Uid), true
+	}
+	return "", true
+}

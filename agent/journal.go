@@ -1,0 +1,176 @@
+package agent
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"slipstream/agent/control"
+)
+
+// maxHistory bounds the past updates that are kept.
+const maxHistory = 1000
+
+var (
+	stateBucket   = []byte("state")
+	historyBucket = []byte("history")
+	stateKey      = []byte("state")
+)
+
+// journal is what survives of the agent besides the active record: intents,
+// counters and history. It may be lost at any moment without changing what is
+// permanent.
+type journal struct {
+	db   *bbolt.DB
+	last []byte // the state as it is on disk
+}
+
+// openJournal opens dir/journal.db and returns the state in it. A broken one is
+// moved aside and started anew, because a camera that does not start is worse
+// than one without its history; fresh says that there was none or that it is lost.
+func openJournal(dir string, log *slog.Logger) (j *journal, s State, fresh bool, err error) {
+	path := filepath.Join(dir, "journal.db")
+	j, s, err = loadJournal(path)
+	if errors.Is(err, bbolt.ErrTimeout) {
+		return nil, s, false, errors.New("another agent uses the state directory")
+	}
+	if err != nil {
+		log.Error("journal lost; it is kept aside and started anew", "reason", err)
+		if err := os.Rename(path, path+".broken"); err != nil {
+			return nil, s, false, fmt.Errorf("move the broken journal aside: %w", err)
+		}
+		if j, s, err = loadJournal(path); err != nil {
+			return nil, s, false, err
+		}
+	}
+	if err := syncDir(dir); err != nil {
+		j.close()
+		return nil, s, false, err
+	}
+	return j, s, j.last == nil, nil
+}
+
+// loadJournal checks every page first: bbolt panics when it meets a broken one.
+func loadJournal(path string) (j *journal, s State, err error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
+	if err != nil {
+		return nil, s, fmt.Errorf("open journal: %w", err)
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("open journal: %v", r)
+		}
+		if err != nil {
+			db.Close()
+		}
+	}()
+	j = &journal{db: db}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for err := range tx.Check() {
+			return err
+		}
+		state, err := tx.CreateBucketIfNotExists(stateBucket)
+		if err != nil {
+			return err
+		}
+		if _, err = tx.CreateBucketIfNotExists(historyBucket); err != nil {
+			return err
+		}
+		raw := state.Get(stateKey)
+		if raw == nil {
+			return nil
+		}
+		j.last = append([]byte(nil), raw...)
+		return json.Unmarshal(raw, &s)
+	})
+	if err != nil {
+		return nil, s, fmt.Errorf("read journal: %w", err)
+	}
+	return j, s, nil
+}
+
+// commit writes the state and new lines of the history in one transaction. It
+// writes nothing when nothing of it has changed: a watchdog's pings must not
+// wear out the flash.
+func (j *journal) commit(s State, news []control.Record) error {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if string(raw) == string(j.last) && len(news) == 0 {
+		return nil
+	}
+	err = j.db.Update(func(tx *bbolt.Tx) error {
+		if err := tx.Bucket(stateBucket).Put(stateKey, raw); err != nil {
+			return err
+		}
+		for _, r := range news {
+			if err := appendHistory(tx.Bucket(historyBucket), r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.last = raw
+	return nil
+}
+
+func appendHistory(b *bbolt.Bucket, r control.Record) error {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	n, err := b.NextSequence()
+	if err != nil {
+		return err
+	}
+	if err := b.Put(historyKey(n), raw); err != nil {
+		return err
+	}
+	if n <= maxHistory {
+		return nil
+	}
+	return b.Delete(historyKey(n - maxHistory))
+}
+
+func historyKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// history returns at most most past updates, newest first.
+func (j *journal) history(most int) ([]control.Record, error) {
+	var out []control.Record
+	err := j.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(historyBucket).Cursor()
+		for k, raw := c.Last(); k != nil && len(out) < most; k, raw = c.Prev() {
+			var r control.Record
+			if err := json.Unmarshal(raw, &r); err != nil {
+				return err
+			}
+			out = append(out, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	return out, nil
+}
+
+func (j *journal) close() error { return j.db.Close() }
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

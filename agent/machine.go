@@ -1,0 +1,314 @@
+package agent
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"slipstream/agent/control"
+	"slipstream/stream/orders"
+)
+
+const (
+	lease        = 2 * time.Second        // the forwarder reverts so long after the newest hold
+	askEvery     = 500 * time.Millisecond // hold is renewed, and an unanswered request repeated
+	maxHoldAsks  = 4                      // a hold without an answer for a whole lease is none
+	maxAsks      = 10                     // a forwarder that is silent for longer is restarted
+	backstop     = time.Second            // the agent ends a trial so long after the forwarder should have
+	prepareLimit = 10 * time.Minute       // verifying the slot before its app is started
+	revertGrace  = time.Second            // a reverted app gets no more time to say goodbye
+)
+
+// Step is the whole upgrade: no I/O, no clock, no randomness. The runner commits
+// the returned State to the journal before it performs any Effect, so a power cut
+// between the two repeats an effect and never skips one. Effects are idempotent.
+func Step(s State, e Event) (State, []Effect) {
+	m := &machine{State: s, now: e.Now, wall: e.Wall}
+	m.take(e.What)
+	m.judge()
+	return m.State, m.effects
+}
+
+// machine is one Step under way: a copy of the state, and the effects so far.
+type machine struct {
+	State
+	now     int64
+	wall    time.Time
+	effects []Effect
+}
+
+func (m *machine) do(e ...Effect) { m.effects = append(m.effects, e...) }
+
+func (m *machine) take(what any) {
+	switch e := what.(type) {
+	case Recover:
+		m.recover(e)
+	case Tick: // judge does all that time asks for
+
+	case StageAsked:
+		m.stageAsked(e)
+	case StageDone:
+		m.stageDone(e)
+	case PackageRefused:
+		m.refused(e.To, e.Digest, e.Code, e.Message)
+	case ActivateAsked:
+		m.activateAsked(e)
+	case GreenlightAsked:
+		m.greenlightAsked(e)
+	case RevertAsked:
+		m.revertAsked(e)
+
+	case AppStarted:
+		m.appStarted(e)
+	case AppReady:
+		m.appReady(e)
+	case AppAlive:
+		m.appAlive(e)
+	case AppExited:
+		m.appExited(e)
+
+	case MarkerSeen:
+		if e.Trial == m.Trial.ID && m.open() {
+			m.Trial.Latched = true
+		}
+	case InvariantFailed:
+		m.invariantFailed(e)
+
+	case ForwarderConnected:
+		m.forwarderConnected()
+	case ForwarderLost:
+		m.forwarderLost(e)
+	case ForwarderStatus:
+		m.forwarderStatus(e)
+	case TookOver:
+		m.tookOver(e.Switched)
+	case TrialReverted:
+		m.trialReverted(e.Reverted)
+	case Held:
+		m.held(e)
+	case RecordWritten:
+		m.recordWritten(e)
+	case RecordFailed:
+		m.recordFailed(e)
+	case Settled:
+		if e.Trial == m.Trial.ID && m.Phase == PhaseSettling {
+			m.finishCommit()
+		}
+	default:
+		panic(fmt.Sprintf("agent: unknown event %T", what))
+	}
+}
+
+// judge does what follows from the state and the time alone, after every event.
+func (m *machine) judge() {
+	for i := range m.Apps {
+		m.judgeApp(i)
+	}
+	switch m.Phase {
+	case PhaseStarting, PhaseTrial:
+		m.judgeTrial()
+	case PhaseHolding, PhaseCommitting, PhaseSettling, PhaseReverting:
+		if at := m.Trial.askAt; at > 0 && m.now >= at {
+			m.askAgain()
+		}
+	}
+}
+
+// open says that the trial under way may still end either way.
+func (m *machine) open() bool {
+	return m.Phase == PhaseStarting || m.Phase == PhaseTrial || m.Phase == PhaseHolding
+}
+
+// begin starts the trial of the staged version.
+func (m *machine) begin() {
+	to, slot := m.Spare, m.Spare.Slot
+	m.Trials++
+	t := Trial{
+		ID:       orders.TrialID("t" + strconv.FormatInt(m.Trials, 10)),
+		From:     m.Permanent,
+		To:       to,
+		Source:   m.nextSource(slot),
+		Began:    m.wall,
+		StartBy:  m.now + int64(prepareLimit),
+		Deadline: m.now + int64(prepareLimit) + int64(to.Rules.Deadline),
+	}
+	m.Trial, m.Phase = t, PhaseStarting
+	m.Apps[slotIndex(slot)] = App{Source: t.Source, Status: AppStarting, Since: m.wall}
+	m.do(WatchMarker{t.ID})
+	m.sendOrders() // first the socket on which the app will publish, then the app
+	m.do(StartApp{Slot: slot, Source: t.Source, Role: RoleTrial, Trial: t.ID})
+}
+
+// judgeTrial lets silence revert, and asks for the right to commit once marker,
+// soak and invariants agree. An invariant that fails ends the trial at once, so
+// here all of them hold.
+func (m *machine) judgeTrial() {
+	t := &m.Trial
+	switch {
+	case !t.Armed && m.now >= t.StartBy:
+		m.revert(CauseStart, fmt.Sprintf("not ready within %v", t.To.Rules.StartTimeout))
+	case m.now >= t.giveUp():
+		m.revert(orders.CauseDeadline, t.sentence(orders.CauseDeadline))
+	case m.Phase == PhaseTrial && m.now >= t.SoakEnds:
+		if t.To.Rules.Greenlight == GreenlightAuto {
+			t.Latched = true
+		}
+		if t.Latched {
+			m.enter(PhaseHolding)
+		}
+	}
+}
+
+// enter goes to a phase that begins with a request to the forwarder.
+func (m *machine) enter(p Phase) {
+	m.Phase, m.Trial.asked = p, 0
+	m.ask()
+}
+
+// ask sends the phase's request. All of them may be repeated.
+func (m *machine) ask() {
+	t := &m.Trial
+	t.askAt = m.now + int64(askEvery)
+	switch m.Phase {
+	case PhaseHolding, PhaseCommitting:
+		m.do(Hold{t.ID})
+	case PhaseSettling:
+		m.do(Settle{Trial: t.ID, Source: t.Source})
+	case PhaseReverting:
+		m.do(RevertTrial{Trial: t.ID, Reason: t.Cause})
+	}
+}
+
+// askAgain renews a hold or repeats what got no answer. Repetitions are counted
+// and not timed, because an agent that was stopped for a minute would else take
+// its own absence for the forwarder's.
+func (m *machine) askAgain() {
+	t := &m.Trial
+	t.asked++
+	switch {
+	case m.Phase == PhaseHolding && t.asked >= maxHoldAsks:
+		m.revert(CauseForwarder, "the forwarder did not answer when asked to hold")
+		return
+	case (m.Phase == PhaseSettling || m.Phase == PhaseReverting) && t.asked >= maxAsks:
+		t.asked = 0
+		m.do(RestartForwarder{})
+	}
+	m.ask()
+}
+
+// held passes on to the commit point. In the committing phase it only says that
+// the lease was renewed.
+func (m *machine) held(e Held) {
+	t := &m.Trial
+	if e.Trial != t.ID || m.Phase != PhaseHolding && m.Phase != PhaseCommitting {
+		return
+	}
+	t.asked = 0
+	if m.Phase == PhaseHolding {
+		m.Phase = PhaseCommitting
+		m.do(WriteRecord{Trial: t.ID, Version: t.To, Previous: t.From})
+	}
+}
+
+// recordWritten: the new version is the permanent one, whatever happens now.
+func (m *machine) recordWritten(e RecordWritten) {
+	if e.Trial != m.Trial.ID || m.Phase != PhaseCommitting {
+		return
+	}
+	m.Permanent, m.Previous = m.Trial.To, m.Trial.From
+	if m.Trial.Forgotten {
+		m.sendOrders()
+	}
+	m.enter(PhaseSettling)
+}
+
+// recordFailed: the commit point was not passed, so the trial ends. If the
+// forwarder or the app ended it meanwhile, that is the cause.
+func (m *machine) recordFailed(e RecordFailed) {
+	t := &m.Trial
+	if e.Trial != t.ID || m.Phase != PhaseCommitting {
+		return
+	}
+	m.revert(cmp.Or(t.Cause, CauseRecord), cmp.Or(t.Detail, e.Error))
+}
+
+// finishCommit is reached when viewers are on the new version for good. Only now
+// may the old app stop.
+func (m *machine) finishCommit() {
+	t := m.Trial
+	m.do(Remember{m.entry(control.OutcomePermanent)}, EndTrial{Trial: t.ID, Slot: t.To.Slot, Kept: true})
+	m.Reverted = slices.DeleteFunc(slices.Clone(m.Reverted), func(r Reverted) bool {
+		return r.Digest == t.To.Digest || r.Image == t.To.Image
+	})
+	m.Phase, m.Trial, m.Spare = PhaseIdle, Trial{}, t.From
+	if !t.From.none() {
+		m.stopApp(t.From.Slot, t.From.Rules.StopTimeout)
+	}
+	m.sendOrders()
+}
+
+// revert ends the trial: switch first, kill afterwards.
+func (m *machine) revert(cause, detail string) {
+	t := &m.Trial
+	t.Cause, t.Detail = cause, detail
+	if !t.Armed || t.Forgotten {
+		t.Back = true // viewers never left, or a new forwarder knows nothing else
+	}
+	if t.Back {
+		m.Phase = PhaseReverting
+		m.endTrialApp()
+		return
+	}
+	m.enter(PhaseReverting)
+}
+
+// endTrialApp follows once viewers are back.
+func (m *machine) endTrialApp() {
+	m.Trial.askAt = 0
+	if m.Trial.Gone {
+		m.finishRevert()
+		return
+	}
+	m.stopApp(m.Trial.To.Slot, min(m.Trial.To.Rules.StopTimeout, revertGrace))
+}
+
+// finishRevert is reached when viewers are back and the app is gone.
+func (m *machine) finishRevert() {
+	t := m.Trial
+	m.do(Remember{m.entry(control.OutcomeReverted)}, EndTrial{Trial: t.ID, Slot: t.To.Slot})
+	if !m.WasReverted(t.To) {
+		m.Reverted = append(slices.Clone(m.Reverted), Reverted{Digest: t.To.Digest, Image: t.To.Image, Version: t.To.Version})
+		m.Reverted = m.Reverted[max(0, len(m.Reverted)-maxReverted):]
+	}
+	m.Apps[slotIndex(t.To.Slot)] = App{}
+	m.Phase, m.Trial = PhaseIdle, Trial{}
+	m.sendOrders()
+}
+
+// entry is the trial's line in the history.
+func (m *machine) entry(outcome string) control.Record {
+	t := m.Trial
+	r := control.Record{
+		Time: m.wall, Trial: string(t.ID), From: t.From.Version, To: t.To.Version, Digest: t.To.Digest,
+		Outcome: outcome, Proof: t.proof(),
+	}
+	if outcome == control.OutcomeReverted {
+		r.Reason, r.Detail, r.Evidence = t.Cause, t.Detail, t.Evidence
+	}
+	return r
+}
+
+// invariantFailed ends the trial even if the marker was made: then the history
+// says both.
+func (m *machine) invariantFailed(e InvariantFailed) {
+	if e.Trial != m.Trial.ID || !m.open() {
+		return
+	}
+	detail := e.Detail
+	if m.Trial.Latched {
+		detail += "; the greenlight marker had been made"
+	}
+	m.revert(CauseInvariant+e.Name, detail)
+}

@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"slices"
+
+	"slipstream/stream/orders"
+)
+
+// recover goes on where the journal ends. The record alone says what is
+// permanent; the journal says what was being tried; the kernel says what still
+// runs.
+func (m *machine) recover(e Recover) {
+	if m.Boot == "" { // no journal, or a lost one
+		m.State = State{Phase: PhaseIdle, Trials: e.Base, Starts: e.Base}
+	}
+	sameBoot := m.Boot == e.Boot
+	m.Boot, m.Permanent, m.Previous = e.Boot, e.Permanent, e.Previous
+	m.Spare = e.Slots[slotIndex(m.SpareSlot())]
+	m.adopt(e.Alive)
+	switch {
+	case m.Trial.under():
+		m.recoverTrial(e, sameBoot)
+	case m.Phase == PhaseStaging && m.Spare.Digest == m.Stage.Version.Digest,
+		m.Phase == PhaseStaged && !m.Spare.none():
+		m.Phase, m.Stage = PhaseStaged, Stage{}
+	default:
+		m.Phase, m.Stage = PhaseIdle, Stage{}
+	}
+	m.stopStrays()
+}
+
+// adopt keeps the apps that still run and forgets the others.
+func (m *machine) adopt(alive []Alive) {
+	for i := range m.Apps {
+		app := &m.Apps[i]
+		if app.Source == "" {
+			continue
+		}
+		if n := slices.IndexFunc(alive, func(a Alive) bool { return a.Source == app.Source }); n >= 0 {
+			app.PID = alive[n].PID
+			continue
+		}
+		if m.Trial.under() && slotNames[i] == m.Trial.To.Slot {
+			// Orders go on to name it, or the forwarder could not be told to settle.
+			app.Status, app.PID, app.RetryAt = AppBackOff, 0, m.now
+			m.Trial.Gone = true
+			continue
+		}
+		*app = App{Deaths: app.Deaths}
+	}
+}
+
+// recoverTrial: the commit point divides what is completed from what is undone.
+func (m *machine) recoverTrial(e Recover, sameBoot bool) {
+	t := &m.Trial
+	committed := m.Permanent.Slot == t.To.Slot && m.Permanent.Digest == t.To.Digest
+	if !e.Forwarder {
+		t.Forgotten = true
+	}
+	switch {
+	case committed && (!sameBoot || t.Gone && t.Forgotten):
+		m.finishCommit() // no forwarder is left to be told, and nothing that it could follow
+	case committed:
+		m.resume(PhaseSettling)
+	case !sameBoot:
+		t.Back, t.Gone = true, true
+		m.lost(CausePower, "the device was started anew during the trial")
+	case t.Gone && !t.Started:
+		m.lost(CauseAgent, "the agent was started anew before the new version ran")
+	case t.Gone && t.Forgotten:
+		m.lost(CauseAgent, "the agent was started anew, and the new version no longer ran")
+	case t.Gone:
+		m.lost(orders.CauseExit, "the new version ended while the agent was away")
+	case t.Forgotten:
+		m.lost(CauseForwarder, "the forwarder ended while the agent was away")
+	case m.Phase == PhaseReverting:
+		m.revert(t.Cause, t.Detail)
+	case m.Phase == PhaseHolding || m.Phase == PhaseCommitting:
+		m.resume(PhaseHolding) // the record was not written, so hold is asked again
+	default:
+		t.Started = true // it runs, so it was started, if only just before we died
+		t.StartBy = min(t.StartBy, m.now+int64(t.To.Rules.StartTimeout))
+		t.Deadline = min(t.Deadline, m.now+int64(t.To.Rules.Deadline))
+		m.do(WatchMarker{t.ID})
+	}
+}
+
+// lost reverts for a cause that was found too late to see it happen, unless the
+// true one is known from before the agent died.
+func (m *machine) lost(cause, detail string) {
+	if t := m.Trial; t.Cause != "" {
+		cause, detail = t.Cause, t.Detail
+	}
+	m.revert(cause, detail)
+}
+
+// resume goes back to a phase whose request is sent once the forwarder is there.
+func (m *machine) resume(p Phase) {
+	m.Phase = p
+	m.Trial.askAt = m.now + int64(askEvery)
+}
+
+// stopStrays ends what neither the record nor a trial wants to run: an old
+// version that was not yet stopped when the agent died.
+func (m *machine) stopStrays() {
+	for _, slot := range slotNames {
+		wanted := slot == m.Permanent.Slot || m.Trial.under() && (slot == m.Trial.To.Slot || slot == m.Trial.From.Slot)
+		if !wanted {
+			m.stopApp(slot, m.rules(slot).StopTimeout)
+		}
+	}
+}

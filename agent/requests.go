@@ -1,0 +1,145 @@
+package agent
+
+import (
+	"fmt"
+
+	"slipstream/agent/control"
+)
+
+// answer answers a request that was not asked about a trial.
+func (m *machine) answer(req uint64, exit int, code, format string, args ...any) {
+	m.do(Answer{Req: req, Result: result(exit, code, fmt.Sprintf(format, args...))})
+}
+
+// stageAsked decides whether a verified package may overwrite the spare slot.
+func (m *machine) stageAsked(e StageAsked) {
+	v := e.Version
+	switch {
+	case m.Phase != PhaseIdle && m.Phase != PhaseStaged:
+		m.answer(e.Req, control.ExitRefused, CodeBusy, "another update is under way (%s)", m.Phase)
+		return
+	case !m.Permanent.none() && v.Digest == m.Permanent.Digest:
+		m.answer(e.Req, control.ExitNothing, "", "version %s is permanent already", v.Version)
+		return
+	case !m.above(v): // force never passes floors
+		m.refuse(e, CodeFloor, fmt.Sprintf("release counter %d is not above the permanent version's %d", v.Counter, m.Permanent.Counter))
+		return
+	case e.Overlap != "full":
+		m.refuse(e, CodeOverlap, fmt.Sprintf("the package asks for overlap %q; this agent can only run both versions in full", e.Overlap))
+		return
+	case m.WasReverted(v) && !e.Force:
+		m.refuse(e, CodeReverted, fmt.Sprintf("version %s was tried before and reverted; only force installs it again", v.Version))
+		return
+	case m.Phase == PhaseStaged && m.Spare.Digest == v.Digest:
+		m.answer(e.Req, control.ExitNothing, control.CodeAlreadyStaged, "version %s is staged already", v.Version)
+		return
+	}
+	v.Slot = m.SpareSlot()
+	m.Attempts++
+	m.Stage = Stage{Attempt: m.Attempts, Version: v, req: e.Req}
+	m.Phase, m.Spare = PhaseStaging, Version{} // from its first byte on the slot holds nothing whole
+	m.beginStaging()
+}
+
+// above says whether a version may follow the permanent one.
+func (m *machine) above(v Version) bool {
+	return m.Permanent.none() || v.Counter > m.Permanent.Counter
+}
+
+// beginStaging waits until nothing of the slot's old version runs any more.
+func (m *machine) beginStaging() {
+	st := &m.Stage
+	if m.Phase != PhaseStaging || st.Begun || m.Apps[slotIndex(st.Version.Slot)].Status != AppStopped {
+		return
+	}
+	st.Begun = true
+	m.do(StageSlot{Attempt: st.Attempt, Slot: st.Version.Slot, Req: st.req})
+}
+
+func (m *machine) stageDone(e StageDone) {
+	st := m.Stage
+	if m.Phase != PhaseStaging || e.Attempt != st.Attempt {
+		return // a late report of an older attempt
+	}
+	m.Stage = Stage{}
+	if e.Error != "" {
+		m.Phase = PhaseIdle
+		m.refused(st.Version.Version, st.Version.Digest, e.Code, e.Error)
+		exit := control.ExitRefused
+		if e.Code == CodeStage {
+			exit = control.ExitError
+		}
+		m.answer(st.req, exit, e.Code, "%s", e.Error)
+		return
+	}
+	m.Phase, m.Spare = PhaseStaged, st.Version
+	m.answer(st.req, control.ExitDone, "", "version %s is staged in slot %s", st.Version.Version, st.Version.Slot)
+}
+
+// refuse answers, and remembers, a package that this device will not stage.
+func (m *machine) refuse(e StageAsked, code, sentence string) {
+	m.refused(e.Version.Version, e.Version.Digest, code, sentence)
+	m.answer(e.Req, control.ExitRefused, code, "%s", sentence)
+}
+
+func (m *machine) refused(to, digest, code, sentence string) {
+	m.do(Remember{control.Record{
+		Time: m.wall, From: m.Permanent.Version, To: to, Digest: digest,
+		Outcome: control.OutcomeRefused, Reason: code, Detail: sentence,
+	}})
+}
+
+// activateAsked begins the trial. What the device may run is judged once more,
+// because weeks may have passed since the package was staged.
+func (m *machine) activateAsked(e ActivateAsked) {
+	v := m.Spare
+	switch {
+	case m.Phase == PhaseIdle:
+		m.answer(e.Req, control.ExitNothing, "", "nothing is staged")
+	case m.Phase != PhaseStaged:
+		m.answer(e.Req, control.ExitRefused, CodeBusy, "another update is under way (%s)", m.Phase)
+	case v.Slot == m.Permanent.Slot || !m.above(v):
+		m.answer(e.Req, control.ExitRefused, CodeFloor, "version %s is not above the permanent one", v.Version)
+	case m.WasReverted(v) && !e.Force:
+		m.answer(e.Req, control.ExitRefused, CodeReverted, "version %s was tried before and reverted; only force tries it again", v.Version)
+	default:
+		m.begin()
+		m.do(Answer{
+			Req: e.Req, Trial: m.Trial.ID,
+			Result: result(control.ExitDone, "", fmt.Sprintf("trial %s of version %s has begun", m.Trial.ID, v.Version)),
+		})
+	}
+}
+
+// greenlightAsked makes the marker. It is latched like any other, and counts
+// once soak and invariants hold.
+func (m *machine) greenlightAsked(e GreenlightAsked) {
+	t := m.Trial
+	switch {
+	case !m.open():
+		m.answer(e.Req, control.ExitNothing, "", "no version is on trial")
+	case t.To.Rules.Greenlight != GreenlightOperator:
+		m.answer(e.Req, control.ExitRefused, CodeGreenlight,
+			"version %s gets its greenlight from %q, not from an operator", t.To.Version, t.To.Rules.Greenlight)
+	case t.Latched:
+		m.answer(e.Req, control.ExitNothing, "", "version %s has its greenlight already", t.To.Version)
+	default:
+		m.do(MakeMarker{t.ID})
+		m.answer(e.Req, control.ExitDone, "", "version %s has its greenlight; it becomes permanent after its soak time", t.To.Version)
+	}
+}
+
+func (m *machine) revertAsked(e RevertAsked) {
+	switch {
+	case m.open():
+		id := m.Trial.ID
+		m.revert(CauseOperator, "an operator asked for it")
+		m.do(Answer{Req: e.Req, Trial: id, Result: result(control.ExitDone, "", "the trial is reverted")})
+	case m.Phase == PhaseReverting:
+		m.do(Answer{Req: e.Req, Trial: m.Trial.ID, Result: result(control.ExitDone, "", "the trial is being reverted already")})
+	case m.Trial.under():
+		m.answer(e.Req, control.ExitRefused, CodeTooLate, "version %s is being made permanent", m.Trial.To.Version)
+	default:
+		m.answer(e.Req, control.ExitNothing, "", "no version is on trial")
+	}
+}

@@ -1,0 +1,117 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"slipstream/agent/supervise"
+	"slipstream/slots"
+	"slipstream/stream/orders"
+)
+
+const bootIDFile = "/proc/sys/kernel/random/boot_id"
+
+// recovered collects what the disk and the kernel say, as the agent's first
+// event, and takes over what still runs.
+func (a *Agent) recovered(ctx context.Context) (Recover, error) {
+	boot, err := os.ReadFile(bootIDFile)
+	if err != nil {
+		return Recover{}, fmt.Errorf("agent: read the boot id: %w", err)
+	}
+	e := Recover{Boot: strings.TrimSpace(string(boot))}
+	if e.Permanent, e.Previous, err = a.permanent(); err != nil {
+		return Recover{}, fmt.Errorf("agent: %w", err)
+	}
+	if a.fresh && !e.Permanent.none() {
+		e.Base = time.Now().Unix() // the journal is lost: no number may come twice
+	}
+	for i, slot := range slotNames {
+		e.Slots[i] = a.content(slot)
+	}
+	a.markers.clean(a.state.Trial.ID)
+	e.Forwarder = a.startDaemons(ctx)
+	e.Alive = a.adoptApps()
+	if last, err := a.journal.history(1); err == nil && len(last) > 0 {
+		a.mu.Lock()
+		a.seen.last = &last[0]
+		a.mu.Unlock()
+	}
+	return e, nil
+}
+
+// permanent is what the active record says. If every copy of it is broken, the
+// journal's copy is the best that there is, and is made the record again.
+func (a *Agent) permanent() (permanent, previous Version, err error) {
+	r, err := a.record.Load()
+	switch {
+	case errors.Is(err, slots.ErrNoRecord):
+		return Version{}, Version{}, nil
+	case errors.Is(err, slots.ErrRecordLost) && !a.state.Permanent.none():
+		a.log.Error("active record lost; the journal's copy takes its place", "reason", err)
+		permanent, previous = a.state.Permanent, a.state.Previous
+		return permanent, previous, a.replaceRecord(permanent, previous)
+	case err != nil:
+		return Version{}, Version{}, err
+	}
+	live := r.Live[systemSlot]
+	permanent = a.content(live.Slot)
+	if permanent.Digest != live.Digest { // the slot is damaged: its start will say how
+		permanent = Version{Slot: live.Slot, Digest: live.Digest, Version: live.Version}
+	}
+	permanent.Counter = live.Counter
+	if p := live.Previous; p != nil {
+		previous = Version{Slot: p.Slot, Digest: p.Digest, Version: p.Version, Counter: p.Counter}
+	}
+	return permanent, previous, nil
+}
+
+// content is the whole and signed version in a slot; zero if there is none.
+func (a *Agent) content(slot string) Version {
+	st, err := a.set.Status(slot)
+	if err != nil || st.State != slots.StateStaged {
+		return Version{}
+	}
+	v, _, err := a.recheck(slot)
+	if err != nil {
+		a.log.Error("slot holds no version that may run", "slot", slot, "reason", err)
+		return Version{}
+	}
+	return v
+}
+
+// adoptApps takes over the apps that still run and that the journal knows, and
+// ends the others: after a lost journal nobody could tell what they are.
+func (a *Agent) adoptApps() (alive []Alive) {
+	apps := map[string]orders.SourceID{}
+	for i, app := range a.state.Apps {
+		if app.Source != "" {
+			apps[string(app.Source)] = app.Source
+			if p, ok := a.sup.Adopt(string(app.Source)); ok {
+				a.adopt(app.Source, slotNames[i], p)
+				alive = append(alive, Alive{Source: app.Source, PID: p.PID()})
+			}
+		}
+	}
+	for _, name := range a.sup.Recorded() {
+		source := orders.SourceID(strings.TrimPrefix(name, "ingest-"))
+		if name == forwarderName || name == gatewayName || a.runs[source] != nil {
+			continue
+		}
+		if p, ok := a.sup.Adopt(name); ok {
+			a.log.Warn("stray process ended", "name", name, "pid", p.PID())
+			p.Kill()
+		}
+	}
+	return alive
+}
+
+func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process) {
+	r := a.plan(source, slot)
+	r.process = p
+	ingest, _ := a.sup.Adopt(ingestName(source))
+	a.wg.Go(func() { a.follow(source, p, ingest) })
+}

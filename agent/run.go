@@ -1,0 +1,285 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"slipstream/agent/control"
+	"slipstream/agent/supervise"
+	"slipstream/slots"
+	"slipstream/stream/orders"
+	"slipstream/stream/publish"
+)
+
+// Names of the processes that are not apps.
+const (
+	forwarderName = "forward"
+	gatewayName   = "gateway"
+)
+
+// loop owns the state: it takes one event at a time, journals what follows from
+// it, and only then lets the effects begin.
+func (a *Agent) loop(ctx context.Context) error {
+	first, err := a.recovered(ctx)
+	if err != nil {
+		return err
+	}
+	a.step(ctx, first)
+	close(a.begun)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		a.setTimer(timer)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case what := <-a.events:
+			a.take(ctx, what)
+		case <-timer.C:
+			a.step(ctx, Tick{})
+		}
+	}
+}
+
+func (a *Agent) setTimer(timer *time.Timer) {
+	at := a.state.Wake()
+	if at == 0 {
+		timer.Stop()
+		return
+	}
+	timer.Reset(max(0, time.Duration(at-int64(publish.Monotonic()))))
+}
+
+// take does what the runner itself has to do with an event first.
+func (a *Agent) take(ctx context.Context, what any) {
+	switch e := what.(type) {
+	case connected:
+		a.forward.admit(e.number)
+		what = ForwarderConnected{}
+	case started:
+		a.appStarted(e)
+		what = e.AppStarted
+	}
+	a.step(ctx, what)
+}
+
+func (a *Agent) step(ctx context.Context, what any) {
+	before := a.state
+	next, effects := Step(a.state, Event{Now: int64(publish.Monotonic()), Wall: time.Now().UTC(), What: what})
+	news := remembered(effects)
+	if err := a.journal.commit(next, news); err != nil {
+		// The journal may be lost at any time; the record alone decides. So the
+		// device goes on without one rather than not at all.
+		a.log.Error("journal not written", "reason", err)
+	}
+	a.state = next
+	a.publish(news)
+	if before.Phase != next.Phase {
+		a.log.Info("phase", "from", before.Phase, "to", next.Phase, "trial", next.Trial.ID)
+	}
+	for _, e := range effects {
+		a.perform(ctx, e)
+	}
+	a.prune()
+}
+
+// prune forgets runs that the state no longer knows.
+func (a *Agent) prune() {
+	known := func(source orders.SourceID) bool {
+		return a.state.Apps[0].Source == source || a.state.Apps[1].Source == source
+	}
+	maps.DeleteFunc(a.runs, func(s orders.SourceID, _ *run) bool { return !known(s) })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.words, func(s orders.SourceID, _ string) bool { return !known(s) })
+}
+
+func remembered(effects []Effect) (news []control.Record) {
+	for _, e := range effects {
+		if r, ok := e.(Remember); ok {
+			news = append(news, r.Record)
+		}
+	}
+	return news
+}
+
+// publish shows the new state to everybody else.
+func (a *Agent) publish(news []control.Record) {
+	for _, r := range news {
+		level := slog.LevelInfo
+		if r.Outcome != control.OutcomePermanent {
+			level = slog.LevelWarn
+		}
+		a.log.Log(context.Background(), level, "update ended", "outcome", r.Outcome, "from", r.From, "to", r.To,
+			"reason", r.Reason, "detail", r.Detail)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seen.state = a.state
+	if n := len(news); n > 0 {
+		a.seen.last = &news[n-1]
+	}
+	a.announce()
+}
+
+// perform begins an effect. None of them waits here: what takes time goes on in
+// the background and ends in an event.
+func (a *Agent) perform(ctx context.Context, e Effect) {
+	switch e := e.(type) {
+	case StartApp:
+		a.startApp(ctx, e)
+	case StopApp:
+		a.stopApp(e)
+	case SendOrders:
+		a.sendOrders(e)
+	case AskStatus:
+		a.forward.ask(question{Request: orders.Request{Status: true}, core: true})
+	case Hold:
+		a.forward.ask(question{Request: orders.Request{Hold: &orders.Hold{Trial: e.Trial, LeaseMS: lease.Milliseconds()}}})
+	case Settle:
+		a.forward.ask(question{Request: orders.Request{Settle: &orders.Settle{Trial: e.Trial, Source: e.Source}}})
+	case RevertTrial:
+		a.forward.ask(question{Request: orders.Request{Revert: &orders.Revert{Trial: e.Trial, Reason: e.Reason}}})
+	case RestartForwarder:
+		a.log.Error("forwarder does not answer and is restarted")
+		a.forwarding.restart()
+	case WriteRecord:
+		a.wg.Go(func() { a.writeRecord(e) })
+	case StageSlot:
+		a.stageSlot(ctx, e)
+	case WatchMarker:
+		a.watchMarker(ctx, e.Trial)
+	case MakeMarker:
+		if err := a.markers.make(e.Trial); err != nil {
+			a.log.Error("greenlight not made", "trial", e.Trial, "reason", err)
+		}
+	case EndTrial:
+		a.endTrial(e)
+	case Answer:
+		a.deliver(e)
+	case Remember: // done, with the state
+	default:
+		panic(fmt.Sprintf("agent: unknown effect %T", e))
+	}
+}
+
+// sendOrders fills in what the core does not know: versions, streams, pidfds. A
+// source whose slot is refused is left out; nothing of it will be started.
+func (a *Agent) sendOrders(e SendOrders) {
+	o := orders.Orders{Trial: e.Trial}
+	var fds []int
+	for _, source := range e.Sources {
+		slot, _, _ := strings.Cut(string(source), "-")
+		r := a.plan(source, slot)
+		if r.refused != nil {
+			continue
+		}
+		s := orders.Source{ID: source, Version: r.manifest.Version, UID: os.Getuid()}
+		for _, st := range r.manifest.App.Streams {
+			s.Streams = append(s.Streams, orders.Stream{Name: st.Name, Codec: st.Codec, StallMS: max(st.StallMS, a.cfg.Stream.StallMS)})
+		}
+		if r.process != nil {
+			fds = append(fds, r.process.Pidfd())
+			s.Pidfd = len(fds)
+		}
+		o.Sources = append(o.Sources, s)
+		if source == e.Permanent {
+			o.Permanent = source
+		}
+	}
+	a.forward.ask(question{Request: orders.Request{Orders: &o}}, fds...)
+}
+
+// writeRecord is the commit point. After an error the disk is asked what holds.
+func (a *Agent) writeRecord(e WriteRecord) {
+	err := a.replaceRecord(e.Version, e.Previous)
+	if err == nil {
+		a.post(RecordWritten{e.Trial})
+		return
+	}
+	a.log.Error("active record not written", "reason", err)
+	r, loadErr := a.record.Load()
+	if live := r.Live[systemSlot]; loadErr == nil && live.Slot == e.Version.Slot && live.Digest == e.Version.Digest {
+		a.post(RecordWritten{e.Trial})
+		return
+	}
+	a.post(RecordFailed{Trial: e.Trial, Error: sentence(err)})
+}
+
+func (a *Agent) replaceRecord(v, previous Version) error {
+	r, err := a.record.Load()
+	if err != nil && !errors.Is(err, slots.ErrNoRecord) && !errors.Is(err, slots.ErrRecordLost) {
+		return err
+	}
+	if r.Live == nil {
+		r.Live = map[string]slots.Live{}
+	}
+	live := slots.Live{Slot: v.Slot, Digest: v.Digest, Version: v.Version, Counter: v.Counter}
+	if !previous.none() {
+		live.Previous = &slots.Previous{Slot: previous.Slot, Digest: previous.Digest, Version: previous.Version, Counter: previous.Counter}
+	}
+	r.System, r.Live[systemSlot] = systemSlot, live
+	return a.record.Replace(r)
+}
+
+func (a *Agent) watchMarker(ctx context.Context, id orders.TrialID) {
+	a.stopWatch()
+	if err := a.markers.prepare(id); err != nil {
+		a.log.Error("no place for the greenlight marker", "trial", id, "reason", err)
+		return // silence reverts
+	}
+	ctx, a.stopWatch = context.WithCancel(ctx)
+	a.wg.Go(func() { a.markers.watch(ctx, id, func() { a.post(MarkerSeen{id}) }) })
+}
+
+func (a *Agent) endTrial(e EndTrial) {
+	a.stopWatch()
+	a.markers.clean("")
+	if e.Kept {
+		return
+	}
+	if err := a.data.drop(e.Slot); err != nil {
+		a.log.Error("data of a reverted version not removed", "slot", e.Slot, "reason", err)
+	}
+}
+
+// startDaemons starts the forwarder and the gateway, or adopts them.
+func (a *Agent) startDaemons(ctx context.Context) (adopted bool) {
+	a.forwarding = a.daemon(forwarderName, "--run", a.cfg.Run)
+	a.forwarding.lost = func(detail string) { a.post(ForwarderLost{detail}) }
+	p, adopted := a.sup.Adopt(forwarderName)
+	a.wg.Go(func() { a.forwarding.run(ctx, p) })
+	a.wg.Go(func() { a.forward.run(ctx) })
+
+	gw := a.cfg.Gateway
+	if gw.HTTP == "" && gw.RTSP == "" {
+		return adopted
+	}
+	args := []string{"--run", a.cfg.Run}
+	for flag, value := range map[string]string{"--http": gw.HTTP, "--rtsp": gw.RTSP, "--udp": gw.UDP} {
+		if value != "" {
+			args = append(args, flag, value)
+		}
+	}
+	for _, ip := range gw.Advertise {
+		args = append(args, "--advertise", ip)
+	}
+	gateway := a.daemon(gatewayName, args...)
+	running, _ := a.sup.Adopt(gatewayName)
+	a.wg.Go(func() { gateway.run(ctx, running) })
+	return adopted
+}
+
+func (a *Agent) daemon(name string, args ...string) *daemon {
+	return &daemon{
+		spec: supervise.Spec{Name: name, Path: filepath.Join(a.cfg.Bin, "slipstream-"+name), Args: args, Dir: "/"},
+		sup:  a.sup, log: a.log, lost: func(string) {}, kill: make(chan struct{}, 1),
+	}
+}

@@ -1,0 +1,155 @@
+package agent
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+
+	"slipstream/agent/control"
+	"slipstream/slots"
+	"slipstream/verify"
+)
+
+const liveClass = "live"
+
+// incoming is a package that was verified and waits to be written, or is being
+// written.
+type incoming struct {
+	pkg         *verify.Package
+	version     Version
+	done, total atomic.Int64
+}
+
+// opener is a package's file, here or elsewhere.
+type opener interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// openPackage opens what a request names.
+func (a *Agent) openPackage(ctx context.Context, r control.StageRequest) (opener, int64, error) {
+	switch {
+	case (r.Path == "") == (r.URL == ""):
+		return nil, 0, errors.New("a package is named either by a path or by a URL")
+	case r.URL != "":
+		f, err := openRemote(ctx, r.URL, a.cfg.Panel)
+		if err != nil {
+			return nil, 0, err
+		}
+		return f, f.size, nil
+	}
+	f, err := os.Open(r.Path)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", r.Path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+// verifyPackage judges everything that can be judged without the payload.
+func (a *Agent) verifyPackage(f io.ReaderAt, size int64) (*incoming, error) {
+	trust, err := verify.LoadTrust(a.cfg.Trust)
+	if err != nil {
+		return nil, err
+	}
+	permanent := a.snapshot().state.Permanent
+	pkg, err := verify.Open(f, size, trust, verify.Device{
+		Product: a.cfg.Product, Hardware: a.cfg.Hardware,
+		FloorCounter: permanent.Counter, FloorDigest: permanent.Digest,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := pkg.Image(liveClass); !ok || pkg.Manifest.App == nil {
+		return nil, &verify.Error{Code: CodeNoImage, Message: fmt.Sprintf("version %s has no app for a live slot", pkg.Manifest.Version)}
+	}
+	return &incoming{pkg: pkg, version: versionOf(pkg.Manifest, pkg.Digest, "")}, nil
+}
+
+// Stage implements [control.Backend].
+func (a *Agent) Stage(ctx context.Context, r control.StageRequest) control.Result {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := a.ready(ctx); err != nil {
+		return result(control.ExitError, "", sentence(err))
+	}
+	f, size, err := a.openPackage(ctx, r)
+	if err != nil {
+		return result(control.ExitError, CodeUnreadable, sentence(err))
+	}
+	defer f.Close()
+	in, err := a.verifyPackage(f, size)
+	if code := verify.Code(err); code != "" {
+		a.post(PackageRefused{Code: code, Message: sentence(err)})
+		return result(control.ExitRefused, code, sentence(err))
+	}
+	if err != nil {
+		return result(control.ExitError, CodeUnreadable, sentence(err))
+	}
+	answer, err := a.ask(ctx, func(req uint64) any {
+		a.expect(req, in)
+		return StageAsked{Req: req, Version: in.version, Overlap: in.pkg.Manifest.App.Overlap, Force: r.Force}
+	})
+	if err != nil {
+		return result(control.ExitError, "", sentence(err))
+	}
+	return answer.Result
+}
+
+// stageSlot writes a verified package into a slot, in the background.
+func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
+	in := a.expected(e.Req)
+	a.wg.Go(func() {
+		done := StageDone{Attempt: e.Attempt}
+		if err := a.write(ctx, e.Slot, in); err != nil {
+			done.Code, done.Error = stageCode(err), sentence(err)
+			a.log.Error("slot not written", "slot", e.Slot, "reason", err)
+		}
+		a.forget(e.Req)
+		a.post(done)
+	})
+}
+
+func (a *Agent) write(ctx context.Context, slot string, in *incoming) error {
+	if in == nil {
+		return errors.New("the package was closed before it was written")
+	}
+	payload, _ := in.pkg.Image(liveClass)
+	c := slots.Content{
+		Digest: in.pkg.Digest, Version: in.pkg.Manifest.Version, Kind: payload.Image.Kind, Size: payload.Image.Size,
+		Image: payload.Reader(), Manifest: in.pkg.Bundle,
+	}
+	if n, err := hex.Decode(c.SHA256[:], []byte(payload.Image.SHA256)); err != nil || n != len(c.SHA256) {
+		return fmt.Errorf("image hash %q", payload.Image.SHA256)
+	}
+	for _, chunk := range payload.Chunks {
+		c.Chunks = append(c.Chunks, slots.Chunk{Length: chunk.Length, SHA256: chunk.SHA256})
+	}
+	in.total.Store(c.Size)
+	return a.set.Stage(ctx, slot, c, func(done, _ int64) {
+		in.done.Store(done)
+		a.changed()
+	})
+}
+
+// stageCode tells a package that is not what was signed from a disk that fails.
+func stageCode(err error) string {
+	if errors.Is(err, slots.ErrContent) {
+		return verify.CodeCorrupt
+	}
+	if code := verify.Code(err); code != "" {
+		return code
+	}
+	return CodeStage
+}

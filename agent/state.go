@@ -1,0 +1,292 @@
+package agent
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"slipstream/agent/control"
+	"slipstream/stream/orders"
+)
+
+// Phase is how far an update has come.
+type Phase string
+
+const (
+	PhaseIdle       Phase = "idle"
+	PhaseStaging    Phase = "staging"    // the spare slot is being written
+	PhaseStaged     Phase = "staged"     // the spare slot is whole
+	PhaseStarting   Phase = "starting"   // the new version's process runs; viewers see the old one
+	PhaseTrial      Phase = "trial"      // viewers see the new version
+	PhaseHolding    Phase = "holding"    // the forwarder is asked whether it may become permanent
+	PhaseCommitting Phase = "committing" // the active record is being written
+	PhaseSettling   Phase = "settling"   // the commit point is passed; the forwarder is being told
+	PhaseReverting  Phase = "reverting"  // viewers go back, then the new version is stopped
+)
+
+// State is everything that [Step] knows. The journal keeps it as JSON; fields
+// without a place there are worth nothing after the agent's death.
+type State struct {
+	Boot     string `json:"boot"`
+	Trials   int64  `json:"trials"`   // number of the newest trial
+	Starts   int64  `json:"starts"`   // number of the newest start of an app
+	Attempts int64  `json:"attempts"` // number of the newest attempt at staging
+
+	Phase     Phase      `json:"phase"`
+	Permanent Version    `json:"permanent"` // a copy of what the active record says
+	Previous  Version    `json:"previous"`
+	Spare     Version    `json:"spare"` // whole content of the slot that is not permanent
+	Apps      [2]App     `json:"apps"`  // of slots a and b
+	Stage     Stage      `json:"stage,omitzero"`
+	Trial     Trial      `json:"trial,omitzero"`
+	Reverted  []Reverted `json:"reverted,omitempty"` // newest last
+}
+
+// Version is one version in a slot.
+type Version struct {
+	Slot    string `json:"slot"`
+	Digest  string `json:"digest"` // of the package
+	Image   string `json:"image"`  // SHA-256 of the live image
+	Version string `json:"version"`
+	Counter int64  `json:"counter"` // releaseCounter
+	Rules   Rules  `json:"rules"`
+}
+
+// Rules are the parts of the signed manifest that the upgrade obeys.
+type Rules struct {
+	Greenlight    string        `json:"greenlight"`
+	StartTimeout  time.Duration `json:"startTimeout"`
+	Deadline      time.Duration `json:"deadline"`
+	Soak          time.Duration `json:"soak"`
+	StopTimeout   time.Duration `json:"stopTimeout"`
+	Watchdog      time.Duration `json:"watchdog"`
+	Silent        bool          `json:"silent"` // the app says no READY=1: it is ready when it runs
+	RestartMax    int           `json:"restartMax"`
+	RestartWindow time.Duration `json:"restartWindow"`
+}
+
+// Values of Rules.Greenlight.
+const (
+	GreenlightApp      = "app"
+	GreenlightOperator = "operator"
+	GreenlightAuto     = "auto"
+)
+
+// AppStatus is what a slot's app is doing, as control.Slot shows it.
+type AppStatus string
+
+const (
+	AppStopped  AppStatus = ""
+	AppStarting AppStatus = "starting"
+	AppRunning  AppStatus = "ready"
+	AppStopping AppStatus = "stopping"
+	AppBackOff  AppStatus = "back-off" // dead, and waiting for its restart
+)
+
+// App is a slot's app.
+type App struct {
+	Source  orders.SourceID `json:"source"` // its newest run, also a dead one in back-off
+	Status  AppStatus       `json:"status"`
+	PID     int             `json:"pid"`
+	Since   time.Time       `json:"since,omitzero"`
+	Deaths  []int64         `json:"deaths,omitempty"` // CLOCK_MONOTONIC ns, within the restart window
+	RetryAt int64           `json:"retryAt,omitempty"`
+
+	lastPing int64 // newest WATCHDOG=1, or when we began to listen for it
+}
+
+// Stage is an attempt at writing the spare slot.
+type Stage struct {
+	Attempt int64   `json:"attempt"`
+	Version Version `json:"version"`
+	Begun   bool    `json:"begun"` // false while the slot's old app is still stopping
+
+	req uint64 // who waits for the end; nobody after the agent's restart
+}
+
+// Trial is the one trial under way.
+type Trial struct {
+	ID       orders.TrialID  `json:"id"`
+	From     Version         `json:"from"`
+	To       Version         `json:"to"`
+	Source   orders.SourceID `json:"source"`
+	Began    time.Time       `json:"began"`
+	Started  bool            `json:"started"`  // the process has run
+	StartBy  int64           `json:"startBy"`  // READY=1 until then
+	Deadline int64           `json:"deadline"` // greenlight until then
+	Armed    bool            `json:"armed"`    // the forwarder was told of the trial
+	Latched  bool            `json:"latched"`  // the marker was seen
+	SoakEnds int64           `json:"soakEnds"` // set when viewers came over
+	TookOver time.Time       `json:"tookOver,omitzero"`
+
+	Cause     string   `json:"cause,omitempty"`  // of the revert
+	Detail    string   `json:"detail,omitempty"` // one sentence
+	Evidence  []string `json:"evidence,omitempty"`
+	Back      bool     `json:"back,omitempty"`      // viewers are on the old version
+	Gone      bool     `json:"gone,omitempty"`      // the new version's process is gone
+	Forgotten bool     `json:"forgotten,omitempty"` // the forwarder was started anew since
+
+	Switched *orders.Switched `json:"switched,omitempty"` // the forwarder's own reports
+	Reverted *orders.Reverted `json:"reverted,omitempty"`
+
+	askAt int64 // when the request of this phase is sent again
+	asked int   // how often it went without an answer
+}
+
+// Reverted is a version that was tried and not greenlit.
+type Reverted struct {
+	Digest  string `json:"digest"`
+	Image   string `json:"image"`
+	Version string `json:"version"`
+}
+
+const (
+	// maxReverted bounds how many reverted versions are remembered.
+	maxReverted = 100
+	// maxEvidence bounds the log lines kept as evidence.
+	maxEvidence = 20
+)
+
+// under says whether a trial is under way.
+func (t Trial) under() bool { return t.ID != "" }
+
+func (v Version) none() bool { return v.Slot == "" }
+
+// slots names the two live slots, as State.Apps counts them.
+var slotNames = [2]string{"a", "b"}
+
+func slotIndex(name string) int {
+	if name == slotNames[1] {
+		return 1
+	}
+	return 0
+}
+
+// SpareSlot is the slot that may be written: never the permanent one.
+func (s State) SpareSlot() string {
+	if s.Permanent.Slot == slotNames[0] {
+		return slotNames[1]
+	}
+	return slotNames[0]
+}
+
+// WasReverted says whether a version, or another package of the same image, was
+// tried before and not greenlit.
+func (s State) WasReverted(v Version) bool {
+	return slices.ContainsFunc(s.Reverted, func(r Reverted) bool {
+		return r.Digest == v.Digest || r.Image != "" && r.Image == v.Image
+	})
+}
+
+// SlotState is a slot's version state, in the words of package control.
+func (s State) SlotState(slot string) (string, Version) {
+	t := s.Trial
+	switch {
+	case slot == s.Permanent.Slot:
+		return control.StatePermanent, s.Permanent
+	case t.under() && slot == t.To.Slot:
+		return control.StateTrial, t.To
+	case t.under() && slot == t.From.Slot:
+		return control.StatePrevious, t.From
+	case s.Phase == PhaseStaging:
+		return control.StateStaging, s.Stage.Version
+	case s.Spare.none() || s.Spare.Slot != slot:
+		return control.StateEmpty, Version{}
+	case s.Phase == PhaseStaged:
+		return control.StateStaged, s.Spare
+	case s.WasReverted(s.Spare):
+		return control.StateReverted, s.Spare
+	}
+	return control.StatePrevious, s.Spare
+}
+
+// version is the one that runs, or is to run, in a slot.
+func (s *State) version(slot string) Version {
+	switch {
+	case s.Trial.under() && slot == s.Trial.To.Slot:
+		return s.Trial.To
+	case s.Trial.under() && slot == s.Trial.From.Slot:
+		return s.Trial.From
+	case slot == s.Permanent.Slot:
+		return s.Permanent
+	}
+	return s.Spare
+}
+
+func (s *State) rules(slot string) Rules { return s.version(slot).Rules }
+
+// restarts says whether a dead app of a slot is started again. After the commit
+// point the new version waits for settle, so that the forwarder hears of one
+// change at a time.
+func (s State) restarts(slot string) bool {
+	return slot == s.Permanent.Slot && s.Phase != PhaseSettling
+}
+
+// Wake is when [Step] wants the next [Tick]; 0 is never.
+func (s State) Wake() int64 {
+	var at int64
+	sooner := func(t int64) {
+		if t > 0 && (at == 0 || t < at) {
+			at = t
+		}
+	}
+	for i, app := range s.Apps {
+		if app.Status == AppBackOff && s.restarts(slotNames[i]) {
+			sooner(app.RetryAt)
+		}
+		if limit := s.rules(slotNames[i]).Watchdog; app.Status == AppRunning && limit > 0 {
+			sooner(app.lastPing + int64(limit))
+		}
+	}
+	t := s.Trial
+	switch s.Phase {
+	case PhaseStarting, PhaseTrial:
+		sooner(t.giveUp())
+		if s.Phase == PhaseStarting && !t.Armed {
+			sooner(t.StartBy)
+		}
+		if s.Phase == PhaseTrial && (t.Latched || t.To.Rules.Greenlight == GreenlightAuto) {
+			sooner(t.SoakEnds)
+		}
+	case PhaseHolding, PhaseCommitting, PhaseSettling, PhaseReverting:
+		sooner(t.askAt)
+	}
+	return at
+}
+
+// giveUp is when the agent itself ends the trial. An armed forwarder does so at
+// the deadline, in less time than a message takes; the agent is only the
+// backstop then.
+func (t Trial) giveUp() int64 {
+	if t.Armed {
+		return t.Deadline + int64(backstop)
+	}
+	return t.Deadline
+}
+
+// proof is what the forwarder reported, in the words of package control.
+func (t Trial) proof() *control.Proof {
+	if t.Switched == nil && t.Reverted == nil {
+		return nil
+	}
+	p := &control.Proof{}
+	if sw := t.Switched; sw != nil {
+		p.Switch = streamProofs(sw.Streams)
+	}
+	if r := t.Reverted; r != nil {
+		p.Detected, p.First, p.Revert = r.Detected, r.First, streamProofs(r.Streams)
+		if r.First > 0 {
+			p.DetectToFirstMS = float64(r.First-r.Detected) / float64(time.Millisecond)
+		}
+	}
+	return p
+}
+
+func streamProofs(switches []orders.StreamSwitch) []control.StreamProof {
+	var out []control.StreamProof
+	for _, s := range switches {
+		out = append(out, control.StreamProof(s))
+	}
+	slices.SortFunc(out, func(x, y control.StreamProof) int { return cmp.Compare(x.Name, y.Name) })
+	return out
+}

@@ -1,0 +1,265 @@
+package agent_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipstream/agent"
+	"slipstream/agent/control"
+	"slipstream/stream/orders"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what the traces give into testdata")
+
+// TestTrace plays each story in testdata: commands, "----", then every effect
+// and the state that they led to. Review reads the difference.
+func TestTrace(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no traces: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := play(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if *rewrite {
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("%s (-want +got; -rewrite takes it over):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+// play runs a trace's commands and returns the trace as it should read.
+func play(trace []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w := newWorld()
+	output := false // within the part that is written anew
+	for i, line := range strings.Split(strings.TrimRight(string(trace), "\n"), "\n") {
+		switch {
+		case line == "":
+			output = false
+			fmt.Fprintln(&out)
+		case output:
+		case strings.HasPrefix(line, "#"):
+			fmt.Fprintln(&out, line)
+		case line == "----":
+			output = true
+			fmt.Fprintln(&out, line)
+			out.WriteString(w.flush())
+		default:
+			fmt.Fprintln(&out, line)
+			if err := w.command(line); err != nil {
+				return nil, fmt.Errorf("line %d: %s: %w", i+1, line, err)
+			}
+		}
+	}
+	return out.Bytes(), nil
+}
+
+// world is the device around the core, as far as a trace needs one.
+type world struct {
+	state     agent.State
+	now       int64
+	boots     int
+	record    agent.Version // what the disk calls permanent
+	previous  agent.Version
+	pending   *agent.WriteRecord
+	slots     [2]agent.Version // whole content
+	alive     map[orders.SourceID]int
+	forwarder bool
+	staging   *agent.StageSlot
+	log       bytes.Buffer
+}
+
+func newWorld() *world {
+	return &world{boots: 1, alive: map[orders.SourceID]int{}, now: int64(10 * time.Second)}
+}
+
+func rules() agent.Rules {
+	return agent.Rules{
+		Greenlight: agent.GreenlightApp, StartTimeout: 5 * time.Second, Deadline: 30 * time.Second,
+		Soak: 3 * time.Second, StopTimeout: 2 * time.Second, RestartMax: 3, RestartWindow: time.Minute,
+	}
+}
+
+func (w *world) version(v, slot string) agent.Version {
+	return agent.Version{Slot: slot, Version: v, Digest: "digest-" + v, Image: "image-" + v, Counter: counterOf(v), Rules: rules()}
+}
+
+func counterOf(v string) int64 {
+	var major, minor int64
+	fmt.Sscanf(v, "%d.%d", &major, &minor)
+	return 100*major + minor
+}
+
+func (w *world) step(what any) {
+	e := agent.Event{Now: w.now, Wall: time.Unix(1_800_000_000, w.now).UTC(), What: what}
+	var effects []agent.Effect
+	w.state, effects = agent.Step(w.state, e)
+	for _, e := range effects {
+		w.effect(e)
+	}
+}
+
+// effect notes what the outside world would do.
+func (w *world) effect(e agent.Effect) {
+	fmt.Fprintln(&w.log, "> "+describe(e))
+	switch e := e.(type) {
+	case agent.WriteRecord:
+		w.pending = &e
+	case agent.StageSlot:
+		w.staging = &e
+		w.slots[index(e.Slot)] = agent.Version{}
+	}
+}
+
+func index(slot string) int { return strings.Index("ab", slot) }
+
+// flush returns the effects since the last one, and the state.
+func (w *world) flush() string {
+	defer w.log.Reset()
+	return w.log.String() + describeState(w.state) + "\n"
+}
+
+// wait lets time pass, with a tick whenever the core wants one.
+func (w *world) wait(d time.Duration) error {
+	end := w.now + int64(d)
+	for range 10_000 {
+		at := w.state.Wake()
+		if at == 0 || at > end {
+			w.now = end
+			return nil
+		}
+		w.now = max(w.now, at)
+		w.step(agent.Tick{})
+	}
+	return fmt.Errorf("the core wants ticks without end")
+}
+
+// start starts the agent with what is on disk and what still runs.
+func (w *world) start() {
+	stored, err := json.Marshal(w.state)
+	if err != nil {
+		panic(err)
+	}
+	w.state = agent.State{}
+	if err := json.Unmarshal(stored, &w.state); err != nil {
+		panic(err)
+	}
+	r := agent.Recover{
+		Boot: fmt.Sprintf("boot-%d", w.boots), Permanent: w.record, Previous: w.previous,
+		Slots: w.slots, Forwarder: w.forwarder,
+	}
+	for _, source := range slices.Sorted(maps.Keys(w.alive)) {
+		r.Alive = append(r.Alive, agent.Alive{Source: source, PID: w.alive[source]})
+	}
+	w.step(r)
+	w.forwarder = true
+}
+
+func describe(e agent.Effect) string {
+	switch e := e.(type) {
+	case agent.StartApp:
+		return fmt.Sprintf("start %s role=%s%s", e.Source, e.Role, optional(" trial=", string(e.Trial)))
+	case agent.StopApp:
+		return fmt.Sprintf("stop %s grace=%v", e.Source, e.Grace)
+	case agent.SendOrders:
+		s := fmt.Sprintf("orders permanent=%s sources=%v", orNone(string(e.Permanent)), e.Sources)
+		if t := e.Trial; t != nil {
+			s += fmt.Sprintf(" trial=%s source=%s deadline=%v", t.ID, t.Source, time.Duration(t.Deadline))
+		}
+		return s
+	case agent.AskStatus:
+		return "ask status"
+	case agent.Hold:
+		return "hold " + string(e.Trial)
+	case agent.Settle:
+		return fmt.Sprintf("settle %s source=%s", e.Trial, e.Source)
+	case agent.RevertTrial:
+		return fmt.Sprintf("revert %s reason=%s", e.Trial, e.Reason)
+	case agent.RestartForwarder:
+		return "restart forwarder"
+	case agent.WriteRecord:
+		return fmt.Sprintf("write record %s/%s previous=%s", e.Version.Slot, e.Version.Version, orNone(e.Previous.Version))
+	case agent.StageSlot:
+		return fmt.Sprintf("stage slot=%s attempt=%d", e.Slot, e.Attempt)
+	case agent.WatchMarker:
+		return "watch marker of " + string(e.Trial)
+	case agent.MakeMarker:
+		return "make marker of " + string(e.Trial)
+	case agent.EndTrial:
+		return fmt.Sprintf("end %s slot=%s kept=%v", e.Trial, e.Slot, e.Kept)
+	case agent.Remember:
+		return "remember " + describeRecord(e.Record)
+	case agent.Answer:
+		return fmt.Sprintf("answer %d%s %q", e.Exit, optional(" ", e.Code), e.Message)
+	}
+	return fmt.Sprintf("%T%+v", e, e)
+}
+
+func describeRecord(r control.Record) string {
+	s := fmt.Sprintf("%s %s -> %s", r.Outcome, orNone(r.From), r.To)
+	s += optional(" trial=", r.Trial) + optional(" reason=", r.Reason)
+	if r.Detail != "" {
+		s += fmt.Sprintf(" %q", r.Detail)
+	}
+	if len(r.Evidence) > 0 {
+		s += fmt.Sprintf(" evidence=%q", r.Evidence)
+	}
+	if r.Proof != nil && r.Proof.First > 0 {
+		s += fmt.Sprintf(" first=%.1fms", r.Proof.DetectToFirstMS)
+	}
+	return s
+}
+
+func describeState(s agent.State) string {
+	out := fmt.Sprintf("phase=%s permanent=%s", s.Phase, orNone(s.Permanent.Version))
+	for i, name := range []string{"a", "b"} {
+		state, v := s.SlotState(name)
+		out += fmt.Sprintf(" %s=%s%s", name, state, optional("/", v.Version))
+		if app := s.Apps[i]; app.Source != "" {
+			out += fmt.Sprintf("(%s %s)", app.Source, app.Status)
+		}
+	}
+	if s.Trial.Latched {
+		out += " latched"
+	}
+	return out
+}
+
+func optional(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}

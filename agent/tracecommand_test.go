@@ -1,0 +1,190 @@
+package agent_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"slipstream/agent"
+	"slipstream/stream/orders"
+)
+
+// command performs one line of a trace: a word, then words and key=value pairs.
+func (w *world) command(line string) error {
+	words := strings.Fields(line)
+	args := map[string]string{}
+	var plain []string
+	for _, word := range words[1:] {
+		if key, value, ok := strings.Cut(word, "="); ok {
+			args[key] = value
+		} else {
+			plain = append(plain, word)
+		}
+	}
+	first := func() string {
+		if len(plain) > 0 {
+			return plain[0]
+		}
+		return ""
+	}
+	trial := w.state.Trial.ID
+	if id := args["trial"]; id != "" {
+		trial = orders.TrialID(id)
+	}
+	source := w.state.Trial.Source
+	if s := first(); len(s) > 2 && s[1] == '-' {
+		source = orders.SourceID(s)
+	}
+	switch words[0] {
+	case "running": // a device on which version 1.4 has been running for a while
+		return w.quietly("device slot=a version=1.4", "boot", "connected", "run")
+	case "update": // update PHASE: the way there is in good-update.txt
+		i := slices.Index(updatePhases, first())
+		if i < 0 {
+			return fmt.Errorf("unknown phase")
+		}
+		return w.quietly(wayTo(i, strings.Join(words[2:], " "))...)
+	case "device": // device slot=a version=1.4: what the record says before the first boot
+		if args["version"] != "" {
+			w.record = w.version(args["version"], args["slot"])
+			w.slots[index(args["slot"])] = w.record
+		}
+	case "boot":
+		w.start()
+	case "run": // the permanent app comes up
+		source := w.state.Apps[index(w.state.Permanent.Slot)].Source
+		w.alive[source] = 100
+		w.step(agent.AppStarted{Source: source, PID: 100, At: w.now})
+		w.step(agent.AppReady{Source: source})
+	case "wait":
+		d, err := time.ParseDuration(first())
+		if err != nil {
+			return err
+		}
+		return w.wait(d)
+
+	case "stage":
+		v := w.version(args["version"], "")
+		w.manifest(&v, args)
+		overlap := "full"
+		if args["overlap"] != "" {
+			overlap = args["overlap"]
+		}
+		w.step(agent.StageAsked{Version: v, Overlap: overlap, Force: first() == "force"})
+	case "written-slot": // the slot's last byte is on the disk
+		w.slots[index(w.staging.Slot)] = w.state.Stage.Version
+	case "staged":
+		w.slots[index(w.staging.Slot)] = w.state.Stage.Version
+		w.step(agent.StageDone{Attempt: w.staging.Attempt})
+	case "stage-failed":
+		w.step(agent.StageDone{Attempt: w.staging.Attempt, Code: args["code"], Error: "the package is damaged"})
+	case "refused":
+		w.step(agent.PackageRefused{To: args["version"], Code: args["code"], Message: "no trusted key signed it"})
+	case "activate":
+		w.step(agent.ActivateAsked{Force: first() == "force"})
+	case "greenlight":
+		w.step(agent.GreenlightAsked{})
+	case "revert":
+		w.step(agent.RevertAsked{})
+
+	case "started":
+		w.alive[source] = 200
+		w.step(agent.AppStarted{Source: source, PID: 200, At: w.now})
+	case "ready":
+		w.step(agent.AppReady{Source: source})
+	case "ping":
+		w.step(agent.AppAlive{Source: source})
+	case "exited":
+		delete(w.alive, source)
+		w.step(agent.AppExited{Source: source, Detail: "exited with status 1", Evidence: []string{"last words"}})
+	case "dies": // while nobody watches
+		delete(w.alive, source)
+	case "unborn":
+		w.step(agent.AppExited{Source: source, Detail: "the slot is damaged", Unborn: true})
+	case "marker":
+		w.step(agent.MarkerSeen{Trial: trial})
+	case "invariant":
+		w.step(agent.InvariantFailed{Trial: trial, Name: first(), Detail: "frames per second: 12, at least 25"})
+
+	case "connected":
+		w.step(agent.ForwarderConnected{})
+	case "forwarder-lost":
+		w.forwarder = true
+		w.step(agent.ForwarderLost{Detail: "the forwarder was killed"})
+	case "forwarder-dies": // while nobody watches
+		w.forwarder = false
+	case "status":
+		w.step(agent.ForwarderStatus{Trial: orders.TrialID(args["trial"]), Phase: args["phase"]})
+	case "took-over":
+		w.step(agent.TookOver{Switched: orders.Switched{Trial: trial, Source: source, At: w.now, Done: w.now}})
+	case "reverted":
+		w.step(agent.TrialReverted{Reverted: orders.Reverted{
+			Trial: trial, Cause: args["cause"], Detail: args["detail"], Switched: true, Detected: w.now, First: w.now + 2e6,
+		}})
+	case "held":
+		w.step(agent.Held{Trial: trial})
+	case "settled":
+		w.step(agent.Settled{Trial: trial})
+
+	case "record-on-disk", "record-written":
+		if w.pending == nil {
+			return fmt.Errorf("no record is being written")
+		}
+		w.record, w.previous = w.pending.Version, w.pending.Previous
+		if words[0] == "record-written" {
+			w.step(agent.RecordWritten{Trial: trial})
+		}
+	case "record-failed":
+		w.step(agent.RecordFailed{Trial: trial, Error: "write active record: no space left on device"})
+
+	case "agent-restart": // the agent alone dies and comes back
+		w.start()
+	case "power-cut":
+		w.alive, w.forwarder = map[orders.SourceID]int{}, false
+		w.boots++
+		w.now = int64(5 * time.Second)
+		w.start()
+	case "journal-lost":
+		w.state = agent.State{}
+	default:
+		return fmt.Errorf("unknown command")
+	}
+	return nil
+}
+
+var updatePhases = []string{"starting", "armed", "trial", "holding", "committing", "settling"}
+
+func wayTo(phase int, manifest string) []string {
+	way := []string{"stage version=2.0 " + manifest, "staged", "activate", "started"}
+	further := [][]string{nil, {"ready"}, {"took-over"}, {"marker", "wait 3s"}, {"held"}, {"record-written"}}
+	for _, step := range further[:phase+1] {
+		way = append(way, step...)
+	}
+	return way
+}
+
+// quietly performs commands without a trace of them.
+func (w *world) quietly(lines ...string) error {
+	for _, line := range lines {
+		if err := w.command(line); err != nil {
+			return fmt.Errorf("%s: %w", line, err)
+		}
+	}
+	w.log.Reset()
+	return nil
+}
+
+// manifest changes a version's rules.
+func (w *world) manifest(v *agent.Version, args map[string]string) {
+	if g := args["greenlight"]; g != "" {
+		v.Rules.Greenlight = g
+	}
+	if d, err := time.ParseDuration(args["watchdog"]); err == nil {
+		v.Rules.Watchdog, v.Rules.Soak = d, d/2
+	}
+	v.Rules.Silent = args["ready"] == "never"
+	if i := args["image"]; i != "" {
+		v.Image = "image-" + i
+	}
+}
