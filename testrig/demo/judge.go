@@ -60,6 +60,9 @@ func (st step) seen(u Update) (list []string) {
 		want = []string{u.From, u.To, u.From}
 	}
 	for _, v := range u.Viewers {
+		if v.Duplicates > 0 {
+			list = append(list, fmt.Sprintf("%d packets came twice to a %s viewer of %s", v.Duplicates, v.Kind, v.Stream))
+		}
 		if !slices.Equal(v.Versions, want) {
 			list = append(list, fmt.Sprintf("a %s viewer of %s saw the versions %v, not %v", v.Kind, v.Stream, v.Versions, want))
 		}

@@ -1,0 +1,56 @@
+package demo
+
+import (
+	"strings"
+	"testing"
+
+	"slipstream/agent/control"
+	"slipstream/testrig/viewer"
+)
+
+// A judge that lets a defect pass proves nothing, so each one is shown to it.
+func TestEachDefectIsAProblem(t *testing.T) {
+	crash := steps[1]
+	good := func() Update {
+		return Update{
+			From: "2.0", To: crash.version, Outcome: control.OutcomeReverted, Reason: "exit", ViewersKept: 1,
+			DetectMS: new(1.0), SwitchMS: new(1.0), FirstPacketMS: new(2.0), ControlGapMS: 40,
+			Streams: []Stream{{Name: "main", LongestGapMS: 75, ReplayedFrames: 5, ContentJumpMS: 133}},
+			Viewers: []Viewer{{Stream: "main", Kind: viewer.WHEP, Kept: true, Report: viewer.Report{Versions: []string{"2.0", "3.0", "2.0"}}}},
+		}
+	}
+	if list := crash.problems(good()); len(list) > 0 {
+		t.Fatalf("a good run has problems: %q", list)
+	}
+	for want, spoil := range map[string]func(*Update){
+		"the outcome is permanent":     func(u *Update) { u.Outcome = control.OutcomePermanent },
+		"the reason is":                func(u *Update) { u.Reason = "deadline" },
+		"viewers were lost":            func(u *Update) { u.ViewersLost = 1 },
+		"the longest gap":              func(u *Update) { u.Streams[0].LongestGapMS = 75.4 },
+		"frames lost":                  func(u *Update) { u.Streams[0].FramesLost = 1 },
+		"1 sequence":                   func(u *Update) { u.Streams[0].SeqBreaks = 1 },
+		"1 timestamp":                  func(u *Update) { u.Streams[0].TimestampBreaks = 1 },
+		"the picture went back":        func(u *Update) { u.Streams[0].ContentJumpMS = 501 },
+		"saw the versions":             func(u *Update) { u.Viewers[0].Versions = []string{"2.0", "3.0"} },
+		"detect was not measured":      func(u *Update) { u.DetectMS = nil },
+		"switch was not measured":      func(u *Update) { u.SwitchMS = nil },
+		"first packet was not measu":   func(u *Update) { u.FirstPacketMS = nil },
+		"-1.0 ms is no measurement":    func(u *Update) { u.DetectMS = new(-1.0) },
+		"came twice":                   func(u *Update) { u.Viewers[0].Duplicates = 1 },
+		"first packet of 1001.0 ms is": func(u *Update) { u.FirstPacketMS = new(1001.0) },
+	} {
+		u := good()
+		spoil(&u)
+		if list := crash.problems(u); len(list) != 1 || !strings.Contains(list[0], want) {
+			t.Errorf("problems %q, want one about %q", list, want)
+		}
+	}
+}
+
+func TestOnlyAHangMayLastAStallLimitLonger(t *testing.T) {
+	for _, st := range steps {
+		if hang := st.slackMS > 0; hang != (st.version == "4.0") {
+			t.Errorf("version %s has a slack of %v ms", st.version, st.slackMS)
+		}
+	}
+}
