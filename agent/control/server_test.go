@@ -273,7 +273,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 				t.Errorf("answered %d %+v", status, r)
 			}
 			if len(f.calls) != 0 {
-				t.Errorf("the agent was asked: %q", f.calls)
+				t.Errorf("the agent was asked: %.80q", f.calls)
 			}
 		})
 	}

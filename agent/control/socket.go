@@ -94,7 +94,7 @@ func removeDead(ctx context.Context, path string) error {
 	conn, err := d.DialContext(ctx, "unix", path)
 	if err == nil {
 		conn.Close()
-		return os.Remove(path)
+		return ErrInUse
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("cannot tell whether anybody listens: %w", err)

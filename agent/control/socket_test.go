@@ -13,10 +13,18 @@ import (
 	"slipstream/agent/control"
 )
 
+// refused starts a server that must not begin to serve.
+func refused(t *testing.T, socket string) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	return control.NewServer(newFake(), nil).Serve(ctx, socket)
+}
+
 func TestTwoServersOnOneSocket(t *testing.T) {
 	f := newFake()
 	socket := serve(t, f)
-	err := control.NewServer(newFake(), nil).Serve(t.Context(), socket)
+	err := refused(t, socket)
 	if !errors.Is(err, control.ErrInUse) {
 		t.Errorf("the second server ended with %v", err)
 	}
@@ -33,7 +41,7 @@ func TestForeignListenerIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if err := control.NewServer(newFake(), nil).Serve(t.Context(), socket); !errors.Is(err, control.ErrInUse) {
+	if err := refused(t, socket); !errors.Is(err, control.ErrInUse) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(socket); err != nil {
@@ -62,7 +70,7 @@ func TestOtherFileIsNotRemoved(t *testing.T) {
 	if err := os.WriteFile(socket, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := control.NewServer(newFake(), nil).Serve(t.Context(), socket)
+	err := refused(t, socket)
 	if err == nil || !strings.Contains(err.Error(), "not a socket") {
 		t.Errorf("got %v", err)
 	}
