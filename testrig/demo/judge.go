@@ -28,7 +28,10 @@ func (st step) problems(u Update) (list []string) {
 	if u.ViewersLost > 0 {
 		complain("%d viewers were lost", u.ViewersLost)
 	}
-	limit := u.ControlGapMS + gapSlackMS + st.slackMS
+	limit := u.ControlGapMS + gapSlackMS
+	if st.hangs {
+		limit += u.stallMS
+	}
 	for _, s := range u.Streams {
 		if s.LongestGapMS > limit {
 			complain("stream %s: the longest gap is %.1f ms, allowed are %.1f ms (control %.1f ms)", s.Name, s.LongestGapMS, limit, u.ControlGapMS)

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,8 +50,10 @@ func TestEachDefectIsAProblem(t *testing.T) {
 
 func TestOnlyAHangMayLastAStallLimitLonger(t *testing.T) {
 	for _, st := range steps {
-		if hang := st.slackMS > 0; hang != (st.version == "4.0") {
-			t.Errorf("version %s has a slack of %v ms", st.version, st.slackMS)
+		u := Update{ControlGapMS: 40, stallMS: 250, Streams: []Stream{{Name: "main", LongestGapMS: 300}}}
+		long := slices.ContainsFunc(st.problems(u), func(p string) bool { return strings.Contains(p, "longest gap") })
+		if hang := st.version == "4.0"; long == hang {
+			t.Errorf("version %s: a gap of 300 ms is a problem: %t", st.version, long)
 		}
 	}
 }

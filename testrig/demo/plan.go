@@ -28,7 +28,7 @@ type step struct {
 
 	outcome string
 	reasons []string // any of them; none for a good update
-	slackMS float64  // by which its gap may exceed the control's, beyond the usual
+	hangs   bool     // its gap may be longer by the stall limit
 }
 
 // first is what all devices run before the first update.
@@ -55,7 +55,7 @@ var steps = []step{
 		outcome: control.OutcomeReverted, reasons: []string{"exit", "eof"}},
 	{version: "4.0", what: "hangs 2 s after it has taken over", selfTest: never,
 		fault:   camera.Fault{Kind: camera.FaultHang, AfterMS: faultMS},
-		outcome: control.OutcomeReverted, reasons: []string{"stall"}, slackMS: device.StallMS},
+		outcome: control.OutcomeReverted, reasons: []string{"stall"}, hangs: true},
 	{version: "5.0", what: "is healthy, but never gives its greenlight", selfTest: never,
 		outcome: control.OutcomeReverted, reasons: []string{"deadline"}},
 	{version: "6.0", what: "is signed by a stranger", selfTest: passes, stranger: true,

@@ -28,6 +28,8 @@ type Update struct {
 	ControlGapMS  float64  `json:"control_gap_ms"`
 	Streams       []Stream `json:"streams"`
 	Viewers       []Viewer `json:"viewers"`
+
+	stallMS float64 // the stall limit by the design's rule, from what viewers saw before
 }
 
 // Stream is the worst that any of a stream's viewers saw.

@@ -11,6 +11,7 @@ import (
 
 	"slipstream/agent/control"
 	"slipstream/stream/publish"
+	"slipstream/testrig/device"
 	"slipstream/testrig/viewer"
 )
 
@@ -20,6 +21,13 @@ const calm = 1500 * time.Millisecond
 
 // present is how recent a viewer's last picture must be for it to count as kept.
 const present = 500 * time.Millisecond
+
+// The forwarder's stall limit follows the machine: so many times the longest
+// healthy gap of the last minute, but no less than the configured limit.
+const (
+	stallFactor = 2.5
+	stallMemory = time.Minute
+)
 
 // maxUpdate bounds one update.
 const maxUpdate = time.Minute
@@ -91,9 +99,15 @@ func (s *scene) watched(u *Update, from, to time.Duration) {
 		}
 		u.Viewers = append(u.Viewers, v)
 	}
+	healthy := 0.0
 	for _, seat := range s.controlled {
 		u.ControlGapMS = max(u.ControlGapMS, seat.Report(from, to).LongestGapMS)
+		healthy = max(healthy, seat.Report(from-stallMemory, to).LongestGapMS)
 	}
+	for _, seat := range s.camSeats {
+		healthy = max(healthy, seat.Report(from-stallMemory, from).LongestGapMS)
+	}
+	u.stallMS = max(device.StallMS, stallFactor*healthy)
 }
 
 // times fills in how long a revert took: the camera's own word on when its fault

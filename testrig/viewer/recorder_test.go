@@ -160,6 +160,23 @@ func TestReportCountsEachDefect(t *testing.T) {
 			s.run("1.0", 1020, 1029)
 		}, viewer.Report{Frames: 30, LongestGapMS: interval, TimestampBreaks: 1, Versions: []string{"1.0"}}},
 
+		{"RTP times that fall behind without a silence", func(s *script) {
+			s.run("1.0", first, 1019)
+			for n := uint64(1020); n <= 1029; n++ {
+				s.shift -= 2990
+				s.run("1.0", n, n)
+			}
+		}, viewer.Report{Frames: 30, LongestGapMS: interval, TimestampBreaks: 1, Versions: []string{"1.0"}}},
+
+		{"a hang, and the frames that fill its silence with its times", func(s *script) {
+			s.run("2.0", first, 1009)
+			for n := uint64(1010); n <= 1024; n++ {
+				s.delay = camera.FrameTime(1024) - camera.FrameTime(n) + lag
+				s.run("1.0", n, n)
+			}
+			s.run("1.0", 1025, 1029)
+		}, viewer.Report{Frames: 30, LongestGapMS: 15 * interval, Versions: []string{"2.0", "1.0"}}},
+
 		{"a silence", func(s *script) {
 			s.run("1.0", first, 1014)
 			s.delay += 400 * time.Millisecond

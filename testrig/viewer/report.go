@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Limits of the arrival time line, within which an RTP time must stay. A frame
-// may be behind by more than ahead: after a hang the old version's frames carry
-// the times of the silence that they fill, at most 500 ms of it.
-const (
-	maxAhead  = 250 * time.Millisecond
-	maxBehind = 500 * time.Millisecond
-)
+// lineLimit is how far an RTP time may be from the line of the arrival times.
+// After a silence the frames that fill it carry its times, so they may be behind
+// by its length more.
+const lineLimit = 250 * time.Millisecond
+
+// silenceFor is how long a silence explains late frames after it.
+const silenceFor = 500 * time.Millisecond
 
 // lineBefore is how far before a window its time line is learnt.
 const lineBefore = 2 * time.Second
@@ -103,15 +103,24 @@ func (r *Recorder) offLine(from, to time.Duration) (breaks int) {
 	slices.Sort(delays)
 	usual := delays[len(delays)/2]
 	off := false
-	for _, u := range units {
+	for i, u := range units {
 		late := u.delay() - usual
 		was := off
-		off = late < -maxAhead || late > maxBehind
+		off = late < -lineLimit || late > lineLimit+silence(units[:i+1])
 		if off && !was && u.Last >= from {
 			breaks++
 		}
 	}
 	return breaks
+}
+
+// silence is the longest gap that ended shortly before the last unit.
+func silence(units []Unit) (longest time.Duration) {
+	last := units[len(units)-1].First
+	for i := len(units) - 1; i > 0 && last-units[i].First <= silenceFor; i-- {
+		longest = max(longest, units[i].First-units[i-1].First)
+	}
+	return longest
 }
 
 // delay is the arrival's distance from the RTP time, on a scale of its own.
