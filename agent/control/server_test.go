@@ -333,7 +333,48 @@ func TestCallerThatGoesAwayIsNoticed(t *testing.T) {
 	<-f.left
 }
 
+// poll asks for a change of the status and returns the connection on which the
+// answer will come.
+func poll(t *testing.T, socket string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := io.WriteString(conn, "GET /v1/status?after=1 HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// silent proves that nothing comes for a moment.
+func silent(t *testing.T, conn net.Conn) {
+	t.Helper()
+	conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("answered without a change: %v", err)
+	}
+	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+}
+
 func TestLongPollAnswersAtTheChange(t *testing.T) {
+	f := newFake()
+	conn := poll(t, serve(t, f))
+	silent(t, conn)
+	f.set(control.Status{Seq: 2, Phase: "trial"})
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var s control.Status
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil || s.Phase != "trial" {
+		t.Errorf("got %+v, %v", s, err)
+	}
+}
+
+func TestWaitStatusReturnsAtTheChange(t *testing.T) {
 	f := newFake()
 	c := control.Dial(serve(t, f))
 	defer c.Close()
@@ -345,11 +386,6 @@ func TestLongPollAnswersAtTheChange(t *testing.T) {
 		}
 		got <- s
 	}()
-	select {
-	case s := <-got:
-		t.Fatalf("answered without a change: %+v", s)
-	case <-time.After(50 * time.Millisecond):
-	}
 	f.set(control.Status{Seq: 2, Phase: "trial"})
 	if s := <-got; s.Phase != "trial" {
 		t.Errorf("got %+v", s)
@@ -376,35 +412,27 @@ func TestLongPollEndsWithItsCaller(t *testing.T) {
 	}
 }
 
-// Serve must not wait for those who wait.
+// Serve must not wait for those who wait, and gives them an answer, not a cut.
 func TestServeEndsAlthoughAClientWaits(t *testing.T) {
-	f := newFake()
 	socket := socketIn(t)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- control.NewServer(f, nil).Serve(ctx, socket) }()
-	until(t, func() bool { _, err := os.Stat(socket); return err == nil })
-	c := control.Dial(socket)
-	waits := make(chan error, 1)
-	go func() { _, err := c.WaitStatus(t.Context(), 1); waits <- err }()
-	until(t, func() bool {
-		s, err := c.Status(t.Context())
-		return err == nil && s.Seq == 1
-	})
+	go func() { done <- control.NewServer(newFake(), nil).Serve(ctx, socket) }()
+	until(t, func() bool { _, err := control.Dial(socket).Status(t.Context()); return err == nil })
+	conn := poll(t, socket)
+	silent(t, conn)
 	stop()
-	select {
-	case err := <-done:
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("serve ended with %v", err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("serve does not end")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("the waiting client was cut off: %v", err)
 	}
-	c.Close()
+	resp.Body.Close()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("serve ended with %v", err)
+	}
 	if _, err := os.Stat(socket); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is still there: %v", err)
 	}
-	<-waits
 }
 
 func TestAgentThatIsNotThere(t *testing.T) {

@@ -75,7 +75,7 @@ greenlight. Anything else, silence included, ends on the version before.`,
 	})
 	root.AddCommand(
 		c.statusCommand(), c.inspectCommand(), c.stageCommand(), c.activateCommand(), c.installCommand(),
-		c.greenlightCommand(), c.revertCommand(), c.historyCommand(),
+		c.greenlightCommand(), c.revertCommand(), c.historyCommand(), c.agentCommand(),
 	)
 	return root
 }

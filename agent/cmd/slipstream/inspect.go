@@ -3,16 +3,20 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"slipstream/agent"
 	"slipstream/agent/config"
 	"slipstream/agent/control"
+	"slipstream/slots"
 	"slipstream/verify"
 )
 
@@ -31,12 +35,13 @@ func (c *cli) inspectCommand() *cobra.Command {
 		Use:   "inspect FILE",
 		Short: "Say what this device would say to a package",
 		Long: `Judge a package by this device's trusted keys, product, hardware and installed
-release, without the agent and without changing anything.
+release, without the agent and without changing anything. Only the agent knows
+whether this version was reverted before.
 
 Without --full the images are not read: their bytes are checked when they are
 staged.
 
-Exit status: 0 accepted, 1 error, 3 refused.`,
+Exit status: 0 accepted, 1 error, 2 permanent already, 3 refused.`,
 		Args: args(cobra.ExactArgs(1), "one package file"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			found, err := c.inspect(cmd.Context(), given[0], full)
@@ -59,7 +64,7 @@ func (c *cli) inspect(ctx context.Context, path string, full bool) (inspection, 
 	if err != nil {
 		return inspection{}, fmt.Errorf("read the trusted keys: %w", err)
 	}
-	device, err := judge(cfg)
+	device, err := thisDevice(cfg)
 	if err != nil {
 		return inspection{}, err
 	}
@@ -87,11 +92,14 @@ func examine(ctx context.Context, f io.ReaderAt, size int64, trust *verify.Trust
 		found = inspection{Digest: p.Digest, Signer: p.Signer, Manifest: &p.Manifest}
 		err = p.Manifest.Allow(p.Digest, device)
 	}
+	if err == nil {
+		err = runnable(p)
+	}
 	if err == nil && full {
 		err = p.CheckAll(ctx)
 	}
 	if err == nil {
-		found.Result = control.Result{Exit: control.ExitDone, Message: "accepted: this device would stage it"}
+		found.Result = accepted(p, device)
 		return found, nil
 	}
 	if verify.Code(err) == "" {
@@ -101,9 +109,46 @@ func examine(ctx context.Context, f io.ReaderAt, size int64, trust *verify.Trust
 	return found, nil
 }
 
-// judge is this device as a package sees it.
-func judge(cfg config.Config) (verify.Device, error) {
-	return verify.Device{Product: cfg.Product, Hardware: cfg.Hardware}, nil
+func accepted(p *verify.Package, device verify.Device) control.Result {
+	if p.Digest == device.FloorDigest {
+		return control.Result{Exit: control.ExitNothing, Message: fmt.Sprintf("version %s is permanent already", p.Manifest.Version)}
+	}
+	return control.Result{Exit: control.ExitDone, Message: "accepted: this device would stage it"}
+}
+
+// thisDevice is this device as a package sees it: the installed release is the
+// floor for others. A device that never ran an agent has none.
+func thisDevice(cfg config.Config) (verify.Device, error) {
+	device := verify.Device{Product: cfg.Product, Hardware: cfg.Hardware}
+	f, err := slots.OpenRecord(cfg.State)
+	if errors.Is(err, fs.ErrNotExist) {
+		return device, nil
+	}
+	if err != nil {
+		return device, fmt.Errorf("read the installed release: %w", err)
+	}
+	defer f.Close()
+	record, err := f.Load()
+	if errors.Is(err, slots.ErrNoRecord) {
+		return device, nil
+	}
+	if err != nil {
+		return device, fmt.Errorf("read the installed release: %w", err)
+	}
+	live := record.Live[record.System]
+	device.FloorCounter, device.FloorDigest = live.Counter, live.Digest
+	return device, nil
+}
+
+// runnable refuses what the agent would refuse of a right package.
+func runnable(p *verify.Package) error {
+	if _, ok := p.Image("live"); !ok || p.Manifest.App == nil {
+		return &verify.Error{Code: agent.CodeNoImage, Message: "the package has no application for a live slot"}
+	}
+	if p.Manifest.App.Overlap != "full" {
+		return &verify.Error{Code: agent.CodeOverlap, Message: fmt.Sprintf("the package asks for overlap %q; this agent can only run both versions in full", p.Manifest.App.Overlap)}
+	}
+	return nil
 }
 
 func (c *cli) showInspection(found inspection) error {

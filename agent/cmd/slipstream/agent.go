@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"slipstream/agent"
+	"slipstream/agent/config"
+	"slipstream/agent/control"
+	"slipstream/agent/link"
+)
+
+// stopAllTimeout bounds the end of everything that the agent has started.
+const stopAllTimeout = 30 * time.Second
+
+func (c *cli) agentCommand() *cobra.Command {
+	var stopAll, verbose bool
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run the agent of this device",
+		Long: `Run the agent: it supervises the camera application, the forwarder and the
+gateway, and updates the application when it is asked to.
+
+SIGTERM and SIGINT end the agent alone. What it has started goes on, and the next
+agent takes it over: upgrading the agent never touches a viewer.
+
+Exit status: 0 ended by a signal, 1 error.`,
+		Args: args(cobra.NoArgs, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := c.config()
+			if err != nil {
+				return err
+			}
+			if c.socketPath == "" {
+				c.socketPath = cfg.Socket()
+			}
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level}))
+			return runAgent(cmd.Context(), cfg, c.socketPath, stopAll, log)
+		},
+	}
+	cmd.Flags().BoolVar(&stopAll, "stop-all-on-exit", false, "at the end also stop what was started (demo and tests)")
+	cmd.Flags().BoolVar(&verbose, "verbose", false, "log details too")
+	return cmd
+}
+
+// runAgent runs the agent and its two faces, the socket and the link to the
+// panel, until ctx ends. Neither face may take the device down: without the
+// socket there would be two agents, so that ends it; a panel that is
+// misconfigured is an error in the log.
+func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll bool, log *slog.Logger) error {
+	a, err := agent.New(cfg, log)
+	if err != nil {
+		return err
+	}
+	run, end := context.WithCancel(ctx)
+	defer end()
+	done := make(chan error, 3)
+	services := 2
+	go func() { done <- a.Run(run) }()
+	go func() { done <- control.NewServer(a, log).Serve(run, socket) }()
+	if cfg.Panel.URL != "" {
+		services++
+		go func() { done <- keepLink(run, cfg, a, log) }()
+	}
+	var failed error
+	for range services {
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			failed = errors.Join(failed, err)
+			end()
+		}
+	}
+	if !stopAll {
+		return failed
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopAllTimeout)
+	defer cancel()
+	return errors.Join(failed, a.StopAll(last))
+}
+
+// keepLink keeps the device's link to its panel until ctx ends. The field
+// technician's way in does not depend on it.
+func keepLink(ctx context.Context, cfg config.Config, b control.Backend, log *slog.Logger) error {
+	err := link.Run(ctx, link.Config{
+		URL: cfg.Panel.URL, TokenFile: cfg.Panel.TokenFile, CAFile: cfg.Panel.CAFile, Device: cfg.Device,
+	}, b, link.NewGateway(cfg.Gateway.HTTP), log)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		log.Error("no link to the panel; the device goes on without it", "error", fmt.Errorf("link: %w", err))
+	}
+	return nil
+}
