@@ -14,6 +14,10 @@ import (
 // leftoverWait is the pause between two looks for what SIGKILL has not ended yet.
 const leftoverWait = 2 * time.Millisecond
 
+// quietLooks in a row must find nothing: a process has no environment to be seen
+// for a moment while it executes another program.
+const quietLooks = 2
+
 func (s *Supervisor) newProcess(r record, out *output) *Process {
 	return &Process{
 		name: r.Name, started: r.Started, token: r.Token, log: s.log, output: out,
@@ -151,16 +155,17 @@ func (p *Process) reapMain() {
 // by its session, unless that is 0, or by the token. It gives up on what survives SIGKILL for killWait.
 func killLeftovers(session int, token string, log *slog.Logger) {
 	deadline := time.Now().Add(killWait)
-	for {
+	for quiet := 0; ; time.Sleep(leftoverWait) {
 		alive := killOnce(session, token)
-		if alive == 0 {
+		if alive > 0 {
+			quiet = 0
+		} else if quiet++; quiet == quietLooks {
 			return
 		}
 		if time.Now().After(deadline) {
 			log.Error("processes do not die", "token", token, "count", alive)
 			return
 		}
-		time.Sleep(leftoverWait)
 	}
 }
 

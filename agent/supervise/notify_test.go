@@ -58,11 +58,21 @@ func TestNotificationsArrive(t *testing.T) {
 }
 
 func TestWordsOfDescendantsCount(t *testing.T) {
-	spec := withSocket(t, shell("app", `SUPERVISE_TEST_ROLE=notify `+os.Args[0]+` READY=1 &
-		setsid env SUPERVISE_TEST_ROLE=notify `+os.Args[0]+` STATUS=other-session & wait`))
-	p := start(t, newSupervisor(t, t.TempDir()), spec)
-	for got := collect(t, p, "other-session"); !got.Ready; {
-		got.Ready = next(t, p).Ready
+	tests := []struct{ name, script string }{
+		{"a child", `"$0" STATUS=heard & wait`},
+		{"a child in a session of its own", `setsid "$0" STATUS=heard & wait`},
+		{"a grandchild that has lost its parent", `( "$0" STATUS=heard & ); exec sleep 1000`},
+	}
+	s := newSupervisor(t, t.TempDir())
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			spec := withSocket(t, shell("app", tt.script))
+			spec.Args = append(spec.Args, os.Args[0])
+			spec.Env = append(os.Environ(), "SUPERVISE_TEST_ROLE=notify")
+			p := start(t, s, spec)
+			collect(t, p, "heard")
+			p.Kill()
+		})
 	}
 }
 
