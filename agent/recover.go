@@ -58,7 +58,7 @@ func (m *machine) recoverTrial(e Recover, sameBoot bool) {
 		t.Forgotten = true
 	}
 	switch {
-	case committed && (!sameBoot || t.Gone && t.Forgotten):
+	case committed && (!sameBoot || t.Gone && !e.Forwarder):
 		m.finishCommit() // no forwarder is left to be told, and nothing that it could follow
 	case committed:
 		m.resume(PhaseSettling)

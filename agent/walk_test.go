@@ -1,0 +1,523 @@
+package agent_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"slipstream/agent"
+	"slipstream/stream/orders"
+)
+
+// TestAnyWalkKeepsThePromises drives the core through random lives: crashes of
+// every party at every moment, late and lost events, and requests at the worst
+// time. The forwarder of the walk keeps its contract; nobody else is reliable.
+func TestAnyWalkKeepsThePromises(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWalk(rt)
+		w.start()
+		for range rapid.IntRange(20, 150).Draw(rt, "steps") {
+			w.act()
+		}
+		w.calm()
+	})
+	if walkCommits == 0 {
+		t.Error("no walk came to a commit")
+	}
+}
+
+var walkCommits int
+
+// walk is a device as the core sees it, and what must be true of it.
+type walk struct {
+	*rapid.T
+	state   agent.State
+	now     int64
+	boots   int
+	record  agent.Version
+	slots   [2]agent.Version
+	alive   map[orders.SourceID]bool
+	fwd     walkForwarder
+	later   []func() // what is under way: starts, stops, writes
+	next    int64    // version counter
+	dialled int      // connections to forwarders so far
+
+	marked    map[orders.TrialID]bool
+	held      map[orders.TrialID]bool
+	unsettled string // slot of an old version whose end the forwarder has not yet allowed
+}
+
+// walkForwarder keeps the contract of package orders.
+type walkForwarder struct {
+	alive     bool // its process; orders of a dead agent stand
+	connected int  // number of the connection, 0 for none
+	permanent orders.SourceID
+	trial     orders.TrialID // armed or further
+	source    orders.SourceID
+	switched  bool
+	over      map[orders.TrialID]bool
+}
+
+func newWalk(rt *rapid.T) *walk {
+	w := &walk{
+		T: rt, boots: 1, now: int64(time.Hour), next: 100, alive: map[orders.SourceID]bool{},
+		marked: map[orders.TrialID]bool{}, held: map[orders.TrialID]bool{},
+	}
+	if rapid.Bool().Draw(rt, "installed") {
+		w.record = w.version("a")
+		w.slots[0] = w.record
+	}
+	return w
+}
+
+func (w *walk) version(slot string) agent.Version {
+	w.next++
+	name := fmt.Sprintf("%d.%d", w.next/100, w.next%100)
+	return agent.Version{Slot: slot, Version: name, Digest: "d" + name, Image: "i" + name, Counter: w.next, Rules: rules()}
+}
+
+// act lets one thing happen.
+func (w *walk) act() {
+	actions := []func(){
+		w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn,
+		w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn,
+		w.somethingEnds, w.timePasses, w.install, w.forwarderReverts, w.markerMade, w.appDies,
+		w.forwarderDies, w.connectionBreaks, w.agentDies, w.powerFails, w.operatorReverts, w.staleEvent,
+	}
+	actions[rapid.IntRange(0, len(actions)-1).Draw(w.T, "action")]()
+}
+
+func (w *walk) step(what any) {
+	next, effects := agent.Step(w.state, agent.Event{Now: w.now, Wall: time.Unix(0, w.now).UTC(), What: what})
+	w.state = next
+	stopping := 0
+	for _, app := range next.Apps {
+		if app.Status == agent.AppStopping {
+			stopping++
+		}
+	}
+	if stopping == 2 {
+		w.Fatalf("both slots are being stopped after %T", what)
+	}
+	for _, e := range effects {
+		w.effect(e)
+	}
+}
+
+// effect checks a promise where it could be broken, and starts what was asked for.
+func (w *walk) effect(e agent.Effect) {
+	switch e := e.(type) {
+	case agent.StartApp:
+		w.startApp(e)
+	case agent.StopApp:
+		w.stopApp(e)
+	case agent.SendOrders:
+		w.obey(e)
+	case agent.AskStatus:
+		w.ifConnected(func() { w.tell(agent.ForwarderStatus{Trial: w.fwd.trial, Phase: w.phase()}) })
+	case agent.Hold:
+		w.ifConnected(func() { w.hold(e.Trial) })
+	case agent.Settle:
+		w.ifConnected(func() { w.settle(e) })
+	case agent.RevertTrial:
+		w.ifConnected(func() {
+			if w.fwd.trial == e.Trial {
+				w.end(e.Reason)
+				return
+			}
+			w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: e.Trial, Cause: orders.CauseOrders}})
+		})
+	case agent.RestartForwarder:
+		w.forwarderDies()
+	case agent.WriteRecord:
+		w.writeRecord(e)
+	case agent.StageSlot:
+		w.stageSlot(e)
+	}
+}
+
+func (w *walk) startApp(e agent.StartApp) {
+	if e.Role == agent.RolePermanent && e.Slot != w.record.Slot || e.Role == agent.RoleTrial && e.Slot == w.record.Slot {
+		w.Fatalf("%s app started in slot %s while %s is permanent", e.Role, e.Slot, w.record.Slot)
+	}
+	boot := w.boots
+	w.later = append(w.later, func() {
+		switch {
+		case boot != w.boots:
+		case w.stopped(e.Source) || rapid.IntRange(0, 9).Draw(w.T, "start") == 0:
+			w.step(agent.AppExited{Source: e.Source, Detail: "not started", Unborn: true})
+		default:
+			w.alive[e.Source] = true
+			w.step(agent.AppStarted{Source: e.Source, PID: 1, At: w.now})
+		}
+	})
+}
+
+func (w *walk) stopped(source orders.SourceID) bool {
+	return !slices.ContainsFunc(w.state.Apps[:], func(a agent.App) bool {
+		return a.Source == source && a.Status != agent.AppStopping
+	})
+}
+
+func (w *walk) stopApp(e agent.StopApp) {
+	slot := string(e.Source[:1])
+	if slot == w.record.Slot {
+		w.Fatalf("the permanent version's app %s is stopped", e.Source)
+	}
+	if slot == w.unsettled {
+		w.Fatalf("the old app %s is stopped before the forwarder has settled", e.Source)
+	}
+	if w.fwd.alive && w.fwd.permanent == e.Source && w.fwd.trial == "" && w.alive[e.Source] {
+		w.Fatalf("%s is stopped while the forwarder calls it permanent", e.Source)
+	}
+	w.later = append(w.later, func() {
+		if w.alive[e.Source] {
+			w.dead(e.Source)
+		}
+	})
+}
+
+// dead ends a process and tells the agent.
+func (w *walk) dead(source orders.SourceID) {
+	delete(w.alive, source)
+	w.step(agent.AppExited{Source: source, Detail: "exited"})
+}
+
+func (w *walk) stageSlot(e agent.StageSlot) {
+	if e.Slot == w.record.Slot || w.state.Trial.ID != "" {
+		w.Fatalf("slot %s is written: permanent is %s, trial %q", e.Slot, w.record.Slot, w.state.Trial.ID)
+	}
+	for source := range w.alive {
+		if string(source[:1]) == e.Slot {
+			w.Fatalf("slot %s is written under %s", e.Slot, source)
+		}
+	}
+	v, boot := w.state.Stage.Version, w.boots
+	w.slots[index(e.Slot)] = agent.Version{}
+	w.later = append(w.later, func() {
+		if boot != w.boots {
+			return
+		}
+		w.slots[index(e.Slot)] = v
+		w.step(agent.StageDone{Attempt: e.Attempt})
+	})
+}
+
+func (w *walk) writeRecord(e agent.WriteRecord) {
+	if !w.marked[e.Trial] || !w.held[e.Trial] {
+		w.Fatalf("trial %s is committed: marker %v, held %v", e.Trial, w.marked[e.Trial], w.held[e.Trial])
+	}
+	agents := w.state // the agent that writes
+	w.later = append(w.later, func() {
+		if w.state.Trial.ID != agents.Trial.ID || w.state.Phase != agent.PhaseCommitting {
+			return // it died before the write
+		}
+		if rapid.IntRange(0, 4).Draw(w.T, "write") == 0 {
+			w.step(agent.RecordFailed{Trial: e.Trial, Error: "disk full"})
+			return
+		}
+		w.record, w.unsettled = e.Version, e.Previous.Slot
+		if rapid.Bool().Draw(w.T, "told") {
+			w.step(agent.RecordWritten{Trial: e.Trial})
+		} else {
+			w.agentDies()
+		}
+	})
+}
+
+// obey takes orders as the forwarder does.
+func (w *walk) obey(e agent.SendOrders) {
+	if e.Permanent != "" && !slices.Contains(e.Sources, e.Permanent) {
+		w.Fatalf("orders call %s permanent and do not name it", e.Permanent)
+	}
+	if t := e.Trial; t != nil && (t.Source == e.Permanent || !slices.Contains(e.Sources, t.Source)) {
+		w.Fatalf("orders of trial %s: source %s, permanent %s, sources %v", t.ID, t.Source, e.Permanent, e.Sources)
+	}
+	f := &w.fwd
+	if !f.alive || f.connected == 0 {
+		return
+	}
+	if f.trial != "" && (e.Trial == nil || e.Trial.ID != f.trial) {
+		if e.Permanent == f.source {
+			f.trial = ""
+		} else {
+			w.end(orders.CauseOrders)
+		}
+	}
+	f.permanent = e.Permanent
+	if t := e.Trial; t != nil && f.trial != t.ID {
+		if f.over[t.ID] {
+			w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: t.ID, Cause: orders.CauseLease}})
+			return
+		}
+		f.trial, f.source, f.switched = t.ID, t.Source, false
+	}
+}
+
+func (w *walk) hold(id orders.TrialID) {
+	if w.fwd.trial == id && w.fwd.switched {
+		w.held[id] = true
+		w.tell(agent.Held{Trial: id})
+		return
+	}
+	if w.fwd.trial != id {
+		w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: id, Cause: orders.CauseStall}})
+	}
+}
+
+func (w *walk) settle(e agent.Settle) {
+	walkCommits++
+	if w.record.Slot != string(e.Source[:1]) {
+		w.Fatalf("settle of %s before the record says so", e.Source)
+	}
+	w.fwd.permanent = e.Source
+	if w.fwd.trial == e.Trial {
+		w.fwd.trial = ""
+	}
+	w.tell(agent.Settled{Trial: e.Trial})
+}
+
+// end ends the forwarder's trial and reports it.
+func (w *walk) end(cause string) {
+	id := w.fwd.trial
+	w.fwd.over[id] = true
+	w.fwd.trial = ""
+	w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: id, Cause: cause, Switched: w.fwd.switched}})
+}
+
+// tell sends a message that arrives later, if the connection lives so long.
+func (w *walk) tell(what any) {
+	connection := w.fwd.connected
+	if connection == 0 {
+		return
+	}
+	w.later = append(w.later, func() {
+		if w.fwd.connected == connection {
+			if e, ok := what.(agent.Settled); ok && e.Trial == w.state.Trial.ID {
+				w.unsettled = ""
+			}
+			w.step(what)
+		}
+	})
+}
+
+func (w *walk) ifConnected(do func()) {
+	if w.fwd.alive && w.fwd.connected != 0 {
+		do()
+	}
+}
+
+func (w *walk) phase() string {
+	if w.fwd.switched {
+		return "switched"
+	}
+	return "armed"
+}
+
+// goesOn does what a good update needs next.
+func (w *walk) goesOn() {
+	switch s := w.state; {
+	case len(w.later) > 0:
+		w.somethingEnds()
+	case s.Trial.ID == "":
+		w.install()
+	case s.Phase == agent.PhaseStarting:
+		w.appSaysReady()
+		w.forwarderSwitches()
+	case s.Phase == agent.PhaseTrial && !s.Trial.Latched:
+		w.markerMade()
+	default:
+		w.advance(3 * time.Second)
+	}
+}
+
+// somethingEnds completes one thing under way, mostly the oldest.
+func (w *walk) somethingEnds() {
+	if len(w.later) == 0 {
+		return
+	}
+	i := 0
+	if rapid.IntRange(0, 5).Draw(w.T, "order") == 0 {
+		i = rapid.IntRange(0, len(w.later)-1).Draw(w.T, "which")
+	}
+	do := w.later[i]
+	w.later = slices.Delete(w.later, i, i+1)
+	do()
+}
+
+func (w *walk) timePasses() {
+	w.advance(time.Duration(rapid.SampledFrom([]int{1, 100, 500, 3000, 40_000}).Draw(w.T, "ms")) * time.Millisecond)
+}
+
+func (w *walk) advance(d time.Duration) {
+	end := w.now + int64(d)
+	for range 10_000 {
+		at := w.state.Wake()
+		if at == 0 || at > end {
+			w.now = end
+			return
+		}
+		w.now = max(w.now, at)
+		w.step(agent.Tick{})
+	}
+	w.Fatalf("the core wants ticks without end")
+}
+
+func (w *walk) install() {
+	if w.state.Phase == agent.PhaseStaged {
+		w.step(agent.ActivateAsked{})
+		return
+	}
+	w.step(agent.StageAsked{Version: w.version(""), Overlap: "full"})
+}
+
+func (w *walk) appSaysReady() {
+	for source := range maps.Clone(w.alive) {
+		w.step(agent.AppReady{Source: source})
+	}
+}
+
+func (w *walk) forwarderSwitches() {
+	if w.fwd.alive && w.fwd.trial != "" && !w.fwd.switched {
+		w.fwd.switched = true
+		w.tell(agent.TookOver{Switched: orders.Switched{Trial: w.fwd.trial, Source: w.fwd.source, Done: w.now}})
+	}
+}
+
+func (w *walk) forwarderReverts() {
+	if w.fwd.alive && w.fwd.trial != "" {
+		w.end(orders.CauseStall)
+	}
+}
+
+func (w *walk) markerMade() {
+	if id := w.state.Trial.ID; id != "" {
+		w.marked[id] = true
+		w.step(agent.MarkerSeen{Trial: id})
+	}
+}
+
+func (w *walk) appDies() {
+	if sources := slices.Sorted(maps.Keys(w.alive)); len(sources) > 0 {
+		w.dead(rapid.SampledFrom(sources).Draw(w.T, "app"))
+	}
+}
+
+func (w *walk) forwarderDies() {
+	w.fwd = walkForwarder{}
+	w.step(agent.ForwarderLost{Detail: "killed"})
+	w.connect()
+}
+
+// connect is a new forwarder, or a new connection to the one that lives.
+func (w *walk) connect() {
+	if !w.fwd.alive {
+		w.fwd = walkForwarder{alive: true, over: map[orders.TrialID]bool{}}
+	}
+	w.dialled++
+	w.fwd.connected = w.dialled
+	w.step(agent.ForwarderConnected{})
+}
+
+func (w *walk) connectionBreaks() {
+	w.connect()
+}
+
+// start is a new life of the agent: what was under way in the old one is lost,
+// but what was written stays.
+func (w *walk) start() {
+	raw, err := json.Marshal(w.state)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.state = agent.State{}
+	if err := json.Unmarshal(raw, &w.state); err != nil {
+		w.Fatal(err)
+	}
+	w.later = nil
+	w.fwd.connected = 0
+	if !w.fwd.alive {
+		w.unsettled = "" // a new forwarder begins with the permanent version
+	}
+	r := agent.Recover{Boot: fmt.Sprint(w.boots), Permanent: w.record, Slots: w.slots, Forwarder: w.fwd.alive}
+	for _, source := range slices.Sorted(maps.Keys(w.alive)) {
+		if w.known(source) {
+			r.Alive = append(r.Alive, agent.Alive{Source: source, PID: 1})
+		} else {
+			delete(w.alive, source) // the runner ends strays
+		}
+	}
+	w.step(r)
+	w.connect()
+}
+
+func (w *walk) known(source orders.SourceID) bool {
+	return w.state.Apps[0].Source == source || w.state.Apps[1].Source == source
+}
+
+func (w *walk) agentDies() {
+	if rapid.Bool().Draw(w.T, "forwarder dies too") {
+		w.fwd = walkForwarder{}
+	}
+	w.start()
+}
+
+func (w *walk) powerFails() {
+	w.boots++
+	w.fwd, w.alive = walkForwarder{}, map[orders.SourceID]bool{}
+	w.now = int64(time.Minute)
+	w.start()
+}
+
+func (w *walk) operatorReverts() { w.step(agent.RevertAsked{}) }
+
+// staleEvent brings news of what is long over.
+func (w *walk) staleEvent() {
+	before := describeState(w.state)
+	for _, what := range []any{
+		agent.MarkerSeen{Trial: "t0"}, agent.Held{Trial: "t0"}, agent.Settled{Trial: "t0"}, agent.RecordWritten{Trial: "t0"},
+		agent.TrialReverted{Reverted: orders.Reverted{Trial: "t0"}}, agent.AppExited{Source: "b-0"}, agent.StageDone{},
+	} {
+		w.step(what)
+	}
+	if after := describeState(w.state); after != before {
+		w.Fatalf("stale events changed\n%s\ninto\n%s", before, after)
+	}
+}
+
+// calm lets everything that is under way come to its end, with no marker any
+// more: silence must have reverted, and the permanent version must run.
+func (w *walk) calm() {
+	for range 200 {
+		for len(w.later) > 0 {
+			do := w.later[0]
+			w.later = w.later[1:]
+			do()
+		}
+		w.advance(30 * time.Second)
+		if w.fwd.trial != "" && w.state.Trial.ID == "" {
+			w.Fatalf("the forwarder is left with trial %s", w.fwd.trial)
+		}
+	}
+	s := w.state
+	if s.Phase != agent.PhaseIdle && s.Phase != agent.PhaseStaged || s.Trial.ID != "" {
+		w.Fatalf("no rest: %s", describeState(s))
+	}
+	if s.Permanent.Digest != w.record.Digest || s.Permanent.Slot != w.record.Slot {
+		w.Fatalf("the agent calls %s permanent, the record %s", s.Permanent.Version, w.record.Version)
+	}
+	for i, slot := range []string{"a", "b"} {
+		source := s.Apps[i].Source
+		if want := slot == w.record.Slot; w.alive[source] != want && s.Apps[i].Status != agent.AppBackOff {
+			w.Fatalf("slot %s runs: %v; %s", slot, w.alive[source], describeState(s))
+		}
+	}
+	if w.record.Slot != "" && w.fwd.permanent != s.Apps[index(w.record.Slot)].Source {
+		w.Fatalf("the forwarder calls %s permanent: %s", w.fwd.permanent, describeState(s))
+	}
+}
