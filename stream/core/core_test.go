@@ -126,7 +126,9 @@ func TestExitReverts(t *testing.T) {
 	defer unix.Close(pidfd)
 	b := src("b-2", 0)
 	b.Pidfd = 1
-	w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0), b}, Permanent: "a-1"}, pidfd)
+	for range 5 { // the same descriptor comes with every (re)connection
+		w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0), b}, Permanent: "a-1"}, pidfd)
+	}
 	w.camera("b-2", 'b', 10)
 	b.Pidfd = 0 // the earlier one stays in use
 	w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0), b}, Permanent: "a-1", Trial: trialOf("t1", "b-2", time.Hour)})

@@ -77,9 +77,11 @@ func (p *poller) add(fd int, events uint32, h handler) error {
 }
 
 // close forgets and closes a descriptor; events of it that were fetched already
-// find no handler.
+// find no handler. It is taken from the set by name: closing does that only for
+// the last descriptor of a file, and the agent keeps its own of a passed pidfd.
 func (p *poller) close(fd int) {
 	p.handlers[fd] = nil
+	unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 	unix.Close(fd)
 }
 
