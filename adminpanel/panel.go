@@ -60,6 +60,7 @@ func New(cfg Config, log *slog.Logger) (*Panel, error) {
 // Close ends what the panel began and closes its data. Serve has returned before.
 func (p *Panel) Close() error {
 	p.api.Close()
+	p.hub.Wait()
 	return p.store.Close()
 }
 
@@ -80,7 +81,7 @@ func (p *Panel) Handler() http.Handler {
 	p.api.Register(mux)
 	mux.Handle("POST "+wire.Path, p.hub)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.Handle("GET /", ui.Handler())
+	mux.Handle("/", ui.Handler())
 	return guard(mux)
 }
 

@@ -40,14 +40,16 @@ type Asked struct {
 type Config struct {
 	// Identify names the device that a token was made for.
 	Identify func(token string) (device string, ok bool)
-	// Changed, if set, is told when a device came or went.
+	// Changed, if set, is told when a device came or went and when its permanent
+	// version is another one.
 	Changed func(Device)
 }
 
 // Hub is safe for concurrent use.
 type Hub struct {
-	cfg Config
-	log *slog.Logger
+	cfg   Config
+	log   *slog.Logger
+	links sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
 	devices  map[string]*entry
@@ -63,6 +65,10 @@ type entry struct {
 func New(cfg Config, log *slog.Logger) *Hub {
 	return &Hub{cfg: cfg, log: log, devices: map[string]*entry{}, watchers: map[*Watch]struct{}{}}
 }
+
+// Wait returns when every link has ended, which they do with the contexts of
+// their requests. No link may be opened any more.
+func (h *Hub) Wait() { h.links.Wait() }
 
 // Devices lists every device that was linked since the panel started, by name.
 func (h *Hub) Devices() []Device {
@@ -90,11 +96,13 @@ func (h *Hub) Device(id string) (Device, bool) {
 // SetAsked records what was asked of a device, for all watchers to see. The
 // answer to an older ask than the one shown is dropped.
 func (h *Hub) SetAsked(id string, a Asked) {
-	h.change(id, func(e *entry) {
-		if e.Asked == nil || !a.Done || e.Asked.ID == a.ID {
-			e.Asked = &a
-		}
-	})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e, ok := h.devices[id]
+	if ok && (e.Asked == nil || !a.Done || e.Asked.ID == a.ID) {
+		e.Asked = &a
+		h.touch(id)
+	}
 }
 
 // arrive puts l in the place of the device's earlier link, which it ends.
@@ -148,21 +156,18 @@ func (h *Hub) heard(l *link) {
 
 func (h *Hub) report(l *link, s control.Status) {
 	s.Device = l.device
-	h.change(l.device, func(e *entry) {
-		if e.link == l {
-			e.Status, e.StatusAt = &s, time.Now()
-		}
-	})
-}
-
-// change applies f to a known device and tells the watchers.
-func (h *Hub) change(id string, f func(*entry)) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	e, ok := h.devices[id]
-	if !ok {
+	e := h.devices[l.device]
+	if e.link != l {
+		h.mu.Unlock()
 		return
 	}
-	f(e)
-	h.touch(id)
+	fresh := e.Status == nil || e.Status.Permanent != s.Permanent
+	e.Status, e.StatusAt = &s, time.Now()
+	d := e.Device
+	h.touch(l.device)
+	h.mu.Unlock()
+	if fresh {
+		h.tell(d)
+	}
 }

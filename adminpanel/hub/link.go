@@ -60,6 +60,8 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no device has this token", http.StatusUnauthorized)
 		return
 	}
+	h.links.Add(1)
+	defer h.links.Done()
 	err := h.serve(w, r, device)
 	h.log.Info("device left", "device", device, "cause", err)
 }

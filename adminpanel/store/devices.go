@@ -1,6 +1,8 @@
 package store
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -16,10 +18,24 @@ type Device struct {
 	LastSeen time.Time `json:"lastSeen,omitzero"`
 }
 
-// SaveDevice remembers d in the place of what was known of it.
+// SaveDevice remembers d. What d leaves empty stays as it was known.
 func (s *Store) SaveDevice(d Device) error {
 	// Batch: after a restart of the panel a whole fleet arrives at once.
-	err := s.db.Batch(func(tx *bolt.Tx) error { return put(tx, deviceBucket, []byte(d.ID), d) })
+	err := s.db.Batch(func(tx *bolt.Tx) error {
+		var known Device
+		if text := tx.Bucket(deviceBucket).Get([]byte(d.ID)); text != nil {
+			if err := json.Unmarshal(text, &known); err != nil {
+				return err
+			}
+		}
+		return put(tx, deviceBucket, []byte(d.ID), Device{
+			ID:       d.ID,
+			Product:  cmp.Or(d.Product, known.Product),
+			Hardware: cmp.Or(d.Hardware, known.Hardware),
+			Version:  cmp.Or(d.Version, known.Version),
+			LastSeen: d.LastSeen,
+		})
+	})
 	if err != nil {
 		return fmt.Errorf("store: remember device %s: %w", d.ID, err)
 	}

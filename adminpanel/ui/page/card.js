@@ -81,7 +81,7 @@ export class Card {
 
   #showTrial(status) {
     const trial = status.trial;
-    this.#el.trial.hidden = !trial;
+    this.#swap(this.#el.update, this.#el.trial, Boolean(trial));
     if (!trial) return;
     const age = this.#device.statusAgeMs;
     this.#remaining.set(trial.remainingMs, age);
@@ -91,6 +91,7 @@ export class Card {
     this.#trialMs = Math.max(1, elapsed + trial.remainingMs);
     const committing = status.phase === 'committing';
     text(this.#el['trial-title'], committing ? `${trial.version} is becoming permanent` : `Trial of ${trial.version}`);
+    text(this.#el.silence, committing ? '' : `Without a greenlight by then, ${trial.from || 'the version before'} comes back by itself.`);
     const over = Boolean(trial.tookOver);
     this.#need('need-picture', over, over ? `viewers see ${trial.version}` : `starting; viewers see ${trial.from || 'nothing'}`);
     this.#need('need-marker', trial.latched, trial.latched ? 'greenlight marker seen' : this.#waitsFor(trial));
@@ -98,6 +99,17 @@ export class Card {
     this.#el.greenlight.disabled = !open || trial.latched;
     this.#el.revert.disabled = !open;
     this.tick(performance.now());
+  }
+
+  // swap shows one of two parts. Who was at a button of the one that goes is
+  // brought to the other part, but to none of its buttons: a second press must
+  // not mean something else than the first.
+  #swap(usual, other, change) {
+    const [show, hide] = change ? [other, usual] : [usual, other];
+    const held = hide.contains(document.activeElement);
+    show.hidden = false;
+    hide.hidden = true;
+    if (held) show.focus({ preventScroll: true });
   }
 
   #waitsFor(trial) {
@@ -128,15 +140,17 @@ export class Card {
     this.#loadHistory();
   }
 
-  // showAsked says what became of the last button: asked, then the device's words.
+  // showAsked says that a button was pressed and what went wrong then. What went
+  // well shows by itself.
   #showAsked() {
     const asked = this.#device.asked;
-    const what = asked && [asked.kind, asked.version].filter(Boolean).join(' ');
-    this.#el.asked.hidden = !asked && !this.#problem;
-    if (this.#problem) sign(this.#el.asked, 'bad', 'warn', this.#problem);
-    else if (asked && !asked.done) sign(this.#el.asked, 'open', 'open', `Asked to ${what}.`);
-    else if (asked && asked.exit === 0) sign(this.#el.asked, 'good', 'done', sentence(asked.message || what));
-    else if (asked) sign(this.#el.asked, 'bad', 'warn', sentence(asked.message || what));
+    const silent = !this.#problem && (!asked || (asked.done && asked.exit === 0));
+    this.#el.asked.hidden = silent;
+    if (silent) return;
+    if (this.#problem) return sign(this.#el.asked, 'bad', 'warn', this.#problem);
+    const what = [asked.kind, asked.version].filter(Boolean).join(' ');
+    if (!asked.done) sign(this.#el.asked, 'open', 'open', `Asked to ${what}.`);
+    else sign(this.#el.asked, 'bad', 'warn', sentence(asked.message || what));
   }
 
   // offer takes the panel's releases; those for other products are left out.

@@ -14,6 +14,7 @@ export class Meter {
   #video;
   #frames = []; // {at, gap, presented, rtp}, at in ms of performance.now()
   #last = null; // the newest frame that the next gap is counted from
+  #watched = true;
   presented = 0;
   longestGapMs = 0;
   missed = 0;
@@ -21,7 +22,6 @@ export class Meter {
 
   constructor(video) {
     this.#video = video;
-    document.addEventListener('visibilitychange', () => this.skip());
     this.#next();
   }
 
@@ -40,7 +40,7 @@ export class Meter {
     this.presented += step;
     this.missed += step - 1;
     if (last) this.#gap(frame, frame.at - last.at, step - 1);
-    this.#last = frame;
+    this.#last = this.#watched ? frame : null;
     this.#frames.push(frame);
     if (this.#frames.length > KEEP) this.#frames.splice(0, KEEP / 4);
   }
@@ -53,8 +53,12 @@ export class Meter {
     if (this.gaps.length > MAX_NOTED) this.gaps.shift();
   }
 
-  // skip begins anew: what lies between the last frame and the next is no gap.
-  skip() { this.#last = null; }
+  // watch says whether somebody can see the pictures. What lies between the last
+  // frame before a change and the first after it is no gap.
+  watch(yes) {
+    this.#watched = yes;
+    this.#last = null;
+  }
 
   // lastAt is when the newest picture came, or null before the first.
   get lastAt() { return this.#frames.length ? this.#frames.at(-1).at : null; }

@@ -1,8 +1,8 @@
 // Tile plays one stream of one device by WHEP (RFC 9725), with the signalling
 // carried by the panel and the pictures straight from the device.
 //
-// The peer connection is ended only when the browser says that it failed, or
-// never came to be. Nothing that a device reports ends it, however long its
+// The peer connection is ended only when the browser says that it failed or was
+// ended by the device, or when it never came to be. Nothing that a device reports ends it, however long its
 // link to the panel is away.
 
 import { attr, text } from './dom.js';
@@ -35,7 +35,11 @@ export class Tile {
     this.#el = el;
     this.#video = el.tile.querySelector('video');
     this.meter = new Meter(this.#video);
-    new IntersectionObserver((entries) => this.#seen(entries.at(-1).isIntersecting)).observe(this.#video);
+    new IntersectionObserver((entries) => {
+      this.#onScreen = entries.at(-1).isIntersecting;
+      this.meter.watch(this.#watched);
+    }).observe(this.#video);
+    document.addEventListener('visibilitychange', () => this.meter.watch(this.#watched));
     window.addEventListener('pagehide', () => this.#leave());
     this.#say('idle', 'no stream yet');
   }
@@ -65,7 +69,14 @@ export class Tile {
     this.connects++;
     this.#say('connecting', 'connecting');
     pc.addTransceiver('video', { direction: 'recvonly' });
-    pc.ontrack = (e) => this.#show(e.track);
+    pc.ontrack = (e) => {
+      this.#show(e.track);
+      // The device says goodbye here long before the browser calls it a failure.
+      const { transport } = e.receiver;
+      transport.onstatechange = () => {
+        if (transport.state === 'closed' || transport.state === 'failed') this.#drop(pc, 'the device ended the connection');
+      };
+    };
     pc.onconnectionstatechange = () => {
       if (pc.connectionState === 'connected') this.#retry = RETRY_FIRST;
       if (pc.connectionState === 'failed') this.#drop(pc, 'the connection to the device failed');
@@ -119,20 +130,16 @@ export class Tile {
     this.#session = null;
   }
 
-  #seen(onScreen) {
-    if (!onScreen) this.meter.skip();
-    this.#onScreen = onScreen;
-  }
+  get #watched() { return this.#onScreen && document.visibilityState === 'visible'; }
 
   // tick judges whether the picture stands still, and shows the figures.
   tick(now) {
-    const watched = this.#onScreen && document.visibilityState === 'visible';
-    if (watched && this.#pc && this.meter.lastAt !== null) {
+    if (!this.#watched) return;
+    if (this.#pc && this.meter.lastAt !== null) {
       const still = now - this.meter.lastAt;
       if (still <= FROZEN) this.#say('playing', '');
       else this.#say('stalled', 'no new picture for ' + duration(still));
     }
-    if (!watched) return;
     const worst = this.meter.worst(now);
     text(this.#el.gap, worst === null ? '–' : duration(worst));
     drawPulse(this.#el.pulse, this.meter, now);

@@ -1,0 +1,210 @@
+package adminpanel_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"slipstream/adminpanel"
+)
+
+// page is the panel's page in a tab.
+type page struct {
+	tab        context.Context
+	complaints *complaints
+}
+
+func openPage(t *testing.T, browser context.Context, url string) page {
+	t.Helper()
+	tab, cancel := chromedp.NewContext(browser)
+	t.Cleanup(cancel)
+	p := page{tab, listen(tab)}
+	if err := chromedp.Run(tab, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(url)); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// until waits until a condition in the page holds.
+func (p page) until(t *testing.T, condition string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(p.tab, patience)
+	defer cancel()
+	tried := "(() => { try { return Boolean(" + condition + ") } catch { return false } })()"
+	err := chromedp.Run(ctx, chromedp.Poll(tried, nil, chromedp.WithPollingInterval(20*time.Millisecond)))
+	if err != nil {
+		screenshot(t, p.tab, "failed")
+		var text string
+		chromedp.Run(p.tab, chromedp.Evaluate("document.body.innerText", &text))
+		t.Fatalf("never came true: %s: %v\nthe page says:\n%s\nthe browser says:\n%s", condition, err, text, p.complaints.all())
+	}
+}
+
+func (p page) eval(t *testing.T, script string, v any) {
+	t.Helper()
+	if err := chromedp.Run(p.tab, chromedp.Evaluate(script, v, awaited)); err != nil {
+		t.Fatalf("%s: %v", script, err)
+	}
+}
+
+func (p page) click(t *testing.T, device, button string) {
+	t.Helper()
+	p.until(t, in(device, button)+" && !"+in(device, button)+".disabled")
+	p.eval(t, in(device, button)+".click()", nil)
+}
+
+// in names an element of a device's card, text its words.
+func in(device, part string) string {
+	return fmt.Sprintf("document.querySelector('[data-testid=\"device-%s\"] [data-testid=\"%s\"]')", device, part)
+}
+
+func text(device, part, want string) string {
+	return in(device, part) + ".textContent.includes(" + fmt.Sprintf("%q", want) + ")"
+}
+
+// An operator brings a release to one of two devices, greenlights it, tries
+// another one and takes it back, while the pictures of both go on.
+func TestAnOperatorAtThePage(t *testing.T) {
+	w := start(t, adminpanel.Config{Data: t.TempDir()})
+	b := browser(t)
+	one, two := w.device(t, "cam-1"), w.device(t, "cam-2")
+	one.answer, two.answer = newCamera(t, b).answer, newCamera(t, b).answer
+	key := newKey(t)
+	w.upload(t, build(t, key, "2.0.0", 2))
+	p := openPage(t, b, w.url)
+
+	for _, cam := range []string{"cam-1", "cam-2"} {
+		p.until(t, text(cam, "slot-a-state", "permanent")+" && "+text(cam, "slot-a-version", "1.0"))
+		p.until(t, fmt.Sprintf("slipstream.tiles['%s'].presented > 30 && slipstream.tiles['%s'].state === 'playing'", cam, cam))
+	}
+	p.eval(t, "globalThis.before = "+in("cam-1", "video")+"; 0", nil)
+	screenshot(t, p.tab, "idle")
+
+	p.click(t, "cam-1", "stage")
+	p.until(t, text("cam-1", "slot-b-state", "staged")+" && "+text("cam-1", "slot-b-version", "2.0.0"))
+	p.click(t, "cam-1", "activate")
+	p.until(t, text("cam-1", "slot-b-state", "trial")+" && "+text("cam-1", "countdown", " s"))
+	p.looks(t, "trial")
+	p.click(t, "cam-1", "greenlight")
+	p.until(t, text("cam-1", "slot-b-state", "permanent")+" && "+text("cam-1", "slot-a-state", "previous"))
+
+	w.upload(t, build(t, key, "3.0.0", 3))
+	p.until(t, in("cam-1", "release")+".options.length === 2")
+	p.eval(t, in("cam-1", "release")+".selectedIndex = 0; "+in("cam-1", "release")+".dispatchEvent(new Event('change'))", nil)
+	p.click(t, "cam-1", "stage")
+	p.until(t, text("cam-1", "slot-a-version", "3.0.0"))
+	p.click(t, "cam-1", "activate")
+	p.click(t, "cam-1", "revert")
+	p.until(t, text("cam-1", "slot-a-state", "reverted")+" && "+text("cam-1", "last", "3.0.0 was reverted to 2.0.0: an operator took it back"))
+	p.eval(t, in("cam-1", "history")+".open = true", nil)
+	p.until(t, in("cam-1", "history")+".querySelectorAll('li').length === 3")
+	p.looks(t, "reverted")
+
+	want := []string{"whep main", "stage 2.0.0", "activate", "greenlight", "stage 3.0.0", "activate", "revert"}
+	if got := one.askedOf(); !slices.Equal(got, want) {
+		t.Errorf("cam-1 was asked %q, want %q", got, want)
+	}
+	if got := two.askedOf(); !slices.Equal(got, []string{"whep main"}) {
+		t.Errorf("cam-2 was asked %q", got)
+	}
+	p.playedOn(t, "cam-1", "cam-2")
+	if said := p.complaints.all(); said != "" {
+		t.Errorf("the browser complains:\n%s", said)
+	}
+}
+
+// playedOn checks that the pictures were those of one connection throughout.
+func (p page) playedOn(t *testing.T, devices ...string) {
+	t.Helper()
+	var same bool
+	if p.eval(t, "before === "+in("cam-1", "video")+" && before.isConnected", &same); !same {
+		t.Error("the video element was made anew")
+	}
+	for _, device := range devices {
+		var got struct {
+			Presented, Connects int
+			LongestGapMS        float64 `json:"longestGapMs"`
+			Freezes             int
+			State               string
+		}
+		p.eval(t, fmt.Sprintf(`(async () => { const t = slipstream.tiles['%s'], s = await t.stats();
+			return {presented: t.presented, connects: t.connects, longestGapMs: t.longestGapMs, state: t.state, freezes: s.freezeCount} })()`, device), &got)
+		if got.Connects != 1 || got.State != "playing" {
+			t.Errorf("%s: %d connections, %s", device, got.Connects, got.State)
+		}
+		t.Logf("%s: %+v", device, got)
+	}
+}
+
+// looks takes pictures of the page as people may see it, and checks that
+// nothing has to be scrolled sideways.
+func (p page) looks(t *testing.T, name string) {
+	t.Helper()
+	dark := func(mode string) chromedp.Action {
+		return emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: mode}})
+	}
+	for _, look := range []struct {
+		name          string
+		width, height int64
+		mode          string
+	}{
+		{"narrow", 360, 780, "light"}, {"wide-dark", 1900, 1000, "dark"}, {"dark", 1280, 900, "dark"}, {"light", 1280, 900, "light"},
+	} {
+		if err := chromedp.Run(p.tab, dark(look.mode), chromedp.EmulateViewport(look.width, look.height)); err != nil {
+			t.Fatal(err)
+		}
+		var over bool
+		if p.eval(t, "document.documentElement.scrollWidth > innerWidth", &over); over {
+			t.Errorf("%s at %d px has to be scrolled sideways", name, look.width)
+		}
+		screenshot(t, p.tab, name+"-"+look.name)
+	}
+}
+
+// The veil falls when the picture stands still and lifts when it moves again,
+// on the same connection.
+func TestAStillPictureIsVeiled(t *testing.T) {
+	w := start(t, adminpanel.Config{Data: t.TempDir()})
+	b := browser(t)
+	s, cam := w.device(t, "cam-1"), newCamera(t, b)
+	s.answer = cam.answer
+	p := openPage(t, b, w.url)
+	p.until(t, "slipstream.tiles['cam-1'].presented > 10")
+	cam.run(t, "still = true; stream.getVideoTracks()[0].enabled = true")
+	p.until(t, "slipstream.tiles['cam-1'].state === 'stalled' && "+text("cam-1", "veil", "no new picture for"))
+	cam.run(t, "still = false")
+	p.until(t, "slipstream.tiles['cam-1'].state === 'playing' && slipstream.tiles['cam-1'].longestGapMs > 500")
+	cam.run(t, "pcs.at(-1).close()")
+	p.until(t, "slipstream.tiles['cam-1'].connects === 2 && slipstream.tiles['cam-1'].state === 'playing'")
+}
+
+// The page outlives its panel: it says so, and goes on by itself afterwards.
+func TestThePagePlaysOnWithoutItsPanel(t *testing.T) {
+	data := t.TempDir()
+	w := start(t, adminpanel.Config{Data: data})
+	b := browser(t)
+	s := w.device(t, "cam-1")
+	s.answer = newCamera(t, b).answer
+	p := openPage(t, b, w.url)
+	p.until(t, "slipstream.tiles['cam-1'].presented > 10")
+	w.stop()
+	p.until(t, "document.querySelector('[data-testid=live]').dataset.state === 'lost'")
+	p.eval(t, "globalThis.then = slipstream.tiles['cam-1'].presented; 0", nil)
+	p.until(t, "slipstream.tiles['cam-1'].presented > then + 30 && slipstream.tiles['cam-1'].connects === 1")
+}
+
+// A device that refuses says why, in the page.
+func TestTheDevicesRefusalIsShown(t *testing.T) {
+	w := start(t, adminpanel.Config{Data: t.TempDir()})
+	w.device(t, "cam-1")
+	p := openPage(t, browser(t), w.url)
+	p.until(t, text("cam-1", "hint", "no release suits this device"))
+	w.do(t, http.MethodPost, "/api/devices/cam-1/revert", "", "")
+	p.until(t, text("cam-1", "asked", "No trial is under way."))
+}
