@@ -72,7 +72,7 @@ func checkZero(r io.ReaderAt, off, n int64) error {
 	if err := readAt(r, off, buf[:n]); err != nil {
 		return err
 	}
-	if !zero(buf[:n]) {
+	if buf != [trailer]byte{} {
 		return refuse(CodePadding, "the package is damaged: bytes that must be zero are not, near byte %d", off)
 	}
 	return nil

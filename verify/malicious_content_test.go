@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -83,6 +84,20 @@ var archives = []malicious{
 }
 
 var payloads = []malicious{
+	{79, "subjects swapped", verify.CodeSubjects, func(f *fixture) error {
+		return f.subjects(func(s []verify.Subject) []verify.Subject { return []verify.Subject{s[1], s[0]} })
+	}},
+	{79, "subjects with each other's hash", verify.CodeSubjects, func(f *fixture) error {
+		return f.subjects(func(s []verify.Subject) []verify.Subject {
+			return []verify.Subject{{Name: s[0].Name, Digest: s[1].Digest}, {Name: s[1].Name, Digest: s[0].Digest}}
+		})
+	}},
+	{79, "subject missing", verify.CodeSubjects, func(f *fixture) error {
+		return f.subjects(func(s []verify.Subject) []verify.Subject { return s[:1] })
+	}},
+	{79, "subject twice", verify.CodeSubjects, func(f *fixture) error {
+		return f.subjects(func(s []verify.Subject) []verify.Subject { return append(s, s[1]) })
+	}},
 	{78, "chunk with a flipped bit", verify.CodeCorrupt, func(f *fixture) error {
 		image := bytes.Clone(f.image)
 		image[len(image)/2] ^= 1
@@ -153,6 +168,18 @@ func imageName(name string) func(*fixture) error {
 	return func(f *fixture) error {
 		return f.changed(func(m *verify.Manifest) { m.Images[0].Name = name })
 	}
+}
+
+// subjects opens the package with other subjects, rightly signed.
+func (f *fixture) subjects(change func([]verify.Subject) []verify.Subject) error {
+	f.t.Helper()
+	s := f.manifest.Statement()
+	s.Subject = change(s.Subject)
+	payload, err := json.Marshal(s)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return f.withPayload(payload)
 }
 
 // line is one entry of a chunk index.

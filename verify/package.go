@@ -179,14 +179,11 @@ func readHead(r io.ReaderAt, size int64) ([]byte, error) {
 	if size < Record+n+Padding(n) {
 		return nil, refuse(CodeTruncated, "the package ends within its manifest")
 	}
-	head := make([]byte, n+Padding(n))
+	head := make([]byte, n)
 	if err := readAt(r, Record, head); err != nil {
 		return nil, err
 	}
-	if !zero(head[n:]) {
-		return nil, refuse(CodePadding, "the package has stray bytes behind its manifest")
-	}
-	return head[:n:n], nil
+	return head, nil
 }
 
 // readAt fills buf. A file that ends although it has been longer is a refusal:
@@ -200,13 +197,4 @@ func readAt(r io.ReaderAt, off int64, buf []byte) error {
 		return refuse(CodeTruncated, "the package ends at byte %d, in the middle of its content", off+int64(n))
 	}
 	return fmt.Errorf("read package at byte %d: %w", off, err)
-}
-
-func zero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
 }

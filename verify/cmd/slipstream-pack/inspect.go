@@ -73,11 +73,11 @@ func inspect(path, trustFile string) (report, error) {
 		open = func(f *os.File, size int64) (*verify.Package, error) { return verify.Inspect(f, size, trust) }
 		signature = "trusted"
 	}
-	p, close, err := openPackage(path, open)
+	p, done, err := openPackage(path, open)
 	if err != nil {
 		return report{}, err
 	}
-	defer close()
+	defer done()
 	r := report{Digest: p.Digest, Signature: signature, KeyID: cmp.Or(p.Signer, p.Hint), Members: p.Members, Manifest: p.Manifest}
 	for _, image := range p.Manifest.Images {
 		if payload, ok := p.Image(image.Class); ok {

@@ -24,7 +24,7 @@ func verifyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, close, err := openPackage(args[0], func(f *os.File, size int64) (*verify.Package, error) {
+			p, done, err := openPackage(args[0], func(f *os.File, size int64) (*verify.Package, error) {
 				if dev == (verify.Device{}) {
 					return verify.Inspect(f, size, trust)
 				}
@@ -33,7 +33,7 @@ func verifyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer close()
+			defer done()
 			if err := checkAll(cmd.Context(), p); err != nil {
 				return err
 			}
