@@ -95,7 +95,7 @@ func (a *Agent) recheck(slot string) (Version, verify.Manifest, error) {
 // versionOf picks what the core needs from a signed manifest.
 func versionOf(m verify.Manifest, digest, slot string) Version {
 	v := Version{Slot: slot, Digest: digest, Version: m.Version, Counter: m.ReleaseCounter}
-	if i := slices.IndexFunc(m.Images, func(i verify.Image) bool { return i.Class == liveClass }); i >= 0 {
+	if i := slices.IndexFunc(m.Images, func(i verify.Image) bool { return i.Class == verify.ClassLive }); i >= 0 {
 		v.Image = m.Images[i].SHA256
 	}
 	if app := m.App; app != nil {

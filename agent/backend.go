@@ -80,11 +80,7 @@ func (a *Agent) Activate(ctx context.Context, r control.ActivateRequest) control
 
 // Greenlight implements [control.Backend].
 func (a *Agent) Greenlight(ctx context.Context) control.Result {
-	answer, err := a.ask(ctx, func(req uint64) any { return GreenlightAsked{Req: req} })
-	if err != nil {
-		return result(control.ExitError, "", sentence(err))
-	}
-	return answer.Result
+	return a.request(ctx, func(req uint64) any { return GreenlightAsked{Req: req} })
 }
 
 // Revert implements [control.Backend]. It returns when the new version is gone.

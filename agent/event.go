@@ -5,6 +5,7 @@ import (
 
 	"slipstream/agent/control"
 	"slipstream/stream/orders"
+	"slipstream/verify"
 )
 
 // Event is something that happened, and when. [Step] has no clock of its own.
@@ -47,7 +48,9 @@ type (
 	}
 	// PackageRefused reports a package that was not even worth an attempt.
 	PackageRefused struct {
-		To, Digest, Code, Message string
+		Req           uint64
+		To            string // the version that it claims to be
+		Code, Message string
 	}
 
 	// ActivateAsked asks for the staged version's trial.
@@ -135,15 +138,15 @@ const (
 
 // Codes of refused requests, beside those of package verify.
 const (
-	CodeBusy       = "busy"          // another update is under way
-	CodeReverted   = "reverted"      // tried before and not greenlit
-	CodeOverlap    = "overlap"       // a way of overlapping that this agent cannot do
-	CodeFloor      = "rollback"      // below the floor
-	CodeGreenlight = "not-operator"  // the manifest gives the marker to somebody else
-	CodeTooLate    = "committing"    // the version is being made permanent
-	CodeStage      = "stage-failed"  // the slot could not be written
-	CodeUnreadable = "unreadable"    // the package could not be read
-	CodeNoImage    = "no-live-image" // the package has nothing for a live slot
+	CodeBusy       = "busy"              // another update is under way
+	CodeReverted   = "reverted"          // tried before and not greenlit
+	CodeOverlap    = "overlap"           // a way of overlapping that this agent cannot do
+	CodeFloor      = verify.CodeRollback // not above the floor
+	CodeGreenlight = "not-operator"      // the manifest gives the marker to somebody else
+	CodeTooLate    = "committing"        // the version is being made permanent
+	CodeStage      = "stage-failed"      // the slot could not be written
+	CodeUnreadable = "unreadable"        // the package could not be read
+	CodeNoImage    = "no-live-image"     // the package has nothing for a live slot
 )
 
 // result is shorthand for the answers that Step gives.

@@ -9,6 +9,7 @@ import (
 
 	"slipstream/agent/control"
 	"slipstream/stream/orders"
+	"slipstream/verify"
 )
 
 const (
@@ -52,7 +53,8 @@ func (m *machine) take(what any) {
 	case StageDone:
 		m.stageDone(e)
 	case PackageRefused:
-		m.refused(e.To, e.Digest, e.Code, e.Message)
+		m.refused(e.To, "", e.Code, e.Message)
+		m.answer(e.Req, control.ExitRefused, e.Code, "%s", e.Message)
 	case ActivateAsked:
 		m.activateAsked(e)
 	case GreenlightAsked:
@@ -152,7 +154,7 @@ func (m *machine) judgeTrial() {
 	case m.now >= t.giveUp():
 		m.revert(orders.CauseDeadline, t.sentence(orders.CauseDeadline))
 	case m.Phase == PhaseTrial && m.now >= t.SoakEnds:
-		if t.To.Rules.Greenlight == GreenlightAuto {
+		if t.To.Rules.Greenlight == verify.GreenlightAuto {
 			t.Latched = true
 		}
 		if t.Latched {

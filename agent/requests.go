@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"slipstream/agent/control"
+	"slipstream/verify"
 )
 
 // answer answers a request that was not asked about a trial.
@@ -24,7 +25,7 @@ func (m *machine) stageAsked(e StageAsked) {
 	case !m.above(v): // force never passes floors
 		m.refuse(e, CodeFloor, fmt.Sprintf("release counter %d is not above the permanent version's %d", v.Counter, m.Permanent.Counter))
 		return
-	case e.Overlap != "full":
+	case e.Overlap != verify.OverlapFull:
 		m.refuse(e, CodeOverlap, fmt.Sprintf("the package asks for overlap %q; this agent can only run both versions in full", e.Overlap))
 		return
 	case m.WasReverted(v) && !e.Force:
@@ -118,7 +119,7 @@ func (m *machine) greenlightAsked(e GreenlightAsked) {
 	switch {
 	case !m.open():
 		m.answer(e.Req, control.ExitNothing, "", "no version is on trial")
-	case t.To.Rules.Greenlight != GreenlightOperator:
+	case t.To.Rules.Greenlight != verify.GreenlightOperator:
 		m.answer(e.Req, control.ExitRefused, CodeGreenlight,
 			"version %s gets its greenlight from %q, not from an operator", t.To.Version, t.To.Rules.Greenlight)
 	case t.Latched:

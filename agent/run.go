@@ -80,14 +80,22 @@ func (a *Agent) step(ctx context.Context, what any) {
 		a.log.Error("journal not written", "reason", err)
 	}
 	a.state = next
-	a.publish(news)
 	if before.Phase != next.Phase {
 		a.log.Info("phase", "from", before.Phase, "to", next.Phase, "trial", next.Trial.ID)
 	}
+	var answers []Answer
 	for _, e := range effects {
+		if answer, ok := e.(Answer); ok {
+			answers = append(answers, answer)
+			continue
+		}
 		a.perform(ctx, e)
 	}
 	a.prune()
+	a.publish(news)
+	for _, answer := range answers { // who gets one sees the state that it speaks of
+		a.deliver(answer)
+	}
 }
 
 // prune forgets runs that the state no longer knows.
@@ -162,8 +170,6 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 		}
 	case EndTrial:
 		a.endTrial(e)
-	case Answer:
-		a.deliver(e)
 	case Remember: // done, with the state
 	default:
 		panic(fmt.Sprintf("agent: unknown effect %T", e))

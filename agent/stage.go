@@ -14,8 +14,6 @@ import (
 	"slipstream/verify"
 )
 
-const liveClass = "live"
-
 // incoming is a package that was verified and waits to be written, or is being
 // written.
 type incoming struct {
@@ -71,7 +69,7 @@ func (a *Agent) verifyPackage(f io.ReaderAt, size int64) (*incoming, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := pkg.Image(liveClass); !ok || pkg.Manifest.App == nil {
+	if _, ok := pkg.Image(verify.ClassLive); !ok || pkg.Manifest.App == nil {
 		return nil, &verify.Error{Code: CodeNoImage, Message: fmt.Sprintf("version %s has no app for a live slot", pkg.Manifest.Version)}
 	}
 	return &incoming{pkg: pkg, version: versionOf(pkg.Manifest, pkg.Digest, "")}, nil
@@ -91,16 +89,31 @@ func (a *Agent) Stage(ctx context.Context, r control.StageRequest) control.Resul
 	defer f.Close()
 	in, err := a.verifyPackage(f, size)
 	if code := verify.Code(err); code != "" {
-		a.post(PackageRefused{Code: code, Message: sentence(err)})
-		return result(control.ExitRefused, code, sentence(err))
+		refused := PackageRefused{To: claimed(f, size), Code: code, Message: sentence(err)}
+		return a.request(ctx, func(req uint64) any { refused.Req = req; return refused })
 	}
 	if err != nil {
 		return result(control.ExitError, CodeUnreadable, sentence(err))
 	}
-	answer, err := a.ask(ctx, func(req uint64) any {
+	return a.request(ctx, func(req uint64) any {
 		a.expect(req, in)
 		return StageAsked{Req: req, Version: in.version, Overlap: in.pkg.Manifest.App.Overlap, Force: r.Force}
 	})
+}
+
+// claimed is the version that a refused package says it is: anybody's word, for
+// people to recognise it by.
+func claimed(f io.ReaderAt, size int64) string {
+	pkg, err := verify.Unverified(f, size)
+	if err != nil {
+		return ""
+	}
+	return pkg.Manifest.Version
+}
+
+// request asks the loop and returns its answer.
+func (a *Agent) request(ctx context.Context, event func(req uint64) any) control.Result {
+	answer, err := a.ask(ctx, event)
 	if err != nil {
 		return result(control.ExitError, "", sentence(err))
 	}
@@ -125,7 +138,7 @@ func (a *Agent) write(ctx context.Context, slot string, in *incoming) error {
 	if in == nil {
 		return errors.New("the package was closed before it was written")
 	}
-	payload, _ := in.pkg.Image(liveClass)
+	payload, _ := in.pkg.Image(verify.ClassLive)
 	c := slots.Content{
 		Digest: in.pkg.Digest, Version: in.pkg.Manifest.Version, Kind: payload.Image.Kind, Size: payload.Image.Size,
 		Image: payload.Reader(), Manifest: in.pkg.Bundle,

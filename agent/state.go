@@ -7,6 +7,7 @@ import (
 
 	"slipstream/agent/control"
 	"slipstream/stream/orders"
+	"slipstream/verify"
 )
 
 // Phase is how far an update has come.
@@ -54,7 +55,7 @@ type Version struct {
 
 // Rules are the parts of the signed manifest that the upgrade obeys.
 type Rules struct {
-	Greenlight    string        `json:"greenlight"`
+	Greenlight    string        `json:"greenlight"` // verify.GreenlightApp, …Operator or …Auto
 	StartTimeout  time.Duration `json:"startTimeout"`
 	Deadline      time.Duration `json:"deadline"`
 	Soak          time.Duration `json:"soak"`
@@ -64,13 +65,6 @@ type Rules struct {
 	RestartMax    int           `json:"restartMax"`
 	RestartWindow time.Duration `json:"restartWindow"`
 }
-
-// Values of Rules.Greenlight.
-const (
-	GreenlightApp      = "app"
-	GreenlightOperator = "operator"
-	GreenlightAuto     = "auto"
-)
 
 // AppStatus is what a slot's app is doing, as control.Slot shows it.
 type AppStatus string
@@ -245,7 +239,7 @@ func (s State) Wake() int64 {
 		if s.Phase == PhaseStarting && !t.Armed {
 			sooner(t.StartBy)
 		}
-		if s.Phase == PhaseTrial && (t.Latched || t.To.Rules.Greenlight == GreenlightAuto) {
+		if s.Phase == PhaseTrial && (t.Latched || t.To.Rules.Greenlight == verify.GreenlightAuto) {
 			sooner(t.SoakEnds)
 		}
 	case PhaseHolding, PhaseCommitting, PhaseSettling, PhaseReverting:

@@ -18,6 +18,7 @@ import (
 	"slipstream/agent"
 	"slipstream/agent/control"
 	"slipstream/stream/orders"
+	"slipstream/verify"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write what the traces give into testdata")
@@ -100,7 +101,7 @@ func newWorld() *world {
 
 func rules() agent.Rules {
 	return agent.Rules{
-		Greenlight: agent.GreenlightApp, StartTimeout: 5 * time.Second, Deadline: 30 * time.Second,
+		Greenlight: verify.GreenlightApp, StartTimeout: 5 * time.Second, Deadline: 30 * time.Second,
 		Soak: 3 * time.Second, StopTimeout: 2 * time.Second, RestartMax: 3, RestartWindow: time.Minute,
 	}
 }

@@ -1,0 +1,241 @@
+package agent_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/stream/orders"
+	"slipstream/stream/publish"
+)
+
+// TestMain lets this binary stand in for others: started by the name of the
+// forwarder it speaks package orders over a real socket, as a process of its
+// own; as "tell" it is an app's sd_notify.
+func TestMain(m *testing.M) {
+	switch filepath.Base(os.Args[0]) {
+	case "slipstream-forward":
+		run := flag.String("run", "", "run directory")
+		flag.Parse()
+		if err := fakeForward(*run); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	case "tell":
+		conn, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
+		if err == nil {
+			_, err = conn.Write([]byte(os.Args[1]))
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// fake is a forwarder without media: the trial's source counts as followed a
+// moment after it was armed. Pidfds, deadlines and leases are real.
+type fake struct {
+	run string
+
+	mu        sync.Mutex // guards what follows
+	conn      *net.UnixConn
+	permanent orders.SourceID
+	trial     *orders.Trial
+	phase     string
+	timer     *time.Timer
+	pidfds    map[orders.SourceID]int
+	over      map[orders.TrialID]*orders.Reverted
+}
+
+const fakeSwitchDelay = 20 * time.Millisecond
+
+func fakeForward(run string) error {
+	path := filepath.Join(run, "orders.sock")
+	os.Remove(path)
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(run, "pub"), 0o755); err != nil {
+		return err
+	}
+	f := &fake{run: run, phase: "steady", pidfds: map[orders.SourceID]int{}, over: map[orders.TrialID]*orders.Reverted{}}
+	for {
+		conn, err := l.AcceptUnix()
+		if err != nil {
+			return err
+		}
+		f.mu.Lock()
+		if f.conn != nil {
+			f.conn.Close()
+		}
+		f.conn = conn
+		f.mu.Unlock()
+		go f.serve(conn)
+	}
+}
+
+func (f *fake) serve(conn *net.UnixConn) {
+	buf, oob := make([]byte, orders.MaxMessage), make([]byte, 256)
+	for {
+		n, oobn, _, _, err := conn.ReadMsgUnix(buf, oob)
+		if err != nil || n == 0 {
+			return
+		}
+		var fds []int
+		if messages, err := unix.ParseSocketControlMessage(oob[:oobn]); err == nil {
+			for i := range messages {
+				more, _ := unix.ParseUnixRights(&messages[i])
+				fds = append(fds, more...)
+			}
+		}
+		var q orders.Request
+		if err := json.Unmarshal(buf[:n], &q); err != nil {
+			continue
+		}
+		f.mu.Lock()
+		f.request(q, fds)
+		f.mu.Unlock()
+	}
+}
+
+func (f *fake) tell(m orders.Message) {
+	if raw, err := json.Marshal(m); err == nil && f.conn != nil {
+		f.conn.Write(raw)
+	}
+}
+
+func (f *fake) request(q orders.Request, fds []int) {
+	switch {
+	case q.Orders != nil:
+		f.obey(q.Orders, fds)
+		f.tell(orders.Message{Req: q.Req, Result: orders.ResultOK})
+	case q.Hold != nil && f.trial != nil && f.trial.ID == q.Hold.Trial && f.phase != "armed":
+		f.phase = "held"
+		f.timer.Stop()
+		f.timer = f.after(f.trial.ID, time.Duration(q.Hold.LeaseMS)*time.Millisecond, orders.CauseLease)
+		f.tell(orders.Message{Req: q.Req, Result: orders.ResultHeld})
+	case q.Hold != nil:
+		f.tell(orders.Message{Req: q.Req, Result: orders.ResultReverted, Revert: f.over[q.Hold.Trial]})
+	case q.Settle != nil:
+		f.permanent = q.Settle.Source
+		f.disarm()
+		f.tell(orders.Message{Req: q.Req, Result: orders.ResultSettled})
+	case q.Revert != nil:
+		f.revert(q.Revert.Trial, q.Revert.Reason)
+		f.tell(orders.Message{Req: q.Req, Result: orders.ResultReverted, Revert: f.over[q.Revert.Trial]})
+	case q.Status:
+		st := &orders.Status{Permanent: f.permanent, Phase: f.phase}
+		followed := f.permanent
+		if f.trial != nil {
+			st.Trial = f.trial.ID
+			if f.phase != "armed" {
+				followed = f.trial.Source
+			}
+		}
+		st.Streams = []orders.StreamStatus{{Name: "main", Followed: followed, Viewers: 1}}
+		f.tell(orders.Message{Req: q.Req, Result: orders.ResultOK, Status: st})
+	}
+}
+
+func (f *fake) obey(o *orders.Orders, fds []int) {
+	for _, s := range o.Sources {
+		path := filepath.Join(f.run, "pub", string(s.ID)+".sock")
+		if file, err := os.OpenFile(path, os.O_CREATE, 0o600); err == nil {
+			file.Close()
+		}
+		if s.Pidfd > 0 && f.pidfds[s.ID] == 0 {
+			f.pidfds[s.ID] = fds[s.Pidfd-1]
+			go f.watch(s.ID, fds[s.Pidfd-1])
+		}
+	}
+	if f.trial != nil && (o.Trial == nil || o.Trial.ID != f.trial.ID) {
+		if o.Permanent == f.trial.Source {
+			f.disarm()
+		} else {
+			f.revert(f.trial.ID, orders.CauseOrders)
+		}
+	}
+	f.permanent = o.Permanent
+	switch {
+	case o.Trial == nil || f.trial != nil:
+	case f.over[o.Trial.ID] != nil:
+		f.tell(orders.Message{Revert: f.over[o.Trial.ID]})
+	case !slices.ContainsFunc(o.Sources, func(s orders.Source) bool { return s.ID == o.Trial.Source }):
+	default:
+		f.arm(*o.Trial)
+	}
+}
+
+func (f *fake) arm(t orders.Trial) {
+	f.trial, f.phase = &t, "armed"
+	f.timer = f.after(t.ID, time.Duration(t.Deadline)-publish.Monotonic(), orders.CauseDeadline)
+	time.AfterFunc(fakeSwitchDelay, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.trial != nil && f.trial.ID == t.ID && f.phase == "armed" {
+			f.phase = "switched"
+			now := int64(publish.Monotonic())
+			f.tell(orders.Message{Switch: &orders.Switched{
+				Trial: t.ID, Source: t.Source, At: now, Done: now, Streams: []orders.StreamSwitch{{Name: "main", Viewers: 1, ReplayedFrames: 2}},
+			}})
+		}
+	})
+}
+
+func (f *fake) after(id orders.TrialID, d time.Duration, cause string) *time.Timer {
+	return time.AfterFunc(d, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.revert(id, cause)
+	})
+}
+
+func (f *fake) disarm() {
+	if f.trial != nil {
+		f.timer.Stop()
+	}
+	f.trial, f.phase = nil, "steady"
+}
+
+func (f *fake) revert(id orders.TrialID, cause string) {
+	if f.trial == nil || f.trial.ID != id {
+		return
+	}
+	now := int64(publish.Monotonic())
+	r := &orders.Reverted{
+		Trial: id, Source: f.permanent, Cause: cause, Detected: now, First: now + 1e6, Done: now + 2e6,
+		Switched: f.phase != "armed", Streams: []orders.StreamSwitch{{Name: "main", Viewers: 1}},
+	}
+	f.over[id] = r
+	f.disarm()
+	f.tell(orders.Message{Revert: r})
+}
+
+// watch reverts when the trial's process ends.
+func (f *fake) watch(source orders.SourceID, pidfd int) {
+	poll := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(poll, -1)
+		if err == nil && n == 1 {
+			break
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.trial != nil && f.trial.Source == source {
+		f.revert(f.trial.ID, orders.CauseExit)
+	}
+}
