@@ -104,13 +104,15 @@ func (v *viewer) replay(now int64) {
 	}
 	if v.line == l && v.packet == 0 && now-v.lastReplay > int64(replayPause) {
 		v.lastReplay = now
-		v.start(l)
+		v.start(l, now)
 	}
 }
 
 // start puts the cursor on the line's last key frame; what has come since is
-// sent at once.
-func (v *viewer) start(l *line) {
+// sent at once, its times spread up to now. Now is what the line's next frame
+// could be captured at if it is as late as the last one was: its own time then
+// follows without a step.
+func (v *viewer) start(l *line, now int64) {
 	a := l.arena
 	v.line, v.packet = l, 0
 	if !a.hasKey {
@@ -119,7 +121,8 @@ func (v *viewer) start(l *line) {
 	}
 	v.unit = a.key
 	n := uint32(a.sinceKey())
-	to := v.base + ticks(a.unit(a.unitHead-1).capture)
+	newest := a.unit(a.unitHead - 1)
+	to := v.base + ticks(newest.capture+max(now-newest.arrival, 0))
 	if !v.begun {
 		v.last, v.begun = to-n*joinStep, true
 	}
@@ -148,14 +151,14 @@ func (v *viewer) pump(c *Core) {
 	}
 	for {
 		if v.packet == 0 && v.line != v.stream.followed && v.stream.followed != nil {
-			v.start(v.stream.followed)
+			v.start(v.stream.followed, c.now())
 		}
 		if v.line == nil {
 			return
 		}
 		a := v.line.arena
 		if v.unit < a.unitTail { // lapped: what it would have seen is gone
-			v.start(v.line)
+			v.start(v.line, c.now())
 			continue
 		}
 		if v.unit >= a.unitHead {

@@ -1,0 +1,9 @@
+// Package testrig holds the tests of the whole product: real devices, real
+// packages, real viewers.
+//
+// Its parts are packages of their own: camera is the sample application, viewer
+// the measuring instrument, device a whole device in a temporary directory, demo
+// what `make demo` runs, bench what `make bench` runs.
+//
+// Nothing imports it.
+package testrig
