@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"slipstream/stream/gateway"
 	"slipstream/stream/publish"
 )
 
@@ -175,6 +176,21 @@ func TestReadersThatAreRefused(t *testing.T) {
 			t.Errorf("%s %s: %s; want %s", c.method, c.path, status, c.want)
 		}
 	}
+}
+
+func TestReaderLimit(t *testing.T) {
+	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
+	w.forward(t)
+	w.publish(t)
+	first, second := talk(t, w), talk(t, w)
+	first.play(t, w.rtsp)
+	setup := []string{"SETUP", w.rtsp + "/trackID=0", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"}
+	if status, _ := second.ask(t, setup[0], setup[1], setup[2]); !strings.HasPrefix(status, "RTSP/1.0 453 ") {
+		t.Errorf("second reader: %s", status)
+	}
+	first.conn.Close()
+	w.log.await(t, "viewer left")
+	talk(t, w).play(t, w.rtsp)
 }
 
 // A reader that stops reading is disconnected; another one misses nothing.

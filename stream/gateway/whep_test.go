@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -125,6 +126,20 @@ func TestForwarderRestart(t *testing.T) {
 	v.unbroken(t)
 	if s := v.pc.ConnectionState(); s != webrtc.PeerConnectionStateConnected {
 		t.Errorf("connection is %v", s)
+	}
+}
+
+// A UDP address without an IP takes viewers on all of the device's own.
+func TestWildcardAddresses(t *testing.T) {
+	for _, addr := range []string{":0", "0.0.0.0:0"} {
+		w := newWorld(t, func(c *gateway.Config) { c.UDP, c.RTSP = addr, addr })
+		w.forward(t)
+		w.publish(t)
+		v := join(t, w.whep)
+		v.pass(t, 10)
+		v.unbroken(t)
+		_, port, _ := net.SplitHostPort(w.gateway.RTSPAddr().String())
+		play(t, "rtsp://127.0.0.1:"+port+"/main", "udp", 10)
 	}
 }
 

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// beMain makes the test binary behave as the command, so that a test can start it
+// as the agent does.
+const beMain = "SLIPSTREAM_TEST_BE_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beMain) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), beMain+"=1")
+	return cmd
+}
+
+func TestServesUntilTerminated(t *testing.T) {
+	cmd := command(t, "--run", t.TempDir(), "--http", "127.0.0.1:0", "--rtsp", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--advertise", "192.0.2.1")
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(log)
+	line, err := r.ReadString('\n')
+	addr := regexp.MustCompile(`http=(\S+)`).FindStringSubmatch(line)
+	if err != nil || addr == nil {
+		t.Fatalf("log: %q, %v", line, err)
+	}
+	res, err := http.Get("http://" + addr[1] + "/healthz")
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Errorf("health check: %v, %v", res, err)
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	io.Copy(io.Discard, r)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
+func TestRefusesToStart(t *testing.T) {
+	for _, c := range []struct{ args, says string }{
+		{"--run x --http 127.0.0.1:0 --rtsp 127.0.0.1:0", "--udp is missing"},
+		{"--run x --http 127.0.0.1:0 --rtsp 127.0.0.1:0 --udp 127.0.0.1:0 --advertise camera", `"camera"`},
+		{"--run x --http 127.0.0.1:0 --rtsp 127.0.0.1:0 --udp nonsense", "udp"},
+		{"--run x --http 192.0.2.1:1 --rtsp 127.0.0.1:0 --udp 127.0.0.1:0", "http"},
+	} {
+		out, err := command(t, strings.Fields(c.args)...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), c.says) {
+			t.Errorf("%s: %v %s", c.args, err, out)
+		}
+	}
+}
