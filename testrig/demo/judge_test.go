@@ -20,8 +20,8 @@ func TestEachDefectIsAProblem(t *testing.T) {
 			Viewers: []Viewer{{Stream: "main", Kind: viewer.WHEP, Kept: true, Report: viewer.Report{Versions: []string{"2.0", "3.0", "2.0"}}}},
 		}
 	}
-	if list := crash.problems(good()); len(list) > 0 {
-		t.Fatalf("a good run has problems: %q", list)
+	if list := crash.judge(good()); len(list) > 0 {
+		t.Fatalf("a good run has problems: %v", list)
 	}
 	for want, spoil := range map[string]func(*Update){
 		"the outcome is permanent":     func(u *Update) { u.Outcome = control.OutcomePermanent },
@@ -42,8 +42,8 @@ func TestEachDefectIsAProblem(t *testing.T) {
 	} {
 		u := good()
 		spoil(&u)
-		if list := crash.problems(u); len(list) != 1 || !strings.Contains(list[0], want) {
-			t.Errorf("problems %q, want one about %q", list, want)
+		if list := crash.judge(u); len(list) != 1 || !strings.Contains(list[0].text, want) {
+			t.Errorf("problems %v, want one about %q", list, want)
 		}
 	}
 }
@@ -51,9 +51,22 @@ func TestEachDefectIsAProblem(t *testing.T) {
 func TestOnlyAHangMayLastAStallLimitLonger(t *testing.T) {
 	for _, st := range steps {
 		u := Update{ControlGapMS: 40, stallMS: 250, Streams: []Stream{{Name: "main", LongestGapMS: 300}}}
-		long := slices.ContainsFunc(st.problems(u), func(p string) bool { return strings.Contains(p, "longest gap") })
+		long := slices.ContainsFunc(st.judge(u), func(p problem) bool { return p.gap })
 		if hang := st.version == "4.0"; long == hang {
 			t.Errorf("version %s: a gap of 300 ms is a problem: %t", st.version, long)
+		}
+	}
+}
+
+// Only a gap may be the machine's doing; a run with anything else wrong is not repeated.
+func TestOnlyGapsMayBeTheMachines(t *testing.T) {
+	gap := problem{text: "long", gap: true}
+	for _, test := range []struct {
+		problems problems
+		want     bool
+	}{{problems{gap}, true}, {problems{gap, {text: "a frame lost"}}, false}, {nil, true}} {
+		if got := test.problems.onlyGaps(); got != test.want {
+			t.Errorf("%v: only gaps: %t", test.problems, got)
 		}
 	}
 }

@@ -173,6 +173,9 @@ func (p *panel) ask(ctx context.Context, method, path string, body []byte) ([]by
 	if err != nil {
 		return nil, err
 	}
+	if json.Valid(body) {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err
@@ -183,7 +186,7 @@ func (p *panel) ask(ctx context.Context, method, path string, body []byte) ([]by
 		return nil, err
 	}
 	if resp.StatusCode >= 300 {
-		return reply, fmt.Errorf("the panel answers %s: %s", resp.Status, reply)
+		return reply, fmt.Errorf("the panel answers %s: %s", resp.Status, bytes.TrimSpace(reply))
 	}
 	return reply, nil
 }

@@ -10,6 +10,7 @@ import (
 
 // Result is build/demo.json.
 type Result struct {
+	Runs    int      `json:"runs"` // the last of so many runs, see [Run]
 	Updates []Update `json:"updates"`
 }
 
