@@ -40,10 +40,10 @@ func TestPowerCutWhileStaging(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch {
-		case st.State == slots.StateWriting:
+		switch st.State {
+		case slots.StateWriting:
 			sawWriting = true
-		case st.State == slots.StateStaged:
+		case slots.StateStaged:
 			if err := s.Verify(t.Context(), "b"); err != nil {
 				t.Fatalf("cut at %d: staged, but %v", n, err)
 			}

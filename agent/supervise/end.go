@@ -28,7 +28,7 @@ func (s *Supervisor) newProcess(r record, out *output) *Process {
 // setPidfd hands the descriptor to the runtime's poller, so that waiting for
 // the end costs a goroutine and no thread. It is closed when p is garbage.
 func (p *Process) setPidfd(fd int) {
-	unix.SetNonblock(fd, true) // what tells os.NewFile to use the poller
+	_ = unix.SetNonblock(fd, true) // tells os.NewFile to use the poller; cannot fail on an open descriptor
 	p.fd, p.pidfd = fd, os.NewFile(uintptr(fd), "pidfd of "+p.name)
 }
 
@@ -148,11 +148,12 @@ func (p *Process) reapMain() {
 	p.reap.Lock()
 	defer p.reap.Unlock()
 	p.reaped = true
-	unix.Waitid(unix.P_PIDFD, p.fd, nil, unix.WEXITED|unix.WNOHANG, nil)
+	_ = unix.Waitid(unix.P_PIDFD, p.fd, nil, unix.WEXITED|unix.WNOHANG, nil)
 }
 
 // killLeftovers ends every process that is proven to stem from the main process:
-// by its session, unless that is 0, or by the token. It gives up on what survives SIGKILL for killWait.
+// by its session, unless that is 0, or by the token. It gives up on what
+// survives SIGKILL for killWait.
 func killLeftovers(session int, token string, log *slog.Logger) {
 	deadline := time.Now().Add(killWait)
 	for quiet := 0; ; time.Sleep(leftoverWait) {

@@ -182,7 +182,7 @@ func withoutCores(start func() (int, error)) error {
 func (p *Process) killUnrecorded() {
 	unix.Kill(-p.pid, unix.SIGKILL)
 	unix.Kill(p.pid, unix.SIGKILL)
-	unix.Wait4(p.pid, nil, 0, nil)
+	_, _ = unix.Wait4(p.pid, nil, 0, nil)
 }
 
 // dispose undoes newProcess for a process that never came to run.

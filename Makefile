@@ -1,0 +1,40 @@
+# Every target does its own set-up. Binaries and reports go to build/.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+export CGO_ENABLED := 0
+
+FUZZTIME ?= 10s
+LINT_VERSION := v2.15.0
+LINT := build/tools/$(LINT_VERSION)/golangci-lint
+COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
+
+.PHONY: build test race lint fuzz bench demo
+
+build:
+	@mkdir -p build/bin
+	go build -trimpath -o build/bin/ $(addprefix ./,$(COMMANDS))
+
+test:
+	@.ci/need ffmpeg chromium openssl fonts-dejavu-core
+	go test -timeout 8m ./...
+
+race:
+	@.ci/need gcc libc6-dev ffmpeg chromium openssl fonts-dejavu-core
+	CGO_ENABLED=1 go test -race -timeout 20m ./...
+
+lint: $(LINT)
+	$(LINT) run ./...
+
+$(LINT):
+	GOBIN=$(abspath $(@D)) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+# Every fuzz target for FUZZTIME. go test lists a package's targets before its name.
+fuzz:
+	go test -list '^Fuzz' ./... | awk '/^Fuzz/ {t[++n] = $$1} /^ok/ {for (i = 1; i <= n; i++) print $$2, t[i]; n = 0}' | \
+	while read -r package target; do go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; done
+
+bench: build
+	build/bin/slipstream-rig bench
+
+demo: build
+	build/bin/slipstream-rig demo $(if $(ONCE),--once)
