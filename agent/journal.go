@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -57,43 +59,71 @@ func openJournal(dir string, log *slog.Logger) (j *journal, s State, fresh bool,
 	return j, s, j.last == nil, nil
 }
 
-// loadJournal checks every page first: bbolt panics when it meets a broken one.
+// loadJournal reads all of it first: bbolt panics when it meets a broken page,
+// and a file cut short is a fault of memory.
 func loadJournal(path string) (j *journal, s State, err error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
-	if err != nil {
-		return nil, s, fmt.Errorf("open journal: %w", err)
-	}
+	var db *bbolt.DB
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("open journal: %v", r)
 		}
-		if err != nil {
+		if err != nil && db != nil {
 			db.Close()
 		}
 	}()
+	if db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second}); err != nil {
+		return nil, s, fmt.Errorf("open journal: %w", err)
+	}
 	j = &journal{db: db}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for err := range tx.Check() {
+	if err = db.View(checkJournal); err == nil {
+		err = db.Update(func(tx *bbolt.Tx) error {
+			var err error
+			s, err = j.prepare(tx)
 			return err
-		}
-		state, err := tx.CreateBucketIfNotExists(stateBucket)
-		if err != nil {
-			return err
-		}
-		if _, err = tx.CreateBucketIfNotExists(historyBucket); err != nil {
-			return err
-		}
-		raw := state.Get(stateKey)
-		if raw == nil {
-			return nil
-		}
-		j.last = append([]byte(nil), raw...)
-		return json.Unmarshal(raw, &s)
-	})
+		})
+	}
 	if err != nil {
 		return nil, s, fmt.Errorf("read journal: %w", err)
 	}
 	return j, s, nil
+}
+
+// checkJournal touches every page, and then lets bbolt judge them.
+func checkJournal(tx *bbolt.Tx) error {
+	err := tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
+		return b.ForEach(func(_, v []byte) error {
+			if v != nil && !json.Valid(v) {
+				return errors.New("an entry is not JSON")
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for broken := range tx.Check() { // to the end, or its goroutine would stay
+		if err == nil {
+			err = broken
+		}
+	}
+	return err
+}
+
+// prepare makes the buckets and reads the state.
+func (j *journal) prepare(tx *bbolt.Tx) (s State, err error) {
+	state, err := tx.CreateBucketIfNotExists(stateBucket)
+	if err != nil {
+		return s, err
+	}
+	if _, err = tx.CreateBucketIfNotExists(historyBucket); err != nil {
+		return s, err
+	}
+	if raw := state.Get(stateKey); raw != nil {
+		j.last = bytes.Clone(raw)
+		err = json.Unmarshal(raw, &s)
+	}
+	return s, err
 }
 
 // commit writes the state and new lines of the history in one transaction. It
@@ -104,7 +134,7 @@ func (j *journal) commit(s State, news []control.Record) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	if string(raw) == string(j.last) && len(news) == 0 {
+	if bytes.Equal(raw, j.last) && len(news) == 0 {
 		return nil
 	}
 	err = j.db.Update(func(tx *bbolt.Tx) error {

@@ -1,0 +1,281 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"slipstream/agent/config"
+	"slipstream/agent/control"
+)
+
+// The parts of the runner that need no device. White-box, because the package
+// exports none of them.
+
+func newMarkers(t *testing.T) (markers, *bytes.Buffer) {
+	var said bytes.Buffer
+	m := markers{dir: filepath.Join(t.TempDir(), "trial"), uid: os.Getuid(), log: slog.New(slog.NewTextHandler(&said, nil))}
+	if err := m.prepare("t1"); err != nil {
+		t.Fatal(err)
+	}
+	return m, &said
+}
+
+func TestWhatCountsAsAMarker(t *testing.T) {
+	tests := []struct {
+		name   string
+		make   func(path string) error
+		reason string // part of it; "" counts
+	}{
+		{"a file that was touched", func(p string) error { return os.WriteFile(p, nil, 0o644) }, ""},
+		{"a file with content", func(p string) error { return os.WriteFile(p, []byte("ok"), 0o600) }, ""},
+		{"a symbolic link", func(p string) error { return os.Symlink("/etc/passwd", p) }, "regular"},
+		{"a directory", func(p string) error { return os.Mkdir(p, 0o755) }, "regular"},
+		{"a hard link", func(p string) error {
+			other := p + ".other"
+			if err := os.WriteFile(other, nil, 0o644); err != nil {
+				return err
+			}
+			return os.Link(other, p)
+		}, "more than one link"},
+		{"another user's file", func(p string) error {
+			if os.Getuid() != 0 {
+				t.Skip("needs root")
+			}
+			if err := os.WriteFile(p, nil, 0o644); err != nil {
+				return err
+			}
+			return os.Chown(p, 12345, 12345)
+		}, "belongs to user 12345"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			m, _ := newMarkers(t)
+			if _, found := m.look("t1"); found {
+				t.Fatal("found before it was made")
+			}
+			if err := test.make(m.path("t1")); err != nil {
+				t.Fatal(err)
+			}
+			reason, found := m.look("t1")
+			if !found || !strings.Contains(reason, test.reason) || (reason == "") != (test.reason == "") {
+				t.Errorf("found %v, reason %q", found, reason)
+			}
+		})
+	}
+}
+
+func TestAnotherTrialsMarkerIsNone(t *testing.T) {
+	m, _ := newMarkers(t)
+	if err := m.make("t1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.prepare("t2"); err != nil {
+		t.Fatal(err)
+	}
+	if _, found := m.look("t2"); found {
+		t.Error("trial t2 has the marker of t1")
+	}
+	m.clean("t2")
+	if _, found := m.look("t1"); !found {
+		t.Error("the directory of t1 is there after cleaning")
+	}
+}
+
+func TestAMarkerBecomesGoodLater(t *testing.T) {
+	m, said := newMarkers(t)
+	path := m.path("t1")
+	if err := os.Symlink("/etc/passwd", path); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	seen := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { m.watch(ctx, "t1", func() { close(seen) }) })
+	for range 5 { // several looks at the bad one
+		wait(ctx, markerEvery)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.make("t1"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-seen:
+	case <-ctx.Done():
+		t.Fatal("not seen")
+	}
+	watching.Wait()
+	if n := strings.Count(said.String(), "ignored"); n != 1 {
+		t.Errorf("the reason was said %d times:\n%s", n, said)
+	}
+}
+
+func TestJournalKeepsAndBounds(t *testing.T) {
+	dir := t.TempDir()
+	log := slog.New(slog.DiscardHandler)
+	j, s, fresh, err := openJournal(dir, log)
+	if err != nil || !fresh {
+		t.Fatalf("fresh %v, %v", fresh, err)
+	}
+	s.Starts = 17
+	var records []control.Record
+	for i := range maxHistory + 10 {
+		records = append(records, control.Record{To: fmt.Sprint(i)})
+	}
+	if err := j.commit(s, records); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := openJournal(dir, log); err == nil || !strings.Contains(err.Error(), "another agent") {
+		t.Errorf("second agent: %v", err)
+	}
+	if err := j.close(); err != nil {
+		t.Fatal(err)
+	}
+	j, s, fresh, err = openJournal(dir, log)
+	if err != nil || fresh || s.Starts != 17 {
+		t.Fatalf("reopened: fresh %v, starts %d, %v", fresh, s.Starts, err)
+	}
+	defer j.close()
+	got, err := j.history(maxHistory + 10)
+	if err != nil || len(got) != maxHistory || got[0].To != fmt.Sprint(maxHistory+9) {
+		t.Errorf("history: %d lines, %v", len(got), err)
+	}
+}
+
+func TestBrokenJournalsAreMovedAside(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	for page := range 9 { // the last three times the file is cut there
+		at := page * 4096
+		if page >= 6 {
+			at = (page - 5) * 4096
+		}
+		dir := t.TempDir()
+		path := filepath.Join(dir, "journal.db")
+		j, s, _, err := openJournal(dir, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.commit(s, []control.Record{{To: "1.0.0"}}); err != nil {
+			t.Fatal(err)
+		}
+		j.close()
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := at; i < min(at+4096, len(raw)); i++ {
+			raw[i] ^= 0x5a
+		}
+		if page >= 6 {
+			raw = raw[:min(at, len(raw))]
+		}
+		if err := os.WriteFile(path, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j, _, _, err = openJournal(dir, log) // whole or fresh, but open
+		if err != nil {
+			t.Fatalf("page at %d: %v", at, err)
+		}
+		j.close()
+	}
+}
+
+func TestDataIsBounded(t *testing.T) {
+	d := dataDirs(t.TempDir())
+	if err := d.prepare("a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(d.of("a"), "small"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("small", filepath.Join(d.of("a"), "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.snapshot(t.Context(), "a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(d.of("b"), "link")); err != nil || string(got) != "x" {
+		t.Errorf("copy: %q, %v", got, err)
+	}
+	if err := os.Truncate(filepath.Join(d.of("a"), "small"), maxData+1); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.snapshot(t.Context(), "a", "b"); err == nil || !strings.Contains(err.Error(), "more than 64 MiB") {
+		t.Errorf("too much data: %v", err)
+	}
+}
+
+// serve offers content over HTTP and counts what each request asked for.
+func serve(t *testing.T, content []byte, tokens *[]string) *httptest.Server {
+	var mu sync.Mutex
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		*tokens = append(*tokens, r.Header.Get("Authorization"))
+		mu.Unlock()
+		if strings.HasPrefix(r.URL.Path, "/away") {
+			http.Redirect(w, r, "http://localhost:1/", http.StatusFound)
+			return
+		}
+		if strings.HasPrefix(r.URL.Path, "/whole") {
+			w.Write(content)
+			return
+		}
+		http.ServeContent(w, r, "x", time.Time{}, bytes.NewReader(content))
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestFetchByRanges(t *testing.T) {
+	content := make([]byte, 5*readAhead/2)
+	for i := range content {
+		content[i] = byte(i >> 8)
+	}
+	var tokens []string
+	s := serve(t, content, &tokens)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	panel := config.Panel{URL: s.URL + "/panel", TokenFile: token}
+	r, err := openRemote(t.Context(), s.URL+"/panel/x.slip", panel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	got, err := io.ReadAll(io.NewSectionReader(r, 0, r.size))
+	if err != nil || !bytes.Equal(got, content) {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+	if len(tokens) != 3 || tokens[0] != "Bearer secret" {
+		t.Errorf("requests: %q", tokens)
+	}
+	tokens = nil
+	other, err := openRemote(t.Context(), s.URL+"/panelist/x.slip", panel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Close()
+	if tokens[0] != "" {
+		t.Error("the token was shown to another site")
+	}
+	for _, path := range []string{"/panel/away", "/away", "/whole"} {
+		if r, err := openRemote(t.Context(), s.URL+path, panel); err == nil && path != "/panel/away" {
+			r.Close()
+			t.Errorf("%s was taken", path)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package agent_test
+
+import (
+	"slices"
+
+	"slipstream/agent"
+	"slipstream/stream/orders"
+)
+
+// walkForwarder keeps the contract of package orders.
+type walkForwarder struct {
+	alive     bool // its process; orders of a dead agent stand
+	connected int  // number of the connection, 0 for none
+	permanent orders.SourceID
+	trial     orders.TrialID // armed or further
+	source    orders.SourceID
+	switched  bool
+	over      map[orders.TrialID]bool
+}
+
+// obey takes orders as the forwarder does.
+func (w *walk) obey(e agent.SendOrders) {
+	if e.Permanent != "" && !slices.Contains(e.Sources, e.Permanent) {
+		w.Fatalf("orders call %s permanent and do not name it", e.Permanent)
+	}
+	if t := e.Trial; t != nil && (t.Source == e.Permanent || !slices.Contains(e.Sources, t.Source)) {
+		w.Fatalf("orders of trial %s: source %s, permanent %s, sources %v", t.ID, t.Source, e.Permanent, e.Sources)
+	}
+	f := &w.fwd
+	if !f.alive || f.connected == 0 {
+		return
+	}
+	if f.trial != "" && (e.Trial == nil || e.Trial.ID != f.trial) {
+		if e.Permanent == f.source {
+			f.trial = ""
+		} else {
+			w.end(orders.CauseOrders)
+		}
+	}
+	f.permanent = e.Permanent
+	if t := e.Trial; t != nil && f.trial != t.ID {
+		if f.over[t.ID] {
+			w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: t.ID, Cause: orders.CauseLease}})
+			return
+		}
+		f.trial, f.source, f.switched = t.ID, t.Source, false
+	}
+}
+
+func (w *walk) hold(id orders.TrialID) {
+	if w.fwd.trial == id && w.fwd.switched {
+		w.held[id] = true
+		w.tell(agent.Held{Trial: id})
+		return
+	}
+	if w.fwd.trial != id {
+		w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: id, Cause: orders.CauseStall}})
+	}
+}
+
+func (w *walk) settle(e agent.Settle) {
+	walkCommits++
+	if w.record.Slot != string(e.Source[:1]) {
+		w.Fatalf("settle of %s before the record says so", e.Source)
+	}
+	w.fwd.permanent = e.Source
+	if w.fwd.trial == e.Trial {
+		w.fwd.trial = ""
+	}
+	w.tell(agent.Settled{Trial: e.Trial})
+}
+
+// end ends the forwarder's trial and reports it.
+func (w *walk) end(cause string) {
+	id := w.fwd.trial
+	w.fwd.over[id] = true
+	w.fwd.trial = ""
+	w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: id, Cause: cause, Switched: w.fwd.switched}})
+}
+
+// tell sends a message that arrives later, if the connection lives so long.
+func (w *walk) tell(what any) {
+	connection := w.fwd.connected
+	if connection == 0 {
+		return
+	}
+	w.later = append(w.later, func() {
+		if w.fwd.connected == connection {
+			if e, ok := what.(agent.Settled); ok && e.Trial == w.state.Trial.ID {
+				w.unsettled = ""
+			}
+			w.step(what)
+		}
+	})
+}
+
+func (w *walk) ifConnected(do func()) {
+	if w.fwd.alive && w.fwd.connected != 0 {
+		do()
+	}
+}
+
+func (w *walk) phase() string {
+	if w.fwd.switched {
+		return "switched"
+	}
+	return "armed"
+}
