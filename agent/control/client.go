@@ -54,6 +54,16 @@ type DeniedError struct{ Socket string }
 
 func (e *DeniedError) Error() string { return "not allowed to use " + e.Socket }
 
+// LostError means that the agent went away before it answered. What it was asked
+// for may have been done.
+type LostError struct{ Socket string }
+
+func (e *LostError) Error() string { return "the agent at " + e.Socket + " stopped answering" }
+
+// CodeLost marks the Result of a request that the agent's end has overtaken, be
+// it a [LostError] or an orderly stop.
+const CodeLost = "agent-lost"
+
 // Close gives back idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
@@ -137,6 +147,9 @@ func (c *Client) post(ctx context.Context, path string, request any) Result {
 		return Result{Exit: ExitError, Message: err.Error()}
 	}
 	code, text, err := c.do(ctx, http.MethodPost, path, body)
+	if _, lost := errors.AsType[*LostError](err); lost {
+		return Result{Exit: ExitError, Code: CodeLost, Message: err.Error()}
+	}
 	if err != nil {
 		return Result{Exit: ExitError, Message: err.Error()}
 	}
@@ -185,5 +198,5 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return &DeniedError{Socket: c.socket}
 	}
-	return fmt.Errorf("the agent at %s stopped answering", c.socket)
+	return &LostError{Socket: c.socket}
 }

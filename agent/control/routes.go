@@ -50,6 +50,9 @@ func act[T any](s *Server, do func(context.Context, T) Result) http.HandlerFunc 
 			}
 		}
 		result := do(r.Context(), request)
+		if result.Exit == ExitError && errors.Is(context.Cause(r.Context()), errLeaving) {
+			result = Result{Exit: ExitError, Code: CodeLost, Message: errLeaving.Error()}
+		}
 		s.write(w, statusOf(result), result)
 	}
 }

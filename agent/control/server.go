@@ -54,14 +54,19 @@ func (s *Server) Serve(ctx context.Context, path string) error {
 	return s.serve(ctx, l)
 }
 
+// errLeaving is the cause by which requests end with their server.
+var errLeaving = errors.New("the agent is stopping")
+
 // serve ends every request's context with ctx, so that waiting answers end too.
 func (s *Server) serve(ctx context.Context, l net.Listener) error {
+	base, leave := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer leave(errLeaving)
 	srv := &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    MaxHeader,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		BaseContext:       func(net.Listener) context.Context { return base },
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
@@ -71,9 +76,10 @@ func (s *Server) serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	leave(errLeaving)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
-	if err := srv.Shutdown(leave); errors.Is(err, context.DeadlineExceeded) {
+	if err := srv.Shutdown(end); errors.Is(err, context.DeadlineExceeded) {
 		srv.Close()
 	}
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, os.ErrClosed) {

@@ -435,6 +435,51 @@ func TestServeEndsAlthoughAClientWaits(t *testing.T) {
 	}
 }
 
+// An agent that stops says so, to those who wait for the end of a trial too.
+func TestRequestUnderWayAtTheEnd(t *testing.T) {
+	f := newFake()
+	f.hold, f.left = make(chan struct{}), make(chan struct{})
+	f.result = control.Result{Exit: control.ExitError, Message: "context canceled"}
+	socket := socketIn(t)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- control.NewServer(f, nil).Serve(ctx, socket) }()
+	c := control.Dial(socket)
+	until(t, func() bool { _, err := c.Status(t.Context()); return err == nil })
+	result := make(chan control.Result, 1)
+	go func() { result <- c.Activate(t.Context(), control.ActivateRequest{Wait: true}) }()
+	until(t, func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.calls) == 1 })
+	stop()
+	if r := <-result; r.Code != control.CodeLost || r.Message != "the agent is stopping" {
+		t.Errorf("got %+v", r)
+	}
+	<-done
+}
+
+// An agent that is killed cuts its clients off.
+func TestAgentThatIsCutOff(t *testing.T) {
+	socket := socketIn(t)
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+			http.ReadRequest(bufio.NewReader(conn))
+			conn.Close()
+		}
+	}()
+	c := control.Dial(socket)
+	if r := c.Activate(t.Context(), control.ActivateRequest{}); r.Exit != control.ExitError || r.Code != control.CodeLost {
+		t.Errorf("got %+v", r)
+	}
+	_, err = c.Status(t.Context())
+	if _, ok := errors.AsType[*control.LostError](err); !ok {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAgentThatIsNotThere(t *testing.T) {
 	socket := socketIn(t)
 	c := control.Dial(socket)

@@ -8,7 +8,7 @@ import (
 	"slipstream/agent/control"
 )
 
-const leftTrial = "interrupted: the trial goes on without this command; see it with: slipstream status"
+const leftTrial = "a trial that has begun goes on by itself; see: slipstream status"
 
 func (c *cli) activateCommand() *cobra.Command {
 	var request control.ActivateRequest

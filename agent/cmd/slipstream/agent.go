@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,6 +46,7 @@ Exit status: 0 ended by a signal, 1 error.`,
 			if verbose {
 				level = slog.LevelDebug
 			}
+			defer outliveLog()()
 			log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level}))
 			return runAgent(cmd.Context(), cfg, c.socketPath, stopAll, log)
 		},
@@ -84,6 +88,15 @@ func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll boo
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopAllTimeout)
 	defer cancel()
 	return errors.Join(failed, a.StopAll(last))
+}
+
+// outliveLog keeps the agent alive when whoever reads its log goes away: Go ends
+// a process that writes to a broken standard error. The signal is caught, not
+// ignored, because children inherit only the latter.
+func outliveLog() (undo func()) {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	return func() { signal.Stop(broken) }
 }
 
 // keepLink keeps the device's link to its panel until ctx ends. The field

@@ -162,8 +162,23 @@ func (c *cli) complain(err error) {
 		c.printJSON(control.Result{Exit: control.ExitError, Message: err.Error()})
 		return
 	}
-	fmt.Fprintln(c.err, clean(err.Error()))
+	for line := range strings.Lines(err.Error()) { // several problems come one a line
+		c.say(c.err, strings.TrimSpace(line))
+	}
 }
+
+// say prints one sentence; on a terminal it is broken between words.
+func (c *cli) say(w io.Writer, sentence string) {
+	width := 0
+	if t := terminalOf(w); t.live {
+		width = t.width
+	}
+	for _, line := range wrap(clean(sentence), width) {
+		fmt.Fprintln(w, line)
+	}
+}
+
+func (c *cli) printer() *printer { return &printer{style: c.style} }
 
 // finish says how a request ended and turns it into the command's exit code.
 func (c *cli) finish(r control.Result) error {
@@ -177,7 +192,7 @@ func (c *cli) finish(r control.Result) error {
 	if r.Exit == control.ExitError || r.Exit == control.ExitRefused {
 		w = c.err
 	}
-	fmt.Fprintln(w, clean(r.Message))
+	c.say(w, r.Message)
 	return code(r)
 }
 
@@ -191,7 +206,7 @@ func code(r control.Result) error {
 // next prints what a person would do now.
 func (c *cli) next(step string) {
 	if !c.json {
-		fmt.Fprintf(c.out, "next: %s\n", step)
+		c.say(c.out, "next: "+step)
 	}
 }
 

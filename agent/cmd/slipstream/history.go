@@ -54,7 +54,7 @@ func (c *cli) showHistory(records []control.Record, full bool) error {
 	case full:
 		return c.printProofs(records...)
 	}
-	p := &printer{style: c.style}
+	p := c.printer()
 	rows := make([][]string, len(records))
 	for i, r := range records {
 		rows[i] = []string{
@@ -72,7 +72,7 @@ func (c *cli) showHistory(records []control.Record, full bool) error {
 
 // printProofs prints records in full, with their time if there are several.
 func (c *cli) printProofs(records ...control.Record) error {
-	p := &printer{style: c.style}
+	p := c.printer()
 	for i, r := range records {
 		if i > 0 {
 			p.gap()

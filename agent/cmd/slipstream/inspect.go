@@ -159,7 +159,7 @@ func (c *cli) showInspection(found inspection) error {
 		return code(found.Result)
 	}
 	if m := found.Manifest; m != nil {
-		p := &printer{style: c.style}
+		p := c.printer()
 		p.manifest(*m, found)
 		if _, err := io.WriteString(c.out, p.b.String()); err != nil {
 			return err

@@ -41,10 +41,8 @@ func (c *cli) install(ctx context.Context, from string, force, wait bool) error 
 		return err
 	}
 	defer agent.Close()
-	r := c.watched(ctx, agent, status, leftInstall, func(ctx context.Context) control.Result {
+	r := c.watched(ctx, agent, status, leftTrial, func(ctx context.Context) control.Result {
 		return control.Install(ctx, agent, request, wait)
 	})
 	return c.outcome(ctx, agent, r, wait)
 }
-
-const leftInstall = "interrupted: a trial that has begun goes on without this command; see it with: slipstream status"

@@ -14,6 +14,7 @@ import (
 // page shows a status in 80 columns. Ages are counted by the device's clock, so
 // that a wrong clock on either side shows no nonsense.
 func page(w io.Writer, st style, s control.Status) error {
+	st.width = defaultWidth
 	p := &printer{style: st}
 	p.device(s)
 	p.slots(s)
@@ -25,26 +26,43 @@ func page(w io.Writer, st style, s control.Status) error {
 	return err
 }
 
-// printer collects a page.
+// printer collects a page of lines that are at most width wide; 0 sets no limit,
+// which is for pipes: nobody reads there, and nothing may be lost.
 type printer struct {
 	style
 	b strings.Builder
 }
 
-// line writes one line, cut to the page's width.
+// line writes one line and cuts what is too much.
 func (p *printer) line(format string, a ...any) {
-	text := strings.TrimRight(fit(fmt.Sprintf(format, a...), defaultWidth, p.cut), " ")
-	p.b.WriteString(text + "\n")
+	p.b.WriteString(p.cutLine(format, a...) + "\n")
 }
 
 // set writes one line in a style.
 func (p *printer) set(escape, format string, a ...any) {
-	if escape == "" {
-		p.line(format, a...)
-		return
+	text := p.cutLine(format, a...)
+	if escape != "" {
+		text = escape + text + p.off
 	}
-	text := strings.TrimRight(fit(fmt.Sprintf(format, a...), defaultWidth, p.cut), " ")
-	p.b.WriteString(escape + text + p.off + "\n")
+	p.b.WriteString(text + "\n")
+}
+
+func (p *printer) cutLine(format string, a ...any) string {
+	text := strings.TrimRight(fmt.Sprintf(format, a...), " ")
+	if p.width == 0 {
+		return text
+	}
+	return fit(text, p.width, p.cut)
+}
+
+// para writes a text that must not be cut: it goes on below its beginning.
+func (p *printer) para(lead, text string) {
+	for i, part := range wrap(text, p.width-utf8.RuneCountInString(lead)) {
+		if i > 0 {
+			lead = strings.Repeat(" ", utf8.RuneCountInString(lead))
+		}
+		p.b.WriteString(strings.TrimRight(lead+part, " ") + "\n")
+	}
 }
 
 func (p *printer) gap() { p.b.WriteString("\n") }
@@ -148,7 +166,7 @@ func picturesWords(t *control.Trial, now time.Time) string {
 	if t.TookOver.IsZero() {
 		return "waiting for its first key frames"
 	}
-	return "viewers see it since " + span(now.Sub(t.TookOver))
+	return "on the viewers' screens for " + span(now.Sub(t.TookOver))
 }
 
 // soaked is false before the pictures came: the soak has not begun.
@@ -226,10 +244,10 @@ func (p *printer) foot(s control.Status) {
 	}
 	p.gap()
 	if s.Last != nil {
-		p.line("  last  %s", p.summary(*s.Last, s.Time))
+		p.para("  last  ", p.summary(*s.Last, s.Time))
 	}
 	if step := advice(s); step != "" {
-		p.line("  next  %s", step)
+		p.para("  next  ", step)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"slipstream/agent/control"
 )
 
@@ -96,6 +98,24 @@ func TestSpansAndSizes(t *testing.T) {
 	for in, want := range map[int64]string{-5: "0:00", 0: "0:00", 1: "0:01", 41_200: "0:42", 725_000: "12:05"} {
 		if got := countdown(in); got != want {
 			t.Errorf("countdown(%d) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for _, test := range []struct {
+		name, in string
+		n        int
+		want     []string
+	}{
+		{"it fits", "one two", 30, []string{"one two"}},
+		{"between words", "the package is not signed by a trusted key", 20, []string{"the package is not", "signed by a trusted", "key"}},
+		{"a word of just the width", "12345678901234567890 x", 20, []string{"12345678901234567890", "x"}},
+		{"a word that is too long", strings.Repeat("x", 45), 20, []string{strings.Repeat("x", 20), strings.Repeat("x", 20), "xxxxx"}},
+		{"no limit", strings.Repeat("x ", 200), 0, []string{strings.Repeat("x ", 200)}},
+	} {
+		if diff := cmp.Diff(test.want, wrap(test.in, test.n)); diff != "" {
+			t.Errorf("%s: %s", test.name, diff)
 		}
 	}
 }

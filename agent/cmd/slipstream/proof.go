@@ -34,7 +34,7 @@ func (p *printer) proof(r control.Record) {
 		p.line("    (%d more, see --json)", hidden)
 	}
 	for _, line := range shown {
-		p.line("    %s", clean(line))
+		p.para("    ", clean(line))
 	}
 }
 
@@ -66,7 +66,7 @@ func cause(r control.Record) string {
 	return clean(r.Reason) + ": " + words
 }
 
-func (p *printer) fact(name, value string) { p.line("  %-9s %s", name, value) }
+func (p *printer) fact(name, value string) { p.para(fmt.Sprintf("  %-9s ", name), value) }
 
 // switches lists what a change of version showed the viewers of each stream.
 func (p *printer) switches(title string, streams []control.StreamProof) {

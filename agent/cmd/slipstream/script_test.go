@@ -42,6 +42,7 @@ var packTool = sync.OnceValues(func() (string, error) {
 //	exits N CMD …    run CMD, which must exit with N
 //	calls FILE       what the agent was asked must be the lines of FILE
 //	called WORD      wait until the agent was asked for WORD
+//	stopagent        end the agent
 //	packtool         put slipstream-pack into the PATH
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -58,7 +59,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"agent": serveScript, "exits": exits, "calls": calls, "called": called,
+			"agent": serveScript, "exits": exits, "calls": calls, "called": called, "stopagent": stopAgent,
 			"packtool": func(ts *testscript.TestScript, _ bool, _ []string) {
 				dir, err := packTool()
 				ts.Check(err)
@@ -82,10 +83,11 @@ func serveScript(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- control.NewServer(backend{s}, nil).Serve(ctx, socket) }()
-	ts.Defer(func() {
+	s.stop = sync.OnceFunc(func() {
 		stop()
 		<-done
 	})
+	ts.Defer(s.stop)
 	poll(ts, func() bool {
 		conn, err := net.Dial("unix", socket)
 		if err == nil {
@@ -129,6 +131,8 @@ func fakeOf(ts *testscript.TestScript) *scripted {
 	}
 	return s.(*scripted)
 }
+
+func stopAgent(ts *testscript.TestScript, _ bool, _ []string) { fakeOf(ts).stop() }
 
 func calls(ts *testscript.TestScript, _ bool, args []string) {
 	s := fakeOf(ts)

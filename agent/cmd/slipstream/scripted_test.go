@@ -23,6 +23,7 @@ type scripted struct {
 	Back     control.Result
 	Past     []control.Record
 
+	stop    func() // ends the server
 	mu      sync.Mutex
 	changed chan struct{}
 	limit   int // statuses that may be shown

@@ -15,7 +15,7 @@ import (
 	"slipstream/agent/control"
 )
 
-const leftStage = "interrupted: nothing was staged, the running version is untouched"
+const leftStage = "the package is not staged unless slipstream status says so; the running version is untouched"
 
 func (c *cli) stageCommand() *cobra.Command {
 	var force bool

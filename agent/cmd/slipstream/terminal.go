@@ -34,13 +34,18 @@ func terminalOf(w io.Writer) terminal {
 
 // style is how a page is set.
 type style struct {
+	width          int    // of the terminal, 0 where there is none
 	bold, dim, off string // escape sequences, empty where none are understood
 	glyphs
 }
 
 func styleOf(w io.Writer) style {
 	s := style{glyphs: glyphsHere()}
-	if t := terminalOf(w); t.live && os.Getenv("NO_COLOR") == "" {
+	t := terminalOf(w)
+	if t.live {
+		s.width = t.width
+	}
+	if t.live && os.Getenv("NO_COLOR") == "" {
 		s.bold, s.dim, s.off = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 	}
 	return s

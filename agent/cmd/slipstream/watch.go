@@ -11,13 +11,13 @@ import (
 const redraw = 200 * time.Millisecond
 
 // watched runs a request and shows meanwhile what the device does. With --json
-// nothing is shown. A person who interrupts gets the sentence left instead of
-// an answer that will not come.
-func (c *cli) watched(ctx context.Context, b control.Backend, start control.Status, left string, do func(context.Context) control.Result) control.Result {
+// nothing is shown. The sentence goesOn says what becomes of the request if its
+// answer will not come.
+func (c *cli) watched(ctx context.Context, b control.Backend, start control.Status, goesOn string, do func(context.Context) control.Result) control.Result {
 	result := make(chan control.Result, 1)
 	go func() { result <- do(ctx) }()
 	if c.json {
-		return c.interrupted(ctx, <-result, left)
+		return left(ctx, <-result, goesOn)
 	}
 	watch, stop := context.WithCancel(ctx)
 	statuses := follow(watch, b, start.Seq)
@@ -40,7 +40,7 @@ func (c *cli) watched(ctx context.Context, b control.Backend, start control.Stat
 			for range statuses { // wait until the follower has gone
 			}
 			p.end()
-			return c.interrupted(ctx, r, left)
+			return left(ctx, r, goesOn)
 		}
 	}
 }
@@ -67,9 +67,14 @@ func follow(ctx context.Context, b control.Backend, seq uint64) <-chan control.S
 	return statuses
 }
 
-func (c *cli) interrupted(ctx context.Context, r control.Result, left string) control.Result {
-	if ctx.Err() != nil && r.Exit == control.ExitError {
-		r.Message = left
+// left replaces the answer that will not come: the person interrupted, or the
+// agent went away, and in both cases the device goes on by itself.
+func left(ctx context.Context, r control.Result, sentence string) control.Result {
+	switch {
+	case r.Code == control.CodeLost:
+		r.Message += "; " + sentence
+	case ctx.Err() != nil && r.Exit == control.ExitError:
+		r.Message = "interrupted; " + sentence
 	}
 	return r
 }

@@ -31,6 +31,24 @@ func fit(s string, n int, mark string) string {
 	return string([]rune(s)[:keep]) + mark
 }
 
+// wrap breaks s at blanks into lines of at most n columns; a word that is longer
+// is broken anywhere. A width too small for words sets no limit.
+func wrap(s string, n int) []string {
+	const least = 20
+	if n < least || utf8.RuneCountInString(s) <= n {
+		return []string{s}
+	}
+	head := []rune(s)[:n+1]
+	at := n
+	for i, r := range head {
+		if r == ' ' && i > 0 {
+			at = i
+		}
+	}
+	rest := strings.TrimLeft(string([]rune(s)[at:]), " ")
+	return append([]string{string(head[:at])}, wrap(rest, n)...)
+}
+
 // pad fills s with blanks up to n columns.
 func pad(s string, n int) string {
 	return s + strings.Repeat(" ", max(n-utf8.RuneCountInString(s), 0))
