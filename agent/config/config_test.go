@@ -123,7 +123,7 @@ func TestAllProblemsAreToldAtOnce(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"device is not set", "product is not set", "hardware is not set", "run = ", "gateway.http"} {
+	for _, want := range []string{"slipstream.toml: device is not set", "slipstream.toml: product is not set", "hardware is not set", "run = ", "gateway.http"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in:\n%v", want, err)
 		}

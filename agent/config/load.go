@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -25,9 +26,18 @@ func Load(path string) (Config, error) {
 		return Config{}, located(path, err)
 	}
 	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+		return Config{}, inFile(path, err)
 	}
 	return c, nil
+}
+
+// inFile puts the file's name before each problem, as located does.
+func inFile(path string, err error) error {
+	var all []error
+	for problem := range strings.SplitSeq(err.Error(), "\n") {
+		all = append(all, fmt.Errorf("%s: %s", path, problem))
+	}
+	return errors.Join(all...)
 }
 
 func read(path string) ([]byte, error) {
