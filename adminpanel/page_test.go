@@ -102,11 +102,16 @@ func TestAnOperatorAtThePage(t *testing.T) {
 	p.click(t, "cam-1", "activate")
 	p.click(t, "cam-1", "revert")
 	p.until(t, text("cam-1", "slot-a-state", "reverted")+" && "+text("cam-1", "last", "3.0.0 was reverted to 2.0.0: an operator took it back"))
+	p.click(t, "cam-1", "stage")
+	p.until(t, text("cam-1", "last", "3.0.0 was refused")+" && "+in("cam-1", "asked")+".hidden")
+	p.eval(t, in("cam-1", "force")+".click()", nil)
+	p.click(t, "cam-1", "stage")
+	p.until(t, text("cam-1", "slot-a-state", "staged"))
 	p.eval(t, in("cam-1", "history")+".open = true", nil)
-	p.until(t, in("cam-1", "history")+".querySelectorAll('li').length === 3")
-	p.looks(t, "reverted")
+	p.until(t, in("cam-1", "history")+".querySelectorAll('li').length === 4")
+	p.looks(t, "refused")
 
-	want := []string{"whep main", "stage 2.0.0", "activate", "greenlight", "stage 3.0.0", "activate", "revert"}
+	want := []string{"whep main", "stage 2.0.0", "activate", "greenlight", "stage 3.0.0", "activate", "revert", "refuse 3.0.0", "stage 3.0.0"}
 	if got := one.askedOf(); !slices.Equal(got, want) {
 		t.Errorf("cam-1 was asked %q, want %q", got, want)
 	}

@@ -132,11 +132,34 @@ func (s *sim) Stage(ctx context.Context, r control.StageRequest) control.Result 
 		return control.Result{Exit: control.ExitRefused, Code: "fetch", Message: err.Error()}
 	}
 	version := p.Manifest.Version
+	if !r.Force && s.reverted(p.Digest) {
+		return s.refuse(version, p.Digest)
+	}
 	s.update("stage "+version, func(st *control.Status) {
 		st.Phase = "staged"
 		*spare(st) = control.Slot{Name: spare(st).Name, State: control.StateStaged, Version: version, Digest: p.Digest}
 	})
 	return control.Result{Message: version + " is staged in slot " + spare(&s.status).Name}
+}
+
+func (s *sim) reverted(digest string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.history, func(r control.Record) bool {
+		return r.Digest == digest && r.Outcome == control.OutcomeReverted
+	})
+}
+
+func (s *sim) refuse(version, digest string) control.Result {
+	r := control.Record{
+		Time: time.Now(), To: version, Digest: digest, Outcome: control.OutcomeRefused, Reason: "reverted",
+		Detail: version + " was tried before and reverted; only force installs it again",
+	}
+	s.update("refuse "+version, func(st *control.Status) {
+		r.From, st.Last = st.Permanent, &r
+		s.history = append([]control.Record{r}, s.history...)
+	})
+	return control.Result{Exit: control.ExitRefused, Code: r.Reason, Message: r.Detail, Record: &r}
 }
 
 // fetch takes the package as an agent does, with the device's token.

@@ -19,6 +19,7 @@ export class Card {
   #trialMs = 0;
   #lastSeen = ''; // which outcome was told already
   #problem = ''; // why the panel did not pass an ask on
+  #asked = {}; // the ask shown, and which outcome was the last one then
   tile;
 
   constructor(device, news) {
@@ -70,7 +71,7 @@ export class Card {
     text(el.version, (slot && slot.version) || '–');
     text(el.state, slot ? state : this.#device.status ? 'empty' : 'unknown');
     attr(el.root.querySelector('use'), 'href', '#i-' + (STATE_ICONS.has(state) ? state : 'empty'));
-    text(el.app, slot ? [slot.app && 'app ' + slot.app, slot.status].filter(Boolean).join(' · ') : '');
+    text(el.app, state !== 'empty' ? [slot.app && 'app ' + slot.app, slot.status].filter(Boolean).join(' · ') : '');
   }
 
   #showStream(streams) {
@@ -144,13 +145,20 @@ export class Card {
   // well shows by itself.
   #showAsked() {
     const asked = this.#device.asked;
-    const silent = !this.#problem && (!asked || (asked.done && asked.exit === 0));
+    if (asked && asked.id !== this.#asked.id) this.#asked = { id: asked.id, before: this.#lastSeen };
+    const silent = !this.#problem && (!asked || (asked.done && (asked.exit === 0 || this.#outcomeSays(asked))));
     this.#el.asked.hidden = silent;
     if (silent) return;
     if (this.#problem) return sign(this.#el.asked, 'bad', 'warn', this.#problem);
     const what = [asked.kind, asked.version].filter(Boolean).join(' ');
     if (!asked.done) sign(this.#el.asked, 'open', 'open', `Asked to ${what}.`);
     else sign(this.#el.asked, 'bad', 'warn', sentence(asked.message || what));
+  }
+
+  // outcomeSays tells whether the last outcome came after the ask or says as much.
+  #outcomeSays(asked) {
+    const { last } = this.#device.status || {};
+    return Boolean(last) && (this.#asked.before !== this.#lastSeen || last.detail === asked.message);
   }
 
   // offer takes the panel's releases; those for other products are left out.
@@ -203,7 +211,8 @@ export class Card {
   #wasReverted(...versions) {
     const { slots = [], last } = this.#device.status || {};
     const reverted = new Set((slots || []).filter((s) => s.state === 'reverted').map((s) => s.digest));
-    if (last && last.outcome === 'reverted') reverted.add(last.digest);
+    // A refusal for this reason names one that no slot holds any more.
+    if (last && (last.outcome === 'reverted' || last.reason === 'reverted')) reverted.add(last.digest);
     return versions.some((v) => v && v.digest && reverted.has(v.digest));
   }
 
