@@ -22,18 +22,14 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"slipstream": main})
 }
 
-// packTool builds slipstream-pack once: the packages of the tests are real.
-var packTool = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "slippack")
-	if err != nil {
-		return "", err
-	}
+// packTool builds slipstream-pack into dir: the packages of the tests are real.
+func packTool(dir string) error {
 	out, err := exec.Command("go", "build", "-o", dir, "slipstream/verify/cmd/slipstream-pack").CombinedOutput()
 	if err != nil {
-		return "", errors.New(string(out))
+		return errors.New(string(out))
 	}
-	return dir, nil
-})
+	return nil
+}
 
 // TestScripts runs the command as a person does, against a control server whose
 // backend is scripted. Commands of the scripts beside testscript's own:
@@ -45,6 +41,8 @@ var packTool = sync.OnceValues(func() (string, error) {
 //	stopagent        end the agent
 //	packtool         put slipstream-pack into the PATH
 func TestScripts(t *testing.T) {
+	tools := t.TempDir()
+	buildTool := sync.OnceValue(func() error { return packTool(tools) })
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -61,15 +59,11 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"agent": serveScript, "exits": exits, "calls": calls, "called": called, "stopagent": stopAgent,
 			"packtool": func(ts *testscript.TestScript, _ bool, _ []string) {
-				dir, err := packTool()
-				ts.Check(err)
-				ts.Setenv("PATH", dir+string(os.PathListSeparator)+ts.Getenv("PATH"))
+				ts.Check(buildTool())
+				ts.Setenv("PATH", tools+string(os.PathListSeparator)+ts.Getenv("PATH"))
 			},
 		},
 	})
-	if dir, err := packTool(); err == nil {
-		t.Cleanup(func() { os.RemoveAll(dir) })
-	}
 }
 
 // running are the fakes by socket, for the commands that look into them.
