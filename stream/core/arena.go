@@ -145,3 +145,19 @@ func (a *arena) sinceKey() uint64 {
 	}
 	return a.unitHead - a.key
 }
+
+// keyUpTo is the newest key frame that was captured at a time or before, if what
+// has come since may be sent again at once; else the last key frame.
+func (a *arena) keyUpTo(capture, now int64) uint64 {
+	for n := a.unitHead; n > a.unitTail && a.unitHead-n < maxReplayFrames; {
+		n--
+		u := a.unit(n)
+		if now-u.arrival > int64(maxReplayTime) {
+			break
+		}
+		if u.key && u.capture <= capture {
+			return n
+		}
+	}
+	return a.key
+}

@@ -34,7 +34,8 @@ type stream struct {
 	name     string
 	followed *line // whose units viewers get; kept when that line dies
 	want     orders.SourceID
-	giveUp   int64 // when the longer past is taken; 0: at the next key frame
+	giveUp   int64  // when the longer past is taken; 0: at the next key frame
+	entry    uint64 // the followed line's unit from which viewers of another line go on
 	viewers  []*viewer
 	sdp      []byte
 }
@@ -55,13 +56,17 @@ func short(l *line, now int64) bool {
 }
 
 // follow is the one operation behind switch and revert: viewers go on with what
-// the line has since its last key frame, then follow it live.
+// the line has since its last key frame, then follow it live. If they have not
+// seen the scene up to that key frame, because the other line had stalled, they
+// go on from an earlier one if the bounds allow it.
 func (c *Core) follow(s *stream, l *line) orders.StreamSwitch {
 	report := orders.StreamSwitch{Name: s.name, Viewers: len(s.viewers)}
+	a := l.arena
+	s.entry = a.key
 	if old := s.followed; old != nil && old.frames > 0 {
-		a := l.arena
-		report.ContentJumpMS = max(0, milliseconds(old.lastCapture-a.unit(a.key).capture))
-		for n := a.key; n < a.unitHead; n++ {
+		s.entry = a.keyUpTo(old.lastCapture+min(old.frameInterval(), l.frameInterval())*3/2, c.now())
+		report.ContentJumpMS = max(0, milliseconds(old.lastCapture-a.unit(s.entry).capture))
+		for n := s.entry; n < a.unitHead; n++ {
 			if a.unit(n).capture <= old.lastCapture {
 				report.ReplayedFrames++
 			}

@@ -104,29 +104,44 @@ func (v *viewer) replay(now int64) {
 	}
 	if v.line == l && v.packet == 0 && now-v.lastReplay > int64(replayPause) {
 		v.lastReplay = now
-		v.start(l, now)
+		v.start(l, l.arena.key, now)
 	}
 }
 
-// start puts the cursor on the line's last key frame; what has come since is
-// sent at once, its times spread up to now. Now is what the line's next frame
-// could be captured at if it is as late as the last one was: its own time then
-// follows without a step.
-func (v *viewer) start(l *line, now int64) {
+// start puts the cursor on a key frame of the line; what has come since is sent
+// at once, its times spread up to now. Now is what the line's next frame could be
+// captured at if it is as late as the last one was: its own time then follows
+// without a step. A key frame that is gone is replaced by the last one.
+func (v *viewer) start(l *line, key uint64, now int64) {
 	a := l.arena
 	v.line, v.packet = l, 0
 	if !a.hasKey {
 		v.line = nil
 		return
 	}
-	v.unit = a.key
-	n := uint32(a.sinceKey())
+	v.unit = key
+	if key < a.unitTail || key > a.key {
+		v.unit = a.key
+	}
+	n := uint32(a.unitHead - v.unit)
 	newest := a.unit(a.unitHead - 1)
 	to := v.base + ticks(newest.capture+max(now-newest.arrival, 0))
 	if !v.begun {
 		v.last, v.begun = to-n*joinStep, true
 	}
 	v.catchUp.left, v.catchUp.to = n, to
+}
+
+// begin puts the cursor on the line that the stream follows: a viewer who comes
+// from another line where all of them went on, unless that is long ago; a new one
+// at the last key frame.
+func (v *viewer) begin(now int64) {
+	l := v.stream.followed
+	key := l.arena.key
+	if v.line != nil && l.arena.unitHead-v.stream.entry <= maxReplayFrames {
+		key = v.stream.entry
+	}
+	v.start(l, key, now)
 }
 
 // stamp is the RTP time of the unit that the cursor is at: its capture time,
@@ -151,14 +166,14 @@ func (v *viewer) pump(c *Core) {
 	}
 	for {
 		if v.packet == 0 && v.line != v.stream.followed && v.stream.followed != nil {
-			v.start(v.stream.followed, c.now())
+			v.begin(c.now())
 		}
 		if v.line == nil {
 			return
 		}
 		a := v.line.arena
 		if v.unit < a.unitTail { // lapped: what it would have seen is gone
-			v.start(v.line, c.now())
+			v.start(v.line, v.line.arena.key, c.now())
 			continue
 		}
 		if v.unit >= a.unitHead {
