@@ -159,14 +159,11 @@ func TestShortStallSkipsNoScene(t *testing.T) {
 	for try := range 5 {
 		w, _, b, v, at := onTrial(t, time.Hour, 50)
 		b.pause(true)
-		r := w.awaitRevert()
+		w.awaitRevert()
 		n := v.untilLetter('a', at)
 		silence := v.slice(n, n+1)[0].at - v.slice(n-1, n)[0].at
 		if silence < 90*time.Millisecond {
 			v.unbroken()
-			if got := r.Streams[0].ReplayedFrames; got == 0 {
-				t.Errorf("no key frame from before the silence: %+v", r)
-			}
 			return
 		}
 		t.Logf("try %d: the machine made it %v of silence", try+1, silence)
