@@ -110,8 +110,10 @@ func TestAnOperatorAtThePage(t *testing.T) {
 	p.eval(t, in("cam-1", "history")+".open = true", nil)
 	p.until(t, in("cam-1", "history")+".querySelectorAll('li').length === 4")
 	p.looks(t, "refused")
+	p.click(t, "cam-1", "activate") // who insisted once need not do it again
+	p.until(t, text("cam-1", "slot-a-state", "trial"))
 
-	want := []string{"whep main", "stage 2.0.0", "activate", "greenlight", "stage 3.0.0", "activate", "revert", "refuse 3.0.0", "stage 3.0.0"}
+	want := []string{"whep main", "stage 2.0.0", "activate", "greenlight", "stage 3.0.0", "activate", "revert", "refuse 3.0.0", "stage 3.0.0", "activate"}
 	if got := one.askedOf(); !slices.Equal(got, want) {
 		t.Errorf("cam-1 was asked %q, want %q", got, want)
 	}

@@ -142,6 +142,12 @@ func (s *sim) Stage(ctx context.Context, r control.StageRequest) control.Result 
 	return control.Result{Message: version + " is staged in slot " + spare(&s.status).Name}
 }
 
+func (s *sim) staged() control.Slot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return *spare(&s.status)
+}
+
 func (s *sim) reverted(digest string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,7 +187,10 @@ func (s *sim) fetch(ctx context.Context, url string) (*verify.Package, error) {
 	return verify.Unverified(bytes.NewReader(data), int64(len(data)))
 }
 
-func (s *sim) Activate(context.Context, control.ActivateRequest) control.Result {
+func (s *sim) Activate(_ context.Context, r control.ActivateRequest) control.Result {
+	if staged := s.staged(); !r.Force && s.reverted(staged.Digest) {
+		return s.refuse(staged.Version, staged.Digest)
+	}
 	s.update("activate", func(st *control.Status) {
 		now := time.Now()
 		slot := spare(st)

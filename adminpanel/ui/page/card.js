@@ -19,6 +19,7 @@ export class Card {
   #trialMs = 0;
   #lastSeen = ''; // which outcome was told already
   #problem = ''; // why the panel did not pass an ask on
+  #insisted = new Set(); // digests that were staged although they were reverted
   #asked = {}; // the ask shown, and which outcome was the last one then
   tile;
 
@@ -178,7 +179,7 @@ export class Card {
     const status = this.#device.status;
     const busy = !this.#device.online ? 'the device is not linked' : !status ? 'the device has not reported yet' : BUSY[status.phase];
     const chosen = this.#chosen();
-    const staged = status && (status.slots || []).find((s) => s.state === 'staged');
+    const staged = this.#staged();
     this.#el.stage.disabled = Boolean(busy) || !chosen;
     this.#el.activate.disabled = Boolean(busy) || !staged;
     text(this.#el.stage, chosen ? 'Stage ' + chosen.version : 'Stage');
@@ -208,16 +209,30 @@ export class Card {
 
   #chosen() { return this.#releases.find((r) => r.id === this.#el.release.value); }
 
+  #staged() {
+    const { slots } = this.#device.status || {};
+    return (slots || []).find((s) => s.state === 'staged');
+  }
+
   #wasReverted(...versions) {
-    const { slots = [], last } = this.#device.status || {};
+    const { slots, last } = this.#device.status || {};
     const reverted = new Set((slots || []).filter((s) => s.state === 'reverted').map((s) => s.digest));
     // A refusal for this reason names one that no slot holds any more.
     if (last && (last.outcome === 'reverted' || last.reason === 'reverted')) reverted.add(last.digest);
     return versions.some((v) => v && v.digest && reverted.has(v.digest));
   }
 
+  // insists tells whether a version is to be installed though it was reverted.
+  // Who insisted when it was staged need not say so again to activate it.
+  #insists(verb) {
+    const checked = !this.#el['force-row'].hidden && this.#el.force.checked;
+    if (verb === 'stage' && checked) this.#insisted.add(this.#chosen().digest);
+    const staged = this.#staged();
+    return checked || (verb === 'activate' && Boolean(staged) && this.#insisted.has(staged.digest));
+  }
+
   async #ask(verb) {
-    const force = !this.#el['force-row'].hidden && this.#el.force.checked;
+    const force = this.#insists(verb);
     const body = { stage: { release: this.#el.release.value, force }, activate: { force } }[verb] || {};
     this.#el[verb].disabled = true; // until the device's next word
     this.#problem = '';
