@@ -96,11 +96,15 @@ func (st step) judgeViewers(p *problems, u Update) {
 
 // judgeTimes checks that a revert's times were measured at all.
 func (st step) judgeTimes(p *problems, u Update) {
+	most := maxRevertMS
+	if st.hangs {
+		most += u.stallMS
+	}
 	check := func(what string, ms *float64, needed bool) {
 		switch {
 		case ms == nil && needed:
 			p.add("%s was not measured", what)
-		case ms != nil && (*ms < 0 || *ms > maxRevertMS):
+		case ms != nil && (*ms < 0 || *ms > most):
 			p.add("%s of %.1f ms is no measurement", what, *ms)
 		}
 	}

@@ -99,15 +99,9 @@ func (s *scene) watched(u *Update, from, to time.Duration) {
 		}
 		u.Viewers = append(u.Viewers, v)
 	}
-	healthy := 0.0
 	for _, seat := range s.controlled {
 		u.ControlGapMS = max(u.ControlGapMS, seat.Report(from, to).LongestGapMS)
-		healthy = max(healthy, seat.Report(from-stallMemory, to).LongestGapMS)
 	}
-	for _, seat := range s.camSeats {
-		healthy = max(healthy, seat.Report(from-stallMemory, from).LongestGapMS)
-	}
-	u.stallMS = max(device.StallMS, stallFactor*healthy)
 }
 
 // times fills in how long a revert took: the camera's own word on when its fault
@@ -120,6 +114,7 @@ func (s *scene) times(u *Update, r *control.Record, from time.Duration) {
 	start, faulty := s.fault(from)
 	if faulty {
 		u.DetectMS = ms(detected - start)
+		u.stallMS = s.stallLimit(start)
 	} else {
 		start = detected
 	}
@@ -135,6 +130,16 @@ func (s *scene) times(u *Update, r *control.Record, from time.Duration) {
 		last = max(last, at-start)
 	}
 	u.FirstPacketMS = ms(last)
+}
+
+// stallLimit is the forwarder's at an instant, by the design's rule, from what
+// viewers had seen by then.
+func (s *scene) stallLimit(at time.Duration) float64 {
+	healthy := 0.0
+	for _, seat := range s.camSeats {
+		healthy = max(healthy, seat.Report(at-stallMemory, at).LongestGapMS)
+	}
+	return max(device.StallMS, stallFactor*healthy)
 }
 
 // fault finds the line that a camera prints before it misbehaves.
