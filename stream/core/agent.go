@@ -41,7 +41,7 @@ func (fd agentListener) ready(c *Core, now int64) {
 			unix.Close(conn)
 			continue
 		}
-		unix.SetsockoptInt(conn, unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20)
+		enlarge(conn, unix.SO_SNDBUF, 1<<20)
 		c.closeAgent()
 		a := &agentConn{fd: conn}
 		if err := c.poll.add(conn, unix.EPOLLIN, a); err != nil {
@@ -78,7 +78,7 @@ func (c *Core) tell(m orders.Message) {
 // ready takes one request, so that answers keep the order of the requests.
 func (a *agentConn) ready(c *Core, now int64) {
 	n, oobn, flags, _, err := unix.Recvmsg(a.fd, a.buf[:], a.oob[:], unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-	if err == eagain || err == eintr {
+	if errors.Is(err, eagain) || errors.Is(err, eintr) {
 		return
 	}
 	if err != nil || n == 0 {

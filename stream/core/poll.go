@@ -58,7 +58,7 @@ type drain int
 
 func (d drain) ready(*Core, int64) {
 	var b [8]byte
-	unix.Read(int(d), b[:])
+	_, _ = unix.Read(int(d), b[:]) // empty already: nothing to do
 }
 
 // now is CLOCK_MONOTONIC in nanoseconds.
@@ -81,7 +81,7 @@ func (p *poller) add(fd int, events uint32, h handler) error {
 // the last descriptor of a file, and the agent keeps its own of a passed pidfd.
 func (p *poller) close(fd int) {
 	p.handlers[fd] = nil
-	unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+	_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil) // it was in the set
 	unix.Close(fd)
 }
 
@@ -93,7 +93,9 @@ func (p *poller) arm(due, now int64) {
 	}
 	p.armed = max(due, now+1)
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(p.armed)}
-	unix.TimerfdSettime(p.timer, unix.TFD_TIMER_ABSTIME, &spec, nil)
+	if err := unix.TimerfdSettime(p.timer, unix.TFD_TIMER_ABSTIME, &spec, nil); err != nil {
+		panic("forwarder: a valid time was refused: " + err.Error())
+	}
 }
 
 // wait returns how many descriptors are ready.
@@ -109,7 +111,7 @@ func (p *poller) wait() (int, error) {
 func (p *poller) wakeOn(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
 		one := [8]byte{1}
-		unix.Write(p.event, one[:])
+		_, _ = unix.Write(p.event, one[:]) // full: it wakes already
 	})
 }
 

@@ -45,6 +45,11 @@ func peerUID(fd int) (int, error) {
 	return int(cred.Uid), nil
 }
 
+// enlarge sets a socket's buffer size. One that stays small only fills sooner.
+func enlarge(fd, option, size int) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, size)
+}
+
 // receive reads one message without blocking and returns its true length, which
 // is larger than buf if the message was cut. 0 means end of file.
 func receive(fd int, buf []byte) (int, unix.Errno) {

@@ -57,7 +57,7 @@ func (s *source) ready(c *Core, now int64) {
 		if err != nil {
 			return
 		}
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, publishReceiveBuffer)
+		enlarge(fd, unix.SO_RCVBUF, publishReceiveBuffer)
 		uid, err := peerUID(fd)
 		if err != nil || (s.spec.UID >= 0 && uid != s.spec.UID && uid != 0) {
 			refusePublisher(fd, fmt.Sprintf("user %d may not publish for source %s", uid, s.spec.ID))
@@ -96,7 +96,7 @@ func (c *Core) closeSource(s *source) {
 		c.poll.close(s.pidfd)
 	}
 	c.poll.close(s.listen)
-	unix.Unlink(c.publishPath(s.spec.ID))
+	_ = unix.Unlink(c.publishPath(s.spec.ID)) // the next forwarder replaces what is left
 }
 
 func (c *Core) closeLine(l *line) {

@@ -87,8 +87,8 @@ func (c *Core) follow(s *stream, l *line) orders.StreamSwitch {
 // pumpAll lets every viewer go on. It walks backwards because a viewer may be
 // closed on the way.
 func (c *Core) pumpAll(s *stream) {
-	for i := len(s.viewers) - 1; i >= 0; i-- {
-		s.viewers[i].pump(c)
+	for _, v := range slices.Backward(s.viewers) {
+		v.pump(c)
 	}
 }
 
@@ -128,7 +128,7 @@ func (fd viewerListener) ready(c *Core, now int64) {
 		if err != nil {
 			return
 		}
-		unix.SetsockoptInt(conn, unix.SOL_SOCKET, unix.SO_SNDBUF, viewerSendBuffer)
+		enlarge(conn, unix.SO_SNDBUF, viewerSendBuffer)
 		v := &viewer{fd: conn}
 		if err := c.poll.add(conn, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLET, v); err != nil {
 			unix.Close(conn)
@@ -180,8 +180,7 @@ func (c *Core) closeViewer(v *viewer) {
 // kickStuck closes viewers that have taken nothing for too long.
 func (c *Core) kickStuck(now int64) {
 	for _, s := range c.streams {
-		for i := len(s.viewers) - 1; i >= 0; i-- {
-			v := s.viewers[i]
+		for _, v := range slices.Backward(s.viewers) {
 			if v.blockedAt != 0 && now-v.blockedAt > int64(kickAfter) {
 				c.log.Warn("viewer takes nothing and is closed", "stream", s.name)
 				c.closeViewer(v)

@@ -275,7 +275,7 @@ func (k *killBench) once(ctx context.Context, i int) error {
 			k.first[v.Kind] = append(k.first[v.Kind], at-killed)
 		}
 	}
-	b.cmd.Wait()
+	_ = b.cmd.Wait() // killed
 	return k.order(nil, old)
 }
 
@@ -285,26 +285,31 @@ func (k *killBench) measureFloor() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	defer cmd.Wait()
+	defer func() { _ = cmd.Wait() }() // killed
 	pidfd, err := unix.PidfdOpen(cmd.Process.Pid, 0)
 	if err != nil {
 		cmd.Process.Kill()
 		return err
 	}
 	defer unix.Close(pidfd)
-	woken := make(chan time.Duration, 1)
+	type wake struct {
+		at  time.Duration
+		err error
+	}
+	woken := make(chan wake, 1)
 	ready := make(chan struct{})
 	go func() {
 		close(ready)
-		unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(killPatience/time.Millisecond))
-		woken <- publish.Monotonic()
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(killPatience/time.Millisecond))
+		woken <- wake{publish.Monotonic(), err}
 	}()
 	<-ready
 	time.Sleep(20 * time.Millisecond) // until it really waits
 	killed := publish.Monotonic()
 	cmd.Process.Kill()
-	k.floor = append(k.floor, <-woken-killed)
-	return nil
+	w := <-woken
+	k.floor = append(k.floor, w.at-killed)
+	return w.err
 }
 
 // start runs one of the product's binaries; its log goes to a file.
@@ -335,7 +340,7 @@ func (k *killBench) close() {
 	for _, p := range k.procs {
 		if p.ProcessState == nil {
 			p.Process.Kill()
-			p.Wait()
+			_ = p.Wait() // killed
 		}
 	}
 	os.RemoveAll(k.dir)
