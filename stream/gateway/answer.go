@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -15,9 +16,36 @@ const (
 	onlyComponent   = 256 - 1
 )
 
-// replaceCandidates lists the advertised addresses, best first, in place of the
-// socket's own. An ICE-lite side needs no more than to be found there.
-func replaceCandidates(answer string, advertise []netip.Addr, port uint16) (string, error) {
+// maxCandidates bounds what a viewer has to try.
+const maxCandidates = 16
+
+// ownAddresses lists the device's addresses as they are now; those that only the
+// device itself can reach come last.
+func ownAddresses(withIPv6 bool) []netip.Addr {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil // the viewer does not connect, and its session ends
+	}
+	var out, loopback []netip.Addr
+	for _, a := range list {
+		prefix, err := netip.ParsePrefix(a.String())
+		addr := prefix.Addr().Unmap()
+		switch {
+		case err != nil, addr.IsLinkLocalUnicast(), addr.Is6() && !withIPv6:
+		case addr.IsLoopback():
+			loopback = append(loopback, addr)
+		default:
+			out = append(out, addr)
+		}
+	}
+	out = append(out, loopback...)
+	return out[:min(len(out), maxCandidates)]
+}
+
+// listCandidates puts the addresses at which viewers can reach the gateway, best
+// first, in place of those that ICE knows. An ICE-lite side needs no more than to
+// be found there.
+func listCandidates(answer string, addrs []netip.Addr, port int) (string, error) {
 	var s sdp.SessionDescription
 	if err := s.UnmarshalString(answer); err != nil {
 		return "", fmt.Errorf("read own answer: %w", err)
@@ -30,7 +58,7 @@ func replaceCandidates(answer string, advertise []netip.Addr, port uint16) (stri
 		if len(m.Attributes) == found {
 			continue // a rejected section, or one that is bundled with another
 		}
-		for i, addr := range advertise {
+		for i, addr := range addrs {
 			priority := hostPreference + (localPreference-i)<<8 + onlyComponent
 			m.WithValueAttribute(sdp.AttrKeyCandidate,
 				fmt.Sprintf("%d 1 udp %d %s %d typ host", i+1, priority, addr.Unmap().WithZone(""), port))

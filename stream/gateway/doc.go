@@ -42,8 +42,9 @@
 //
 // # Rejected
 //
-// Candidates by pion's NAT mapping: it allows one address a family, while a camera
-// may be known by several; an ICE-lite answer only has to list them. Sender reports
+// Candidates by pion: it knows the addresses that the device had at its start, and
+// one mapped address a family, while a camera may be known by several; an ICE-lite
+// answer only has to list them. Sender reports
 // by pion and gortsplib: both extrapolate from the last packet, which a replay has
 // sent late; ours come from the capture clock. A subscription shared by a stream's
 // RTSP readers: each reader would wait for the next key frame.

@@ -43,13 +43,46 @@ type peers struct {
 }
 
 func newPeers(conn *net.UDPConn, advertise []netip.Addr, log *slog.Logger) *peers {
-	mux := webrtc.NewICEUDPMux(pionLog{log}, conn)
+	mux := onePerFamily{webrtc.NewICEUDPMux(pionLog{log}, conn), conn.LocalAddr().(*net.UDPAddr)}
 	return &peers{conn: conn, mux: mux, advertise: advertise, log: log}
 }
 
-func (p *peers) addr() net.Addr { return p.conn.LocalAddr() }
+func (p *peers) addr() *net.UDPAddr { return p.conn.LocalAddr().(*net.UDPAddr) }
+
+// onePerFamily shows ICE a single address of each family. A socket that is bound
+// to none would count as one candidate for each of the device's addresses; they
+// all read from it, each packet is taken for one of them at random, and the pair
+// that the viewer nominates may never be the one that was found to work.
+type onePerFamily struct {
+	ice.UDPMux
+	local *net.UDPAddr
+}
+
+// GetListenAddresses implements [ice.UDPMux].
+func (m onePerFamily) GetListenAddresses() []net.Addr {
+	if !m.local.IP.IsUnspecified() {
+		return []net.Addr{m.local}
+	}
+	addrs := []net.Addr{&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: m.local.Port}}
+	if m.local.IP.To4() == nil {
+		addrs = append(addrs, &net.UDPAddr{IP: net.IPv6loopback, Port: m.local.Port})
+	}
+	return addrs
+}
 
 func (p *peers) close() { p.mux.Close() }
+
+// reachable lists the addresses that viewers are told, best first.
+func (p *peers) reachable() []netip.Addr {
+	if len(p.advertise) > 0 {
+		return p.advertise
+	}
+	local := p.addr().AddrPort().Addr().Unmap()
+	if !local.IsUnspecified() {
+		return []netip.Addr{local}
+	}
+	return ownAddresses(local.Is6())
+}
 
 // peer is one viewer's WebRTC connection.
 type peer struct {
@@ -75,8 +108,8 @@ func (p *peers) answer(ctx context.Context, o offer, f h264Format) (*peer, strin
 	}
 	v := &peer{pc: pc, connected: make(chan struct{}), ended: make(chan struct{})}
 	text, err := v.negotiate(ctx, o, f)
-	if err == nil && len(p.advertise) > 0 {
-		text, err = replaceCandidates(text, p.advertise, uint16(p.conn.LocalAddr().(*net.UDPAddr).Port))
+	if err == nil {
+		text, err = listCandidates(text, p.reachable(), p.addr().Port)
 	}
 	if err != nil {
 		pc.Close()
