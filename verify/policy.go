@@ -1,6 +1,9 @@
 package verify
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Device is what a package is judged against.
 type Device struct {
@@ -46,13 +49,11 @@ func (m *Manifest) Allow(digest string, dev Device) error {
 // quoteList shows the first few names of a list.
 func quoteList(names []string) string {
 	const most = 4
-	text := ""
-	for i, name := range names[:min(len(names), most)] {
-		if i > 0 {
-			text += ", "
-		}
-		text += quote(name)
+	var quoted []string
+	for _, name := range names[:min(len(names), most)] {
+		quoted = append(quoted, quote(name))
 	}
+	text := strings.Join(quoted, ", ")
 	if len(names) > most {
 		text += " …"
 	}

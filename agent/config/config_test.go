@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -92,9 +93,7 @@ func keys(prefix string, v reflect.Value) map[string]reflect.Value {
 			found[key] = v.Field(i)
 			continue
 		}
-		for k, field := range keys(key+".", v.Field(i)) {
-			found[k] = field
-		}
+		maps.Copy(found, keys(key+".", v.Field(i)))
 	}
 	return found
 }

@@ -26,7 +26,7 @@ func TestReadTakesLinesUpToTheLimit(t *testing.T) {
 	if err := r.Read(&second); err != nil || second.Ping == nil {
 		t.Fatalf("the line after it: %+v, %v", second, err)
 	}
-	if err := r.Read(&second); err != io.EOF {
+	if err := r.Read(&second); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v, want io.EOF", err)
 	}
 }
@@ -60,7 +60,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 }
 
 func TestReadOfACutLinkIsItsEnd(t *testing.T) {
-	if err := wire.NewReader(strings.NewReader(`{"ping":`)).Read(&wire.Up{}); err != io.EOF {
+	if err := wire.NewReader(strings.NewReader(`{"ping":`)).Read(&wire.Up{}); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want io.EOF", err)
 	}
 }

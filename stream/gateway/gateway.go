@@ -118,7 +118,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	web := g.webServer(ctx)
 	go func() { failed <- web.Serve(g.http) }()
 	if err := g.rtsp.start(ctx); err != nil {
-		web.Close()
+		_ = web.Close() // it is abandoned either way
 		<-failed
 		return fmt.Errorf("gateway: rtsp: %w", err)
 	}
@@ -137,7 +137,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer done()
 	if errors.Is(web.Shutdown(last), context.DeadlineExceeded) {
-		web.Close()
+		_ = web.Close() // it is abandoned either way
 	}
 	g.rtsp.close()
 	for range open {

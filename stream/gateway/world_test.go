@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -63,7 +64,7 @@ func background(t *testing.T, run func(context.Context) error) (stop func()) {
 		cancel()
 		select {
 		case err := <-done:
-			if err != nil && err != context.Canceled {
+			if err != nil && !errors.Is(err, context.Canceled) {
 				t.Errorf("service ended with %v", err)
 			}
 		case <-time.After(patience):

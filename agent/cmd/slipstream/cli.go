@@ -159,7 +159,7 @@ func (c *cli) nextStep(err error) error {
 // complain says an error, in the one way or the other.
 func (c *cli) complain(err error) {
 	if c.json {
-		c.printJSON(control.Result{Exit: control.ExitError, Message: err.Error()})
+		_ = c.printJSON(control.Result{Exit: control.ExitError, Message: err.Error()}) // the exit code says it too
 		return
 	}
 	for line := range strings.Lines(err.Error()) { // several problems come one a line

@@ -59,7 +59,7 @@ func checkAll(ctx context.Context, p *verify.Package) error {
 }
 
 // openPackage opens the file for as long as the caller reads the package.
-func openPackage(path string, open func(*os.File, int64) (*verify.Package, error)) (*verify.Package, func() error, error) {
+func openPackage(path string, open func(*os.File, int64) (*verify.Package, error)) (*verify.Package, func(), error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
@@ -78,5 +78,5 @@ func openPackage(path string, open func(*os.File, int64) (*verify.Package, error
 		f.Close()
 		return nil, nil, asRefused(err)
 	}
-	return p, f.Close, nil
+	return p, func() { f.Close() }, nil
 }
