@@ -19,7 +19,8 @@ const lineBefore = 2 * time.Second
 // Report is what a viewer suffered in a window of time.
 type Report struct {
 	Frames          int      `json:"frames"`
-	LongestGapMS    float64  `json:"longest_gap_ms"` // between whole frames
+	LongestGapMS    float64  `json:"longest_gap_ms"`    // between whole frames
+	LongestGapAtMS  float64  `json:"longest_gap_at_ms"` // its end, from the window's beginning
 	FramesLost      int      `json:"frames_lost"`
 	SeqBreaks       int      `json:"seq_breaks"`
 	TimestampBreaks int      `json:"timestamp_breaks"`
@@ -40,15 +41,15 @@ func (r *Recorder) Report(from, to time.Duration) Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rep := Report{}
-	longest, jump := time.Duration(0), time.Duration(0)
+	var longest, end, jump time.Duration
 	last := from
 	for _, u := range r.units {
 		if u.Last > to {
 			break
 		}
 		if u.Last >= from {
-			if u.complete {
-				longest = max(longest, u.Last-last)
+			if gap := u.Last - last; u.complete && gap > longest {
+				longest, end = gap, u.Last
 			}
 			jump = max(jump, u.jump)
 			rep.add(u)
@@ -67,7 +68,10 @@ func (r *Recorder) Report(from, to time.Duration) Report {
 		}
 	}
 	rep.TimestampBreaks += r.offLine(from, to)
-	rep.LongestGapMS = Milliseconds(max(longest, to-last)) // nothing more came: that is a gap too
+	if to-last > longest { // nothing more came: that is a gap too
+		longest, end = to-last, to
+	}
+	rep.LongestGapMS, rep.LongestGapAtMS = Milliseconds(longest), Milliseconds(end-from)
 	rep.ContentJumpMS = Milliseconds(jump)
 	return rep
 }
