@@ -12,17 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// commands are what a device, a panel and a demo consist of.
-var commands = []string{
-	"./agent/cmd/slipstream",
-	"./stream/cmd/slipstream-forward",
-	"./stream/cmd/slipstream-gateway",
-	"./stream/cmd/slipstream-ingest",
-	"./verify/cmd/slipstream-pack",
-	"./adminpanel/cmd/slipstream-panel",
-	"./testrig/camera/cmd/slipstream-camera",
-	"./testrig/cmd/slipstream-rig",
-}
+// commands are the patterns of what a device, a panel and a demo consist of, as
+// in the Makefile.
+var commands = []string{"*/cmd/*", "testrig/camera/cmd/*"}
 
 // Binaries builds all commands into dir, "" for build/bin, and returns its
 // absolute path. What is up to date already is left alone, so it may be called
@@ -49,7 +41,14 @@ func Binaries(ctx context.Context, dir string) (string, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return "", fmt.Errorf("lock %s: %w", dir, err)
 	}
-	args := append([]string{"build", "-trimpath", "-o", dir + string(filepath.Separator)}, commands...)
+	args := []string{"build", "-trimpath", "-o", dir + string(filepath.Separator)}
+	for _, pattern := range commands {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			return "", err
+		}
+		args = append(args, found...)
+	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
