@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -31,17 +32,32 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	case "tell":
-		conn, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
-		if err == nil {
-			_, err = conn.Write([]byte(os.Args[1]))
-		}
-		if err != nil {
+		if err := tell(os.Args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 	default:
 		os.Exit(m.Run())
 	}
+}
+
+// tell says a word to the agent and waits until it was heard: from a sender that
+// has ended it would not be believed (sd_notify_barrier(3)).
+func tell(word string) error {
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: os.Getenv("NOTIFY_SOCKET"), Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	heard, barrier, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	if _, _, err := conn.WriteMsgUnix([]byte(word), unix.UnixRights(int(barrier.Fd())), nil); err != nil {
+		return err
+	}
+	barrier.Close()
+	_, err = io.Copy(io.Discard, heard)
+	return err
 }
 
 // fake is a forwarder without media: the trial's source counts as followed a

@@ -22,38 +22,46 @@ func (m *machine) sendOrders() {
 	m.do(o)
 }
 
-// named says whether orders name the trial. They go on to after the commit
-// point, until the forwarder has settled: orders without the trial would make it
-// revert first. One that was started anew must not hear of the trial at all.
+// named says whether orders name the trial. Past the commit point they do not:
+// settle goes first then, and has ended the trial for the forwarder, so orders
+// that name it would begin it anew. A forwarder that was started since must not
+// hear of the trial at all.
 func (m *machine) named() bool {
-	return m.Trial.Armed && !m.Trial.Forgotten && m.Phase != PhaseReverting
+	switch m.Phase {
+	case PhaseStarting, PhaseTrial, PhaseHolding, PhaseCommitting:
+		return m.Trial.Armed && !m.Trial.Forgotten
+	}
+	return false
 }
 
 // followed is the source that viewers see if no trial carries the streams.
 func (m *machine) followed() orders.SourceID {
-	slot := m.Permanent.Slot
-	if m.Phase == PhaseSettling && m.named() {
-		slot = m.Trial.From.Slot
-	}
-	if slot == "" {
+	if m.Permanent.none() {
 		return ""
 	}
-	return m.Apps[slotIndex(slot)].Source
+	return m.Apps[slotIndex(m.Permanent.Slot)].Source
 }
 
 // forwarderConnected: orders stand only if they arrived, so they are sent again,
 // and whatever waits for an answer is asked again.
 func (m *machine) forwarderConnected() {
-	m.sendOrders()
 	m.Trial.asked = 0
+	if m.Phase == PhaseSettling && !m.Trial.Forgotten {
+		m.ask() // before the orders, which would end the trial the other way
+	}
+	m.sendOrders()
 	switch m.Phase {
 	case PhaseStarting, PhaseTrial:
 		if m.Trial.Armed {
 			m.do(AskStatus{}) // a report may have been lost with the old connection
 		}
-	case PhaseHolding, PhaseCommitting, PhaseSettling, PhaseReverting:
+	case PhaseHolding, PhaseCommitting, PhaseReverting:
 		if m.Trial.askAt > 0 {
 			m.ask()
+		}
+	case PhaseSettling:
+		if m.Trial.Forgotten {
+			m.ask() // after the orders, without which a new forwarder knows no source
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 type walkForwarder struct {
 	alive     bool // its process; orders of a dead agent stand
 	connected int  // number of the connection, 0 for none
+	sources   []orders.SourceID
 	permanent orders.SourceID
 	trial     orders.TrialID // armed or further
 	source    orders.SourceID
@@ -37,7 +38,7 @@ func (w *walk) obey(e agent.SendOrders) {
 			w.end(orders.CauseOrders)
 		}
 	}
-	f.permanent = e.Permanent
+	f.permanent, f.sources = e.Permanent, e.Sources
 	if t := e.Trial; t != nil && f.trial != t.ID {
 		if f.over[t.ID] {
 			w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: t.ID, Cause: orders.CauseLease}})
@@ -62,6 +63,9 @@ func (w *walk) settle(e agent.Settle) {
 	walkCommits++
 	if w.record.Slot != string(e.Source[:1]) {
 		w.Fatalf("settle of %s before the record says so", e.Source)
+	}
+	if !slices.Contains(w.fwd.sources, e.Source) {
+		return // refused: the forwarder knows no such source
 	}
 	w.fwd.permanent = e.Source
 	if w.fwd.trial == e.Trial {
