@@ -53,7 +53,10 @@ func (c *Camera) misbehave() {
 func dieBy(sig unix.Signal) {
 	var dfl [64]byte // struct sigaction, all zero: SIG_DFL; no architecture's is larger
 	const maskSize = 8
-	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&dfl)), 0, maskSize, 0, 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&dfl)), 0, maskSize, 0, 0)
+	if errno != 0 {
+		panic("camera: reset the signal's handler: " + errno.Error()) // no kernel refuses this
+	}
 	unix.Kill(os.Getpid(), sig)
 	select {} // until the signal arrives
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,11 +64,7 @@ func Run(ctx context.Context, opts Options) error {
 // run plays all updates once, on devices of their own.
 func run(ctx context.Context, opts Options, bin string, n int) (wrong problems, err error) {
 	say := func(format string, args ...any) { fmt.Fprintf(opts.Out, format+"\n", args...) }
-	listen, err := listenAt(opts)
-	if err != nil {
-		return nil, err
-	}
-	s, err := open(ctx, bin, listen, say)
+	s, err := open(ctx, bin, listenAt(opts), say)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +76,7 @@ func run(ctx context.Context, opts Options, bin string, n int) (wrong problems, 
 	if err != nil {
 		say("\n%v", err)
 	}
-	say("\nThe panel is at %s until you press Ctrl-C.", s.panel.url)
+	say("\nThe panel is at %s until you press Ctrl-C.", s.panel.URL)
 	<-ctx.Done()
 	return wrong, err
 }
@@ -114,28 +109,26 @@ func (s *scene) play(ctx context.Context, out io.Writer, n int) (wrong problems,
 	return wrong, fmt.Errorf("%sthe logs of device %s are in %s", text.String(), camName, s.keepLogs())
 }
 
-// keepLogs copies the logs of the updated device to where they stay.
+// keepLogs copies the logs of the updated device to where they stay, and says where.
 func (s *scene) keepLogs() string {
-	os.RemoveAll(logDir)
-	os.MkdirAll(logDir, 0o755)
+	errs := []error{os.RemoveAll(logDir), os.MkdirAll(logDir, 0o755)}
 	for _, file := range s.cam.LogFiles() {
-		if text, err := os.ReadFile(file); err == nil {
-			os.WriteFile(filepath.Join(logDir, filepath.Base(file)), text, 0o644)
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(logDir, filepath.Base(file)), text, 0o644)
 		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Sprintf("%s (not all of them: %v)", logDir, err)
 	}
 	return logDir
 }
 
-func listenAt(opts Options) (string, error) {
-	switch {
-	case opts.Listen != "":
-		return opts.Listen, nil
-	case !opts.Once:
-		return DefaultListen, nil
+// listenAt is where the panel is to be; "" is any free port.
+func listenAt(opts Options) string {
+	if opts.Listen == "" && !opts.Once {
+		return DefaultListen
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	return opts.Listen
 }

@@ -43,7 +43,7 @@ type scene struct {
 	bin      string
 	packages packages
 	releases map[string]string // the panel's names of the packages, by version
-	panel    *panel
+	panel    *device.Panel
 
 	cam, control         *device.Device
 	camSeats, controlled []seat
@@ -64,10 +64,10 @@ func open(ctx context.Context, bin, listen string, say func(string, ...any)) (s 
 	if s.packages, err = buildPackages(ctx, bin, s.dir.Path); err != nil {
 		return s, err
 	}
-	say("starting the panel at http://%s", listen)
-	if s.panel, err = startPanel(ctx, bin, s.dir.Path, listen, s.packages.trust); err != nil {
+	if s.panel, err = device.StartPanel(ctx, bin, s.dir.Path, listen, s.packages.trust); err != nil {
 		return s, err
 	}
+	say("the panel is at %s", s.panel.URL)
 	if err = s.upload(ctx); err != nil {
 		return s, err
 	}
@@ -89,7 +89,7 @@ func (s *scene) upload(ctx context.Context) error {
 		if step.stranger {
 			continue
 		}
-		id, err := s.panel.upload(ctx, s.packages.files[step.version])
+		id, err := s.panel.Upload(ctx, s.packages.files[step.version])
 		if err != nil {
 			return err
 		}
@@ -110,12 +110,12 @@ func (s *scene) startDevices(ctx context.Context) error {
 // startDevice makes a device, installs the first version and waits for the panel
 // to see it.
 func (s *scene) startDevice(ctx context.Context, name string) (*device.Device, error) {
-	token, err := s.panel.token(ctx, name)
+	token, err := s.panel.Token(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	d, err := device.Start(ctx, device.Config{
-		Name: name, Bin: s.bin, Trust: s.packages.trust, PanelURL: s.panel.url, PanelToken: token,
+		Name: name, Bin: s.bin, Trust: s.packages.trust, PanelURL: s.panel.URL, PanelToken: token,
 	})
 	if err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func (s *scene) startDevice(ctx context.Context, name string) (*device.Device, e
 	if r := control.Install(ctx, d.Client, stage, true); r.Exit != control.ExitDone {
 		return d, fmt.Errorf("device %s does not install version %s: %s\n%s", name, first.version, r.Message, d.Logs())
 	}
-	return d, s.panel.waitOnline(ctx, name)
+	return d, s.panel.WaitOnline(ctx, name)
 }
 
 // join seats a device's viewers and waits until each has a picture.
@@ -168,7 +168,7 @@ func (s *scene) close() error {
 		}
 	}
 	if s.panel != nil {
-		s.panel.stop()
+		s.panel.Stop()
 	}
 	if s.dir != nil {
 		errs = append(errs, s.dir.Clear())

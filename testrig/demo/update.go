@@ -59,7 +59,7 @@ func (s *scene) install(ctx context.Context, st step) control.Result {
 	if !st.byPanel {
 		return control.Install(ctx, s.cam.Client, control.StageRequest{Path: s.packages.files[st.version]}, true)
 	}
-	if r := s.panel.stage(ctx, camName, s.releases[st.version]); r.Exit != control.ExitDone {
+	if r := s.panel.Stage(ctx, camName, s.releases[st.version]); r.Exit != control.ExitDone {
 		return r
 	}
 	return s.cam.Client.Activate(ctx, control.ActivateRequest{Wait: true})

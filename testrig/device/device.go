@@ -2,6 +2,7 @@ package device
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,6 +61,9 @@ type Device struct {
 	mu    sync.Mutex // guards agent
 	agent *agent
 }
+
+// errExitedZero is an agent's end without an error.
+var errExitedZero = errors.New("exit status 0")
 
 // agent is one run of the agent process.
 type agent struct {
@@ -166,7 +170,7 @@ func (d *Device) StartAgent(ctx context.Context) error {
 		select {
 		case <-time.After(startPause):
 		case <-a.done:
-			return fmt.Errorf("the agent ended at once (%v)\n%s", a.err, d.Logs())
+			return fmt.Errorf("the agent ended at once: %w\n%s", cmp.Or(a.err, errExitedZero), d.Logs())
 		case <-ctx.Done():
 			return fmt.Errorf("the agent does not answer: %w\n%s", err, d.Logs())
 		}
@@ -255,10 +259,11 @@ func tail(path string) []byte {
 		return []byte(err.Error())
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() > logTail {
-		f.Seek(-logTail, io.SeekEnd)
+	info, err := f.Stat()
+	if err != nil {
+		return []byte(err.Error())
 	}
-	text, err := io.ReadAll(io.LimitReader(f, logTail))
+	text, err := io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-logTail), logTail))
 	if err != nil {
 		return []byte(err.Error())
 	}

@@ -1,4 +1,4 @@
-package demo
+package device
 
 import (
 	"bytes"
@@ -25,9 +25,10 @@ const (
 	panelLogTail = 2000
 )
 
-// panel is the panel's process and the way to ask it.
-type panel struct {
-	url  string
+// Panel is the panel's process and the way to ask it.
+type Panel struct {
+	URL string
+
 	bin  string
 	data string
 	log  string
@@ -35,10 +36,19 @@ type panel struct {
 	done chan struct{}
 }
 
-func startPanel(ctx context.Context, bin, dir, listen, trust string) (*panel, error) {
-	p := &panel{url: "http://" + listen, bin: filepath.Join(bin, "slipstream-panel"),
+// StartPanel starts a panel that keeps its data below dir, and waits until it
+// answers. listen is a loopback address; "" is any free port.
+func StartPanel(ctx context.Context, bin, dir, listen, trust string) (*Panel, error) {
+	if listen == "" {
+		ports, err := freePorts()
+		if err != nil {
+			return nil, err
+		}
+		listen = ports[0]
+	}
+	p := &Panel{URL: "http://" + listen, bin: filepath.Join(bin, "slipstream-panel"),
 		data: filepath.Join(dir, "panel"), log: filepath.Join(dir, "panel.log"), done: make(chan struct{})}
-	out, err := os.Create(p.log)
+	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -51,16 +61,16 @@ func startPanel(ctx context.Context, bin, dir, listen, trust string) (*panel, er
 	}
 	go func() {
 		defer close(p.done)
-		p.cmd.Wait()
+		_ = p.cmd.Wait() // how it ended is in its log
 	}()
 	if err := p.waitReady(ctx); err != nil {
-		p.stop()
+		p.Stop()
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *panel) waitReady(ctx context.Context) error {
+func (p *Panel) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, panelTimeout)
 	defer cancel()
 	for {
@@ -75,10 +85,10 @@ func (p *panel) waitReady(ctx context.Context) error {
 		select {
 		case <-p.done:
 			text, _ := os.ReadFile(p.log)
-			return fmt.Errorf("the panel does not start at %s; --listen names another address\n%s", p.url, lastBytes(text))
+			return fmt.Errorf("the panel does not start at %s; --listen names another address\n%s", p.URL, lastBytes(text))
 		case <-ctx.Done():
 			text, _ := os.ReadFile(p.log)
-			return fmt.Errorf("the panel does not answer at %s: %w\n%s", p.url, ctx.Err(), lastBytes(text))
+			return fmt.Errorf("the panel does not answer at %s: %w\n%s", p.URL, ctx.Err(), lastBytes(text))
 		case <-time.After(panelPause):
 		}
 	}
@@ -86,7 +96,8 @@ func (p *panel) waitReady(ctx context.Context) error {
 
 func lastBytes(text []byte) []byte { return text[max(0, len(text)-panelLogTail):] }
 
-func (p *panel) stop() {
+// Stop ends the panel.
+func (p *Panel) Stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
@@ -96,8 +107,8 @@ func (p *panel) stop() {
 	}
 }
 
-// token enrols a device.
-func (p *panel) token(ctx context.Context, device string) (string, error) {
+// Token enrols a device.
+func (p *Panel) Token(ctx context.Context, device string) (string, error) {
 	out, err := exec.CommandContext(ctx, p.bin, "token", "--data", p.data, "--device", device).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("make the panel's token for %s: %w: %s", device, err, out)
@@ -105,8 +116,8 @@ func (p *panel) token(ctx context.Context, device string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// upload gives a package to the panel and returns the release's name there.
-func (p *panel) upload(ctx context.Context, file string) (id string, err error) {
+// Upload gives a package to the panel and returns the release's name there.
+func (p *Panel) Upload(ctx context.Context, file string) (id string, err error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
@@ -121,8 +132,8 @@ func (p *panel) upload(ctx context.Context, file string) (id string, err error) 
 	return release.ID, json.Unmarshal(reply, &release)
 }
 
-// stage makes the panel stage a release on a device and waits for the outcome.
-func (p *panel) stage(ctx context.Context, device, release string) control.Result {
+// Stage makes the panel stage a release on a device and waits for the outcome.
+func (p *Panel) Stage(ctx context.Context, device, release string) control.Result {
 	ctx, cancel := context.WithTimeout(ctx, stageWait)
 	defer cancel()
 	body, err := json.Marshal(map[string]string{"release": release})
@@ -148,8 +159,8 @@ func (p *panel) stage(ctx context.Context, device, release string) control.Resul
 	return control.Result{Exit: asked.Exit, Code: asked.Code, Message: asked.Message}
 }
 
-// waitOnline waits until the panel sees a device.
-func (p *panel) waitOnline(ctx context.Context, device string) error {
+// WaitOnline waits until the panel sees a device.
+func (p *Panel) WaitOnline(ctx context.Context, device string) error {
 	ctx, cancel := context.WithTimeout(ctx, panelTimeout)
 	defer cancel()
 	for {
@@ -162,14 +173,14 @@ func (p *panel) waitOnline(ctx context.Context, device string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("device %s does not link to the panel within %s (the panel says: %s %v)", device, panelTimeout, reply, err)
+			return fmt.Errorf("device %s does not link to the panel within %s (the panel says: %s): %w", device, panelTimeout, reply, err)
 		case <-time.After(panelPause):
 		}
 	}
 }
 
-func (p *panel) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, p.url+path, bytes.NewReader(body))
+func (p *Panel) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, p.URL+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
