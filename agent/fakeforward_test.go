@@ -44,15 +44,16 @@ func TestMain(m *testing.M) {
 // tell says a word to the agent and waits until it was heard: from a sender that
 // has ended it would not be believed (sd_notify_barrier(3)).
 func tell(word string) error {
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: os.Getenv("NOTIFY_SOCKET"), Net: "unixgram"})
-	if err != nil {
-		return err
-	}
 	heard, barrier, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	if _, _, err := conn.WriteMsgUnix([]byte(word), unix.UnixRights(int(barrier.Fd())), nil); err != nil {
+	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	to := &unix.SockaddrUnix{Name: os.Getenv("NOTIFY_SOCKET")}
+	if err := unix.Sendmsg(socket, []byte(word), unix.UnixRights(int(barrier.Fd())), to, 0); err != nil {
 		return err
 	}
 	barrier.Close()
