@@ -49,12 +49,11 @@ type Agent struct {
 	lastReq atomic.Uint64
 
 	// Owned by Run's goroutine.
-	state       State
-	fresh       bool // the journal was lost, or never was
-	runs        map[orders.SourceID]*run
-	forwarding  *daemon
-	stopWatch   context.CancelFunc // of the trial's marker
-	watchingFor orders.TrialID
+	state      State
+	fresh      bool // the journal was lost, or never was
+	runs       map[orders.SourceID]*run
+	forwarding *daemon
+	stopWatch  context.CancelFunc // of the trial's marker
 
 	mu      sync.Mutex // guards what follows
 	seen    snapshot

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"slipstream/agent/control"
 )
@@ -40,7 +41,7 @@ type journal struct {
 func openJournal(dir string, log *slog.Logger) (j *journal, s State, fresh bool, err error) {
 	path := filepath.Join(dir, "journal.db")
 	j, s, err = loadJournal(path)
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, s, false, errors.New("another agent uses the state directory")
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"slipstream/agent/config"
 	"slipstream/agent/control"
+	"slipstream/stream/orders"
 )
 
 // The parts of the runner that need no device. White-box, because the package
@@ -215,6 +217,36 @@ func TestDataIsBounded(t *testing.T) {
 	}
 	if err := d.snapshot(t.Context(), "a", "b"); err == nil || !strings.Contains(err.Error(), "more than 64 MiB") {
 		t.Errorf("too much data: %v", err)
+	}
+}
+
+func TestRequestsWaitForAdmission(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	mine, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mine.Close()
+	theirs, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	f := &forwarder{log: slog.New(slog.DiscardHandler)}
+	number := f.take(mine)
+	f.ask(question{Request: orders.Request{Hold: &orders.Hold{Trial: "t1"}}}) // meant for the forwarder before
+	f.admit(number)
+	f.ask(question{Request: orders.Request{Status: true}})
+	buf := make([]byte, orders.MaxMessage)
+	theirs.SetReadDeadline(time.Now().Add(30 * time.Second))
+	n, err := theirs.Read(buf)
+	if err != nil || strings.Contains(string(buf[:n]), "hold") {
+		t.Errorf("the first request to arrive is %s, %v", buf[:n], err)
 	}
 }
 
