@@ -26,7 +26,7 @@ func play(t *testing.T, url, transport string, frames int) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-rtsp_transport", transport, "-i", url,
-		"-frames:v", fmt.Sprint(frames), "-f", "null", "-").CombinedOutput()
+		"-fps_mode", "passthrough", "-enc_time_base", "1:90000", "-frames:v", fmt.Sprint(frames), "-f", "null", "-").CombinedOutput()
 	if err != nil || len(out) > 0 {
 		t.Errorf("ffmpeg over %s: %v\n%s", transport, err, out)
 	}
