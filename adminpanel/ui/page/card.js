@@ -1,7 +1,7 @@
 // Card shows one device. It is made once and then changed in place.
 
 import { attr, bar, clone, icon, make, parts, sign, text } from './dom.js';
-import { bytes, cause, duration, outcome, sentence, when } from './words.js';
+import { bytes, cause, outcome, seconds, sentence, when } from './words.js';
 import { Countdown } from './countdown.js';
 import { Tile, problem } from './tile.js';
 
@@ -13,6 +13,7 @@ export class Card {
   #el;
   #slots = {};
   #device;
+  #arrived = 0; // when it came
   #releases = [];
   #remaining = new Countdown();
   #soak = new Countdown();
@@ -34,7 +35,10 @@ export class Card {
     for (const name of ['a', 'b']) this.#addSlot(name);
     this.tile = new Tile(device.id, this.#el);
     for (const verb of VERBS) this.#el[verb].addEventListener('click', () => this.#ask(verb));
-    this.#el.release.addEventListener('change', () => this.#update());
+    this.#el.release.addEventListener('change', () => {
+      this.#el.force.checked = false; // it was said about another version
+      this.#update();
+    });
     this.#el.history.addEventListener('toggle', () => this.#loadHistory());
     this.show(device);
   }
@@ -53,6 +57,7 @@ export class Card {
 
   // show takes what the panel says about the device.
   show(device) {
+    if (device !== this.#device) this.#arrived = performance.now();
     this.#device = device;
     const status = device.status || { slots: [], streams: [] };
     text(this.#el.about, [device.product, device.hardware].filter(Boolean).join(' · '));
@@ -61,7 +66,7 @@ export class Card {
     for (const name of ['a', 'b']) this.#showSlot(this.#slots[name], (status.slots || []).find((s) => s.name === name));
     this.#showStream(status.streams || []);
     this.#showTrial(status);
-    this.#showLast(status.last);
+    this.#showLast(status.last, Boolean(status.trial));
     this.#showAsked();
     this.#update();
   }
@@ -84,22 +89,22 @@ export class Card {
   #showTrial(status) {
     const trial = status.trial;
     this.#swap(this.#el.update, this.#el.trial, Boolean(trial));
+    const committing = status.phase === 'committing';
+    const open = Boolean(trial) && this.#device.online && !committing;
+    this.#el.greenlight.disabled = !open || trial.latched;
+    this.#el.revert.disabled = !open;
     if (!trial) return;
     const age = this.#device.statusAgeMs;
-    this.#remaining.set(trial.remainingMs, age);
-    this.#soak.set(trial.soakMs, age);
+    this.#remaining.set(trial.remainingMs, age, this.#arrived);
+    this.#soak.set(trial.soakMs, age, this.#arrived);
     // Both times are the device's, so their difference is right whatever its clock.
     const elapsed = Math.max(0, new Date(status.time) - new Date(trial.started)) || 0;
     this.#trialMs = Math.max(1, elapsed + trial.remainingMs);
-    const committing = status.phase === 'committing';
     text(this.#el['trial-title'], committing ? `${trial.version} is becoming permanent` : `Trial of ${trial.version}`);
     text(this.#el.silence, committing ? '' : `Without a greenlight by then, ${trial.from || 'the version before'} comes back by itself.`);
     const over = Boolean(trial.tookOver);
     this.#need('need-picture', over, over ? `viewers see ${trial.version}` : `starting; viewers see ${trial.from || 'nothing'}`);
     this.#need('need-marker', trial.latched, trial.latched ? 'greenlight marker seen' : this.#waitsFor(trial));
-    const open = this.#device.online && !committing;
-    this.#el.greenlight.disabled = !open || trial.latched;
-    this.#el.revert.disabled = !open;
     this.tick(performance.now());
   }
 
@@ -126,8 +131,9 @@ export class Card {
     sign(this.#el[name], done ? 'done' : 'open', done ? 'done' : 'open', words);
   }
 
-  #showLast(last) {
-    this.#el.last.hidden = !last;
+  // showLast shows how the last update ended, unless the next one is under way.
+  #showLast(last, trial) {
+    this.#el.last.hidden = !last || trial;
     if (!last) return;
     const key = [last.time, last.to, last.outcome].join();
     if (key === this.#lastSeen) return;
@@ -261,12 +267,12 @@ export class Card {
     this.tile.tick(now);
     if (this.#el.trial.hidden) return;
     const left = this.#remaining.left(now);
-    text(this.#el.left, left > 0 ? duration(Math.ceil(left / 1000) * 1000) : 'deciding');
+    text(this.#el.left, left > 0 ? seconds(left) : 'deciding');
     bar(this.#el.bar, left / this.#trialMs);
     const soak = this.#soak.left(now);
     const { tookOver } = (this.#device.status && this.#device.status.trial) || {};
     const soaked = Boolean(tookOver) && soak <= 0;
-    this.#need('need-soak', soaked, soaked ? 'carried the streams long enough' : 'has to carry the streams for ' + duration(Math.ceil(soak / 1000) * 1000) + ' more');
+    this.#need('need-soak', soaked, soaked ? 'carried the streams long enough' : 'has to carry the streams for ' + seconds(soak) + ' more');
   }
 }
 

@@ -54,6 +54,12 @@ export function duration(ms) {
   return `${Math.floor(ms / 60000)} min ${Math.round(ms / 1000) % 60} s`;
 }
 
+// seconds is for what counts down: whole ones, the last one included.
+export function seconds(ms) {
+  const s = Math.ceil(ms / 1000);
+  return s < 90 ? s + ' s' : `${Math.floor(s / 60)} min ${s % 60} s`;
+}
+
 export function bytes(n) {
   for (const unit of ['B', 'KB', 'MB']) {
     if (n < 1000) return (n < 10 && unit !== 'B' ? n.toFixed(1) : Math.round(n)) + ' ' + unit;
