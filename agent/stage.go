@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
+	"syscall"
 
 	"slipstream/agent/control"
 	"slipstream/slots"
@@ -126,7 +127,7 @@ func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
 	a.wg.Go(func() {
 		done := StageDone{Attempt: e.Attempt}
 		if err := a.write(ctx, e.Slot, in); err != nil {
-			done.Code, done.Error = stageCode(err), sentence(err)
+			done.Code, done.Error = stageCode(err), stageSentence(err)
 			a.log.Error("slot not written", "slot", e.Slot, "reason", err)
 		}
 		a.forget(e.Req)
@@ -154,6 +155,17 @@ func (a *Agent) write(ctx context.Context, slot string, in *incoming) error {
 		in.done.Store(done)
 		a.changed()
 	})
+}
+
+// stageSentence says what a technician can do; the cause itself is in the log.
+func stageSentence(err error) string {
+	switch {
+	case errors.Is(err, slots.ErrContent):
+		return "the package's content is not the signed one: it was damaged on the way; copy or download it again"
+	case errors.Is(err, syscall.ENOSPC):
+		return "there is no room for the new version on the disk of the state directory; free some and stage it again"
+	}
+	return sentence(err)
 }
 
 // stageCode tells a package that is not what was signed from a disk that fails.
