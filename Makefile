@@ -8,7 +8,7 @@ LINT_VERSION := v2.15.0
 LINT := build/tools/$(LINT_VERSION)/golangci-lint
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
-.PHONY: build test race lint fuzz bench demo
+.PHONY: build test race lint fuzz bench demo clips
 
 build:
 	@mkdir -p build/bin
@@ -35,6 +35,11 @@ fuzz:
 
 bench: build
 	build/bin/slipstream-rig bench
+
+# The sample camera's films, which are committed.
+clips:
+	@.ci/need ffmpeg fonts-dejavu-core
+	testrig/camera/clips.sh
 
 demo: build
 	build/bin/slipstream-rig demo $(if $(ONCE),--once)
