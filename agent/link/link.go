@@ -83,11 +83,11 @@ func (l *link) once(ctx context.Context) error {
 	up, body := io.Pipe()
 	defer body.Close()
 	defer up.Close()
-	resp, err := l.connect(ctx, cancel, up)
+	down, err := l.connect(ctx, cancel, up)
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer down.Close()
 	l.log.Info("linked to the panel", "panel", l.base.Host)
 
 	conn := &conn{wire.NewWriter(body)}
@@ -96,7 +96,7 @@ func (l *link) once(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
 		func(ctx context.Context) error { return l.report(ctx, conn) },
 		func(ctx context.Context) error { return beat(ctx, conn) },
-		func(ctx context.Context) error { return l.listen(ctx, resp.Body, conn) },
+		func(ctx context.Context) error { return l.listen(ctx, down, conn) },
 	} {
 		owned.Go(func() { ended <- part(ctx) })
 	}
@@ -104,14 +104,15 @@ func (l *link) once(ctx context.Context) error {
 	cancel()
 	body.CloseWithError(context.Canceled)
 	up.CloseWithError(context.Canceled)
-	resp.Body.Close()
+	down.Close()
 	owned.Wait()
 	return err
 }
 
-// connect opens the stream. A panel that does not answer is given up after
-// connectTimeout; ctx and cancel are those of the whole stream.
-func (l *link) connect(ctx context.Context, cancel context.CancelFunc, up io.Reader) (*http.Response, error) {
+// connect opens the stream and returns the panel's side of it. A panel that does
+// not answer is given up after connectTimeout; ctx and cancel are those of the
+// whole stream.
+func (l *link) connect(ctx context.Context, cancel context.CancelFunc, up io.Reader) (io.ReadCloser, error) {
 	token, err := readToken(l.cfg.TokenFile)
 	if err != nil {
 		return nil, err
@@ -130,7 +131,7 @@ func (l *link) connect(ctx context.Context, cancel context.CancelFunc, up io.Rea
 		return nil, fmt.Errorf("connect to the panel: %w", err)
 	}
 	if resp.StatusCode == http.StatusOK {
-		return resp, nil
+		return resp.Body, nil
 	}
 	resp.Body.Close()
 	if resp.StatusCode == http.StatusUnauthorized {
