@@ -119,7 +119,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	go func() { failed <- web.Serve(g.http) }()
 	if err := g.rtsp.start(ctx); err != nil {
 		_ = web.Close() // it is abandoned either way
-		_ = <-failed // it only says that it was ended
+		_ = <-failed    // it only says that it was ended
 		return fmt.Errorf("gateway: rtsp: %w", err)
 	}
 	go func() { failed <- g.rtsp.wait() }()
