@@ -118,8 +118,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	web := g.webServer(ctx)
 	go func() { failed <- web.Serve(g.http) }()
 	if err := g.rtsp.start(ctx); err != nil {
-		_ = web.Close() // it is abandoned either way
-		_ = <-failed    // it only says that it was ended
+		web.Close()
+		g.log.Debug("server ended", "reason", <-failed)
 		return fmt.Errorf("gateway: rtsp: %w", err)
 	}
 	go func() { failed <- g.rtsp.wait() }()
@@ -137,11 +137,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer done()
 	if errors.Is(web.Shutdown(last), context.DeadlineExceeded) {
-		_ = web.Close() // it is abandoned either way
+		web.Close()
 	}
 	g.rtsp.close()
 	for range open {
-		_ = <-failed // it only says that it was ended
+		g.log.Debug("server ended", "reason", <-failed)
 	}
 	return err
 }
