@@ -31,6 +31,7 @@ type Core struct {
 	permanent orders.SourceID
 	sources   map[orders.SourceID]*source
 	streams   map[string]*stream
+	silent    map[*viewer]int64 // connected since, and not yet on a stream
 	trial     trial
 	reversion *reversion // nil: none under way
 	ended     endings
@@ -51,7 +52,7 @@ func New(config Config, log *slog.Logger) (*Core, error) {
 	}
 	c := &Core{
 		config: config, log: log, poll: poll, firstOut: -1,
-		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{},
+		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{}, silent: map[*viewer]int64{},
 	}
 	if err := c.listen(); err != nil {
 		poll.closeAll()
@@ -89,7 +90,7 @@ func (c *Core) Run(ctx context.Context) error {
 		}
 		now := c.now()
 		for i := range n {
-			if h := c.poll.handlers[c.poll.events[i].Fd]; h != nil {
+			if h := c.poll.handler(i); h != nil {
 				h.ready(c, now)
 			}
 		}
@@ -117,6 +118,7 @@ func (c *Core) advance(now int64) {
 	if now >= c.nextKick {
 		c.nextKick = now + int64(time.Second)
 		c.kickStuck(now)
+		c.hangUpSilent(now)
 	}
 	c.poll.arm(c.due(now), now)
 }

@@ -26,6 +26,9 @@ const (
 	// maxViewers bounds one stream's viewers.
 	maxViewers = 1000
 
+	// maxSilentViewers bounds the gateway's connections that name no stream yet.
+	maxSilentViewers = 64
+
 	viewerSendBuffer = 2 << 20
 )
 
@@ -128,11 +131,17 @@ func (fd viewerListener) ready(c *Core, now int64) {
 		if err != nil {
 			return
 		}
+		if len(c.silent) >= maxSilentViewers {
+			unix.Close(conn)
+			continue
+		}
 		enlarge(conn, unix.SO_SNDBUF, viewerSendBuffer)
 		v := &viewer{fd: conn}
 		if err := c.poll.add(conn, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLET, v); err != nil {
 			unix.Close(conn)
+			continue
 		}
+		c.silent[v] = now
 	}
 }
 
@@ -152,6 +161,7 @@ func (c *Core) join(v *viewer, hello []byte, now int64) bool {
 	if len(resume) == 6 {
 		v.seq, v.base = binary.BigEndian.Uint16(resume), binary.BigEndian.Uint32(resume[2:])
 	}
+	delete(c.silent, v)
 	v.stream = s
 	s.viewers = append(s.viewers, v)
 	if v.info() != nil {
@@ -170,6 +180,7 @@ func (c *Core) closeViewer(v *viewer) {
 	}
 	c.poll.close(v.fd)
 	v.fd = -1
+	delete(c.silent, v)
 	if s := v.stream; s != nil {
 		if i := slices.Index(s.viewers, v); i >= 0 {
 			s.viewers = slices.Delete(s.viewers, i, i+1)
