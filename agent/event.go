@@ -98,6 +98,8 @@ type (
 	ForwarderStatus struct {
 		Trial orders.TrialID
 		Phase string // "steady", "armed", "switched" or "held"
+		// Missing are the streams of which the trial's app has sent no key frame.
+		Missing []string
 	}
 	// TookOver says that viewers are on the trial's source.
 	TookOver struct{ orders.Switched }
@@ -126,7 +128,7 @@ type Alive struct {
 // Causes of reverts that the agent sees itself; the forwarder's are in package
 // orders.
 const (
-	CauseStart     = "start"     // the process could not be started, or was not ready in time
+	CauseStart     = "start"     // the process could not be started, or was not on screen in time
 	CauseWatchdog  = "watchdog"  // no WATCHDOG=1 in time
 	CauseOperator  = "operator"  // a person said so
 	CausePower     = "power"     // the device was started anew

@@ -51,6 +51,9 @@ type question struct {
 // was admitted, so that none that was meant for an older forwarder gets there.
 type connected struct{ number uint64 }
 
+// status tells the runner of an answer that the core asked for.
+type status struct{ orders.Status }
+
 // run keeps a connection until ctx ends.
 func (f *forwarder) run(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -192,7 +195,7 @@ func (f *forwarder) answer(m orders.Message) {
 		f.mu.Unlock()
 		f.changed()
 		if q.core {
-			f.post(ForwarderStatus{Trial: m.Status.Trial, Phase: m.Status.Phase})
+			f.post(status{*m.Status})
 		}
 	}
 }

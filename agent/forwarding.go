@@ -95,6 +95,8 @@ func (m *machine) forwarderStatus(e ForwarderStatus) {
 		m.revert(CauseForwarder, "the forwarder ended the trial while the agent was away")
 	case m.Phase == PhaseStarting && (e.Phase == "switched" || e.Phase == "held"):
 		m.tookOver(orders.Switched{Trial: t.ID, Source: t.Source, At: m.now, Done: m.now})
+	case m.Phase == PhaseStarting && m.now >= t.StartBy:
+		m.late(e.Missing)
 	}
 }
 
@@ -143,6 +145,9 @@ func (t Trial) sentence(cause string) string {
 	case orders.CauseStall:
 		return "no frame came within the stall limit"
 	case orders.CauseDeadline:
+		if t.TookOver.IsZero() {
+			return "it did not take over the streams within " + t.To.Rules.Deadline.String()
+		}
 		return "no greenlight within " + t.To.Rules.Deadline.String()
 	case orders.CauseLease:
 		return "the agent asked to hold and was not heard of again"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"slipstream/agent/control"
@@ -153,6 +154,8 @@ func (m *machine) judgeTrial() {
 		m.revert(CauseStart, fmt.Sprintf("not ready within %v", t.To.Rules.StartTimeout))
 	case m.now >= t.giveUp():
 		m.revert(orders.CauseDeadline, t.sentence(orders.CauseDeadline))
+	case m.Phase == PhaseStarting && m.now >= t.StartBy:
+		m.judgeLate()
 	case m.Phase == PhaseTrial && m.now >= t.SoakEnds:
 		if t.To.Rules.Greenlight == verify.GreenlightAuto {
 			t.Latched = true
@@ -161,6 +164,29 @@ func (m *machine) judgeTrial() {
 			m.enter(PhaseHolding)
 		}
 	}
+}
+
+// judgeLate: the start timeout is over and viewers were not heard to have come
+// over. The forwarder is asked first, because its report may have been lost, and
+// because it knows which picture is missing.
+func (m *machine) judgeLate() {
+	t := &m.Trial
+	switch {
+	case t.lateBy == 0:
+		t.lateBy = m.now + int64(backstop)
+		m.do(AskStatus{})
+	case m.now >= t.lateBy:
+		m.late(nil)
+	}
+}
+
+// late ends a trial that viewers never saw.
+func (m *machine) late(missing []string) {
+	what := "it did not take over the streams"
+	if len(missing) > 0 {
+		what = "no key frame came of stream " + strings.Join(missing, " and of stream ")
+	}
+	m.revert(CauseStart, fmt.Sprintf("%s within %v", what, m.Trial.To.Rules.StartTimeout))
 }
 
 // enter goes to a phase that begins with a request to the forwarder.
@@ -242,7 +268,7 @@ func (m *machine) finishCommit() {
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomePermanent)}, EndTrial{Trial: t.ID, Slot: t.To.Slot, Kept: true})
 	m.Reverted = slices.DeleteFunc(slices.Clone(m.Reverted), func(r Reverted) bool {
-		return r.Digest == t.To.Digest || r.Image == t.To.Image
+		return r.covers(t.To)
 	})
 	m.Phase, m.Trial, m.Spare = PhaseIdle, Trial{}, t.From
 	if !t.From.none() {
@@ -280,8 +306,9 @@ func (m *machine) endTrialApp() {
 func (m *machine) finishRevert() {
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomeReverted)}, EndTrial{Trial: t.ID, Slot: t.To.Slot})
-	if !m.WasReverted(t.To) {
-		m.Reverted = append(slices.Clone(m.Reverted), Reverted{Digest: t.To.Digest, Image: t.To.Image, Version: t.To.Version})
+	if _, known := m.WasReverted(t.To); !known {
+		r := Reverted{Digest: t.To.Digest, Image: t.To.Image, App: t.To.App, Version: t.To.Version}
+		m.Reverted = append(slices.Clone(m.Reverted), r)
 		m.Reverted = m.Reverted[max(0, len(m.Reverted)-maxReverted):]
 	}
 	m.Apps[slotIndex(t.To.Slot)] = App{}

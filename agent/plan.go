@@ -2,6 +2,9 @@ package agent
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -80,6 +83,7 @@ func versionOf(m verify.Manifest, digest, slot string) Version {
 		v.Image = m.Images[i].SHA256
 	}
 	if app := m.App; app != nil {
+		v.App = contract(app)
 		v.Rules = Rules{
 			Greenlight: app.Greenlight, StartTimeout: milliseconds(app.StartTimeoutMS), Deadline: milliseconds(app.DeadlineMS),
 			Soak: milliseconds(app.SoakMS), StopTimeout: milliseconds(app.StopTimeoutMS), Watchdog: milliseconds(app.WatchdogMS),
@@ -87,6 +91,18 @@ func versionOf(m verify.Manifest, digest, slot string) Version {
 		}
 	}
 	return v
+}
+
+// contract is the digest of everything that a manifest says of its app. A field
+// that a later agent adds changes it, and then a reverted version may be tried
+// once more.
+func contract(app *verify.App) string {
+	raw, err := json.Marshal(app)
+	if err != nil {
+		return "" // cannot be: it was read from JSON
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
 }
 
 func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -66,8 +66,37 @@ func (a *Agent) take(ctx context.Context, what any) {
 	case started:
 		a.appStarted(e)
 		what = e.AppStarted
+	case status:
+		what = ForwarderStatus{Trial: e.Trial, Phase: e.Phase, Missing: a.missing(e.Status)}
 	}
 	a.step(ctx, what)
+}
+
+// missing are the streams that the trial's manifest declares and of which its app
+// has sent no key frame.
+func (a *Agent) missing(st orders.Status) (names []string) {
+	source := a.state.Trial.Source
+	r := a.runs[source]
+	if r == nil || r.manifest.App == nil {
+		return nil
+	}
+	for _, declared := range r.manifest.App.Streams {
+		if !keyFrameCame(st, source, declared.Name) {
+			names = append(names, declared.Name)
+		}
+	}
+	return names
+}
+
+func keyFrameCame(st orders.Status, source orders.SourceID, stream string) bool {
+	for _, s := range st.Streams {
+		for _, line := range s.Lines {
+			if s.Name == stream && line.Source == source && line.KeyFrames > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (a *Agent) step(ctx context.Context, what any) {

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"slipstream/agent"
 	"slipstream/agent/control"
 	"slipstream/slots"
 	"slipstream/verify"
@@ -89,6 +90,24 @@ func TestRevertsAndTheirEvidence(t *testing.T) {
 	}
 	if r := d.stage(d.pack("1.0.1", goodApp, func(m *verify.Manifest) { m.ReleaseCounter = 1 })); r.Exit != control.ExitRefused {
 		t.Errorf("a package at the floor: %+v", r)
+	}
+}
+
+// The same content is known under any number; a corrected manifest is tried.
+func TestRevertedContentIsKnownAgain(t *testing.T) {
+	d := newDevice(t)
+	d.mustInstall("1.0.0")
+	hasty := func(m *verify.Manifest) { m.App.StartTimeoutMS = 50 }
+	const slow = `sleep 0.3; ` + goodApp
+	if r := d.install(d.packContent("2.0.0", slow, hasty)); r.Exit != control.ExitReverted {
+		t.Fatalf("2.0.0: %+v", r)
+	}
+	r := d.install(d.packContent("2.0.1", slow, hasty))
+	if r.Exit != control.ExitRefused || r.Code != agent.CodeReverted || !strings.Contains(r.Message, "2.0.1 has the same content as 2.0.0") {
+		t.Errorf("the same under another number: %+v", r)
+	}
+	if r := d.install(d.packContent("2.0.2", slow, nil)); r.Exit != control.ExitDone {
+		t.Errorf("with a corrected start timeout: %+v", r)
 	}
 }
 

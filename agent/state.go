@@ -46,8 +46,9 @@ type State struct {
 // Version is one version in a slot.
 type Version struct {
 	Slot    string `json:"slot"`
-	Digest  string `json:"digest"` // of the package
-	Image   string `json:"image"`  // SHA-256 of the live image
+	Digest  string `json:"digest"`        // of the package
+	Image   string `json:"image"`         // SHA-256 of the live image
+	App     string `json:"app,omitempty"` // digest of the signed app contract
 	Version string `json:"version"`
 	Counter int64  `json:"counter"` // releaseCounter
 	Rules   Rules  `json:"rules"`
@@ -106,7 +107,7 @@ type Trial struct {
 	Source   orders.SourceID `json:"source"`
 	Began    time.Time       `json:"began"`
 	Started  bool            `json:"started"`  // the process has run
-	StartBy  int64           `json:"startBy"`  // READY=1 until then
+	StartBy  int64           `json:"startBy"`  // on the viewers' screens until then
 	Deadline int64           `json:"deadline"` // greenlight until then
 	Armed    bool            `json:"armed"`    // the forwarder was told of the trial
 	Latched  bool            `json:"latched"`  // the marker was seen
@@ -123,14 +124,16 @@ type Trial struct {
 	Switched *orders.Switched `json:"switched,omitempty"` // the forwarder's own reports
 	Reverted *orders.Reverted `json:"reverted,omitempty"`
 
-	askAt int64 // when the request of this phase is sent again
-	asked int   // how often it went without an answer
+	askAt  int64 // when the request of this phase is sent again
+	asked  int   // how often it went without an answer
+	lateBy int64 // the forwarder was asked what is missing, and may answer until then
 }
 
 // Reverted is a version that was tried and not greenlit.
 type Reverted struct {
 	Digest  string `json:"digest"`
 	Image   string `json:"image"`
+	App     string `json:"app,omitempty"` // "" in entries of older agents: only Digest says something then
 	Version string `json:"version"`
 }
 
@@ -164,12 +167,27 @@ func (s State) SpareSlot() string {
 	return slotNames[0]
 }
 
-// WasReverted says whether a version, or another package of the same image, was
-// tried before and not greenlit.
-func (s State) WasReverted(v Version) bool {
-	return slices.ContainsFunc(s.Reverted, func(r Reverted) bool {
-		return r.Digest == v.Digest || r.Image != "" && r.Image == v.Image
-	})
+// covers says whether a version is the one that was reverted: the same package,
+// or another one that would run the same image under the same contract. A package
+// whose contract alone was corrected is another version.
+func (r Reverted) covers(v Version) bool {
+	same := r.Image != "" && r.App != "" && r.Image == v.Image && r.App == v.App
+	return r.Digest == v.Digest || same
+}
+
+// WasReverted finds the version under which a version was tried before and not
+// greenlit. Its own package comes before another one of the same content.
+func (s State) WasReverted(v Version) (r Reverted, was bool) {
+	for _, r := range s.Reverted {
+		if r.Digest == v.Digest {
+			return r, true
+		}
+	}
+	i := slices.IndexFunc(s.Reverted, func(r Reverted) bool { return r.covers(v) })
+	if i < 0 {
+		return Reverted{}, false
+	}
+	return s.Reverted[i], true
 }
 
 // SlotState is a slot's version state, in the words of package control.
@@ -188,7 +206,8 @@ func (s State) SlotState(slot string) (string, Version) {
 		return control.StateEmpty, Version{}
 	case s.Phase == PhaseStaged:
 		return control.StateStaged, s.Spare
-	case s.WasReverted(s.Spare):
+	}
+	if _, was := s.WasReverted(s.Spare); was {
 		return control.StateReverted, s.Spare
 	}
 	return control.StatePrevious, s.Spare
@@ -236,8 +255,8 @@ func (s State) Wake() int64 {
 	switch s.Phase {
 	case PhaseStarting, PhaseTrial:
 		sooner(t.giveUp())
-		if s.Phase == PhaseStarting && !t.Armed {
-			sooner(t.StartBy)
+		if s.Phase == PhaseStarting {
+			sooner(max(t.StartBy, t.lateBy))
 		}
 		if s.Phase == PhaseTrial && (t.Latched || t.To.Rules.Greenlight == verify.GreenlightAuto) {
 			sooner(t.SoakEnds)

@@ -107,7 +107,7 @@ func rules() agent.Rules {
 }
 
 func (w *world) version(v, slot string) agent.Version {
-	return agent.Version{Slot: slot, Version: v, Digest: "digest-" + v, Image: "image-" + v, Counter: counterOf(v), Rules: rules()}
+	return agent.Version{Slot: slot, Version: v, Digest: "digest-" + v, Image: "image-" + v, App: "contract", Counter: counterOf(v), Rules: rules()}
 }
 
 func counterOf(v string) int64 {

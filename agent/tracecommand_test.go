@@ -115,7 +115,7 @@ func (w *world) command(line string) error {
 	case "forwarder-dies": // while nobody watches
 		w.forwarder = false
 	case "status":
-		w.step(agent.ForwarderStatus{Trial: orders.TrialID(args["trial"]), Phase: args["phase"]})
+		w.step(agent.ForwarderStatus{Trial: orders.TrialID(args["trial"]), Phase: args["phase"], Missing: plain})
 	case "took-over":
 		w.step(agent.TookOver{Switched: orders.Switched{Trial: trial, Source: source, At: w.now, Done: w.now}})
 	case "reverted":
@@ -186,5 +186,8 @@ func (w *world) manifest(v *agent.Version, args map[string]string) {
 	v.Rules.Silent = args["ready"] == "never"
 	if i := args["image"]; i != "" {
 		v.Image = "image-" + i
+	}
+	if c := args["contract"]; c != "" {
+		v.App = c
 	}
 }
