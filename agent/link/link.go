@@ -59,14 +59,11 @@ type link struct {
 func (l *link) keep(ctx context.Context) {
 	var pause backoff
 	for ctx.Err() == nil {
-		began := time.Now()
-		err := l.once(ctx)
+		lasted, err := l.once(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > steadyAfter {
-			pause.reset()
-		}
+		pause.lasted(lasted)
 		wait := pause.next()
 		l.log.Warn("no link to the panel", "panel", l.base.Host, "cause", err, "again_in", wait)
 		select {
@@ -76,8 +73,9 @@ func (l *link) keep(ctx context.Context) {
 	}
 }
 
-// once connects and serves one link until it ends.
-func (l *link) once(ctx context.Context) error {
+// once connects and serves one link until it ends. It says for how long the link
+// was up; the time of a vain attempt does not count.
+func (l *link) once(ctx context.Context) (lasted time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	up, body := io.Pipe()
@@ -85,9 +83,10 @@ func (l *link) once(ctx context.Context) error {
 	defer up.Close()
 	down, err := l.connect(ctx, cancel, up)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer down.Close()
+	linked := time.Now()
 	l.log.Info("linked to the panel", "panel", l.base.Host)
 
 	conn := &conn{wire.NewWriter(body)}
@@ -106,7 +105,7 @@ func (l *link) once(ctx context.Context) error {
 	up.CloseWithError(context.Canceled)
 	down.Close()
 	owned.Wait()
-	return err
+	return time.Since(linked), err
 }
 
 // connect opens the stream and returns the panel's side of it. A panel that does
