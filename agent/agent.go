@@ -34,6 +34,7 @@ type Agent struct {
 	set     *slots.Set
 	record  *slots.RecordFile
 	journal *journal
+	lock    *os.File // of the run directory
 	sup     *supervise.Supervisor
 	forward *forwarder
 	markers markers
@@ -61,6 +62,7 @@ type Agent struct {
 	answers map[uint64]chan Answer     // requests that wait
 	arrived map[uint64]*incoming       // verified packages, by request
 	words   map[orders.SourceID]string // newest STATUS= of each app
+	down    map[string]string          // why a daemon does not run, by its name
 }
 
 // snapshot is what others may see of the state.
@@ -93,6 +95,7 @@ func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
 		answers: map[uint64]chan Answer{},
 		arrived: map[uint64]*incoming{},
 		words:   map[orders.SourceID]string{},
+		down:    map[string]string{},
 	}
 	a.stopWatch = func() {}
 	a.forward = &forwarder{path: filepath.Join(cfg.Run, "orders.sock"), log: log, post: a.post, changed: a.changed}
@@ -104,7 +107,13 @@ func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
 }
 
 func (a *Agent) open() (err error) {
-	if a.set, err = slots.Open(filepath.Join(a.cfg.State, "slots")); err != nil {
+	if a.lock, err = lockRun(a.cfg.Run); err != nil {
+		return err
+	}
+	if a.set, err = slots.Open(filepath.Join(a.cfg.State, "slots")); errors.Is(err, slots.ErrLocked) {
+		return fmt.Errorf("another agent already runs here: it uses %s", a.cfg.State)
+	}
+	if err != nil {
 		return err
 	}
 	if a.record, err = slots.OpenRecord(a.cfg.State); err != nil {
@@ -124,6 +133,9 @@ func (a *Agent) close() {
 	}
 	if a.journal != nil {
 		errs = append(errs, a.journal.close())
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		a.log.Error("state not closed", "reason", err)
@@ -151,6 +163,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.sup.Close()
 	return err
 }
+
+// Up is closed when Run has taken over what there was.
+func (a *Agent) Up() <-chan struct{} { return a.begun }
 
 // StopAll ends Run and then everything that it has started: apps, gateway,
 // forwarder. A trial under way is over, and reverted at the next start.

@@ -24,7 +24,13 @@ func (m *machine) nextSource(slot string) orders.SourceID {
 func (m *machine) startPermanent() {
 	slot := m.Permanent.Slot
 	app := &m.Apps[slotIndex(slot)]
-	*app = App{Source: m.nextSource(slot), Status: AppStarting, Since: m.wall, Deaths: app.Deaths}
+	if app.Status == AppBackOff && app.LastExit != "" { // not after a power cut
+		app.Restarts++
+	}
+	*app = App{
+		Source: m.nextSource(slot), Status: AppStarting, Since: m.wall, Deaths: app.Deaths,
+		Restarts: app.Restarts, LastExit: app.LastExit, LastExitAt: app.LastExitAt,
+	}
 	m.sendOrders()
 	m.do(StartApp{Slot: slot, Source: app.Source, Role: RolePermanent})
 }
@@ -113,7 +119,10 @@ func (m *machine) appExited(e AppExited) {
 	case m.Trial.under() && slot == m.Trial.To.Slot:
 		m.trialExited(i, e)
 	case slot == m.Permanent.Slot:
-		m.backOff(i)
+		if m.Apps[i].Status == AppStopping { // nobody else stops it
+			e.Detail = "ended because it did not feed its watchdog"
+		}
+		m.backOff(i, e.Detail)
 	default:
 		m.Apps[i] = App{}
 		m.sendOrders()
@@ -129,7 +138,7 @@ func (m *machine) trialExited(i int, e AppExited) {
 	if e.Unborn {
 		cause = CauseStart
 	}
-	asked := m.Apps[i].Status == AppStopping
+	asked := m.Apps[i].Status == AppStopping && !e.Unasked
 	if asked && t.Cause != orders.CauseExit {
 		detail = "when it was told to stop: " + detail
 	}
@@ -152,13 +161,13 @@ func (m *machine) trialExited(i int, e AppExited) {
 		if t.Cause == "" {
 			t.Cause, t.Detail = cause, detail
 		}
-		m.backOff(i)
+		m.backOff(i, detail)
 	}
 }
 
 // backOff plans the restart of a dead app: soon at first, and ever later. Beyond
 // the manifest's restart intensity it is still tried, at long intervals.
-func (m *machine) backOff(i int) {
+func (m *machine) backOff(i int, exit string) {
 	app, rules := &m.Apps[i], m.rules(slotNames[i])
 	deaths := slices.DeleteFunc(slices.Clone(app.Deaths), func(at int64) bool {
 		return at <= m.now-int64(rules.RestartWindow) || at > m.now // of another boot
@@ -170,5 +179,5 @@ func (m *machine) backOff(i int) {
 	}
 	deaths = deaths[max(0, len(deaths)-rules.RestartMax-1):]
 	app.Status, app.PID, app.Deaths, app.RetryAt = AppBackOff, 0, deaths, m.now+int64(delay)
-	app.Since = m.wall
+	app.Since, app.LastExit, app.LastExitAt = m.wall, exit, m.wall
 }

@@ -21,7 +21,7 @@ func (a *Agent) Status(context.Context) (control.Status, error) {
 	out := control.Status{
 		Seq: seen.seq, Device: a.cfg.Device, Product: a.cfg.Product, Hardware: a.cfg.Hardware, Agent: agentVersion(),
 		Phase: shownPhase(s.Phase), Permanent: s.Permanent.Version, Streams: a.shownStreams(s), Last: seen.last,
-		Staging: a.progress(s), Time: time.Now().UTC(),
+		Staging: a.progress(s), Problems: a.problems(), Time: time.Now().UTC(),
 	}
 	for i, name := range slotNames {
 		out.Slots = append(out.Slots, a.shownSlot(s, name, s.Apps[i]))
@@ -137,7 +137,10 @@ func (a *Agent) past(id orders.TrialID) (*control.Record, error) {
 
 func (a *Agent) shownSlot(s State, name string, app App) control.Slot {
 	state, v := s.SlotState(name)
-	out := control.Slot{Name: name, State: state, Version: v.Version, Digest: v.Digest, App: "stopped", PID: app.PID, Since: app.Since}
+	out := control.Slot{
+		Name: name, State: state, Version: v.Version, Digest: v.Digest, App: "stopped", PID: app.PID, Since: app.Since,
+		Restarts: app.Restarts, LastExit: app.LastExit, LastExitAt: app.LastExitAt,
+	}
 	if app.Status != AppStopped {
 		out.App = string(app.Status)
 	}

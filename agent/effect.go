@@ -25,6 +25,7 @@ type (
 	StopApp struct {
 		Source orders.SourceID
 		Grace  time.Duration
+		Leave  time.Duration // to end by itself before it is told to
 	}
 
 	// SendOrders gives the forwarder its full orders.

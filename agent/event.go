@@ -49,7 +49,7 @@ type (
 	// PackageRefused reports a package that was not even worth an attempt.
 	PackageRefused struct {
 		Req           uint64
-		To            string // the version that it claims to be
+		To            string // the version that it claims to be, or else its file's name
 		Code, Message string
 	}
 
@@ -80,6 +80,7 @@ type (
 		Detail   string   // one sentence: exit status, signal, or why it could not start
 		Evidence []string // its last log lines
 		Unborn   bool     // it never ran
+		Unasked  bool     // it ended before anybody made it
 	}
 
 	// MarkerSeen says that the trial's greenlight marker is there, as it must be.

@@ -171,14 +171,17 @@ func (m *machine) knowsBetter(theirs string) bool {
 }
 
 // stopApp asks a slot's app to end, unless it is dead already.
-func (m *machine) stopApp(slot string, grace time.Duration) {
+func (m *machine) stopApp(slot string, grace time.Duration) { m.stopAppAfter(0, slot, grace) }
+
+// stopAppAfter leaves the app a while to end by itself.
+func (m *machine) stopAppAfter(leave time.Duration, slot string, grace time.Duration) {
 	app := &m.Apps[slotIndex(slot)]
 	switch app.Status {
 	case AppStopped, AppBackOff:
 		*app = App{}
 	default:
 		app.Status = AppStopping
-		m.do(StopApp{Source: app.Source, Grace: grace})
+		m.do(StopApp{Source: app.Source, Grace: grace, Leave: leave})
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 	backstop     = time.Second            // the agent ends a trial so long after the forwarder should have
 	prepareLimit = 10 * time.Minute       // verifying the slot before its app is started
 	revertGrace  = time.Second            // a reverted app gets no more time to say goodbye
+	lastWords    = 150 * time.Millisecond // an app that closed its streams mostly ends by itself, and says why
 )
 
 // Step is the whole upgrade: no I/O, no clock, no randomness. The runner commits
@@ -299,7 +300,11 @@ func (m *machine) endTrialApp() {
 		m.finishRevert()
 		return
 	}
-	m.stopApp(m.Trial.To.Slot, min(m.Trial.To.Rules.StopTimeout, revertGrace))
+	leave := time.Duration(0)
+	if m.Trial.Cause == orders.CauseEOF {
+		leave = lastWords // viewers are back already
+	}
+	m.stopAppAfter(leave, m.Trial.To.Slot, min(m.Trial.To.Rules.StopTimeout, revertGrace))
 }
 
 // finishRevert is reached when viewers are back and the app is gone.

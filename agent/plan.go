@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"slipstream/agent/supervise"
@@ -22,8 +23,8 @@ type run struct {
 	refused  error              // why nothing of the slot may run
 	process  *supervise.Process // nil until it has started
 	cancel   context.CancelFunc // calls the start off
-	stopping bool
-	grace    time.Duration
+	stop     *StopApp           // what was asked for before the process was there
+	told     atomic.Bool
 }
 
 // plan makes the run of a source, which begins with its slot's signature:
@@ -56,7 +57,7 @@ func (a *Agent) recheck(slot string) (Version, verify.Manifest, error) {
 	if err != nil {
 		return Version{}, verify.Manifest{}, err
 	}
-	trust, err := verify.LoadTrust(a.cfg.Trust)
+	trust, err := a.trust()
 	if err != nil {
 		return Version{}, verify.Manifest{}, err
 	}

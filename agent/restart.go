@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,9 +110,18 @@ func (a *Agent) adoptApps() (alive []Alive) {
 	return alive
 }
 
+// adoptProcess adopts what an earlier agent has left; where none was, there is
+// nothing to miss.
+func (a *Agent) adoptProcess(name string) (*supervise.Process, bool) {
+	if !slices.Contains(a.sup.Recorded(), name) {
+		return nil, false
+	}
+	return a.sup.Adopt(name)
+}
+
 func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process) {
 	r := a.plan(source, slot)
 	r.process = p
-	ingest, _ := a.sup.Adopt(ingestName(source))
-	a.wg.Go(func() { a.follow(source, p, ingest) })
+	ingest, _ := a.adoptProcess(ingestName(source))
+	a.wg.Go(func() { a.follow(r, p, ingest) })
 }

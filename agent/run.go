@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -27,6 +26,9 @@ const (
 // loop owns the state: it takes one event at a time, journals what follows from
 // it, and only then lets the effects begin.
 func (a *Agent) loop(ctx context.Context) error {
+	if err := a.trustProblem(); err != nil {
+		a.log.Warn(err.Error())
+	}
 	first, err := a.recovered(ctx)
 	if err != nil {
 		return err
@@ -289,7 +291,7 @@ func (a *Agent) endTrial(e EndTrial) {
 func (a *Agent) startDaemons(ctx context.Context) (adopted bool) {
 	a.forwarding = a.daemon(forwarderName, "--run", a.cfg.Run)
 	a.forwarding.lost = func(detail string) { a.post(ForwarderLost{detail}) }
-	p, adopted := a.sup.Adopt(forwarderName)
+	p, adopted := a.adoptProcess(forwarderName)
 	a.wg.Go(func() { a.forwarding.run(ctx, p) })
 	a.wg.Go(func() { a.forward.run(ctx) })
 
@@ -307,14 +309,14 @@ func (a *Agent) startDaemons(ctx context.Context) (adopted bool) {
 		args = append(args, "--advertise", ip)
 	}
 	gateway := a.daemon(gatewayName, args...)
-	running, _ := a.sup.Adopt(gatewayName)
+	running, _ := a.adoptProcess(gatewayName)
 	a.wg.Go(func() { gateway.run(ctx, running) })
 	return adopted
 }
 
 func (a *Agent) daemon(name string, args ...string) *daemon {
 	return &daemon{
-		spec: supervise.Spec{Name: name, Path: filepath.Join(a.cfg.Bin, "slipstream-"+name), Args: args, Dir: "/"},
-		sup:  a.sup, log: a.log, lost: func(string) {}, kill: make(chan struct{}, 1),
+		spec: supervise.Spec{Name: name, Args: args, Dir: "/"}, find: a.binary, sup: a.sup, log: a.log,
+		lost: func(string) {}, down: func(why string) { a.setDown(name, why) }, kill: make(chan struct{}, 1),
 	}
 }

@@ -1,12 +1,14 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"sync/atomic"
 	"syscall"
 
@@ -58,7 +60,7 @@ func (a *Agent) openPackage(ctx context.Context, r control.StageRequest) (opener
 
 // verifyPackage judges everything that can be judged without the payload.
 func (a *Agent) verifyPackage(f io.ReaderAt, size int64) (*incoming, error) {
-	trust, err := verify.LoadTrust(a.cfg.Trust)
+	trust, err := a.trust()
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +92,8 @@ func (a *Agent) Stage(ctx context.Context, r control.StageRequest) control.Resul
 	defer f.Close()
 	in, err := a.verifyPackage(f, size)
 	if code := verify.Code(err); code != "" {
-		refused := PackageRefused{To: claimed(f, size), Code: code, Message: sentence(err)}
+		to := cmp.Or(claimed(f, size), path.Base(cmp.Or(r.Path, r.URL)))
+		refused := PackageRefused{To: to, Code: code, Message: bare(err)}
 		return a.request(ctx, func(req uint64) any { refused.Req = req; return refused })
 	}
 	if err != nil {

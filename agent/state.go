@@ -87,6 +87,10 @@ type App struct {
 	Deaths  []int64         `json:"deaths,omitempty"` // CLOCK_MONOTONIC ns, within the restart window
 	RetryAt int64           `json:"retryAt,omitempty"`
 
+	Restarts   int       `json:"restarts,omitempty"` // of the permanent app, after it ended by itself
+	LastExit   string    `json:"lastExit,omitempty"`
+	LastExitAt time.Time `json:"lastExitAt,omitzero"`
+
 	lastPing int64 // newest WATCHDOG=1, or when we began to listen for it
 }
 

@@ -186,7 +186,11 @@ func describe(e agent.Effect) string {
 	case agent.StartApp:
 		return fmt.Sprintf("start %s role=%s%s", e.Source, e.Role, optional(" trial=", string(e.Trial)))
 	case agent.StopApp:
-		return fmt.Sprintf("stop %s grace=%v", e.Source, e.Grace)
+		s := fmt.Sprintf("stop %s grace=%v", e.Source, e.Grace)
+		if e.Leave > 0 {
+			s += fmt.Sprintf(" leave=%v", e.Leave)
+		}
+		return s
 	case agent.SendOrders:
 		s := fmt.Sprintf("orders permanent=%s sources=%v", orNone(string(e.Permanent)), e.Sources)
 		if t := e.Trial; t != nil {
@@ -243,6 +247,9 @@ func describeState(s agent.State) string {
 		out += fmt.Sprintf(" %s=%s%s", name, state, optional("/", v.Version))
 		if app := s.Apps[i]; app.Source != "" {
 			out += fmt.Sprintf("(%s %s)", app.Source, app.Status)
+			if app.Restarts > 0 {
+				out += fmt.Sprintf(" restarted %d x, %q", app.Restarts, app.LastExit)
+			}
 		}
 	}
 	if s.Trial.Latched {

@@ -97,7 +97,7 @@ func (w *world) command(line string) error {
 		w.step(agent.AppAlive{Source: source})
 	case "exited":
 		delete(w.alive, source)
-		w.step(agent.AppExited{Source: source, Detail: "exited with status 1", Evidence: []string{"last words"}})
+		w.step(agent.AppExited{Source: source, Detail: "exited with status 1", Evidence: []string{"last words"}, Unasked: slices.Contains(plain, "unasked")})
 	case "dies": // while nobody watches
 		delete(w.alive, source)
 	case "unborn":
