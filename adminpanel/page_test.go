@@ -261,3 +261,20 @@ func TestAnAbsentDeviceIsShownAsThePast(t *testing.T) {
 	p.until(t, in("cam-1", "stage")+".disabled && "+text("cam-1", "hint", "offline"))
 	p.looks(t, "absent")
 }
+
+// What somebody must put right stands on the card, and goes when it is done.
+func TestProblemsAreShown(t *testing.T) {
+	w := start(t, adminpanel.Config{Data: t.TempDir()})
+	s := w.device(t, "cam-1")
+	p := openPage(t, browser(t), w.url)
+	p.until(t, text("cam-1", "slot-a", "30 frames/s")+" && "+in("cam-1", "problems")+".hidden")
+	s.update("", func(st *control.Status) {
+		st.Problems = []string{"the app of 1.0 ends again and again", "the journal <i>cannot</i> be written"}
+		st.Slots[0].App, st.Slots[0].Restarts, st.Slots[0].LastExit = "back-off", 3, "exit status 1"
+	})
+	p.until(t, text("cam-1", "problems", "The app of 1.0 ends again and again.")+" && "+text("cam-1", "problems", "<i>cannot</i>"))
+	p.until(t, text("cam-1", "slot-a", "restarted 3 times · last end: exit status 1"))
+	p.looks(t, "problems")
+	s.update("", func(st *control.Status) { st.Problems = nil })
+	p.until(t, in("cam-1", "problems")+".hidden")
+}
