@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -15,7 +16,10 @@ import (
 const maxShown = maxHistory
 
 // Status implements [control.Backend].
-func (a *Agent) Status(context.Context) (control.Status, error) {
+func (a *Agent) Status(ctx context.Context) (control.Status, error) {
+	if err := a.ready(ctx); err != nil {
+		return control.Status{}, err
+	}
 	seen := a.snapshot()
 	s := seen.state
 	out := control.Status{
@@ -60,7 +64,7 @@ func (a *Agent) History(_ context.Context, most int) ([]control.Record, error) {
 func (a *Agent) Activate(ctx context.Context, r control.ActivateRequest) control.Result {
 	answer, err := a.ask(ctx, func(req uint64) any { return ActivateAsked{Req: req, Force: r.Force} })
 	if err != nil {
-		return result(control.ExitError, "", sentence(err))
+		return unanswered("", err)
 	}
 	if answer.Exit != control.ExitDone || !r.Wait {
 		return answer.Result
@@ -68,7 +72,7 @@ func (a *Agent) Activate(ctx context.Context, r control.ActivateRequest) control
 	record, err := a.ending(ctx, answer.Trial)
 	switch {
 	case err != nil:
-		return result(control.ExitError, "", "the trial goes on: "+sentence(err))
+		return unanswered("the trial goes on: ", err)
 	case record.Outcome == control.OutcomePermanent:
 		return control.Result{Exit: control.ExitDone, Message: fmt.Sprintf("version %s is permanent", record.To), Record: record}
 	}
@@ -76,6 +80,15 @@ func (a *Agent) Activate(ctx context.Context, r control.ActivateRequest) control
 		Exit: control.ExitReverted, Record: record,
 		Message: fmt.Sprintf("version %s was reverted (%s): %s", record.To, record.Reason, record.Detail),
 	}
+}
+
+// unanswered tells a caller whether asking the next agent is worth it.
+func unanswered(meanwhile string, err error) control.Result {
+	code := ""
+	if errors.Is(err, errStopping) {
+		code = control.CodeLost
+	}
+	return result(control.ExitError, code, meanwhile+sentence(err))
 }
 
 // Greenlight implements [control.Backend].
@@ -94,7 +107,7 @@ func (a *Agent) Revert(ctx context.Context) control.Result {
 	}
 	record, err := a.ending(ctx, answer.Trial)
 	if err != nil {
-		return result(control.ExitError, "", "the revert goes on: "+sentence(err))
+		return unanswered("the revert goes on: ", err)
 	}
 	return control.Result{Exit: control.ExitDone, Message: fmt.Sprintf("version %s is reverted", record.To), Record: record}
 }

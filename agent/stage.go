@@ -119,7 +119,7 @@ func claimed(f io.ReaderAt, size int64) string {
 func (a *Agent) request(ctx context.Context, event func(req uint64) any) control.Result {
 	answer, err := a.ask(ctx, event)
 	if err != nil {
-		return result(control.ExitError, "", sentence(err))
+		return unanswered("", err)
 	}
 	return answer.Result
 }
