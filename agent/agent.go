@@ -32,7 +32,7 @@ type Agent struct {
 	cfg     config.Config
 	log     *slog.Logger
 	set     *slots.Set
-	record  *slots.RecordFile
+	record  recordFile
 	journal *journal
 	lock    *os.File // of the run directory
 	sup     *supervise.Supervisor
@@ -51,7 +51,8 @@ type Agent struct {
 
 	// Owned by Run's goroutine.
 	state      State
-	fresh      bool // the journal was lost, or never was
+	shown      []byte // the newest state that was announced
+	fresh      bool   // the journal was lost, or never was
 	runs       map[orders.SourceID]*run
 	forwarding *daemon
 	stopWatch  context.CancelFunc // of the trial's marker
@@ -116,9 +117,11 @@ func (a *Agent) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if a.record, err = slots.OpenRecord(a.cfg.State); err != nil {
+	record, err := slots.OpenRecord(a.cfg.State)
+	if err != nil {
 		return err
 	}
+	a.record = record
 	a.journal, a.state, a.fresh, err = openJournal(a.cfg.State, a.log)
 	return err
 }
@@ -226,6 +229,9 @@ func (a *Agent) snapshot() snapshot {
 func (a *Agent) setAppStatus(source orders.SourceID, status string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.words[source] == status {
+		return
+	}
 	a.words[source] = status
 	a.announce()
 }
@@ -287,6 +293,11 @@ func (a *Agent) deliver(answer Answer) {
 
 // ready waits for the state to be that of this device.
 func (a *Agent) ready(ctx context.Context) error {
+	select {
+	case <-a.begun:
+		return nil
+	default:
+	}
 	select {
 	case <-a.begun:
 		return nil

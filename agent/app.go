@@ -43,7 +43,7 @@ func (a *Agent) startApp(ctx context.Context, e StartApp) {
 		at, p, ingest, err := a.launch(ctx, e, r, from)
 		if err != nil {
 			a.log.Error("app not started", "source", e.Source, "reason", err)
-			a.post(AppExited{Source: e.Source, Detail: "not started: " + err.Error(), Unborn: true})
+			a.post(AppExited{Source: e.Source, Detail: "not started: " + err.Error(), Unborn: true, Damaged: damaged(err)})
 			return
 		}
 		a.post(started{AppStarted{Source: e.Source, PID: p.PID(), At: at}, p})
@@ -51,19 +51,17 @@ func (a *Agent) startApp(ctx context.Context, e StartApp) {
 	})
 }
 
-// launch verifies the slot and starts what is in it. The time is taken before
-// the process exists, so that its deadline never comes late.
+// launch verifies the slot and starts what is in it. Whatever may take long comes
+// first, so that nothing lies between the check and the start. The time is taken
+// before the process exists, so that its deadline never comes late.
 func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at int64, p, ingest *supervise.Process, err error) {
 	if r.refused != nil {
 		return 0, nil, nil, r.refused
 	}
-	verifying, cancel := context.WithTimeout(ctx, prepareLimit)
+	preparing, cancel := context.WithTimeout(ctx, prepareLimit)
 	defer cancel()
-	if err := a.set.Verify(verifying, e.Slot); err != nil {
-		return 0, nil, nil, err
-	}
 	if e.Role == RoleTrial {
-		err = a.data.snapshot(verifying, from, e.Slot)
+		err = a.data.snapshot(preparing, from, e.Slot)
 	} else {
 		err = a.data.prepare(e.Slot)
 	}
@@ -82,8 +80,10 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 		}
 		env = append(env, "SLIPSTREAM_PUBLISH_RTSP="+url)
 	}
-	at = int64(publish.Monotonic())
-	p, err = a.startProcess(ctx, e, r.manifest, env)
+	if err = a.verifySlot(preparing, e.Slot, r.version); err == nil {
+		at = int64(publish.Monotonic())
+		p, err = a.startProcess(ctx, e, r.manifest, env)
+	}
 	if err != nil && ingest != nil {
 		ingest.Stop(ingestGrace)
 	}
@@ -94,14 +94,15 @@ func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest,
 	if err := ctx.Err(); err != nil {
 		return nil, errors.New("called off")
 	}
-	root, exec := a.set.Root(e.Slot), m.App.Exec
+	exec := m.App.Exec
 	path := exec[0]
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(root, path)
+		path = filepath.Join(a.set.Root(e.Slot), path)
 	}
 	a.pruneLogs(e.Slot)
 	return a.sup.Start(supervise.Spec{
-		Name: string(e.Source), Path: path, Args: exec[1:], Env: env, Dir: root,
+		Name: string(e.Source), Path: path, Args: exec[1:], Env: env,
+		Dir:          a.data.of(e.Slot), // what an app writes beside itself must not be written into its slot
 		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"),
 	})
 }

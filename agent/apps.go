@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -42,6 +44,10 @@ func (m *machine) judgeApp(i int) {
 		m.startPermanent()
 		return
 	}
+	if m.restarts(slot) && app.Status == AppStarting && app.StartBy > 0 && m.now >= app.StartBy {
+		m.endPermanent(slot, 0, fmt.Sprintf("ended because it was not ready within %v", m.rules(slot).StartTimeout))
+		return
+	}
 	limit := m.rules(slot).Watchdog
 	if app.Status != AppRunning || limit == 0 {
 		return
@@ -64,8 +70,15 @@ func (m *machine) watchdog(slot string, limit time.Duration) {
 			m.revert(CauseWatchdog, detail)
 		}
 	case slot == m.Permanent.Slot:
-		m.stopApp(slot, 0)
+		m.endPermanent(slot, 0, "ended because it did not feed its watchdog")
 	}
+}
+
+// endPermanent ends a permanent app that does not do its work. Its end counts as a
+// death, so it is started anew.
+func (m *machine) endPermanent(slot string, grace time.Duration, why string) {
+	m.Apps[slotIndex(slot)].ended = why
+	m.stopApp(slot, grace)
 }
 
 // appStarted: from here on start timeout and deadline count. The orders go out
@@ -78,6 +91,12 @@ func (m *machine) appStarted(e AppStarted) {
 	}
 	app := &m.Apps[i]
 	app.PID = e.PID
+	if slotNames[i] == m.Permanent.Slot {
+		m.Damage = ""
+		if limit := m.Permanent.Rules.StartTimeout; limit > 0 {
+			app.StartBy = e.At + int64(limit)
+		}
+	}
 	if t := &m.Trial; e.Source == t.Source && m.Phase == PhaseStarting && !t.Started {
 		t.Started = true
 		t.StartBy = e.At + int64(t.To.Rules.StartTimeout)
@@ -120,11 +139,17 @@ func (m *machine) appExited(e AppExited) {
 		m.trialExited(i, e)
 	case slot == m.Permanent.Slot:
 		if m.Apps[i].Status == AppStopping { // nobody else stops it
-			e.Detail = "ended because it did not feed its watchdog"
+			e.Detail = cmp.Or(m.Apps[i].ended, "it was told to end")
 		}
 		m.backOff(i, e.Detail)
+		if e.Damaged {
+			m.permanentDamaged(e)
+		}
 	default:
 		m.Apps[i] = App{}
+		if slot == m.Retiring {
+			m.Retiring = ""
+		}
 		m.sendOrders()
 		m.beginStaging()
 	}

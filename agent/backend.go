@@ -239,6 +239,8 @@ func shownPhase(p Phase) string {
 	switch p {
 	case PhaseHolding, PhaseSettling:
 		return string(PhaseCommitting)
+	case PhaseFallback:
+		return string(PhaseReverting)
 	case "":
 		return string(PhaseIdle)
 	}

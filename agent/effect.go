@@ -58,6 +58,10 @@ type (
 		Previous Version
 	}
 
+	// FallBack makes the version before permanent, if it is whole, with the floor
+	// of the damaged one.
+	FallBack struct{ From, To Version }
+
 	// StageSlot writes the package of an attempt into a slot.
 	StageSlot struct {
 		Attempt int64

@@ -125,6 +125,9 @@ func (m *machine) trialReverted(e orders.Reverted) {
 	t.Back, t.Reverted = true, &e
 	if !m.knowsBetter(e.Cause) {
 		t.Cause, t.Detail = e.Cause, cmp.Or(e.Detail, t.sentence(e.Cause))
+		if e.Cause == orders.CauseDeadline {
+			t.Detail = t.sentence(e.Cause) // the forwarder knows of no marker
+		}
 	}
 	if m.Phase == PhaseCommitting {
 		// The record is on its way to the disk and cannot be called back; whether
@@ -147,6 +150,9 @@ func (t Trial) sentence(cause string) string {
 	case orders.CauseDeadline:
 		if t.TookOver.IsZero() {
 			return "it did not take over the streams within " + t.To.Rules.Deadline.String()
+		}
+		if t.Latched {
+			return "greenlit, but its soak time was not over at the deadline"
 		}
 		return "no greenlight within " + t.To.Rules.Deadline.String()
 	case orders.CauseLease:

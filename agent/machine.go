@@ -74,9 +74,9 @@ func (m *machine) take(what any) {
 		m.appExited(e)
 
 	case MarkerSeen:
-		if e.Trial == m.Trial.ID && m.open() {
-			m.Trial.Latched = true
-		}
+		m.markerSeen(e)
+	case MarkerFailed:
+		m.markerFailed(e)
 	case InvariantFailed:
 		m.invariantFailed(e)
 
@@ -86,6 +86,10 @@ func (m *machine) take(what any) {
 		m.forwarderLost(e)
 	case ForwarderStatus:
 		m.forwarderStatus(e)
+	case LineLost:
+		m.lineLost(e)
+	case LinesSeen:
+		m.linesSeen(e)
 	case TookOver:
 		m.tookOver(e.Switched)
 	case TrialReverted:
@@ -96,6 +100,10 @@ func (m *machine) take(what any) {
 		m.recordWritten(e)
 	case RecordFailed:
 		m.recordFailed(e)
+	case FellBack:
+		m.fellBack()
+	case FallBackFailed:
+		m.fallBackFailed(e)
 	case Settled:
 		if e.Trial == m.Trial.ID && m.Phase == PhaseSettling {
 			m.finishCommit()
@@ -246,7 +254,7 @@ func (m *machine) recordWritten(e RecordWritten) {
 	if e.Trial != m.Trial.ID || m.Phase != PhaseCommitting {
 		return
 	}
-	m.Permanent, m.Previous = m.Trial.To, m.Trial.From
+	m.Permanent, m.Previous, m.Damage = m.Trial.To, m.Trial.From, ""
 	if m.Trial.Forgotten {
 		m.sendOrders()
 	}
@@ -272,9 +280,8 @@ func (m *machine) finishCommit() {
 		return r.covers(t.To)
 	})
 	m.Phase, m.Trial, m.Spare = PhaseIdle, Trial{}, t.From
-	if !t.From.none() {
-		m.stopApp(t.From.Slot, t.From.Rules.StopTimeout)
-	}
+	m.leaveOld(t.From)
+	m.answerWaiting(&t, control.ExitDone, "version "+t.To.Version+" is permanent")
 	m.sendOrders()
 }
 
@@ -318,6 +325,7 @@ func (m *machine) finishRevert() {
 	}
 	m.Apps[slotIndex(t.To.Slot)] = App{}
 	m.Phase, m.Trial = PhaseIdle, Trial{}
+	m.answerWaiting(&t, control.ExitError, "the trial of version "+t.To.Version+" ended before its greenlight was seen")
 	m.sendOrders()
 }
 

@@ -17,6 +17,9 @@ func (a *Agent) problems() (out []string) {
 	if err := a.trustProblem(); err != nil {
 		out = append(out, err.Error())
 	}
+	if problem := damageProblem(a.snapshot().state); problem != "" {
+		out = append(out, problem)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, name := range []string{forwarderName, gatewayName} {

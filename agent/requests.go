@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 
 	"slipstream/agent/control"
 	"slipstream/verify"
@@ -24,11 +25,12 @@ func (m *machine) busy(req uint64) {
 // stageAsked decides whether a verified package may overwrite the spare slot.
 func (m *machine) stageAsked(e StageAsked) {
 	v := e.Version
+	stream, gone := m.missing(v)
 	switch {
 	case m.Phase != PhaseIdle && m.Phase != PhaseStaged:
 		m.busy(e.Req)
 		return
-	case !m.Permanent.none() && v.Digest == m.Permanent.Digest:
+	case !m.Permanent.none() && v.Digest == m.Permanent.Digest && !m.damagedSelf(v):
 		m.answer(e.Req, control.ExitNothing, "", "version %s is permanent already", v.Version)
 		return
 	case !m.above(v): // force never passes floors
@@ -37,6 +39,9 @@ func (m *machine) stageAsked(e StageAsked) {
 	case e.Overlap != verify.OverlapFull:
 		m.refuse(e, CodeOverlap, fmt.Sprintf("the package asks for overlap %q; this agent can only run both versions in full", e.Overlap))
 		return
+	case gone:
+		m.refuse(e, CodeStreams, fmt.Sprintf("version %s no longer has the stream %q, and its viewers would lose the picture", v.Version, stream))
+		return
 	case m.forbidden(v, e.Force):
 		m.refuse(e, CodeReverted, m.triedBefore(v)+"; `slipstream install --force FILE` tries it all the same")
 		return
@@ -44,6 +49,7 @@ func (m *machine) stageAsked(e StageAsked) {
 		m.answer(e.Req, control.ExitNothing, control.CodeAlreadyStaged, "version %s is staged already", v.Version)
 		return
 	}
+	m.retire() // who stages knows that only a newer version helps
 	v.Slot = m.SpareSlot()
 	m.Attempts++
 	m.Stage = Stage{Attempt: m.Attempts, Version: v, req: e.Req}
@@ -51,9 +57,31 @@ func (m *machine) stageAsked(e StageAsked) {
 	m.beginStaging()
 }
 
-// above says whether a version may follow the permanent one.
+// above says whether a version may follow the permanent one. Exactly at the floor
+// is only the permanent one itself, or after a fallback the one before; either
+// comes again if its slot was damaged.
 func (m *machine) above(v Version) bool {
-	return m.Permanent.none() || v.Counter > m.Permanent.Counter
+	switch {
+	case m.Permanent.none() || v.Counter > m.Permanent.Counter:
+		return true
+	case v.Counter < m.Permanent.Counter:
+		return false
+	}
+	return v.Digest == m.Previous.Digest || m.damagedSelf(v)
+}
+
+// damagedSelf says whether a version is the permanent one, which cannot be started.
+func (m *machine) damagedSelf(v Version) bool {
+	return m.Damage != "" && v.Digest == m.Permanent.Digest
+}
+
+// missing returns a stream of the permanent version that another has not.
+func (m *machine) missing(v Version) (stream string, found bool) {
+	i := slices.IndexFunc(m.Permanent.Streams, func(s string) bool { return !slices.Contains(v.Streams, s) })
+	if i < 0 {
+		return "", false
+	}
+	return m.Permanent.Streams[i], true
 }
 
 // forbidden says whether a version is kept away because it was reverted before.
@@ -150,12 +178,7 @@ func (m *machine) greenlightAsked(e GreenlightAsked) {
 	case t.Latched:
 		m.answer(e.Req, control.ExitNothing, "", "version %s has its greenlight already", t.To.Version)
 	default:
-		then := "it becomes permanent after its soak time"
-		if t.SoakEnds > 0 && m.now >= t.SoakEnds {
-			then = "it becomes permanent now"
-		}
-		m.do(MakeMarker{t.ID})
-		m.answer(e.Req, control.ExitDone, "", "version %s has its greenlight; %s", t.To.Version, then)
+		m.await(e.Req)
 	}
 }
 

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +17,7 @@ import (
 	"slipstream/slots"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
+	"slipstream/verify"
 )
 
 // Names of the processes that are not apps.
@@ -159,13 +162,17 @@ func (a *Agent) publish(news []control.Record) {
 		a.log.Log(context.Background(), level, "update ended", "outcome", r.Outcome, "from", r.From, "to", r.To,
 			"reason", r.Reason, "detail", r.Detail)
 	}
+	shown, err := json.Marshal(a.state) // what is not in it nobody sees, such as a watchdog's pings
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.seen.state = a.state
 	if n := len(news); n > 0 {
 		a.seen.last = &news[n-1]
 	}
-	a.announce()
+	if err != nil || len(news) > 0 || !bytes.Equal(shown, a.shown) {
+		a.shown = shown
+		a.announce()
+	}
 }
 
 // perform begins an effect. None of them waits here: what takes time goes on in
@@ -190,7 +197,9 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 		a.log.Error("forwarder does not answer and is restarted")
 		a.forwarding.restart()
 	case WriteRecord:
-		a.wg.Go(func() { a.writeRecord(e) })
+		a.wg.Go(func() { a.writeRecord(ctx, e) })
+	case FallBack:
+		a.wg.Go(func() { a.fallBack(ctx, e) })
 	case StageSlot:
 		a.stageSlot(ctx, e)
 	case WatchMarker:
@@ -198,6 +207,7 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 	case MakeMarker:
 		if err := a.markers.make(e.Trial); err != nil {
 			a.log.Error("greenlight not made", "trial", e.Trial, "reason", err)
+			a.wg.Go(func() { a.post(MarkerFailed{Trial: e.Trial, Error: sentence(err)}) })
 		}
 	case EndTrial:
 		a.endTrial(e)
@@ -207,20 +217,35 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 	}
 }
 
-// sendOrders fills in what the core does not know: versions, streams, pidfds. A
-// source whose slot is refused is left out; nothing of it will be started.
+// streams are those of a run, as the forwarder must know them; of a refused one it
+// is enough to know the names.
+func (a *Agent) streams(r *run) (out []orders.Stream) {
+	if r.refused != nil {
+		for _, name := range a.state.version(r.slot).Streams {
+			out = append(out, orders.Stream{Name: name, Codec: verify.CodecH264})
+		}
+		return out
+	}
+	for _, s := range r.manifest.App.Streams {
+		out = append(out, orders.Stream{
+			Name: s.Name, Codec: s.Codec, StallMS: max(s.StallMS, a.cfg.Stream.StallMS), Width: s.Width, Height: s.Height,
+		})
+	}
+	return out
+}
+
+// sendOrders fills in what the core does not know: versions, streams, pidfds. Of a
+// source that was refused nothing runs, nor will be started. It is named all the
+// same, because the forwarder closes streams that nobody has, with their viewers.
 func (a *Agent) sendOrders(e SendOrders) {
 	o := orders.Orders{Trial: e.Trial}
 	var fds []int
 	for _, source := range e.Sources {
 		slot, _, _ := strings.Cut(string(source), "-")
 		r := a.plan(source, slot)
-		if r.refused != nil {
+		s := orders.Source{ID: source, Version: r.version.Version, UID: os.Getuid(), Streams: a.streams(r)}
+		if len(s.Streams) == 0 {
 			continue
-		}
-		s := orders.Source{ID: source, Version: r.manifest.Version, UID: os.Getuid()}
-		for _, st := range r.manifest.App.Streams {
-			s.Streams = append(s.Streams, orders.Stream{Name: st.Name, Codec: st.Codec, StallMS: max(st.StallMS, a.cfg.Stream.StallMS)})
 		}
 		if r.process != nil {
 			fds = append(fds, r.process.Pidfd())
@@ -232,22 +257,6 @@ func (a *Agent) sendOrders(e SendOrders) {
 		}
 	}
 	a.forward.ask(question{Request: orders.Request{Orders: &o}}, fds...)
-}
-
-// writeRecord is the commit point. After an error the disk is asked what holds.
-func (a *Agent) writeRecord(e WriteRecord) {
-	err := a.replaceRecord(e.Version, e.Previous)
-	if err == nil {
-		a.post(RecordWritten{e.Trial})
-		return
-	}
-	a.log.Error("active record not written", "reason", err)
-	r, loadErr := a.record.Load()
-	if live := r.Live[systemSlot]; loadErr == nil && live.Slot == e.Version.Slot && live.Digest == e.Version.Digest {
-		a.post(RecordWritten{e.Trial})
-		return
-	}
-	a.post(RecordFailed{Trial: e.Trial, Error: sentence(err)})
 }
 
 func (a *Agent) replaceRecord(v, previous Version) error {
@@ -282,7 +291,7 @@ func (a *Agent) endTrial(e EndTrial) {
 	if e.Kept {
 		return
 	}
-	if err := a.data.drop(e.Slot); err != nil {
+	if err := a.data.drop(e.Slot, a.state.Permanent.Slot); err != nil {
 		a.log.Error("data of a reverted version not removed", "slot", e.Slot, "reason", err)
 	}
 }

@@ -43,7 +43,7 @@ func (a *Agent) openPackage(ctx context.Context, r control.StageRequest) (opener
 		}
 		return f, f.size, nil
 	}
-	f, err := os.Open(r.Path)
+	f, err := os.OpenFile(r.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would keep us waiting for its writer
 	if err != nil {
 		return nil, 0, err
 	}
@@ -64,10 +64,14 @@ func (a *Agent) verifyPackage(f io.ReaderAt, size int64) (*incoming, error) {
 	if err != nil {
 		return nil, err
 	}
-	permanent := a.snapshot().state.Permanent
+	s := a.snapshot().state
+	permanent, again := s.Permanent, s.Permanent.Digest
+	if s.Previous.Counter == permanent.Counter { // it was damaged and fell back, and may come again
+		again = s.Previous.Digest
+	}
 	pkg, err := verify.Open(f, size, trust, verify.Device{
 		Product: a.cfg.Product, Hardware: a.cfg.Hardware,
-		FloorCounter: permanent.Counter, FloorDigest: permanent.Digest,
+		FloorCounter: permanent.Counter, FloorDigest: again,
 	})
 	if err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ const (
 	PhaseCommitting Phase = "committing" // the active record is being written
 	PhaseSettling   Phase = "settling"   // the commit point is passed; the forwarder is being told
 	PhaseReverting  Phase = "reverting"  // viewers go back, then the new version is stopped
+	PhaseFallback   Phase = "fallback"   // the permanent version is damaged; the one before takes its place
 )
 
 // State is everything that [Step] knows. The journal keeps it as JSON; fields
@@ -41,6 +42,8 @@ type State struct {
 	Stage     Stage      `json:"stage,omitzero"`
 	Trial     Trial      `json:"trial,omitzero"`
 	Reverted  []Reverted `json:"reverted,omitempty"` // newest last
+	Retiring  string     `json:"retiring,omitempty"` // slot of the old app, while viewers may need it past a commit
+	Damage    string     `json:"damage,omitempty"`   // why the permanent version cannot be started, if its slot is to blame
 }
 
 // Version is one version in a slot.
@@ -50,8 +53,11 @@ type Version struct {
 	Image   string `json:"image"`         // SHA-256 of the live image
 	App     string `json:"app,omitempty"` // digest of the signed app contract
 	Version string `json:"version"`
-	Counter int64  `json:"counter"` // releaseCounter
+	Counter int64  `json:"counter"` // releaseCounter; of the permanent version: the floor
+	Epoch   int64  `json:"epoch,omitempty"`
 	Rules   Rules  `json:"rules"`
+
+	Streams []string `json:"streams,omitempty"` // that it declares
 }
 
 // Rules are the parts of the signed manifest that the upgrade obeys.
@@ -86,12 +92,15 @@ type App struct {
 	Since   time.Time       `json:"since,omitzero"`
 	Deaths  []int64         `json:"deaths,omitempty"` // CLOCK_MONOTONIC ns, within the restart window
 	RetryAt int64           `json:"retryAt,omitempty"`
+	StartBy int64           `json:"startBy,omitempty"` // READY=1 until then, outside of trials
+	Lost    []Lost          `json:"lost,omitempty"`
 
 	Restarts   int       `json:"restarts,omitempty"` // of the permanent app, after it ended by itself
 	LastExit   string    `json:"lastExit,omitempty"`
 	LastExitAt time.Time `json:"lastExitAt,omitzero"`
 
-	lastPing int64 // newest WATCHDOG=1, or when we began to listen for it
+	lastPing int64  // newest WATCHDOG=1, or when we began to listen for it
+	ended    string // why we ended it
 }
 
 // Stage is an attempt at writing the spare slot.
@@ -128,8 +137,10 @@ type Trial struct {
 	Switched *orders.Switched `json:"switched,omitempty"` // the forwarder's own reports
 	Reverted *orders.Reverted `json:"reverted,omitempty"`
 
-	askAt  int64 // when the request of this phase is sent again
-	asked  int   // how often it went without an answer
+	askAt   int64    // when the request of this phase is sent again
+	asked   int      // how often it went without an answer
+	waiting []uint64 // requests for a greenlight that was not seen yet
+
 	lateBy int64 // the forwarder was asked what is missing, and may answer until then
 }
 
@@ -236,7 +247,7 @@ func (s *State) rules(slot string) Rules { return s.version(slot).Rules }
 // point the new version waits for settle, so that the forwarder hears of one
 // change at a time.
 func (s State) restarts(slot string) bool {
-	return slot == s.Permanent.Slot && s.Phase != PhaseSettling
+	return slot == s.Permanent.Slot && s.Phase != PhaseSettling && s.Phase != PhaseFallback
 }
 
 // Wake is when [Step] wants the next [Tick]; 0 is never.
@@ -250,6 +261,9 @@ func (s State) Wake() int64 {
 	for i, app := range s.Apps {
 		if app.Status == AppBackOff && s.restarts(slotNames[i]) {
 			sooner(app.RetryAt)
+		}
+		if app.Status == AppStarting && s.restarts(slotNames[i]) {
+			sooner(app.StartBy)
 		}
 		if limit := s.rules(slotNames[i]).Watchdog; app.Status == AppRunning && limit > 0 {
 			sooner(app.lastPing + int64(limit))
