@@ -114,7 +114,7 @@ func (a *Agent) step(ctx context.Context, what any) {
 		a.log.Error("journal not written", "reason", err)
 	}
 	a.state = next
-	if before.Phase != next.Phase {
+	if before.Phase != next.Phase && before.Phase != "" {
 		a.log.Info("phase", "from", before.Phase, "to", next.Phase, "trial", next.Trial.ID)
 	}
 	var answers []Answer
