@@ -18,6 +18,11 @@ import (
 type Config struct {
 	// Run holds orders.sock, viewers.sock and pub/SOURCE.sock.
 	Run string
+	// Priority asks for FIFO scheduling of the core thread.
+	Priority bool
+	// Ignore names ways of seeing a death (orders.ByFutex, …) that are switched
+	// off, so that tests and benchmarks can prove the others.
+	Ignore []string
 }
 
 // Core forwards packets. Everything in it belongs to the goroutine that calls
@@ -34,6 +39,7 @@ type Core struct {
 	trial     trial
 	reversion *reversion // nil: none under way
 	ended     endings
+	locks     locks
 	nextWish  int64
 	nextKick  int64
 
@@ -53,6 +59,7 @@ func New(config Config, log *slog.Logger) (*Core, error) {
 		config: config, log: log, poll: poll, firstOut: -1,
 		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{},
 	}
+	poll.handlers[poll.event] = alarms(poll.event)
 	if err := c.listen(); err != nil {
 		poll.closeAll()
 		return nil, fmt.Errorf("forwarder: %w", err)
@@ -79,15 +86,23 @@ func (c *Core) listen() error {
 func (c *Core) Run(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	breath := breather{fifo: c.raisePriority()}
+	defer c.lowerPriority()
 	defer c.poll.closeAll()
+	defer c.stopLocks()
 	stop := c.poll.wakeOn(ctx)
 	defer stop()
 	for ctx.Err() == nil {
+		asleep := c.now()
 		n, err := c.poll.wait()
 		if err != nil {
 			return fmt.Errorf("forwarder: wait: %w", err)
 		}
 		now := c.now()
+		if breath.due(asleep, now) {
+			breath.take()
+			now = c.now()
+		}
 		for i := range n {
 			if h := c.poll.handlers[c.poll.events[i].Fd]; h != nil {
 				h.ready(c, now)
@@ -117,6 +132,7 @@ func (c *Core) advance(now int64) {
 	if now >= c.nextKick {
 		c.nextKick = now + int64(time.Second)
 		c.kickStuck(now)
+		c.poll.rested()
 	}
 	c.poll.arm(c.due(now), now)
 }
@@ -167,6 +183,6 @@ func (c *Core) unitDone(l *line) {
 func (c *Core) lost(event orders.SourceLost) {
 	c.tell(orders.Message{Lost: &event})
 	if c.trial.phase != steady && c.trial.source == event.Source {
-		c.revert(event.Cause, event.Detail, event.At)
+		c.revertSeen(event.Cause, event.By, event.Detail, event.At)
 	}
 }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -20,6 +21,7 @@ type handler interface{ ready(c *Core, now int64) }
 type poller struct {
 	epoll, timer, event int
 	armed               int64 // when the timer fires
+	resting             []resting
 	handlers            []handler
 	events              [64]unix.EpollEvent
 
@@ -98,6 +100,33 @@ func (p *poller) arm(due, now int64) {
 	}
 }
 
+// resting is a listener that could not accept.
+type resting struct {
+	fd      int
+	handler handler
+}
+
+// rest takes a listener out of the set for a while when accept failed for want of
+// descriptors or memory: it would be ready again and again for nothing.
+func (p *poller) rest(listener int, err error) {
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) || errors.Is(err, unix.ECONNABORTED) {
+		return
+	}
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, listener, &unix.EpollEvent{Fd: int32(listener)}); err == nil {
+		p.resting = append(p.resting, resting{listener, p.handlers[listener]})
+	}
+}
+
+// rested lets the listeners try again.
+func (p *poller) rested() {
+	for _, r := range p.resting {
+		if p.handlers[r.fd] == r.handler { // else closed meanwhile
+			_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, r.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(r.fd)})
+		}
+	}
+	p.resting = p.resting[:0]
+}
+
 // wait returns how many descriptors are ready.
 func (p *poller) wait() (int, error) {
 	n, err := unix.EpollWait(p.epoll, p.events[:], -1)
@@ -109,10 +138,18 @@ func (p *poller) wait() (int, error) {
 
 // wakeOn makes wait return when ctx ends.
 func (p *poller) wakeOn(ctx context.Context) (stop func() bool) {
-	return context.AfterFunc(ctx, func() {
-		one := [8]byte{1}
-		_, _ = unix.Write(p.event, one[:]) // full: it wakes already
-	})
+	return context.AfterFunc(ctx, p.wake)
+}
+
+// wake makes wait return, from any thread.
+func (p *poller) wake() {
+	one := [8]byte{1}
+	_, _ = unix.Write(p.event, one[:]) // full: it wakes already
+}
+
+// mute leaves a descriptor open and hears no more of it.
+func (p *poller) mute(fd int) {
+	_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil) // muted already
 }
 
 func (p *poller) closeAll() {

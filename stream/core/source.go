@@ -21,6 +21,11 @@ const (
 
 	// maxSetBytes bounds one parameter set, so that it fits a packet of its own.
 	maxSetBytes = 1024
+
+	// acceptBatch bounds how many publishers are let in before others have their
+	// turn, and maxPending how many may keep silent.
+	acceptBatch = 16
+	maxPending  = 16
 )
 
 // source is one run of an app, and the socket on which it publishes.
@@ -30,6 +35,9 @@ type source struct {
 	pidfd  int // −1: none came
 	exited bool
 	lines  map[string]*line // the newest one of each stream
+
+	foreignLock bool // it sent a lock that is none
+	pending     int  // connections that have not said which stream they are
 }
 
 // newSource opens the publish socket of a source.
@@ -37,6 +45,9 @@ func (c *Core) newSource(spec orders.Source) (*source, error) {
 	fd, err := seqpacketListen(c.publishPath(spec.ID))
 	if err != nil {
 		return nil, err
+	}
+	if c.ignores(orders.ByStall) {
+		spec = withoutStalls(spec)
 	}
 	s := &source{spec: spec, listen: fd, pidfd: -1, lines: map[string]*line{}}
 	if err := c.poll.add(fd, unix.EPOLLIN, s); err != nil {
@@ -52,10 +63,15 @@ func (c *Core) publishPath(id orders.SourceID) string {
 
 // ready accepts publishers.
 func (s *source) ready(c *Core, now int64) {
-	for {
+	for range acceptBatch {
 		fd, _, err := unix.Accept4(s.listen, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		if err != nil {
+			c.poll.rest(s.listen, err)
 			return
+		}
+		if s.pending >= maxPending {
+			refusePublisher(fd, "too many connections that have not said which stream they are")
+			continue
 		}
 		enlarge(fd, unix.SO_RCVBUF, publishReceiveBuffer)
 		uid, err := peerUID(fd)
@@ -65,7 +81,9 @@ func (s *source) ready(c *Core, now int64) {
 		}
 		if err := c.poll.add(fd, unix.EPOLLIN, &publisher{fd: fd, source: s}); err != nil {
 			unix.Close(fd)
+			continue
 		}
+		s.pending++
 	}
 }
 
@@ -75,7 +93,13 @@ func (c *Core) watch(s *source, pidfd int) error {
 		c.poll.close(s.pidfd)
 	}
 	s.pidfd = pidfd
-	return c.poll.add(pidfd, unix.EPOLLIN, appExit{s})
+	if err := c.poll.add(pidfd, unix.EPOLLIN, appExit{s}); err != nil {
+		return err
+	}
+	if c.ignores(orders.ByPidfd) {
+		c.poll.mute(pidfd)
+	}
+	return nil
 }
 
 type appExit struct{ source *source }
@@ -84,7 +108,7 @@ func (e appExit) ready(c *Core, now int64) {
 	s := e.source
 	c.poll.close(s.pidfd)
 	s.pidfd, s.exited = -1, true
-	c.lost(orders.SourceLost{Source: s.spec.ID, Cause: orders.CauseExit, Detail: "the app's process ended", At: now})
+	c.lost(orders.SourceLost{Source: s.spec.ID, Cause: orders.CauseExit, By: orders.ByPidfd, Detail: "the app's process ended", At: now})
 }
 
 // closeSource disconnects everything of a source.
@@ -103,23 +127,24 @@ func (c *Core) closeLine(l *line) {
 	if l.alive() {
 		c.poll.close(l.fd)
 		l.fd = -1
+		c.dropLock(l)
 	}
 }
 
 // endLine notes that a line's publisher is gone.
-func (c *Core) endLine(l *line, cause, detail string, now int64) {
+func (c *Core) endLine(l *line, cause, by, detail string, now int64) {
 	if !l.alive() {
 		return
 	}
 	c.closeLine(l)
-	c.lost(orders.SourceLost{Source: l.source.spec.ID, Stream: l.stream.name, Cause: cause, Detail: detail, At: now})
+	c.lost(orders.SourceLost{Source: l.source.spec.ID, Stream: l.stream.name, Cause: cause, By: by, Detail: detail, At: now})
 }
 
 // refuse ends a line that broke its declaration, and says why.
 func (c *Core) refuse(l *line, reason string) {
 	c.log.Warn("publisher refused", "source", l.source.spec.ID, "stream", l.stream.name, "reason", reason)
 	sendLast(l.fd, publish.MsgError, reason)
-	c.endLine(l, orders.CauseMedia, reason, c.now())
+	c.endLine(l, orders.CauseMedia, "", reason, c.now())
 }
 
 func refusePublisher(fd int, reason string) {
@@ -134,16 +159,19 @@ type publisher struct {
 }
 
 func (p *publisher) ready(c *Core, now int64) {
-	n, errno := receive(p.fd, c.scratch[:])
-	switch {
-	case errno == eagain || errno == eintr:
+	n, lock, errno := p.receive(c)
+	if errno == eagain || errno == eintr {
 		return
-	case errno != 0 || n == 0:
+	}
+	p.source.pending--
+	if errno != 0 || n == 0 {
+		lock.stop()
 		c.poll.close(p.fd)
 		return
 	}
 	l, err := p.hello(c, c.scratch[:min(n, len(c.scratch))], n)
 	if err != nil {
+		lock.stop()
 		c.log.Warn("publisher refused", "source", p.source.spec.ID, "reason", err)
 		sendLast(p.fd, publish.MsgError, err.Error())
 		c.poll.close(p.fd)
@@ -154,6 +182,7 @@ func (p *publisher) ready(c *Core, now int64) {
 	}
 	c.poll.handlers[p.fd] = l
 	p.source.lines[l.stream.name] = l
+	c.watchLock(l, lock)
 	_ = sendControl(p.fd, []byte{publish.MsgAccepted})
 	c.log.Info("stream published", "source", p.source.spec.ID, "stream", l.stream.name)
 	if s := l.stream; s.sdp == nil {
