@@ -199,7 +199,7 @@ func TestSampleInC(t *testing.T) {
 		t.Fatal(err)
 	}
 	inFilm := map[string]bool{}
-	for _, nal := range bytes.Split(data, []byte{0, 0, 1}) {
+	for nal := range bytes.SplitSeq(data, []byte{0, 0, 1}) {
 		inFilm[string(bytes.TrimRight(nal, "\x00"))] = true
 	}
 	f := newForwarder(t, orders.ByEOF, orders.ByPidfd, orders.ByStall)
@@ -226,13 +226,13 @@ func TestSampleInC(t *testing.T) {
 	if largest <= 1188 {
 		t.Errorf("no NAL unit over %d bytes: fragmentation is not tested", largest)
 	}
-	if log.Len() > 0 {
-		t.Errorf("the camera complains: %s", log)
-	}
 	camera.Process.Kill()
 	lost := f.await(t, "death", func(m orders.Message) bool { return m.Lost != nil }).Lost
 	if lost.Cause != orders.CauseExit || lost.By != orders.ByFutex || lost.Stream != "main" {
 		t.Errorf("%+v", lost)
+	}
+	if camera.Wait(); log.Len() > 0 {
+		t.Errorf("the camera complains: %s", log)
 	}
 }
 
