@@ -34,6 +34,7 @@ func (fd agentListener) ready(c *Core, now int64) {
 	for {
 		conn, _, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		if err != nil {
+			c.poll.rest(int(fd), err)
 			return
 		}
 		if uid, err := peerUID(conn); err != nil || (uid != os.Getuid() && uid != 0) {
