@@ -103,3 +103,35 @@ func TestASlotsOwnNoteIsNotBelieved(t *testing.T) {
 		t.Errorf("activate: %+v", r)
 	}
 }
+
+func TestBothVersionsAreDamaged(t *testing.T) {
+	d := newDevice(t)
+	d.mustInstall("1.0.0")
+	d.mustInstall("2.0.0")
+	d.wait("end of the old app", func(s control.Status) bool { return slot(s, "a").App == "stopped" })
+	d.spoil("a")
+	d.spoil("b")
+	d.kill("b")
+	s := d.wait("problem", func(s control.Status) bool {
+		return len(s.Problems) > 0 && strings.Contains(s.Problems[0], "1.0.0 cannot take its place")
+	})
+	if got := record(t, d); s.Permanent != "2.0.0" || got.Version != "2.0.0" {
+		t.Errorf("permanent: %s, %+v", s.Permanent, got)
+	}
+}
+
+// Much may happen while a start waits for the forwarder, so the slot is checked
+// after that.
+func TestASlotIsCheckedLast(t *testing.T) {
+	d := newDevice(t)
+	d.mustInstall("1.0.0")
+	forwarder := forwarderPID(t, d)
+	d.must(syscall.Kill(forwarder, syscall.SIGSTOP))
+	d.begin(d.pack("2.0.0", goodApp, nil))
+	d.spoil("b")
+	d.must(syscall.Kill(forwarder, syscall.SIGCONT))
+	d.wait("revert", inPhase("idle"))
+	if r := d.last(); r.Reason != "start" || !strings.Contains(r.Detail, "does not hold what was staged") {
+		t.Errorf("history: %+v", r)
+	}
+}
