@@ -43,7 +43,7 @@ KEYS OF THE TEMPLATE (- must be given)
   app.soakMs        2000      how long it has to carry the streams before it
                               becomes permanent; at most half of deadlineMs by
                               default
-  app.startTimeoutMs  10000   until the app is ready; at most deadlineMs by default
+  app.startTimeoutMs  10000   until its pictures are shown; at most deadlineMs by default
   app.stopTimeoutMs   3000    between SIGTERM and SIGKILL
   app.watchdogMs      0       longest time between two WATCHDOG=1 of the app;
                               0: no watchdog
