@@ -63,6 +63,7 @@ type Agent struct {
 	answers map[uint64]chan Answer     // requests that wait
 	arrived map[uint64]*incoming       // verified packages, by request
 	words   map[orders.SourceID]string // newest STATUS= of each app
+	doubts  map[orders.SourceID]string // slots of adopted apps that were refused when they were looked at
 	down    map[string]string          // why a daemon does not run, by its name
 }
 
@@ -96,6 +97,7 @@ func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
 		answers: map[uint64]chan Answer{},
 		arrived: map[uint64]*incoming{},
 		words:   map[orders.SourceID]string{},
+		doubts:  map[orders.SourceID]string{},
 		down:    map[string]string{},
 	}
 	a.stopWatch = func() {}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
-	"syscall"
 
 	"slipstream/agent/control"
 	"slipstream/slots"
@@ -15,12 +13,7 @@ import (
 // damaged tells a slot that does not hold what was staged from everything else
 // that may keep an app from starting, above all from keys that are not there.
 func damaged(err error) bool {
-	for _, sign := range []error{slots.ErrDamaged, slots.ErrNotStaged, fs.ErrNotExist, syscall.EIO} {
-		if errors.Is(err, sign) {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, slots.ErrDamaged) || errors.Is(err, slots.ErrNotStaged)
 }
 
 // permanentDamaged: the permanent version cannot be started, now or later. The one

@@ -11,6 +11,7 @@ import (
 
 	"slipstream/agent/control"
 	"slipstream/verify"
+	"slipstream/verify/pack"
 )
 
 // Keys that are gone, broken or rotated are a matter for the next start. Nobody
@@ -24,6 +25,13 @@ func TestKeysGoWhileAnAppRuns(t *testing.T) {
 	before := slot(d.wait("stream", watched), "a")
 	keys, err := os.ReadFile(d.cfg.Trust)
 	d.must(err)
+	rotated, err := pack.PublicPEM(&newKey(t).PublicKey)
+	d.must(err)
+	d.must(os.WriteFile(d.cfg.Trust, rotated, 0o644))
+	d.restart()
+	d.wait("problem", func(s control.Status) bool {
+		return watched(s) && slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "could not be started again") })
+	})
 	for _, bad := range []string{"", "no keys"} {
 		d.must(os.WriteFile(d.cfg.Trust, []byte(bad), 0o644))
 		d.restart()
@@ -31,10 +39,16 @@ func TestKeysGoWhileAnAppRuns(t *testing.T) {
 			t.Errorf("slot after a restart: %+v, before: %+v", after, before)
 		}
 	}
+	d.must(os.Remove(d.cfg.Trust))
+	d.restart()
+	d.wait("stream", watched)
 	d.kill("a")
 	s := d.wait("back-off", func(s control.Status) bool { return strings.Contains(slot(s, "a").LastExit, "not started") })
 	if !slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, d.cfg.Trust) }) || s.Permanent != "1.0.0" {
 		t.Errorf("status: %+v", s)
+	}
+	if slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "damaged") }) {
+		t.Errorf("missing keys pass for damage: %q", s.Problems)
 	}
 	d.must(os.WriteFile(d.cfg.Trust, keys, 0o644))
 	d.wait("start with the keys", func(s control.Status) bool { return slot(s, "a").App == "ready" })

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"slipstream/agent/supervise"
@@ -77,8 +79,11 @@ func (a *Agent) recheck(slot string) (Version, verify.Manifest, error) {
 		return Version{}, verify.Manifest{}, fmt.Errorf("%w: slot %s is %s", slots.ErrDamaged, slot, st.State)
 	}
 	bundle, err := a.set.Manifest(slot)
+	if err == nil {
+		_, err = verify.Known(bundle, st.Digest) // else changed bytes would pass for changed keys
+	}
 	if err != nil {
-		return Version{}, verify.Manifest{}, err
+		return Version{}, verify.Manifest{}, fmt.Errorf("%w: %w", slots.ErrDamaged, err)
 	}
 	trust, err := a.trust()
 	if err != nil {
@@ -107,7 +112,11 @@ func (a *Agent) verifySlot(ctx context.Context, slot string, want Version) error
 	if err := a.holds(slot, want); err != nil {
 		return err
 	}
-	if err := a.set.Verify(ctx, slot); err != nil {
+	err := a.set.Verify(ctx, slot)
+	if errors.Is(err, syscall.EIO) { // a bad block is as bad as a wrong one
+		err = fmt.Errorf("%w: %w", slots.ErrDamaged, err)
+	}
+	if err != nil {
 		return err
 	}
 	return a.holds(slot, want)

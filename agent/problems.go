@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"slipstream/verify"
@@ -20,11 +22,25 @@ func (a *Agent) problems() (out []string) {
 	if problem := damageProblem(a.snapshot().state); problem != "" {
 		out = append(out, problem)
 	}
+	out = append(out, a.doubtProblems()...)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, name := range []string{forwarderName, gatewayName} {
 		if why := a.down[name]; why != "" {
 			out = append(out, why)
+		}
+	}
+	return out
+}
+
+// doubtProblems tell of apps that run on, and would not be started again.
+func (a *Agent) doubtProblems() (out []string) {
+	a.mu.Lock()
+	doubts := maps.Clone(a.doubts)
+	a.mu.Unlock()
+	for _, source := range slices.Sorted(maps.Keys(doubts)) {
+		if _, _, err := a.recheck(doubts[source]); err != nil {
+			out = append(out, fmt.Sprintf("the app in slot %s runs on, but could not be started again: %s", doubts[source], sentence(err)))
 		}
 	}
 	return out

@@ -154,5 +154,8 @@ func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process)
 		a.wg.Go(func() { p.Stop(ingestGrace) })
 	case err != nil:
 		a.log.Error("app runs on, but would not be started again", "source", source, "reason", err)
+		a.mu.Lock()
+		a.doubts[source] = slot
+		a.mu.Unlock()
 	}
 }

@@ -141,6 +141,7 @@ func (a *Agent) prune() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	maps.DeleteFunc(a.words, func(s orders.SourceID, _ string) bool { return !known(s) })
+	maps.DeleteFunc(a.doubts, func(s orders.SourceID, _ string) bool { return !known(s) })
 }
 
 func remembered(effects []Effect) (news []control.Record) {
