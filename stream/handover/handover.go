@@ -5,10 +5,12 @@
 // user only) and sends one JSON message a packet, at most [MaxMessage] bytes. A
 // [Viewer] comes with one descriptor by SCM_RIGHTS: a UDP socket that is bound to
 // the gateway's port and connected to the viewer. No socket ever has two readers:
-// the gateway does not touch it again. The forwarder answers each viewer with
-// [Taken] or an error, and tells later how it ended.
+// the gateway does not touch it again. The forwarder answers each [Viewer], [Moved]
+// and [End] with a message that names its ID: Taken for the first two, an error, or
+// [Ended]. It also tells by itself when a viewer has ended.
 //
-// The connection may end at any time; viewers that were taken stay.
+// The connection may end at any time, and a new one takes the place of the one
+// before; viewers that were taken stay.
 package handover
 
 // MaxMessage bounds one message in bytes, either way.
@@ -79,5 +81,25 @@ type Message struct {
 // Ended says that a viewer is gone.
 type Ended struct {
 	ID     string `json:"id"`
-	Reason string `json:"reason"` // "consent", "closed", "stuck", "stream" or "asked"
+	Reason string `json:"reason"` // one of the Ended reasons
+	Report Report `json:"report"`
+}
+
+// Reasons of [Ended].
+const (
+	EndedConsent = "consent" // no valid connectivity check for 30 s (RFC 7675)
+	EndedClosed  = "closed"  // the viewer said goodbye (RTCP BYE)
+	EndedStuck   = "stuck"   // its socket took nothing for seconds
+	EndedStream  = "stream"  // the running version no longer has the stream
+	EndedAsked   = "asked"   // the gateway sent End
+)
+
+// Report is what is known of a viewer's connection.
+type Report struct {
+	Packets   uint64  `json:"packets"`              // sent, without the resent ones
+	Resent    uint64  `json:"resent,omitzero"`      // on the viewer's request
+	Refused   uint64  `json:"refused,omitzero"`     // datagrams that were not the viewer's, or not for the forwarder
+	Lost      int32   `json:"lost,omitzero"`        // packets, as the viewer's last report says
+	JitterMS  float64 `json:"jitterMs,omitzero"`    // likewise
+	RoundTrip float64 `json:"roundTripMs,omitzero"` // likewise; 0: not known
 }
