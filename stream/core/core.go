@@ -10,13 +10,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"slipstream/stream/handover"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
 )
 
 // Config says where the forwarder's sockets are.
 type Config struct {
-	// Run holds orders.sock, viewers.sock and pub/SOURCE.sock.
+	// Run holds orders.sock, viewers.sock, handover.sock and pub/SOURCE.sock.
 	Run string
 }
 
@@ -27,6 +28,10 @@ type Core struct {
 	log    *slog.Logger
 	poll   *poller
 	agent  *agentConn // nil while no agent is connected
+
+	gateway *gatewayConn     // nil while none is connected
+	peers   map[string]*peer // WebRTC viewers
+	consent time.Duration    // how long one stays without a valid check
 
 	permanent orders.SourceID
 	sources   map[orders.SourceID]*source
@@ -41,6 +46,8 @@ type Core struct {
 	head     [rtpHeader]byte
 	firstOut int64 // 0: wanted; −1: not wanted; else when a revert's first packet went out
 	scratch  [publish.MaxHello + 1]byte
+	plain    [maxDatagram]byte                      // an opened or not yet sealed RTCP packet
+	sealed   [publish.MaxPacket + srtpOverhead]byte // what a WebRTC viewer is sent
 }
 
 // New opens the forwarder's sockets.
@@ -52,6 +59,7 @@ func New(config Config, log *slog.Logger) (*Core, error) {
 	c := &Core{
 		config: config, log: log, poll: poll, firstOut: -1,
 		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{},
+		peers: map[string]*peer{}, consent: consentExpiry,
 	}
 	if err := c.listen(); err != nil {
 		poll.closeAll()
@@ -65,7 +73,14 @@ func (c *Core) listen() error {
 	if err != nil {
 		return err
 	}
-	if err := c.poll.add(viewers, unix.EPOLLIN, viewerListener(viewers)); err != nil {
+	if err := c.poll.add(viewers, unix.EPOLLIN, subscriptionListener(viewers)); err != nil {
+		return err
+	}
+	gateways, err := seqpacketListen(filepath.Join(c.config.Run, handover.Socket))
+	if err != nil {
+		return err
+	}
+	if err := c.poll.add(gateways, unix.EPOLLIN, gatewayListener(gateways)); err != nil {
 		return err
 	}
 	agents, err := seqpacketListen(filepath.Join(c.config.Run, "orders.sock"))
@@ -100,6 +115,12 @@ func (c *Core) Run(ctx context.Context) error {
 
 func (c *Core) now() int64 { return c.poll.now() }
 
+// ntp is the wall clock as RTCP tells it, running with CLOCK_MONOTONIC whatever
+// is done to the device's clock meanwhile.
+func (c *Core) ntp(mono int64) uint64 {
+	return ntpTime(c.poll.start.UnixNano() + mono - c.poll.base)
+}
+
 // advance does what is due: the rules that hold whatever has just happened.
 func (c *Core) advance(now int64) {
 	if cause := c.trial.expired(now); cause != "" {
@@ -117,6 +138,7 @@ func (c *Core) advance(now int64) {
 	if now >= c.nextKick {
 		c.nextKick = now + int64(time.Second)
 		c.kickStuck(now)
+		c.tendPeers(now)
 	}
 	c.poll.arm(c.due(now), now)
 }
