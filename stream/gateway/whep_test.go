@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/webrtc/v3"
 
 	"slipstream/stream/gateway"
 )
@@ -103,30 +102,6 @@ func TestPictureLossIsAnswered(t *testing.T) {
 		}
 	}
 	t.Error("key frames came at their own time only")
-}
-
-// The forwarder is replaced: sessions live on, numbering goes on.
-func TestForwarderRestart(t *testing.T) {
-	w := newWorld(t)
-	stopForwarder := w.forward(t)
-	stopSource := w.publish(t)
-	v := join(t, w.whep)
-	v.pass(t, 30)
-	stopForwarder()
-	stopSource()
-	for len(v.frames) > 0 {
-		<-v.frames
-	}
-	w.forward(t)
-	w.publish(t)
-	if first := v.pass(t, 1); !first.key || !first.sets {
-		t.Errorf("first picture after the restart: %+v", first)
-	}
-	v.pass(t, 60)
-	v.unbroken(t)
-	if s := v.pc.ConnectionState(); s != webrtc.PeerConnectionStateConnected {
-		t.Errorf("connection is %v", s)
-	}
 }
 
 // A UDP address without an IP takes viewers on all of the device's own, every time.

@@ -39,6 +39,9 @@ type Viewer struct {
 	PayloadType uint8  `json:"payloadType"`
 	SRTP        SRTP   `json:"srtp"`
 	ICE         ICE    `json:"ice"`
+	// Flight is the datagram that ended the DTLS handshake. A viewer that sends
+	// handshake records has not received it, and is sent it again as it is.
+	Flight []byte `json:"flight,omitempty"`
 }
 
 // SRTP holds a session's keys (RFC 5764 §4.2): Local seals what the forwarder
