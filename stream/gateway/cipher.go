@@ -16,14 +16,21 @@ const (
 	recordHandshake    = 22
 )
 
+// maxHello bounds a viewer's hello. Chromium's is 1.4 KiB, in two parts.
+const maxHello = 8 << 10
+
 // cipherChoice makes our order of ciphers hold. DTLS takes the first of the
 // viewer's that it finds in the server's list, and Chromium names AES-CM first.
 // So the list is cut to one cipher between the arrival of the viewer's hello and
 // DTLS's reading of it: the best that the viewer knows. A hello that cannot be
 // read leaves the list, and the viewer's order, alone.
 type cipherChoice struct {
-	list []dtls.SRTPProtectionProfile // shared with DTLS, which reads it after the first hello
-	once sync.Once
+	// list is shared with DTLS, which reads it once it has the whole first hello.
+	list []dtls.SRTPProtectionProfile
+
+	mu    sync.Mutex
+	hello []byte // of the first hello's body, what has come
+	done  bool   // DTLS may read the list from now on
 }
 
 func newCipherChoice() *cipherChoice {
@@ -39,40 +46,60 @@ func (c *cipherChoice) see(pkt []byte) {
 	if len(pkt) == 0 || pkt[0] != recordHandshake {
 		return
 	}
-	// Once, since DTLS may read the list from now on. If a handshake begins with
-	// a hello in parts, it is not worth more.
-	c.once.Do(func() {
-		offered := offeredCiphers(pkt)
-		for _, best := range c.list {
-			if slices.Contains(offered, best) {
-				for i := range c.list {
-					c.list[i] = best
-				}
-				return
-			}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done {
+		return
+	}
+	records, err := recordlayer.UnpackDatagram(pkt)
+	c.done = err != nil
+	for _, r := range records {
+		if !c.done {
+			c.done = c.part(r[recordlayer.HeaderSize:])
 		}
-	})
+	}
+}
+
+// part takes a part of the hello and reports true when there is no more to do:
+// the choice is made, or the parts do not follow each other.
+func (c *cipherChoice) part(body []byte) bool {
+	var h handshake.Header
+	if h.Unmarshal(body) != nil || h.Type != handshake.TypeClientHello || h.MessageSequence != 0 || h.Length > maxHello {
+		return true
+	}
+	body = body[handshake.HeaderLength:]
+	offset, end := int(h.FragmentOffset), int(h.FragmentOffset+h.FragmentLength)
+	switch {
+	case len(body) != int(h.FragmentLength) || offset > len(c.hello) || end > int(h.Length):
+		return true
+	case end > len(c.hello):
+		c.hello = append(c.hello[:offset], body...)
+	}
+	if len(c.hello) < int(h.Length) {
+		return false
+	}
+	c.choose(offeredCiphers(c.hello))
+	return true
+}
+
+func (c *cipherChoice) choose(offered []dtls.SRTPProtectionProfile) {
+	for _, best := range c.list {
+		if slices.Contains(offered, best) {
+			for i := range c.list {
+				c.list[i] = best
+			}
+			return
+		}
+	}
 }
 
 // offeredCiphers reads the use_srtp extension (RFC 5764 §4.1.1) of a hello.
-func offeredCiphers(pkt []byte) []dtls.SRTPProtectionProfile {
-	records, err := recordlayer.UnpackDatagram(pkt)
-	if err != nil || len(records) == 0 {
+func offeredCiphers(hello []byte) []dtls.SRTPProtectionProfile {
+	var m handshake.MessageClientHello
+	if m.Unmarshal(hello) != nil {
 		return nil
 	}
-	var r recordlayer.RecordLayer
-	if r.Unmarshal(records[0]) != nil {
-		return nil
-	}
-	h, ok := r.Content.(*handshake.Handshake)
-	if !ok {
-		return nil
-	}
-	hello, ok := h.Message.(*handshake.MessageClientHello)
-	if !ok {
-		return nil
-	}
-	for _, e := range hello.Extensions {
+	for _, e := range m.Extensions {
 		if u, ok := e.(*extension.UseSRTP); ok {
 			return u.ProtectionProfiles
 		}
