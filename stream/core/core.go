@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,9 @@ import (
 type Config struct {
 	// Run holds orders.sock, viewers.sock, handover.sock and pub/SOURCE.sock.
 	Run string
+	// Consent is how long a WebRTC viewer may leave its consent unrefreshed; 0
+	// means 30 s, as RFC 7675 §5.1 has it.
+	Consent time.Duration
 }
 
 // Core forwards packets. Everything in it belongs to the goroutine that calls
@@ -31,7 +35,7 @@ type Core struct {
 
 	gateway *gatewayConn     // nil while none is connected
 	peers   map[string]*peer // WebRTC viewers
-	consent time.Duration    // how long one stays without a valid check
+	used    usedKeys
 
 	permanent orders.SourceID
 	sources   map[orders.SourceID]*source
@@ -52,6 +56,7 @@ type Core struct {
 
 // New opens the forwarder's sockets.
 func New(config Config, log *slog.Logger) (*Core, error) {
+	config.Consent = cmp.Or(config.Consent, consentExpiry)
 	poll, err := newPoller()
 	if err != nil {
 		return nil, fmt.Errorf("forwarder: %w", err)
@@ -59,7 +64,7 @@ func New(config Config, log *slog.Logger) (*Core, error) {
 	c := &Core{
 		config: config, log: log, poll: poll, firstOut: -1,
 		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{},
-		peers: map[string]*peer{}, consent: consentExpiry,
+		peers: map[string]*peer{},
 	}
 	if err := c.listen(); err != nil {
 		poll.closeAll()

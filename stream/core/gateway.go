@@ -125,10 +125,12 @@ func (c *Core) serve(spec *handover.Viewer, fds []int, now int64) error {
 	if err != nil {
 		return err
 	}
-	for _, other := range c.peers {
-		if other.id == p.id || other.keys == p.keys {
-			return fmt.Errorf("viewer %q or its keys are in use", p.id)
-		}
+	key := nameKey(&spec.SRTP)
+	switch {
+	case c.peers[p.id] != nil:
+		return fmt.Errorf("viewer %q is served already", p.id)
+	case c.used.has(key):
+		return fmt.Errorf("viewer %q comes with keys that were used before", p.id)
 	}
 	if err := p.attach(c, fds[0], now); err != nil {
 		return err
@@ -139,6 +141,7 @@ func (c *Core) serve(spec *handover.Viewer, fds []int, now int64) error {
 		return err
 	}
 	c.peers[p.id] = p
+	c.used.add(key)
 	c.answer(handover.Message{Taken: p.id})
 	p.pump(c)
 	p.tellTime(c, now)
@@ -183,8 +186,11 @@ func checkViewer(v *handover.Viewer) error {
 			return fmt.Errorf("viewer %q: %s of %d characters", v.ID, name, n)
 		}
 	}
-	if v.PayloadType > 127 {
+	switch {
+	case v.PayloadType > 127:
 		return fmt.Errorf("viewer %q: payload type %d", v.ID, v.PayloadType)
+	case len(v.Flight) > maxDatagram:
+		return fmt.Errorf("viewer %q: a DTLS flight of %d bytes", v.ID, len(v.Flight))
 	}
 	return nil
 }

@@ -1,8 +1,16 @@
 package core
 
-// sentRuns is how many access units back a viewer may ask for lost packets:
-// four seconds at 30 frames a second.
-const sentRuns = 128
+import "time"
+
+const (
+	// sentRuns is how many access units back a viewer may ask for lost packets:
+	// four seconds at 30 frames a second.
+	sentRuns = 128
+
+	// resendLimit and resendWindow bound what one viewer may have sent again.
+	resendLimit  = 256
+	resendWindow = 100 * time.Millisecond
+)
 
 // sentRun is a run of packets that a viewer was sent: part of one access unit,
 // with indices and places in the arena that count up together. The line is the
@@ -60,4 +68,39 @@ func (s *sentLog) find(index uint64) (pkt []byte, ts uint32, marked, ok bool) {
 // indexOf is the index of the newest packet before next with a sequence number.
 func indexOf(seq uint16, next uint64) uint64 {
 	return next - 1 - uint64(uint16(next-1)-seq)
+}
+
+// resendPair sends the packets of one NACK pair again (RFC 4585 §6.2.1).
+func (p *peer) resendPair(c *Core, seq, following uint16, now int64) {
+	if now-p.resendsFrom > int64(resendWindow) {
+		p.resends, p.resendsFrom = 0, now
+	}
+	for ; ; seq, following = seq+1, following>>1 {
+		p.resend(c, seq)
+		for ; following != 0 && following&1 == 0; following >>= 1 {
+			seq++
+		}
+		if following == 0 {
+			return
+		}
+	}
+}
+
+// resend sends a packet again, byte for byte: the same header and payload under
+// the same index.
+func (p *peer) resend(c *Core, seq uint16) {
+	if p.resends >= resendLimit || p.blockedAt != 0 {
+		return
+	}
+	index := indexOf(seq, p.index)
+	pkt, ts, marked, ok := p.sent.find(index)
+	if !ok {
+		return
+	}
+	p.resends++
+	payload, _ := rtpPayload(pkt) // as it was sent
+	c.head = header(index, ts, marked)
+	if sendDatagram(p.fd, p.seal(c, &c.head, payload, index)) == 0 {
+		p.counts.Resent++
+	}
 }

@@ -13,10 +13,6 @@ import (
 )
 
 const (
-	// consentExpiry is how long a viewer may leave its consent unrefreshed
-	// (RFC 7675 §5.1).
-	consentExpiry = 30 * time.Second
-
 	// ingressBatch bounds how much is taken from one viewer before the others
 	// have their turn.
 	ingressBatch = 32
@@ -24,9 +20,11 @@ const (
 	// maxDatagram bounds what a viewer has to say.
 	maxDatagram = 2048
 
-	// resendLimit and resendWindow bound what one viewer may have sent again.
-	resendLimit  = 256
-	resendWindow = 100 * time.Millisecond
+	// flightPause is the shortest time between two resends of the DTLS server's
+	// last flight.
+	flightPause = 50 * time.Millisecond
+
+	dtlsHandshake = 22 // RFC 6347 §4.1: a record's first byte
 )
 
 // peer is a WebRTC viewer. The gateway has negotiated with it; from then on
@@ -34,20 +32,22 @@ const (
 //
 // Its DTLS session stayed with the gateway, so a close_notify that arrives here
 // cannot be read: a viewer that leaves without an RTCP BYE is noticed when its
-// consent expires.
+// consent expires. All that is done for DTLS is to send the server's last flight
+// again to a viewer that missed it.
 type peer struct {
 	viewer
 	id      string
 	ssrc    uint32
 	pt      byte
 	address netip.AddrPort
-	keys    string // that no other viewer may have
 
 	local, remote srtp
 	reports       uint32 // index of the next SRTCP packet
 	replays       replayWindow
 	ice           iceLite
-	consentAt     int64 // when the last valid check came
+	consentAt     int64  // when the last valid check came
+	flight        []byte // the DTLS server's last one
+	flownAt       int64
 
 	sent        sentLog
 	resends     int // since resendsFrom
@@ -59,7 +59,7 @@ type peer struct {
 }
 
 func newPeer(spec *handover.Viewer) (*peer, error) {
-	p := &peer{id: spec.ID, ssrc: spec.SSRC, pt: spec.PayloadType, ice: newICELite(spec.ICE)}
+	p := &peer{id: spec.ID, ssrc: spec.SSRC, pt: spec.PayloadType, ice: newICELite(spec.ICE), flight: spec.Flight}
 	p.out, p.fd = p, -1
 	var err error
 	if p.local, err = newSRTP(spec.SRTP.Profile, spec.SRTP.LocalKey, spec.SRTP.LocalSalt); err != nil {
@@ -68,7 +68,6 @@ func newPeer(spec *handover.Viewer) (*peer, error) {
 	if p.remote, err = newSRTP(spec.SRTP.Profile, spec.SRTP.RemoteKey, spec.SRTP.RemoteSalt); err != nil {
 		return nil, err
 	}
-	p.keys = string(spec.SRTP.LocalKey) + string(spec.SRTP.LocalSalt)
 	// In the lower half, so that a viewer who misses the first packets does not
 	// miss a wrap of the number with them (RFC 3711 §3.3.1).
 	p.index, p.base = uint64(rand.Uint32N(1<<15)), rand.Uint32()
@@ -139,6 +138,9 @@ func (p *peer) take(c *Core, msg []byte, now int64) bool {
 	switch {
 	case msg[0] <= 3:
 		return p.check(msg, now)
+	case msg[0] == dtlsHandshake && len(p.flight) > 0:
+		p.fly(now)
+		return true
 	case msg[0]>>6 == 2 && len(msg) > 1 && msg[1] >= 192 && msg[1] <= 223: // RFC 5761 §4
 		return p.feedback(c, msg, now)
 	}
@@ -153,6 +155,15 @@ func (p *peer) check(msg []byte, now int64) bool {
 	p.consentAt = now
 	_ = sendDatagram(p.fd, p.ice.answer(msg, p.address)) // lost: the viewer asks again
 	return true
+}
+
+// fly answers a handshake record. The viewer sends one only if it has not seen
+// the end of the handshake, and what it has not seen may be sent as it was.
+func (p *peer) fly(now int64) {
+	if now-p.flownAt >= int64(flightPause) {
+		p.flownAt = now
+		_ = sendDatagram(p.fd, p.flight) // lost: the viewer asks again
+	}
 }
 
 // feedback obeys an SRTCP packet.
@@ -179,43 +190,8 @@ func (p *peer) feedback(c *Core, msg []byte, now int64) bool {
 	return true
 }
 
-// resendPair sends the packets of one NACK pair again (RFC 4585 §6.2.1).
-func (p *peer) resendPair(c *Core, seq, following uint16, now int64) {
-	if now-p.resendsFrom > int64(resendWindow) {
-		p.resends, p.resendsFrom = 0, now
-	}
-	for ; ; seq, following = seq+1, following>>1 {
-		p.resend(c, seq)
-		for ; following != 0 && following&1 == 0; following >>= 1 {
-			seq++
-		}
-		if following == 0 {
-			return
-		}
-	}
-}
-
-// resend sends a packet again, byte for byte: the same header and payload under
-// the same index.
-func (p *peer) resend(c *Core, seq uint16) {
-	if p.resends >= resendLimit || p.blockedAt != 0 {
-		return
-	}
-	index := indexOf(seq, p.index)
-	pkt, ts, marked, ok := p.sent.find(index)
-	if !ok {
-		return
-	}
-	p.resends++
-	c.head = header(index, ts, marked)
-	if sendDatagram(p.fd, p.seal(c, &c.head, pkt, index)) == 0 {
-		p.counts.Resent++
-	}
-}
-
-// seal protects a packet of the arena; it is valid until the next call.
-func (p *peer) seal(c *Core, head *[rtpHeader]byte, pkt []byte, index uint64) []byte {
-	payload, _ := rtpPayload(pkt) // no other packet gets into an arena
+// seal protects a payload; the packet is valid until the next call.
+func (p *peer) seal(c *Core, head *[rtpHeader]byte, payload []byte, index uint64) []byte {
 	head[0] = 0x80
 	head[1] |= p.pt
 	binary.BigEndian.PutUint32(head[8:], p.ssrc)
@@ -225,7 +201,8 @@ func (p *peer) seal(c *Core, head *[rtpHeader]byte, pkt []byte, index uint64) []
 // send implements [egress]. A packet that left, or that the network refused, has
 // used up its index, and the viewer may ask for it again.
 func (p *peer) send(c *Core, head *[rtpHeader]byte, pkt []byte) unix.Errno {
-	sealed := p.seal(c, head, pkt, p.index)
+	payload, _ := rtpPayload(pkt) // no packet without one gets into an arena
+	sealed := p.seal(c, head, payload, p.index)
 	errno := sendDatagram(p.fd, sealed)
 	if errno == unix.ECONNREFUSED { // about an earlier packet
 		errno = sendDatagram(p.fd, sealed)
@@ -240,7 +217,7 @@ func (p *peer) send(c *Core, head *[rtpHeader]byte, pkt []byte) unix.Errno {
 	at := p.line.arena.unit(p.unit).first + uint64(p.packet)
 	p.sent.note(p.line, p.index, at, p.ts, head[1]&rtpMarker != 0)
 	p.counts.Packets++
-	p.octets += uint32(len(sealed) - rtpHeader - srtpOverhead)
+	p.octets += uint32(len(payload))
 	return 0
 }
 
@@ -257,31 +234,4 @@ func (p *peer) leaving(c *Core, reason, _ string) {
 	c.log.Info("viewer ended", "id", p.id, "reason", reason,
 		"packets", report.Packets, "resent", report.Resent, "refused", report.Refused, "lost", report.Lost)
 	c.answer(handover.Message{Ended: &handover.Ended{ID: p.id, Reason: reason, Report: report}})
-}
-
-// tendPeers ends the viewers whose consent has expired, and sends the others a
-// sender report each.
-func (c *Core) tendPeers(now int64) {
-	for _, p := range c.peers {
-		if now-p.consentAt > int64(c.consent) {
-			c.closeViewer(&p.viewer, handover.EndedConsent, "")
-			continue
-		}
-		p.tellTime(c, now)
-	}
-}
-
-// tellTime sends a sender report, from the capture clock that all the streams of
-// a device share.
-func (p *peer) tellTime(c *Core, now int64) {
-	if !p.begun {
-		return
-	}
-	report := senderReport{
-		ssrc: p.ssrc, ntp: c.ntp(now), ts: p.base + ticks(now),
-		packets: uint32(p.counts.Packets), octets: p.octets,
-	}
-	sealed := p.local.sealRTCP(c.sealed[:0], report.append(c.plain[:0]), p.reports)
-	p.reports++                    // used up, sent or not
-	_ = sendDatagram(p.fd, sealed) // the next one is as good
 }

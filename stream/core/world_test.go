@@ -27,6 +27,7 @@ const patience = 20 * time.Second
 type world struct {
 	t      *testing.T
 	run    string
+	config core.Config
 	agent  *orders.Conn
 	events chan orders.Message
 	req    uint64
@@ -34,20 +35,23 @@ type world struct {
 	done   chan error
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldWith(t, core.Config{}) }
+
+func newWorldWith(t *testing.T, config core.Config) *world {
 	run, err := os.MkdirTemp("", "fwd") // unix socket paths are short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(run) })
-	w := &world{t: t, run: run}
+	config.Run = run
+	w := &world{t: t, run: run, config: config}
 	w.startCore()
 	w.connect()
 	return w
 }
 
 func (w *world) startCore() {
-	c, err := core.New(core.Config{Run: w.run}, slog.New(slog.DiscardHandler))
+	c, err := core.New(w.config, slog.New(slog.DiscardHandler))
 	if err != nil {
 		w.t.Fatal(err)
 	}
