@@ -130,7 +130,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 		services = append(services, g.rtsp.wait)
 	}
-	failed := make(chan error, len(services))
+	failed := make(chan error, len(services)) // how each service ended
 	var serving sync.WaitGroup
 	for _, serve := range services {
 		serving.Go(func() { failed <- serve() })
@@ -147,11 +147,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer done()
 	if errors.Is(web.Shutdown(last), context.DeadlineExceeded) {
-		_ = web.Close() // it is abandoned either way
+		web.Close()
 	}
 	g.running.Wait()
 	g.close()
 	serving.Wait()
+	close(failed)
+	for reason := range failed {
+		g.log.Debug("server ended", "reason", reason)
+	}
 	return err
 }
 

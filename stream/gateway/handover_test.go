@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/logging"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v3"
@@ -33,21 +35,106 @@ func TestSwitchAndRevert(t *testing.T) {
 	v.unbroken(t)
 }
 
-// lossy is a viewer's socket that loses some of the media.
+// lossy is a viewer's socket that loses some of what comes.
 type lossy struct {
 	net.PacketConn
-	seen, lost atomic.Int64
+	lose func(pkt []byte) bool
+	lost atomic.Int64
 }
 
 func (l *lossy) ReadFrom(buf []byte) (int, net.Addr, error) {
 	for {
 		n, from, err := l.PacketConn.ReadFrom(buf)
-		media := err == nil && n > 1 && buf[0]>>6 == 2 && (buf[1] < 192 || buf[1] > 223)
-		if media && l.seen.Add(1)%20 == 0 {
-			l.lost.Add(1)
-			continue
+		if err != nil || n == 0 || !l.lose(buf[:n]) {
+			return n, from, err
 		}
-		return n, from, err
+		l.lost.Add(1)
+	}
+}
+
+// over makes a viewer use a socket.
+func over(conn net.PacketConn) func(*webrtc.SettingEngine) {
+	quiet := &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled}
+	return func(s *webrtc.SettingEngine) { s.SetICEUDPMux(webrtc.NewICEUDPMux(quiet.NewLogger("ice"), conn)) }
+}
+
+func newSocket(t *testing.T) *net.UDPConn {
+	t.Helper()
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// The last datagram of the handshake is lost, and the viewer is the forwarder's
+// already: it gets what it lacks from there.
+func TestEndOfHandshakeIsLost(t *testing.T) {
+	w := newWorld(t)
+	w.forward(t)
+	w.publish(t)
+	times := 0
+	wire := &lossy{PacketConn: newSocket(t), lose: func(pkt []byte) bool {
+		if pkt[0] == 20 { // change of cipher
+			times++
+		}
+		return pkt[0] == 20 && times == 1
+	}}
+	v := join(t, w.whep, over(wire))
+	v.pass(t, 10)
+	v.unbroken(t)
+	if wire.lost.Load() == 0 {
+		t.Error("nothing was lost")
+	}
+}
+
+// roaming is a viewer's socket behind a NAT that forgets it: from then on, what
+// the viewer sends comes from another port, and what is sent to the old one is
+// lost.
+type roaming struct {
+	*net.UDPConn // the first
+	mu           sync.Mutex
+	now          *net.UDPConn
+}
+
+func (r *roaming) outside() *net.UDPConn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now
+}
+
+func (r *roaming) WriteTo(pkt []byte, to net.Addr) (int, error) { return r.outside().WriteTo(pkt, to) }
+
+func (r *roaming) ReadFrom(buf []byte) (int, net.Addr, error) {
+	for {
+		conn := r.outside()
+		conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		n, from, err := conn.ReadFrom(buf)
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, from, err
+		}
+	}
+}
+
+func TestViewerMoves(t *testing.T) {
+	w := newWorld(t)
+	w.forward(t)
+	w.publish(t)
+	wire := &roaming{UDPConn: newSocket(t)}
+	wire.now = wire.UDPConn
+	v := join(t, w.whep, over(wire))
+	v.pass(t, 10)
+	for range 2 {
+		wire.mu.Lock()
+		wire.now = newSocket(t)
+		wire.mu.Unlock()
+		v.forget()
+		v.pass(t, 30) // more than those that were on their way
+	}
+	w.log.await(t, "viewer moved")
+	if s := v.pc.ConnectionState(); s != webrtc.PeerConnectionStateConnected {
+		t.Errorf("connection is %v", s)
 	}
 }
 
@@ -56,12 +143,15 @@ func TestLostPacketsAreSentAgain(t *testing.T) {
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	wire := &lossy{PacketConn: conn}
-	v := knock(t, w.whep, func(s *webrtc.SettingEngine) { s.SetICEUDPMux(webrtc.NewICEUDPMux(nil, wire)) })
+	seen := 0
+	wire := &lossy{PacketConn: newSocket(t), lose: func(pkt []byte) bool {
+		if media := len(pkt) > 1 && pkt[0]>>6 == 2 && (pkt[1] < 192 || pkt[1] > 223); media {
+			seen++
+			return seen%20 == 0
+		}
+		return false
+	}}
+	v := knock(t, w.whep, over(wire))
 	packets := make(chan *rtp.Packet, 1000)
 	v.pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 		v.mu.Lock()
@@ -144,7 +234,7 @@ func TestViewerThatVanishes(t *testing.T) {
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
-	v := join(t, w.whep, func(s *webrtc.SettingEngine) {})
+	v := join(t, w.whep)
 	v.pass(t, 5)
 	v.pc.Close()
 	w.log.await(t, "the forwarder ended it")

@@ -55,7 +55,7 @@ func newViewer(t *testing.T, p *peers, w *wire, ciphers ...dtls.SRTPProtectionPr
 	t.Helper()
 	var s webrtc.SettingEngine
 	s.SetIncludeLoopbackCandidate(true)
-	s.SetICEUDPMux(webrtc.NewICEUDPMux(nil, w))
+	s.SetICEUDPMux(webrtc.NewICEUDPMux(pionLog{p.log}, w))
 	if len(ciphers) > 0 {
 		s.SetSRTPProtectionProfiles(ciphers...)
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -63,7 +64,7 @@ func (p *port) drain(s socket) {
 	buf := make([]byte, maxDatagram)
 	for range maxCaught {
 		n, sa, err := unix.Recvfrom(s.fd, buf, unix.MSG_DONTWAIT)
-		if err == unix.EINTR || err == unix.ECONNREFUSED {
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.ECONNREFUSED) {
 			continue
 		}
 		from, ok := addrPort(sa)

@@ -4,12 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // Socket is the name of the forwarder's socket in its run directory.
 const Socket = "handover.sock"
+
+// sendTime bounds the wait for a forwarder that does not read.
+const sendTime = 5 * time.Second
 
 // Conn is the gateway's end of the conversation. Send and Receive may be called
 // from two goroutines at once.
@@ -43,6 +47,7 @@ func (c *Conn) Send(r Request, fds ...int) error {
 	if len(fds) > 0 {
 		oob = unix.UnixRights(fds...)
 	}
+	c.conn.SetWriteDeadline(time.Now().Add(sendTime))
 	if _, _, err := c.conn.WriteMsgUnix(body, oob, nil); err != nil {
 		return fmt.Errorf("handover: %w", err)
 	}
