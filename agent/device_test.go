@@ -108,11 +108,17 @@ const (
 	mute    = `tell READY=1; exec sleep 1000`
 )
 
-// pack builds a package and returns its path.
+// pack builds a package whose content no other version has, and returns its path.
 func (d *device) pack(version, script string, change func(*verify.Manifest)) string {
 	d.Helper()
+	return d.packContent(version, script+"\n# "+version, change)
+}
+
+// packContent builds a package of just this content.
+func (d *device) packContent(version, script string, change func(*verify.Manifest)) string {
+	d.Helper()
 	dir := d.TempDir()
-	d.must(os.WriteFile(filepath.Join(dir, "app"), []byte(appHead+script+"\n# "+version+"\n"), 0o755))
+	d.must(os.WriteFile(filepath.Join(dir, "app"), []byte(appHead+script+"\n"), 0o755))
 	d.counts++
 	m := verify.Manifest{
 		Product: "camera", Hardware: []string{"rev-a"}, Version: version, ReleaseCounter: d.counts,

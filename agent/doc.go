@@ -14,7 +14,9 @@
 //	staging     the verified package is written into the spare slot, beside what runs
 //	starting    the new version's process runs; viewers see the old one. READY=1 arms
 //	            the forwarder, which follows the new version once each of its streams
-//	            has sent a key frame
+//	            has sent a key frame. All of this must come within the start timeout,
+//	            which counts from the start of the process, so that an app without
+//	            READY=1 (publishRtsp) has no longer for its first pictures than others
 //	trial       viewers see the new version; the soak runs
 //	holding     marker and soak are there: the forwarder is asked whether the trial
 //	            still stands. It answers "held" or "reverted", and nobody else decides
@@ -75,7 +77,9 @@
 // word, or says the right one too late. A slot that changed since it was staged:
 // signature and content are checked before every start. A package below the
 // floor, or tried before and reverted, whoever asks for it; force lifts only the
-// second. A forwarder that stops answering: it is restarted, and serves the
+// second. A reverted version is known by its package, and by its image together
+// with the contract of its app: a new number does not make it another one, a
+// corrected contract does. A forwarder that stops answering: it is restarted, and serves the
 // permanent version.
 //
 // # What it does not do

@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +20,7 @@ import (
 
 	"slipstream/agent/config"
 	"slipstream/agent/control"
+	"slipstream/agent/supervise"
 	"slipstream/stream/orders"
 )
 
@@ -309,5 +312,40 @@ func TestFetchByRanges(t *testing.T) {
 			r.Close()
 			t.Errorf("%s was taken", path)
 		}
+	}
+}
+
+// An app that ends by itself within its leave was not made to, and one that does
+// not was.
+func TestLeaveToEnd(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	sup := supervise.New(t.TempDir(), log)
+	defer sup.Close()
+	a := &Agent{log: log}
+	for script, told := range map[string]bool{"exit 3": false, "exec sleep 1000": true} {
+		p, err := sup.Start(supervise.Spec{Name: "app", Path: "/bin/sh", Args: []string{"-c", script}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		leave := 30 * time.Second
+		if told {
+			leave = time.Millisecond
+		}
+		r := &run{process: p, stop: &StopApp{Leave: leave, Grace: 10 * time.Second}}
+		a.endProcess(r)
+		a.wg.Wait()
+		p.Kill()
+		if r.told.Load() != told {
+			t.Errorf("%s: told %v", script, r.told.Load())
+		}
+	}
+}
+
+func TestSecretsLeaveNoTrace(t *testing.T) {
+	secret := rand.Text()
+	got := redact([]string{"rtsp://127.0.0.1:4711/" + secret + "/sub: 400", "ordinary 26 letter WORDS", secret})
+	want := []string{"rtsp://127.0.0.1:4711/…/sub: 400", "ordinary 26 letter WORDS", "…"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
 	}
 }

@@ -199,7 +199,7 @@ func checkFile(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	if good, err := format.Source(raw); err != nil || !bytes.Equal(good, raw) {
-		t.Errorf("%s is not formatted by gofmt: %v", name, err)
+		t.Errorf("%s is not formatted by gofmt (%v)", name, err)
 	}
 	if lines := bytes.Count(raw, []byte("\n")); lines > maxFileLines && !strings.HasSuffix(name, "_test.go") {
 		t.Errorf("%s has %d lines, the limit is %d", name, lines, maxFileLines)

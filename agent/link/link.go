@@ -59,14 +59,11 @@ type link struct {
 func (l *link) keep(ctx context.Context) {
 	var pause backoff
 	for ctx.Err() == nil {
-		began := time.Now()
-		err := l.once(ctx)
+		lasted, err := l.once(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > steadyAfter {
-			pause.reset()
-		}
+		pause.lasted(lasted)
 		wait := pause.next()
 		l.log.Warn("no link to the panel", "panel", l.base.Host, "cause", err, "again_in", wait)
 		select {
@@ -76,18 +73,20 @@ func (l *link) keep(ctx context.Context) {
 	}
 }
 
-// once connects and serves one link until it ends.
-func (l *link) once(ctx context.Context) error {
+// once connects and serves one link until it ends. It says for how long the link
+// was up; the time of a vain attempt does not count.
+func (l *link) once(ctx context.Context) (lasted time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	up, body := io.Pipe()
 	defer body.Close()
 	defer up.Close()
-	resp, err := l.connect(ctx, cancel, up)
+	down, err := l.connect(ctx, cancel, up)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	defer resp.Body.Close()
+	defer down.Close()
+	linked := time.Now()
 	l.log.Info("linked to the panel", "panel", l.base.Host)
 
 	conn := &conn{wire.NewWriter(body)}
@@ -96,7 +95,7 @@ func (l *link) once(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
 		func(ctx context.Context) error { return l.report(ctx, conn) },
 		func(ctx context.Context) error { return beat(ctx, conn) },
-		func(ctx context.Context) error { return l.listen(ctx, resp.Body, conn) },
+		func(ctx context.Context) error { return l.listen(ctx, down, conn) },
 	} {
 		owned.Go(func() { ended <- part(ctx) })
 	}
@@ -104,14 +103,15 @@ func (l *link) once(ctx context.Context) error {
 	cancel()
 	body.CloseWithError(context.Canceled)
 	up.CloseWithError(context.Canceled)
-	resp.Body.Close()
+	down.Close()
 	owned.Wait()
-	return err
+	return time.Since(linked), err
 }
 
-// connect opens the stream. A panel that does not answer is given up after
-// connectTimeout; ctx and cancel are those of the whole stream.
-func (l *link) connect(ctx context.Context, cancel context.CancelFunc, up io.Reader) (*http.Response, error) {
+// connect opens the stream and returns the panel's side of it. A panel that does
+// not answer is given up after connectTimeout; ctx and cancel are those of the
+// whole stream.
+func (l *link) connect(ctx context.Context, cancel context.CancelFunc, up io.Reader) (io.ReadCloser, error) {
 	token, err := readToken(l.cfg.TokenFile)
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func (l *link) connect(ctx context.Context, cancel context.CancelFunc, up io.Rea
 		return nil, fmt.Errorf("connect to the panel: %w", err)
 	}
 	if resp.StatusCode == http.StatusOK {
-		return resp, nil
+		return resp.Body, nil
 	}
 	resp.Body.Close()
 	if resp.StatusCode == http.StatusUnauthorized {

@@ -40,6 +40,7 @@ type Core struct {
 	permanent orders.SourceID
 	sources   map[orders.SourceID]*source
 	streams   map[string]*stream
+	silent    map[*viewer]int64 // connected since, and not yet on a stream
 	trial     trial
 	reversion *reversion // nil: none under way
 	ended     endings
@@ -63,7 +64,7 @@ func New(config Config, log *slog.Logger) (*Core, error) {
 	}
 	c := &Core{
 		config: config, log: log, poll: poll, firstOut: -1,
-		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{},
+		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{}, silent: map[*viewer]int64{},
 		peers: map[string]*peer{},
 	}
 	if err := c.listen(); err != nil {
@@ -109,7 +110,7 @@ func (c *Core) Run(ctx context.Context) error {
 		}
 		now := c.now()
 		for i := range n {
-			if h := c.poll.handlers[c.poll.events[i].Fd]; h != nil {
+			if h := c.poll.handler(i); h != nil {
 				h.ready(c, now)
 			}
 		}
@@ -144,6 +145,7 @@ func (c *Core) advance(now int64) {
 		c.nextKick = now + int64(time.Second)
 		c.kickStuck(now)
 		c.tendPeers(now)
+		c.hangUpSilent(now)
 	}
 	c.poll.arm(c.due(now), now)
 }

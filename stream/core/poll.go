@@ -19,12 +19,21 @@ type handler interface{ ready(c *Core, now int64) }
 // except wake.
 type poller struct {
 	epoll, timer, event int
-	armed               int64 // when the timer fires
-	handlers            []handler
+	armed               int64   // when the timer fires
+	handlers            []bound // by descriptor
+	bindings            int32
 	events              [64]unix.EpollEvent
 
 	start time.Time // a moment …
 	base  int64     // … and CLOCK_MONOTONIC then, to read the clock without a syscall
+}
+
+// bound is a descriptor's handler. Its number comes with every event, because a
+// descriptor that is closed and used anew within one turn of the loop must not
+// be given the event of the one before it.
+type bound struct {
+	handler handler
+	number  int32
 }
 
 func newPoller() (*poller, error) {
@@ -66,20 +75,34 @@ func (p *poller) now() int64 { return p.base + int64(time.Since(p.start)) }
 
 func (p *poller) add(fd int, events uint32, h handler) error {
 	for len(p.handlers) <= fd {
-		p.handlers = append(p.handlers, nil)
+		p.handlers = append(p.handlers, bound{})
 	}
-	ev := unix.EpollEvent{Events: events, Fd: int32(fd)}
+	p.bindings++
+	ev := unix.EpollEvent{Events: events, Fd: int32(fd), Pad: p.bindings}
 	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return fmt.Errorf("watch descriptor: %w", err)
 	}
-	p.handlers[fd] = h
+	p.handlers[fd] = bound{h, p.bindings}
+	return nil
+}
+
+// rebind gives a descriptor that is watched to another handler.
+func (p *poller) rebind(fd int, h handler) { p.handlers[fd].handler = h }
+
+// handler returns who takes the i-th event of the last wait, nil if its
+// descriptor was closed since.
+func (p *poller) handler(i int) handler {
+	ev := &p.events[i]
+	if b := p.handlers[ev.Fd]; b.number == ev.Pad {
+		return b.handler
+	}
 	return nil
 }
 
 // again makes wait return for a descriptor as if it had just been added with
 // these events.
 func (p *poller) again(fd int, events uint32) {
-	ev := unix.EpollEvent{Events: events, Fd: int32(fd)}
+	ev := unix.EpollEvent{Events: events, Fd: int32(fd), Pad: p.handlers[fd].number}
 	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, fd, &ev); err != nil {
 		panic("forwarder: a watched descriptor is not watched: " + err.Error())
 	}
@@ -89,7 +112,7 @@ func (p *poller) again(fd int, events uint32) {
 // find no handler. It is taken from the set by name: closing does that only for
 // the last descriptor of a file, and the agent keeps its own of a passed pidfd.
 func (p *poller) close(fd int) {
-	p.handlers[fd] = nil
+	p.handlers[fd] = bound{}
 	_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil) // it was in the set
 	unix.Close(fd)
 }
@@ -125,8 +148,8 @@ func (p *poller) wakeOn(ctx context.Context) (stop func() bool) {
 }
 
 func (p *poller) closeAll() {
-	for fd, h := range p.handlers {
-		if h != nil {
+	for fd, b := range p.handlers {
+		if b.handler != nil {
 			p.close(fd)
 		}
 	}

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pion/sdp/v3"
 	"golang.org/x/sys/unix"
 
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
 
+	"slipstream/stream/handover"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
 )
@@ -21,6 +23,10 @@ const (
 
 	// maxSetBytes bounds one parameter set, so that it fits a packet of its own.
 	maxSetBytes = 1024
+
+	// Connections that have not said what they are: how many, and for how long.
+	maxSilent   = 16 // publishers of one source
+	silentLimit = 5 * time.Second
 )
 
 // source is one run of an app, and the socket on which it publishes.
@@ -30,6 +36,7 @@ type source struct {
 	pidfd  int // −1: none came
 	exited bool
 	lines  map[string]*line // the newest one of each stream
+	silent map[*publisher]int64
 }
 
 // newSource opens the publish socket of a source.
@@ -38,7 +45,7 @@ func (c *Core) newSource(spec orders.Source) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &source{spec: spec, listen: fd, pidfd: -1, lines: map[string]*line{}}
+	s := &source{spec: spec, listen: fd, pidfd: -1, lines: map[string]*line{}, silent: map[*publisher]int64{}}
 	if err := c.poll.add(fd, unix.EPOLLIN, s); err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -63,9 +70,16 @@ func (s *source) ready(c *Core, now int64) {
 			refusePublisher(fd, fmt.Sprintf("user %d may not publish for source %s", uid, s.spec.ID))
 			continue
 		}
-		if err := c.poll.add(fd, unix.EPOLLIN, &publisher{fd: fd, source: s}); err != nil {
-			unix.Close(fd)
+		if len(s.silent) >= maxSilent {
+			refusePublisher(fd, "too many connections that say nothing")
+			continue
 		}
+		p := &publisher{fd: fd, source: s}
+		if err := c.poll.add(fd, unix.EPOLLIN, p); err != nil {
+			unix.Close(fd)
+			continue
+		}
+		s.silent[p] = now
 	}
 }
 
@@ -91,6 +105,9 @@ func (e appExit) ready(c *Core, now int64) {
 func (c *Core) closeSource(s *source) {
 	for _, l := range s.lines {
 		c.closeLine(l)
+	}
+	for p := range s.silent {
+		c.poll.close(p.fd)
 	}
 	if s.pidfd >= 0 {
 		c.poll.close(s.pidfd)
@@ -135,10 +152,11 @@ type publisher struct {
 
 func (p *publisher) ready(c *Core, now int64) {
 	n, errno := receive(p.fd, c.scratch[:])
-	switch {
-	case errno == eagain || errno == eintr:
+	if errno == eagain || errno == eintr {
 		return
-	case errno != 0 || n == 0:
+	}
+	delete(p.source.silent, p)
+	if errno != 0 || n == 0 {
 		c.poll.close(p.fd)
 		return
 	}
@@ -152,12 +170,29 @@ func (p *publisher) ready(c *Core, now int64) {
 		}
 		return
 	}
-	c.poll.handlers[p.fd] = l
+	c.poll.rebind(p.fd, l)
 	p.source.lines[l.stream.name] = l
 	_ = sendControl(p.fd, []byte{publish.MsgAccepted})
 	c.log.Info("stream published", "source", p.source.spec.ID, "stream", l.stream.name)
 	if s := l.stream; s.sdp == nil {
 		s.sdp = l.sdp
+	}
+}
+
+// hangUpSilent closes connections that have not said in time what they are.
+func (c *Core) hangUpSilent(now int64) {
+	for _, s := range c.sources {
+		for p, since := range s.silent {
+			if now-since > int64(silentLimit) {
+				delete(s.silent, p)
+				c.poll.close(p.fd)
+			}
+		}
+	}
+	for v, since := range c.silent {
+		if now-since > int64(silentLimit) {
+			c.closeViewer(v, handover.EndedClosed, "")
+		}
 	}
 }
 

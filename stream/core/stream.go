@@ -124,6 +124,7 @@ func (c *Core) admit(v *viewer, name string, now int64) error {
 	case len(s.viewers) >= maxViewers:
 		return fmt.Errorf("stream %q has %d viewers already", name, maxViewers)
 	}
+	delete(c.silent, v)
 	v.stream = s
 	s.viewers = append(s.viewers, v)
 	if l := s.followed; l != nil && !short(l, now) {
@@ -140,6 +141,7 @@ func (c *Core) closeViewer(v *viewer, reason, sentence string) {
 	v.out.leaving(c, reason, sentence)
 	c.poll.close(v.fd)
 	v.fd = -1
+	delete(c.silent, v)
 	if s := v.stream; s != nil {
 		if i := slices.Index(s.viewers, v); i >= 0 {
 			s.viewers = slices.Delete(s.viewers, i, i+1)

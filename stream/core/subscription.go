@@ -14,6 +14,9 @@ import (
 const (
 	subscriptionBuffer = 2 << 20
 
+	// maxSilentViewers bounds the gateway's connections that name no stream yet.
+	maxSilentViewers = 64
+
 	// messageBatch bounds how much is taken from one viewer before the others
 	// have their turn.
 	messageBatch = 64
@@ -31,11 +34,17 @@ func (fd subscriptionListener) ready(c *Core, now int64) {
 		if err != nil {
 			return
 		}
+		if len(c.silent) >= maxSilentViewers {
+			unix.Close(conn)
+			continue
+		}
 		enlarge(conn, unix.SO_SNDBUF, subscriptionBuffer)
 		v := newSubscription(conn)
 		if err := c.poll.add(conn, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLET, v); err != nil {
 			unix.Close(conn)
+			continue
 		}
+		c.silent[&v.viewer] = now
 	}
 }
 
