@@ -166,17 +166,24 @@ func (p *peer) fly(now int64) {
 	}
 }
 
-// feedback obeys an SRTCP packet.
+// feedback opens an SRTCP packet and obeys it once.
 func (p *peer) feedback(c *Core, msg []byte, now int64) bool {
 	plain, index, ok := p.remote.openRTCP(c.plain[:0], msg)
 	if !ok || !p.replays.fresh(index) {
 		return false
 	}
-	for pkt, rest, ok := nextRTCP(plain); ok; pkt, rest, ok = nextRTCP(rest) {
+	p.obey(c, plain, now)
+	return true
+}
+
+// obey does what a compound of RTCP packets asks for; what is not known, and what
+// follows a packet that is not whole, is skipped.
+func (p *peer) obey(c *Core, compound []byte, now int64) {
+	for pkt, rest, ok := nextRTCP(compound); ok; pkt, rest, ok = nextRTCP(rest) {
 		switch {
 		case pkt.kind == rtcpBye:
 			c.closeViewer(&p.viewer, handover.EndedClosed, "")
-			return true
+			return
 		case pkt.lostPicture(p.ssrc):
 			p.replay(now)
 		}
@@ -187,7 +194,6 @@ func (p *peer) feedback(c *Core, msg []byte, now int64) bool {
 			p.resendPair(c, binary.BigEndian.Uint16(pairs), binary.BigEndian.Uint16(pairs[2:]), now)
 		}
 	}
-	return true
 }
 
 // seal protects a payload; the packet is valid until the next call.
