@@ -266,10 +266,25 @@ func TestForwarderIsAwayAtHandOver(t *testing.T) {
 	w := newWorld(t)
 	stopForwarder := w.forward(t)
 	w.publish(t)
-	v := knock(t, w.whep)
+	alert := make(chan struct{}, 1)
+	wire := &lossy{PacketConn: newSocket(t), lose: func(pkt []byte) bool {
+		if pkt[0] == 21 {
+			select {
+			case alert <- struct{}{}:
+			default:
+			}
+		}
+		return false
+	}}
+	v := knock(t, w.whep, over(wire))
 	stopForwarder()
 	v.enter(t)
 	w.log.await(t, `because="the forwarder is away`)
+	select {
+	case <-alert: // DTLS's close_notify
+	case <-time.After(patience):
+		t.Error("the viewer was not told")
+	}
 }
 
 // A forwarder that does not take a viewer is heard.

@@ -38,6 +38,9 @@ func TestViewerPlaysByWHEP(t *testing.T) {
 	}
 	v.pass(t, 60)
 	v.unbroken(t)
+	if n := w.viewers(t); n != 1 {
+		t.Errorf("the forwarder has %d viewers", n)
+	}
 	for _, want := range []string{"a=ice-lite\r\n", "a=setup:passive\r\n", "a=sendonly\r\n", " 127.0.0.1 ", "packetization-mode=1"} {
 		if !strings.Contains(v.answer, want) {
 			t.Errorf("answer lacks %q:\n%s", want, v.answer)
@@ -52,6 +55,9 @@ func TestViewerPlaysByWHEP(t *testing.T) {
 		t.Errorf("DELETE: %s", res.Status)
 	}
 	w.log.await(t, "the viewer ended it")
+	if n := w.viewers(t); n != 0 {
+		t.Errorf("the forwarder still has %d viewers", n)
+	}
 	if res := request(t, http.MethodDelete, v.location); res.StatusCode != http.StatusNotFound {
 		t.Errorf("second DELETE: %s", res.Status)
 	}

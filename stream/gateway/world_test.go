@@ -111,16 +111,24 @@ func sources(ids ...orders.SourceID) (out []orders.Source) {
 }
 
 // ask gives the forwarder a request and waits for its answer.
-func (w *world) ask(t *testing.T, r orders.Request, result string) {
+func (w *world) ask(t *testing.T, r orders.Request, result string) orders.Message {
 	t.Helper()
 	w.req++
 	r.Req = w.req
 	if err := w.agent.Send(r); err != nil {
 		t.Fatal(err)
 	}
-	if m := w.hear(t, func(m orders.Message) bool { return m.Req == w.req }); m.Result != result {
+	m := w.hear(t, func(m orders.Message) bool { return m.Req == w.req })
+	if m.Result != result {
 		t.Fatalf("%+v: %+v", r, m)
 	}
+	return m
+}
+
+// viewers is how many the forwarder has.
+func (w *world) viewers(t *testing.T) int {
+	t.Helper()
+	return w.ask(t, orders.Request{Status: true}, orders.ResultOK).Status.Streams[0].Viewers
 }
 
 // hear waits for a message of the forwarder.
