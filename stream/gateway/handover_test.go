@@ -118,6 +118,7 @@ func (r *roaming) ReadFrom(buf []byte) (int, net.Addr, error) {
 }
 
 func TestViewerMoves(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
@@ -231,6 +232,7 @@ func TestFiftyViewersAtOnce(t *testing.T) {
 // A viewer that leaves without a word is noticed by the forwarder, and its
 // session is freed here.
 func TestViewerThatVanishes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)

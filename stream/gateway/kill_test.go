@@ -71,6 +71,7 @@ func (w *world) spawn(t *testing.T, http, udp string) (httpAddr, udpAddr string,
 // forwarder must hear from them, and through a switch and a revert; a new gateway
 // takes new viewers on the same port.
 func TestViewersOutliveTheGateway(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
