@@ -221,7 +221,7 @@ func TestFullSocketOfAWebRTCViewer(t *testing.T) {
 	var last uint16
 	var lastTS uint32
 	seen := 0
-	for range 20 {
+	for range 100 {
 		for b := v.next(); b != nil; b = v.next() {
 			plain, err := v.in.DecryptRTP(nil, b, nil)
 			if err != nil {
@@ -237,7 +237,16 @@ func TestFullSocketOfAWebRTCViewer(t *testing.T) {
 			last, lastTS = seq, ts
 			seen++
 		}
+		if v.blockedAt == 0 {
+			break
+		}
+		if !wakes(c, v.fd, 1000) {
+			t.Fatal("a blocked viewer is not woken when its socket has room")
+		}
 		v.ready(c, c.now())
+	}
+	if wakes(c, v.fd, 0) {
+		t.Error("a viewer that waits for nothing is woken all the time")
 	}
 	if v.blockedAt != 0 || v.index == sent {
 		t.Error("a viewer that reads again gets nothing")
@@ -247,4 +256,15 @@ func TestFullSocketOfAWebRTCViewer(t *testing.T) {
 	if v.fd >= 0 || c.peers["one"] != nil || len(c.streams["main"].viewers) != 1 {
 		t.Error("a viewer that takes nothing is not ended")
 	}
+}
+
+// wakes says whether epoll has an event of a descriptor within so many milliseconds.
+func wakes(c *Core, fd, patience int) bool {
+	n, _ := unix.EpollWait(c.poll.epoll, c.poll.events[:], patience)
+	for i := range max(n, 0) {
+		if int(c.poll.events[i].Fd) == fd {
+			return true
+		}
+	}
+	return false
 }

@@ -475,3 +475,21 @@ func TestHandoverIsForOneUser(t *testing.T) {
 	p.until("more pictures", p.count()+10, any1)
 	p.unbroken()
 }
+
+// A viewer whose machine refuses its packets is not ended by that: addresses come
+// and go, and consent decides.
+func TestRefusedPacketsEndNobody(t *testing.T) {
+	w := newWorldWith(t, core.Config{Consent: 1500 * time.Millisecond})
+	w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0)}, Permanent: "a-1"})
+	w.camera("a-1", 'a', 5)
+	g := w.gateway()
+	p, other := g.peer(newSpec("one", handover.AES128)), w.viewer()
+	p.until("picture", 0, someKey)
+	p.sock.Close()
+	m := g.next()
+	if m.Ended == nil || m.Ended.Reason != handover.EndedConsent || m.Ended.Report.Packets < 150 {
+		t.Errorf("ended: %+v", m.Ended)
+	}
+	other.until("pictures", 100, any1)
+	other.unbroken()
+}
