@@ -15,11 +15,11 @@ build:
 	go build -trimpath -o build/bin/ $(addprefix ./,$(COMMANDS))
 
 test:
-	@.ci/need ffmpeg chromium openssl jq fonts-dejavu-core
+	@.ci/need gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core
 	go test -timeout 8m ./...
 
 race:
-	@.ci/need gcc libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core
+	@.ci/need gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core
 	CGO_ENABLED=1 go test -race -timeout 20m ./...
 
 lint: $(LINT)

@@ -94,6 +94,7 @@ func (d *daemon) watch(ctx context.Context, p *supervise.Process) bool {
 // what ends at once does not run.
 func (d *daemon) ended(p *supervise.Process, lived time.Duration) {
 	last := strings.TrimPrefix(lastLine(p), "slipstream-"+d.spec.Name+": ")
+	last = strings.TrimPrefix(last, d.spec.Name+": ")
 	d.log.Error("daemon ended", "name", d.spec.Name, "exit", p.Exit(), "log", last)
 	if lived < proven {
 		d.down(daemonProblem(d.spec.Name, cmp.Or(last, p.Exit().String())))

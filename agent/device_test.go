@@ -51,6 +51,7 @@ func newDevice(t *testing.T) *device {
 	d.must(os.MkdirAll(d.cfg.Bin, 0o755))
 	d.must(os.MkdirAll(filepath.Join(d.cfg.State, "shared"), 0o755))
 	d.must(os.Symlink(self, filepath.Join(d.cfg.Bin, "slipstream-forward")))
+	d.must(os.Symlink(self, filepath.Join(d.cfg.Bin, "slipstream-ingest")))
 	d.must(os.Symlink(self, filepath.Join(d.cfg.State, "shared", "tell")))
 	d.boot()
 	t.Cleanup(func() {

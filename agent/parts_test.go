@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -220,6 +222,48 @@ func TestDataIsBounded(t *testing.T) {
 	}
 	if err := d.snapshot(t.Context(), "a", "b"); err == nil || !strings.Contains(err.Error(), "more than 64 MiB") {
 		t.Errorf("too much data: %v", err)
+	}
+}
+
+func TestPermanentDataIsNeverDropped(t *testing.T) {
+	d := dataDirs(t.TempDir())
+	for _, slot := range slotNames {
+		if err := d.prepare(slot); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.drop("b", "a"); err != nil {
+		t.Error(err)
+	}
+	if d.drop("a", "a") == nil || d.snapshot(t.Context(), "a", "a") == nil {
+		t.Error("nobody refused to drop it")
+	}
+	if _, err := os.Stat(d.of("a")); err != nil {
+		t.Errorf("permanent data: %v", err)
+	}
+	if _, err := os.Stat(d.of("b")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a trial's data: %v", err)
+	}
+}
+
+func TestForwardersNewsOfLines(t *testing.T) {
+	var posted []any
+	f := &forwarder{
+		log: slog.New(slog.DiscardHandler), changed: func() { posted = append(posted, "changed") },
+		post: func(what any) { posted = append(posted, what) }, pending: map[uint64]question{},
+	}
+	f.message(orders.Message{Lost: &orders.SourceLost{Source: "a-1", Cause: orders.CauseExit, At: 1}})
+	f.message(orders.Message{Lost: &orders.SourceLost{Source: "a-1", Stream: "main", Cause: orders.CauseEOF, At: 2}})
+	for req := range uint64(2) { // the same twice, in another order
+		status := &orders.Status{Streams: []orders.StreamStatus{{Name: "main"}, {Name: "sub"}}}
+		slices.Reverse(status.Streams[:2*req])
+		f.pending[req+1] = question{Request: orders.Request{Status: true}}
+		f.message(orders.Message{Req: req + 1, Status: status})
+	}
+	seen := LinesSeen{[]orders.StreamStatus{{Name: "main"}, {Name: "sub"}}}
+	want := []any{LineLost{"a-1", Lost{"main", 2, orders.CauseEOF}}, "changed", seen, seen}
+	if !reflect.DeepEqual(posted, want) {
+		t.Errorf("posted %+v, want %+v", posted, want)
 	}
 }
 

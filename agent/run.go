@@ -114,7 +114,7 @@ func (a *Agent) step(ctx context.Context, what any) {
 		a.log.Error("journal not written", "reason", err)
 	}
 	a.state = next
-	if before.Phase != next.Phase {
+	if before.Phase != next.Phase && before.Phase != "" {
 		a.log.Info("phase", "from", before.Phase, "to", next.Phase, "trial", next.Trial.ID)
 	}
 	var answers []Answer
@@ -162,7 +162,10 @@ func (a *Agent) publish(news []control.Record) {
 		a.log.Log(context.Background(), level, "update ended", "outcome", r.Outcome, "from", r.From, "to", r.To,
 			"reason", r.Reason, "detail", r.Detail)
 	}
-	shown, err := json.Marshal(a.state) // what is not in it nobody sees, such as a watchdog's pings
+	shown, err := json.Marshal(struct { // what is not in it nobody sees, such as a watchdog's pings
+		State    State
+		Problems []string
+	}{a.state, a.problems()})
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.seen.state = a.state

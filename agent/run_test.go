@@ -330,7 +330,7 @@ func TestProblemsAreShown(t *testing.T) {
 		t.Errorf("stage without keys: %+v", r)
 	}
 
-	script := "#!/bin/sh\necho starting\necho 'slipstream-gateway: listen tcp 127.0.0.1:1: address already in use'\nexit 1\n"
+	script := "#!/bin/sh\necho starting\necho 'slipstream-gateway: gateway: listen tcp 127.0.0.1:1: address already in use'\nexit 1\n"
 	gateway := filepath.Join(d.cfg.Bin, "slipstream-gateway")
 	d.must(os.WriteFile(gateway, []byte(script), 0o755))
 	d.wait("port in use", problem("the gateway does not run: listen tcp 127.0.0.1:1: address already in use; change [gateway] in the configuration"))

@@ -46,7 +46,7 @@ type Slot struct {
 	Status  string    `json:"status,omitempty"` // the app's STATUS= line
 	Since   time.Time `json:"since,omitzero"`
 
-	// Of the app of the permanent version, since the device or its agent started it first.
+	// Of the permanent version's app; a start of the device begins anew.
 	Restarts   int       `json:"restarts,omitempty"` // after it ended by itself
 	LastExit   string    `json:"lastExit,omitempty"` // how it ended the last time
 	LastExitAt time.Time `json:"lastExitAt,omitzero"`

@@ -32,12 +32,11 @@ func TestAVainAttemptIsNoSteadyLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := Config{URL: s.URL, TokenFile: token}
-	base, client, err := dialer(cfg)
+	base, dial, err := dialer(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.CloseIdleConnections()
-	l := &link{cfg: cfg, base: base, client: client, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	l := &link{cfg: cfg, base: base, dial: dial, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	began := time.Now()

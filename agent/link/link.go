@@ -34,14 +34,13 @@ const (
 // Run keeps the link until ctx ends and then returns ctx's error, after every
 // ask that it began has been answered. Another error is one of cfg.
 func Run(ctx context.Context, cfg Config, backend control.Backend, media Media, log *slog.Logger) error {
-	base, client, err := dialer(cfg)
+	base, dial, err := dialer(cfg)
 	if err != nil {
 		return err
 	}
-	defer client.CloseIdleConnections()
 	asks := newAsks(ctx, base, backend, media, log)
 	defer asks.wait()
-	l := &link{cfg: cfg, base: base, client: client, backend: backend, asks: asks, log: log}
+	l := &link{cfg: cfg, base: base, dial: dial, backend: backend, asks: asks, log: log}
 	l.keep(ctx)
 	return ctx.Err()
 }
@@ -49,7 +48,7 @@ func Run(ctx context.Context, cfg Config, backend control.Backend, media Media, 
 type link struct {
 	cfg     Config
 	base    *url.URL
-	client  *http.Client
+	dial    func() *http.Client
 	backend control.Backend
 	asks    *asks
 	log     *slog.Logger
@@ -81,7 +80,9 @@ func (l *link) once(ctx context.Context) (lasted time.Duration, err error) {
 	up, body := io.Pipe()
 	defer body.Close()
 	defer up.Close()
-	down, err := l.connect(ctx, cancel, up)
+	client := l.dial()
+	defer client.CloseIdleConnections()
+	down, err := l.connect(ctx, cancel, client, up)
 	if err != nil {
 		return 0, err
 	}
@@ -111,7 +112,7 @@ func (l *link) once(ctx context.Context) (lasted time.Duration, err error) {
 // connect opens the stream and returns the panel's side of it. A panel that does
 // not answer is given up after connectTimeout; ctx and cancel are those of the
 // whole stream.
-func (l *link) connect(ctx context.Context, cancel context.CancelFunc, up io.Reader) (io.ReadCloser, error) {
+func (l *link) connect(ctx context.Context, cancel context.CancelFunc, client *http.Client, up io.Reader) (io.ReadCloser, error) {
 	token, err := readToken(l.cfg.TokenFile)
 	if err != nil {
 		return nil, err
@@ -122,7 +123,7 @@ func (l *link) connect(ctx context.Context, cancel context.CancelFunc, up io.Rea
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	tooLong := time.AfterFunc(connectTimeout, cancel)
-	resp, err := l.client.Do(req)
+	resp, err := client.Do(req)
 	if !tooLong.Stop() && err != nil {
 		return nil, fmt.Errorf("the panel did not answer in %v", connectTimeout)
 	}

@@ -29,6 +29,7 @@ type notifier struct {
 	conn *net.UnixConn
 	p    *Process
 	in   chan Notification // unbuffered: from receive to deliver
+	said bool              // READY=1, which is recorded once; receive's own
 	wg   sync.WaitGroup
 }
 
@@ -122,7 +123,8 @@ func (n *notifier) receive() {
 }
 
 func (n *notifier) accept(m Notification) {
-	if m.Ready {
+	if m.Ready && !n.said {
+		n.said = true
 		n.p.recordReady()
 	}
 	if m != (Notification{}) {
@@ -186,9 +188,6 @@ func (p *Process) owns(pid int) bool {
 // adopted as one that has not said it yet.
 func (p *Process) recordReady() {
 	r, err := readRecord(p.record, p.name)
-	if err == nil && r.Ready {
-		return
-	}
 	if err == nil {
 		r.Ready = true
 		err = r.write(p.record)

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +20,7 @@ import (
 // function is called.
 func exhaust(t *testing.T, left int) (restore func()) {
 	t.Helper()
+	percent := collectNow(t)
 	var own unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &own); err != nil {
 		t.Fatal(err)
@@ -44,6 +47,7 @@ func exhaust(t *testing.T, left int) (restore func()) {
 			return
 		}
 		restored = true
+		debug.SetGCPercent(percent)
 		for _, fd := range taken {
 			unix.Close(fd)
 		}
@@ -53,6 +57,22 @@ func exhaust(t *testing.T, left int) (restore func()) {
 	}
 	t.Cleanup(restore)
 	return restore
+}
+
+// collectNow closes the pidfds of processes that earlier tests have forgotten,
+// and keeps the collector from doing so later. It returns the setting before.
+func collectNow(t *testing.T) (percent int) {
+	t.Helper()
+	runtime.GC()
+	finished := make(chan struct{})
+	runtime.SetFinalizer(&[64]byte{}, func(*[64]byte) { close(finished) })
+	runtime.GC()
+	select {
+	case <-finished:
+	case <-time.After(patience):
+		t.Fatal("the collector does not come round")
+	}
+	return debug.SetGCPercent(-1)
 }
 
 // notifyingOrphan is a process with a notify socket whose agent has died.

@@ -23,6 +23,11 @@ type Config struct {
 	// Consent is how long a WebRTC viewer may leave its consent unrefreshed; 0
 	// means 30 s, as RFC 7675 §5.1 has it.
 	Consent time.Duration
+	// Priority asks for FIFO scheduling of the core thread.
+	Priority bool
+	// Ignore names ways of seeing a death (orders.ByFutex, …) that are switched
+	// off, so that tests and benchmarks can prove the others.
+	Ignore []string
 }
 
 // Core forwards packets. Everything in it belongs to the goroutine that calls
@@ -44,6 +49,7 @@ type Core struct {
 	trial     trial
 	reversion *reversion // nil: none under way
 	ended     endings
+	locks     locks
 	nextWish  int64
 	nextKick  int64
 
@@ -67,6 +73,7 @@ func New(config Config, log *slog.Logger) (*Core, error) {
 		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{}, silent: map[*viewer]int64{},
 		peers: map[string]*peer{},
 	}
+	poll.rebind(poll.event, alarms(poll.event))
 	if err := c.listen(); err != nil {
 		poll.closeAll()
 		return nil, fmt.Errorf("forwarder: %w", err)
@@ -100,15 +107,23 @@ func (c *Core) listen() error {
 func (c *Core) Run(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	breath := breather{fifo: c.raisePriority()}
+	defer c.lowerPriority()
 	defer c.poll.closeAll()
+	defer c.stopLocks()
 	stop := c.poll.wakeOn(ctx)
 	defer stop()
 	for ctx.Err() == nil {
+		asleep := c.now()
 		n, err := c.poll.wait()
 		if err != nil {
 			return fmt.Errorf("forwarder: wait: %w", err)
 		}
 		now := c.now()
+		if breath.due(asleep, now) {
+			breath.take()
+			now = c.now()
+		}
 		for i := range n {
 			if h := c.poll.handler(i); h != nil {
 				h.ready(c, now)
@@ -146,6 +161,7 @@ func (c *Core) advance(now int64) {
 		c.kickStuck(now)
 		c.tendPeers(now)
 		c.hangUpSilent(now)
+		c.poll.rested()
 	}
 	c.poll.arm(c.due(now), now)
 }
@@ -196,6 +212,6 @@ func (c *Core) unitDone(l *line) {
 func (c *Core) lost(event orders.SourceLost) {
 	c.tell(orders.Message{Lost: &event})
 	if c.trial.phase != steady && c.trial.source == event.Source {
-		c.revert(event.Cause, event.Detail, event.At)
+		c.revertSeen(event.Cause, event.By, event.Detail, event.At)
 	}
 }

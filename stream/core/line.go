@@ -14,6 +14,11 @@ const (
 	// have their turn.
 	readBatch = 256
 
+	// readTurn bounds the same in time: every packet goes to every viewer. It is
+	// looked at each readStride packets.
+	readTurn   = 5 * time.Millisecond
+	readStride = 16
+
 	// keyWish is the shortest time between two key frame requests to one line.
 	keyWish = 200 * time.Millisecond
 
@@ -33,6 +38,7 @@ type line struct {
 	stream *stream
 	spec   orders.Stream
 	fd     int // −1 once the publisher is gone
+	lock   *lockWatch
 	arena  *arena
 	clock  captureClock
 	params parameterSets
@@ -59,14 +65,21 @@ func (l *line) alive() bool { return l.fd >= 0 }
 
 // ready takes what the publisher sent.
 func (l *line) ready(c *Core, now int64) {
-	for range readBatch {
+	for i := range readBatch {
+		if i%readStride == readStride-1 && c.now()-now > int64(readTurn) {
+			return // epoll says again that there is more
+		}
 		buf := l.arena.space()
 		n, errno := receive(l.fd, buf)
 		switch {
 		case errno == eagain || errno == eintr:
 			return
 		case errno != 0 || n == 0:
-			c.endLine(l, orders.CauseEOF, "the publisher closed its connection", c.now())
+			if c.ignores(orders.ByEOF) {
+				c.poll.mute(l.fd)
+				return
+			}
+			c.endLine(l, orders.CauseEOF, orders.ByEOF, "the publisher closed its connection", c.now())
 			return
 		case n > len(buf):
 			c.refuse(l, fmt.Sprintf("a message of %d bytes is over the limit of %d", n, len(buf)))

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -19,7 +20,8 @@ type handler interface{ ready(c *Core, now int64) }
 // except wake.
 type poller struct {
 	epoll, timer, event int
-	armed               int64   // when the timer fires
+	armed               int64 // when the timer fires
+	resting             []resting
 	handlers            []bound // by descriptor
 	bindings            int32
 	events              [64]unix.EpollEvent
@@ -130,6 +132,34 @@ func (p *poller) arm(due, now int64) {
 	}
 }
 
+// resting is a listener that could not accept.
+type resting struct {
+	fd    int
+	bound bound
+}
+
+// rest takes a listener out of the set for a while when accept failed for want of
+// descriptors or memory: it would be ready again and again for nothing.
+func (p *poller) rest(listener int, err error) {
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) || errors.Is(err, unix.ECONNABORTED) {
+		return
+	}
+	b := p.handlers[listener]
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, listener, &unix.EpollEvent{Fd: int32(listener), Pad: b.number}); err == nil {
+		p.resting = append(p.resting, resting{listener, b})
+	}
+}
+
+// rested lets the listeners try again.
+func (p *poller) rested() {
+	for _, r := range p.resting {
+		if p.handlers[r.fd].number == r.bound.number { // else closed meanwhile
+			_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, r.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(r.fd), Pad: r.bound.number})
+		}
+	}
+	p.resting = p.resting[:0]
+}
+
 // wait returns how many descriptors are ready.
 func (p *poller) wait() (int, error) {
 	n, err := unix.EpollWait(p.epoll, p.events[:], -1)
@@ -141,10 +171,18 @@ func (p *poller) wait() (int, error) {
 
 // wakeOn makes wait return when ctx ends.
 func (p *poller) wakeOn(ctx context.Context) (stop func() bool) {
-	return context.AfterFunc(ctx, func() {
-		one := [8]byte{1}
-		_, _ = unix.Write(p.event, one[:]) // full: it wakes already
-	})
+	return context.AfterFunc(ctx, p.wake)
+}
+
+// wake makes wait return, from any thread.
+func (p *poller) wake() {
+	one := [8]byte{1}
+	_, _ = unix.Write(p.event, one[:]) // full: it wakes already
+}
+
+// mute leaves a descriptor open and hears no more of it.
+func (p *poller) mute(fd int) {
+	_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil) // muted already
 }
 
 func (p *poller) closeAll() {

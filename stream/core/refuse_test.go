@@ -217,21 +217,6 @@ func expect(t *testing.T, conn *net.UnixConn, kind byte, what string) string {
 	}
 }
 
-// An app that opens connections and says nothing gets a few, for a while.
-func TestSilentPublishersAreBounded(t *testing.T) {
-	w, _, v := steadyWorld(t)
-	w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0), src("b-2", 0)}, Permanent: "a-1"})
-	var last *net.UnixConn
-	for range 17 {
-		last = w.raw(t, "pub/b-2.sock")
-	}
-	if got := expect(t, last, publish.MsgError, "one too many"); !strings.Contains(got, "too many") {
-		t.Errorf("refused with %q", got)
-	}
-	v.until("more of a", v.count()+5, func(picture) bool { return true })
-	v.unbroken()
-}
-
 // Orders without any source hold viewers for the source that will come.
 func TestNoSourceHoldsViewers(t *testing.T) {
 	w, a, v := steadyWorld(t)

@@ -20,6 +20,7 @@ func (c *Core) acceptOwn(listener int, what string) (conn int, ok bool) {
 	for {
 		conn, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		if err != nil {
+			c.poll.rest(listener, err)
 			return -1, false
 		}
 		if uid, err := peerUID(conn); err == nil && (uid == os.Getuid() || uid == 0) {

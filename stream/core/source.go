@@ -27,6 +27,10 @@ const (
 	// Connections that have not said what they are: how many, and for how long.
 	maxSilent   = 16 // publishers of one source
 	silentLimit = 5 * time.Second
+
+	// acceptBatch bounds how many publishers are let in before others have their
+	// turn.
+	acceptBatch = 16
 )
 
 // source is one run of an app, and the socket on which it publishes.
@@ -37,6 +41,8 @@ type source struct {
 	exited bool
 	lines  map[string]*line // the newest one of each stream
 	silent map[*publisher]int64
+
+	foreignLock bool // it sent a lock that is none
 }
 
 // newSource opens the publish socket of a source.
@@ -44,6 +50,9 @@ func (c *Core) newSource(spec orders.Source) (*source, error) {
 	fd, err := seqpacketListen(c.publishPath(spec.ID))
 	if err != nil {
 		return nil, err
+	}
+	if c.ignores(orders.ByStall) {
+		spec = withoutStalls(spec)
 	}
 	s := &source{spec: spec, listen: fd, pidfd: -1, lines: map[string]*line{}, silent: map[*publisher]int64{}}
 	if err := c.poll.add(fd, unix.EPOLLIN, s); err != nil {
@@ -59,19 +68,20 @@ func (c *Core) publishPath(id orders.SourceID) string {
 
 // ready accepts publishers.
 func (s *source) ready(c *Core, now int64) {
-	for {
+	for range acceptBatch {
 		fd, _, err := unix.Accept4(s.listen, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		if err != nil {
+			c.poll.rest(s.listen, err)
 			return
+		}
+		if len(s.silent) >= maxSilent {
+			refusePublisher(fd, "too many connections that have not said which stream they are")
+			continue
 		}
 		enlarge(fd, unix.SO_RCVBUF, publishReceiveBuffer)
 		uid, err := peerUID(fd)
 		if err != nil || (s.spec.UID >= 0 && uid != s.spec.UID && uid != 0) {
 			refusePublisher(fd, fmt.Sprintf("user %d may not publish for source %s", uid, s.spec.ID))
-			continue
-		}
-		if len(s.silent) >= maxSilent {
-			refusePublisher(fd, "too many connections that say nothing")
 			continue
 		}
 		p := &publisher{fd: fd, source: s}
@@ -89,7 +99,13 @@ func (c *Core) watch(s *source, pidfd int) error {
 		c.poll.close(s.pidfd)
 	}
 	s.pidfd = pidfd
-	return c.poll.add(pidfd, unix.EPOLLIN, appExit{s})
+	if err := c.poll.add(pidfd, unix.EPOLLIN, appExit{s}); err != nil {
+		return err
+	}
+	if c.ignores(orders.ByPidfd) {
+		c.poll.mute(pidfd)
+	}
+	return nil
 }
 
 type appExit struct{ source *source }
@@ -98,7 +114,7 @@ func (e appExit) ready(c *Core, now int64) {
 	s := e.source
 	c.poll.close(s.pidfd)
 	s.pidfd, s.exited = -1, true
-	c.lost(orders.SourceLost{Source: s.spec.ID, Cause: orders.CauseExit, Detail: "the app's process ended", At: now})
+	c.lost(orders.SourceLost{Source: s.spec.ID, Cause: orders.CauseExit, By: orders.ByPidfd, Detail: "the app's process ended", At: now})
 }
 
 // closeSource disconnects everything of a source.
@@ -120,23 +136,24 @@ func (c *Core) closeLine(l *line) {
 	if l.alive() {
 		c.poll.close(l.fd)
 		l.fd = -1
+		c.dropLock(l)
 	}
 }
 
 // endLine notes that a line's publisher is gone.
-func (c *Core) endLine(l *line, cause, detail string, now int64) {
+func (c *Core) endLine(l *line, cause, by, detail string, now int64) {
 	if !l.alive() {
 		return
 	}
 	c.closeLine(l)
-	c.lost(orders.SourceLost{Source: l.source.spec.ID, Stream: l.stream.name, Cause: cause, Detail: detail, At: now})
+	c.lost(orders.SourceLost{Source: l.source.spec.ID, Stream: l.stream.name, Cause: cause, By: by, Detail: detail, At: now})
 }
 
 // refuse ends a line that broke its declaration, and says why.
 func (c *Core) refuse(l *line, reason string) {
 	c.log.Warn("publisher refused", "source", l.source.spec.ID, "stream", l.stream.name, "reason", reason)
 	sendLast(l.fd, publish.MsgError, reason)
-	c.endLine(l, orders.CauseMedia, reason, c.now())
+	c.endLine(l, orders.CauseMedia, "", reason, c.now())
 }
 
 func refusePublisher(fd int, reason string) {
@@ -151,17 +168,19 @@ type publisher struct {
 }
 
 func (p *publisher) ready(c *Core, now int64) {
-	n, errno := receive(p.fd, c.scratch[:])
+	n, lock, errno := p.receive(c)
 	if errno == eagain || errno == eintr {
 		return
 	}
 	delete(p.source.silent, p)
 	if errno != 0 || n == 0 {
+		lock.stop()
 		c.poll.close(p.fd)
 		return
 	}
 	l, err := p.hello(c, c.scratch[:min(n, len(c.scratch))], n)
 	if err != nil {
+		lock.stop()
 		c.log.Warn("publisher refused", "source", p.source.spec.ID, "reason", err)
 		sendLast(p.fd, publish.MsgError, err.Error())
 		c.poll.close(p.fd)
@@ -172,6 +191,7 @@ func (p *publisher) ready(c *Core, now int64) {
 	}
 	c.poll.rebind(p.fd, l)
 	p.source.lines[l.stream.name] = l
+	c.watchLock(l, lock)
 	_ = sendControl(p.fd, []byte{publish.MsgAccepted})
 	c.log.Info("stream published", "source", p.source.spec.ID, "stream", l.stream.name)
 	if s := l.stream; s.sdp == nil {

@@ -32,6 +32,7 @@ func (fd subscriptionListener) ready(c *Core, now int64) {
 	for {
 		conn, _, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		if err != nil {
+			c.poll.rest(int(fd), err)
 			return
 		}
 		if len(c.silent) >= maxSilentViewers {

@@ -78,14 +78,17 @@ func shownUpTo(old, l *line, now int64) bool {
 
 // revert ends the trial: viewers go back to the permanent source, from its last
 // key frame on. It is over when all of them are there, which tellReverted says.
-func (c *Core) revert(cause, detail string, now int64) {
+func (c *Core) revert(cause, detail string, now int64) { c.revertSeen(cause, "", detail, now) }
+
+// revertSeen is revert for what one of the ways to see a death has shown.
+func (c *Core) revertSeen(cause, by, detail string, now int64) {
 	c.finishReverting() // an earlier trial's, if viewers still wait for a key frame
 	t := c.trial
 	c.trial.end()
 	c.reversion = &reversion{report: orders.Reverted{
-		Trial: t.id, Source: c.permanent, Cause: cause, Detail: detail, Detected: now, Switched: t.carries(),
+		Trial: t.id, Source: c.permanent, Cause: cause, By: by, Detail: detail, Detected: now, Switched: t.carries(),
 	}}
-	c.log.Warn("trial reverts", "trial", t.id, "cause", cause, "detail", detail)
+	c.log.Warn("trial reverts", "trial", t.id, "cause", cause, "by", by, "detail", detail)
 	if t.carries() {
 		c.firstOut = 0
 		for _, s := range c.streams {
@@ -176,7 +179,7 @@ func (c *Core) judgeStalls(now int64) {
 		now = c.now()
 		silent := other != nil && other.alive() && now-other.lastUnit > limit
 		if l.stall.verdict(now, limit, silent) {
-			c.revert(orders.CauseStall, "stream "+spec.Name+" sent no frame for "+
+			c.revertSeen(orders.CauseStall, orders.ByStall, "stream "+spec.Name+" sent no frame for "+
 				time.Duration(now-l.lastUnit).Round(time.Millisecond).String(), now)
 			return
 		}

@@ -108,9 +108,14 @@ func (v *viewer) start(l *line, key uint64, now int64) {
 
 // begin puts the cursor on the line that the stream follows: a viewer who comes
 // from another line where all of them went on, unless that is long ago; a new one
-// at the last key frame.
+// at the last key frame. A line that has ended is not begun with: its pictures
+// are of the past, and nothing would follow them.
 func (v *viewer) begin(now int64) {
 	l := v.stream.followed
+	if !l.alive() {
+		v.line = nil
+		return
+	}
 	key := l.arena.key
 	if v.line != nil && l.arena.unitHead-v.stream.entry <= maxReplayFrames {
 		key = v.stream.entry

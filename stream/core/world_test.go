@@ -35,7 +35,9 @@ type world struct {
 	done   chan error
 }
 
-func newWorld(t *testing.T) *world { return newWorldWith(t, core.Config{}) }
+func newWorld(t *testing.T, ignore ...string) *world {
+	return newWorldWith(t, core.Config{Ignore: ignore})
+}
 
 func newWorldWith(t *testing.T, config core.Config) *world {
 	run, err := os.MkdirTemp("", "fwd") // unix socket paths are short

@@ -113,7 +113,7 @@ type Message struct {
 
 // Causes of a revert, and of a lost source, as history and explain show them.
 const (
-	CauseExit     = "exit"     // the app's process ended (pidfd)
+	CauseExit     = "exit"     // the app's process ended
 	CauseEOF      = "eof"      // the publish socket closed
 	CauseStall    = "stall"    // no frame within the stall limit
 	CauseDeadline = "deadline" // no greenlight in time
@@ -122,11 +122,20 @@ const (
 	CauseOrders   = "orders"   // the agent's orders no longer name the trial
 )
 
+// Ways in which a death is seen, as Reverted.By and SourceLost.By say.
+const (
+	ByFutex = "futex" // the lock that the publishing process held (see package publish)
+	ByPidfd = "pidfd" // the app's pidfd
+	ByEOF   = "eof"   // the end of the publish connection
+	ByStall = "stall" // the stall limit
+)
+
 // SourceLost says that a source will send no more on a stream.
 type SourceLost struct {
 	Source SourceID `json:"source"`
 	Stream string   `json:"stream,omitempty"` // "" for the whole source
 	Cause  string   `json:"cause"`
+	By     string   `json:"by,omitempty"` // how it was seen
 	Detail string   `json:"detail,omitempty"`
 	At     int64    `json:"at"`
 }
@@ -145,6 +154,7 @@ type Reverted struct {
 	Trial    TrialID        `json:"trial"`
 	Source   SourceID       `json:"source"` // whom viewers see now; "" if no source is left
 	Cause    string         `json:"cause"`
+	By       string         `json:"by,omitempty"` // how a death or silence was seen; "" for other causes
 	Detail   string         `json:"detail,omitempty"`
 	Detected int64          `json:"detected"` // when the cause was seen
 	First    int64          `json:"first"`    // first packet of the old version handed to a viewer; 0 if there was none

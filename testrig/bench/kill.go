@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -18,41 +17,86 @@ import (
 
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
-	"slipstream/testrig/camera"
-	"slipstream/testrig/camera/clips"
 	"slipstream/testrig/viewer"
 )
 
 // killPatience bounds one step of one kill.
 const killPatience = 20 * time.Second
 
-// Kill kills the version on trial so many times with SIGKILL, at random moments,
-// and measures when the first packet of the old version reaches viewers of WHEP
-// and of RTSP. Between the kills it measures how long the machine itself takes
-// to wake a process that waits for another's death (pidfd): no revert can be
-// faster. bin holds the product's binaries.
+// Kill kills the version on trial with SIGKILL, at random moments, and measures
+// when the first packet of the old version reaches viewers of WHEP and of RTSP:
+// for apps of several sizes, whose memory the kernel has to tear down, with and
+// without the lock by which the forwarder learns of a death early. Beside it
+// stands the time that the machine takes to wake a process that waits for the
+// same app's death by its pidfd. A small app is killed so many times, larger ones
+// less often. bin holds the product's binaries.
 func Kill(ctx context.Context, bin string, kills int) ([]Figure, error) {
-	k, err := newKillBench(ctx, bin)
+	var figures []Figure
+	for _, ignore := range []string{"", orders.ByFutex} {
+		some, err := killRound(ctx, bin, kills, ignore)
+		if err != nil {
+			return nil, err
+		}
+		figures = append(figures, some...)
+	}
+	return figures, nil
+}
+
+// killSizes are the apps that are killed.
+var killSizes = []struct{ megabytes, share int }{
+	{cameraMB, 1}, {100, 2}, {500, 4},
+}
+
+// killRound kills apps of every size beside one forwarder, which ignores one way
+// of seeing a death if that is named.
+func killRound(ctx context.Context, bin string, kills int, ignore string) ([]Figure, error) {
+	k, err := newKillBench(ctx, bin, ignore)
 	if err != nil {
 		return nil, err
 	}
 	defer k.close()
-	for i := range kills {
-		if err := k.once(ctx, i); err != nil {
-			return nil, fmt.Errorf("kill %d: %w", i+1, err)
-		}
+	how := "with futex"
+	if ignore != "" {
+		how = "without " + ignore
 	}
 	var figures []Figure
-	for _, p := range []float64{50, 99} {
-		floor := percentile(k.floor, p)
-		for _, v := range k.viewers {
+	total := 0
+	for _, size := range killSizes {
+		k.first, k.seen, k.floor, k.early = map[string][]time.Duration{}, nil, nil, 0
+		count := max(1, kills/size.share)
+		for range count {
+			total++
+			if err := k.once(ctx, total, size.megabytes); err != nil {
+				return nil, fmt.Errorf("kill %d, app of %d MB, %s: %w", total, size.megabytes, how, err)
+			}
+		}
+		figures = append(figures, k.figures(fmt.Sprintf("app of %d MB, %s", size.megabytes, how))...)
+	}
+	return append(figures, k.losses(fmt.Sprintf("over %d kills, %s", total, how))), nil
+}
+
+// figures are those of the kills since first was last emptied.
+func (k *killBench) figures(what string) (figures []Figure) {
+	add := func(name string, samples []time.Duration) {
+		for _, p := range []float64{50, 99} {
 			figures = append(figures, Figure{
-				Name:  fmt.Sprintf("kill → first packet of the old version, %s, p%.0f", v.Kind, p),
-				Value: percentile(k.first[v.Kind], p), Unit: "ms",
-				Reference: fmt.Sprintf("kill → pidfd wake-up, p%.0f", p), ReferenceValue: floor,
+				Name: fmt.Sprintf("%s, %s, p%.0f", what, name, p), Value: percentile(samples, p), Unit: "ms",
+				Reference: fmt.Sprintf("kill → pidfd wake-up, p%.0f", p), ReferenceValue: percentile(k.floor, p),
 			})
 		}
 	}
+	add("kill → seen by the forwarder", k.seen)
+	for _, v := range k.viewers {
+		add("kill → first packet of the old version, "+v.Kind, k.first[v.Kind])
+	}
+	return append(figures, Figure{
+		Name: what + ", seen by the futex first", Value: float64(k.early),
+		Reference: "kills", ReferenceValue: float64(len(k.floor)),
+	})
+}
+
+// losses is what viewers lost since the beginning.
+func (k *killBench) losses(over string) Figure {
 	lost := 0
 	for _, v := range k.viewers {
 		r := v.Report(k.begin, publish.Monotonic())
@@ -61,10 +105,10 @@ func Kill(ctx context.Context, bin string, kills int) ([]Figure, error) {
 			lost++
 		}
 	}
-	return append(figures, Figure{
-		Name:  fmt.Sprintf("frames lost, breaks and sessions ended over %d kills", kills),
+	return Figure{
+		Name:  "frames lost, breaks and sessions ended " + over,
 		Value: float64(lost), Unit: "", Reference: "target", ReferenceValue: 0,
-	}), nil
+	}
 }
 
 type killBench struct {
@@ -75,15 +119,17 @@ type killBench struct {
 	viewers  []*viewer.Viewer
 	begin    time.Duration
 	first    map[string][]time.Duration
+	seen     []time.Duration
 	floor    []time.Duration
+	early    int // deaths that the futex told first
 }
 
-func newKillBench(ctx context.Context, bin string) (_ *killBench, err error) {
+func newKillBench(ctx context.Context, bin, ignore string) (_ *killBench, err error) {
 	dir, err := os.MkdirTemp("", "slipkill")
 	if err != nil {
 		return nil, err
 	}
-	k := &killBench{bin: bin, dir: dir, first: map[string][]time.Duration{}}
+	k := &killBench{bin: bin, dir: dir}
 	defer func() {
 		if err != nil {
 			k.close()
@@ -96,7 +142,7 @@ func newKillBench(ctx context.Context, bin string) (_ *killBench, err error) {
 		}
 	}
 	run := filepath.Join(dir, "run")
-	if _, err := k.start("slipstream-forward", nil, "--run", run); err != nil {
+	if _, err := k.start("slipstream-forward", nil, "--run", run, "--ignore", ignore); err != nil {
 		return nil, err
 	}
 	if err := retry(ctx, func() (err error) {
@@ -108,7 +154,7 @@ func newKillBench(ctx context.Context, bin string) (_ *killBench, err error) {
 	if _, err := k.start("slipstream-gateway", nil, "--run", run, "--http", ports[0], "--rtsp", ports[1], "--udp", ports[2]); err != nil {
 		return nil, err
 	}
-	app, err := k.camera("1.0", "a-1")
+	app, err := k.camera("1.0", "a-1", cameraMB)
 	if err != nil {
 		return nil, err
 	}
@@ -149,53 +195,6 @@ func (k *killBench) watch(ctx context.Context, ports [3]string) error {
 	return nil
 }
 
-// app is one run of the sample camera.
-type app struct {
-	source orders.Source
-	root   string
-	socket string
-	cmd    *exec.Cmd
-	pidfd  int
-}
-
-func (k *killBench) camera(version, id string) (*app, error) {
-	clip, err := clips.Of(version)
-	if err != nil {
-		return nil, err
-	}
-	root := filepath.Join(k.dir, id)
-	config, err := json.Marshal(camera.Config{
-		Version: version, Streams: []camera.Stream{{Name: "main", Clip: clip.File, Phase: clip.Phase}},
-		Greenlight: camera.Greenlight{By: "never"}, Fault: camera.Fault{Kind: camera.FaultNone},
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(os.MkdirAll(root, 0o755),
-		os.WriteFile(filepath.Join(root, camera.ConfigName), config, 0o644),
-		os.WriteFile(filepath.Join(root, clip.File), clip.Data(), 0o644)); err != nil {
-		return nil, err
-	}
-	return &app{
-		root: root, socket: filepath.Join(k.dir, "run", "pub", id+".sock"), pidfd: -1,
-		source: orders.Source{
-			ID: orders.SourceID(id), Version: version, UID: -1,
-			Streams: []orders.Stream{{Name: "main", Codec: "h264", StallMS: 1000}},
-		},
-	}, nil
-}
-
-func (a *app) start(k *killBench) error {
-	env := []string{"SLIPSTREAM_ROOT=" + a.root, "SLIPSTREAM_PUBLISH=" + a.socket}
-	cmd, err := k.start("slipstream-camera", env)
-	if err != nil {
-		return err
-	}
-	a.cmd = cmd
-	a.pidfd, err = unix.PidfdOpen(cmd.Process.Pid, 0)
-	return err
-}
-
 // order sends orders for the old version and, if given, one on trial.
 func (k *killBench) order(trial *orders.Trial, apps ...*app) error {
 	o := orders.Orders{Permanent: k.old.ID, Trial: trial}
@@ -231,23 +230,58 @@ func (k *killBench) await(what string, match func(orders.Message) bool) (orders.
 
 // once starts a version on trial, kills it, and notes when viewers see the old
 // one again.
-func (k *killBench) once(ctx context.Context, i int) error {
+func (k *killBench) once(ctx context.Context, i, megabytes int) error {
 	ctx, cancel := context.WithTimeout(ctx, killPatience)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { k.orders.Close() })
 	defer stop()
-	b, err := k.camera("2.0", "b-"+strconv.Itoa(i))
+	b, err := k.camera("2.0", "b-"+strconv.Itoa(i), megabytes)
 	if err != nil {
 		return err
 	}
+	defer os.RemoveAll(b.root)
 	old := &app{source: k.old, pidfd: -1}
+	if err := k.carry(ctx, i, old, b); err != nil {
+		return err
+	}
+	defer unix.Close(b.pidfd)
+	woken := b.death()
+	time.Sleep(time.Duration(200+rand.IntN(400)) * time.Millisecond) // also until death really waits
+	killed := publish.Monotonic()
+	b.cmd.Process.Kill()
+	for _, v := range k.viewers {
+		if _, err := v.WaitVersion(ctx, "1.0", killed); err != nil {
+			return err
+		}
+		if at, ok := v.FirstOf("1.0", killed); ok {
+			k.first[v.Kind] = append(k.first[v.Kind], at-killed)
+		}
+	}
+	w := <-woken
+	if w.err != nil {
+		return w.err
+	}
+	k.floor = append(k.floor, w.at-killed)
+	m, err := k.await("revert", func(m orders.Message) bool { return m.Revert != nil })
+	if err != nil {
+		return err
+	}
+	k.seen = append(k.seen, time.Duration(m.Revert.Detected)-killed)
+	if m.Revert.By == orders.ByFutex {
+		k.early++
+	}
+	_ = b.cmd.Wait() // killed
+	return k.order(nil, old)
+}
+
+// carry brings b on trial, until viewers see it and its memory is filled.
+func (k *killBench) carry(ctx context.Context, i int, old, b *app) error {
 	if err := k.order(nil, old, b); err != nil {
 		return err
 	}
 	if err := b.start(k); err != nil {
 		return err
 	}
-	defer unix.Close(b.pidfd)
 	trial := &orders.Trial{ID: orders.TrialID("t" + strconv.Itoa(i)), Source: b.source.ID, Deadline: int64(publish.Monotonic() + time.Hour)}
 	if err := k.order(trial, old, b); err != nil {
 		return err
@@ -261,55 +295,7 @@ func (k *killBench) once(ctx context.Context, i int) error {
 			return err
 		}
 	}
-	if err := k.measureFloor(); err != nil {
-		return err
-	}
-	time.Sleep(time.Duration(200+rand.IntN(400)) * time.Millisecond)
-	killed := publish.Monotonic()
-	b.cmd.Process.Kill()
-	for _, v := range k.viewers {
-		if _, err := v.WaitVersion(ctx, "1.0", killed); err != nil {
-			return err
-		}
-		if at, ok := v.FirstOf("1.0", killed); ok {
-			k.first[v.Kind] = append(k.first[v.Kind], at-killed)
-		}
-	}
-	_ = b.cmd.Wait() // killed
-	return k.order(nil, old)
-}
-
-// measureFloor kills a process that does nothing and waits for its pidfd.
-func (k *killBench) measureFloor() error {
-	cmd := exec.Command("sleep", "1000")
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	defer func() { _ = cmd.Wait() }() // killed
-	pidfd, err := unix.PidfdOpen(cmd.Process.Pid, 0)
-	if err != nil {
-		cmd.Process.Kill()
-		return err
-	}
-	defer unix.Close(pidfd)
-	type wake struct {
-		at  time.Duration
-		err error
-	}
-	woken := make(chan wake, 1)
-	ready := make(chan struct{})
-	go func() {
-		close(ready)
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(killPatience/time.Millisecond))
-		woken <- wake{publish.Monotonic(), err}
-	}()
-	<-ready
-	time.Sleep(20 * time.Millisecond) // until it really waits
-	killed := publish.Monotonic()
-	cmd.Process.Kill()
-	w := <-woken
-	k.floor = append(k.floor, w.at-killed)
-	return w.err
+	return retry(ctx, b.grown)
 }
 
 // start runs one of the product's binaries; its log goes to a file.

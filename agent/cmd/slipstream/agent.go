@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -65,6 +66,8 @@ func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll boo
 	if err != nil {
 		return err
 	}
+	var telling sync.WaitGroup
+	defer telling.Wait()
 	run, end := context.WithCancel(ctx)
 	defer end()
 	done := make(chan error, 3)
@@ -75,8 +78,13 @@ func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll boo
 		services++
 		go func() { done <- keepLink(run, cfg, a, log) }()
 	}
-	context.AfterFunc(ctx, func() { log.Info(goodbye(stopAll)) })
-	go announce(run, a, cfg, socket, log)
+	telling.Go(func() {
+		announce(run, a, cfg, socket, log)
+		<-run.Done()
+		if ctx.Err() != nil {
+			log.Info(goodbye(stopAll))
+		}
+	})
 	var failed error
 	for range services {
 		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {

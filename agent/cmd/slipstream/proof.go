@@ -13,7 +13,7 @@ const maxEvidence = 5
 
 // proof prints what was measured of an update: its outcome and cause, how long
 // the revert took, and what each stream's viewers were shown again. Of the
-// evidence it prints at most so many lines, the newest.
+// evidence it prints at most so many lines: how the app ended, and its last words.
 func (p *printer) proof(r control.Record, evidence int) {
 	p.set(p.bold, "%s", verdict(r))
 	if r.Outcome != control.OutcomePermanent {
@@ -30,12 +30,14 @@ func (p *printer) proof(r control.Record, evidence int) {
 		return
 	}
 	p.line("  evidence")
-	shown := r.Evidence[max(len(r.Evidence)-evidence, 0):]
-	if hidden := len(r.Evidence) - len(shown); hidden > 0 {
-		p.line("    (%d more, see: slipstream history --full)", hidden)
-	}
-	for _, line := range shown {
-		p.para("    ", clean(line))
+	hidden := max(len(r.Evidence)-evidence, 0)
+	for i, line := range r.Evidence {
+		switch {
+		case i == 1 && hidden > 0:
+			p.line("    (%d more, see: slipstream history --full)", hidden)
+		case i == 0 || i > hidden:
+			p.para("    ", clean(line))
+		}
 	}
 }
 

@@ -1,0 +1,171 @@
+/*
+ * sample.c: a camera in C. It plays an Annex B H.264 file round and round in
+ * real time, as if it were captured now.
+ *
+ *	cc -std=c11 -pthread -o camera sample.c
+ *	./camera v1.h264 30       # under the agent, which sets SLIPSTREAM_PUBLISH
+ *
+ * The file has no B-frames, one slice a frame and its parameter sets before
+ * every key frame, as live encoders send them.
+ */
+#define _GNU_SOURCE
+#include "slipstream.h"
+
+#include <stdlib.h>
+
+enum { MAX_FILE = 64 << 20, MAX_NALS = 1 << 20, RTP_RATE = 90000, SECOND = 1000000000 };
+
+struct nal {
+	const uint8_t *data;
+	size_t size;
+};
+
+struct film {
+	uint8_t *data;
+	size_t size;
+	struct nal *nals;
+	size_t count;
+	struct nal sps, pps;
+};
+
+static void die(const char *what, const char *why)
+{
+	fprintf(stderr, "camera: %s: %s\n", what, why);
+	exit(1);
+}
+
+static int type_of(struct nal n) { return n.data[0] & 0x1f; }
+
+static int is_slice(struct nal n) { return type_of(n) == 1 || type_of(n) == 5; }
+
+static void load(struct film *f, const char *name)
+{
+	FILE *file = fopen(name, "rb");
+	if (file == NULL)
+		die(name, strerror(errno));
+	f->data = malloc(MAX_FILE);
+	if (f->data == NULL)
+		die(name, "no memory");
+	f->size = fread(f->data, 1, MAX_FILE, file);
+	if (ferror(file) || !feof(file))
+		die(name, "cannot be read, or is too large");
+	fclose(file);
+}
+
+/* next_start finds the start code 00 00 01 from at on; size if there is none. */
+static size_t next_start(const struct film *f, size_t at)
+{
+	for (; at + 3 <= f->size; at++)
+		if (f->data[at] == 0 && f->data[at + 1] == 0 && f->data[at + 2] == 1)
+			return at;
+	return f->size;
+}
+
+/* split finds the NAL units between the start codes. */
+static void split(struct film *f)
+{
+	size_t at = next_start(f, 0), end;
+	f->nals = calloc(MAX_NALS, sizeof *f->nals);
+	if (f->nals == NULL)
+		die("film", "no memory");
+	while (at < f->size && f->count < MAX_NALS) {
+		struct nal n = {f->data + at + 3, 0};
+		end = at = next_start(f, at + 3);
+		while (f->data + end > n.data && f->data[end - 1] == 0)
+			end--; /* zeros belong to the next start code */
+		n.size = (size_t)(f->data + end - n.data);
+		if (n.size == 0)
+			continue;
+		if (type_of(n) == 7)
+			f->sps = n;
+		if (type_of(n) == 8)
+			f->pps = n;
+		f->nals[f->count++] = n;
+	}
+	if (f->sps.size < 4 || f->pps.size == 0)
+		die("film", "no parameter sets in it");
+	if (!is_slice(f->nals[f->count - 1]))
+		die("film", "it does not end with a picture");
+}
+
+static void base64(char *to, struct nal n)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	for (size_t i = 0; i < n.size; i += 3) {
+		uint32_t v = (uint32_t)n.data[i] << 16;
+		if (i + 1 < n.size)
+			v |= (uint32_t)n.data[i + 1] << 8;
+		if (i + 2 < n.size)
+			v |= n.data[i + 2];
+		*to++ = digits[v >> 18];
+		*to++ = digits[v >> 12 & 63];
+		*to++ = i + 1 < n.size ? digits[v >> 6 & 63] : '=';
+		*to++ = i + 2 < n.size ? digits[v & 63] : '=';
+	}
+	*to = 0;
+}
+
+static void describe(char *sdp, size_t room, const struct film *f)
+{
+	char sps[2048], pps[2048];
+	if (f->sps.size > 1024 || f->pps.size > 1024)
+		die("film", "its parameter sets are too large");
+	base64(sps, f->sps);
+	base64(pps, f->pps);
+	snprintf(sdp, room,
+		"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+		"m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+		"a=fmtp:96 packetization-mode=1;profile-level-id=%02x%02x%02x;sprop-parameter-sets=%s,%s\r\n",
+		f->sps.data[1], f->sps.data[2], f->sps.data[3], sps, pps);
+}
+
+static void sleep_until(int64_t at)
+{
+	struct timespec ts = {(time_t)(at / SECOND), (long)(at % SECOND)};
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
+		;
+}
+
+/* play sends the film over one connection until that ends. */
+static void play(struct slipstream *s, const struct film *f, unsigned fps)
+{
+	uint64_t frames = 0;
+	int64_t begin = slipstream_now();
+	for (size_t i = 0;; i = (i + 1) % f->count) {
+		struct nal n = f->nals[i];
+		int64_t captured = begin + (int64_t)(frames * SECOND / fps);
+		uint32_t ts = s->ssrc + (uint32_t)(frames * RTP_RATE / fps);
+		if (i == 0 || is_slice(f->nals[i - 1])) {
+			sleep_until(captured);
+			if (frames % fps == 0 && slipstream_clock(s, ts, captured, frames + 1) != 0)
+				return;
+		}
+		if (slipstream_nal(s, n.data, n.size, ts, is_slice(n)) != 0)
+			return;
+		frames += (uint64_t)is_slice(n);
+		/* A live encoder would now be asked for a key frame; a film keeps its own. */
+		if (slipstream_key_wanted(s) < 0)
+			return;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static char sdp[8192];
+	struct film film = {0};
+	struct slipstream s;
+	const char *stream = getenv("SLIPSTREAM_STREAM");
+	int fps = argc == 3 ? atoi(argv[2]) : 0;
+	if (fps < 1 || fps > 1000)
+		die("usage", "camera FILE.h264 FRAMES_PER_SECOND");
+	load(&film, argv[1]);
+	split(&film);
+	describe(sdp, sizeof sdp, &film);
+	for (;;) { /* the forwarder may be replaced while the camera works */
+		if (slipstream_open(&s, getenv("SLIPSTREAM_PUBLISH"), stream ? stream : "main", sdp) == 0)
+			play(&s, &film, (unsigned)fps);
+		fprintf(stderr, "camera: %s\n", s.error);
+		slipstream_close(&s);
+		sleep_until(slipstream_now() + SECOND / 20);
+	}
+}
