@@ -252,6 +252,8 @@ func TestReplayedRTCPIsIgnored(t *testing.T) {
 	if n := p.again(seq); n != 1 {
 		t.Errorf("a replayed request was answered %d times", n-1)
 	}
+	p.say(&rtcp.TransportLayerNack{SenderSSRC: 99, MediaSSRC: p.spec.SSRC, Nacks: []rtcp.NackPair{{PacketID: seq}}})
+	await(t, "an answer to another of the viewer's senders, who counts from 1, too", func() bool { return p.again(seq) == 2 })
 	m := g.ask(handover.Request{End: &handover.End{ID: "one"}})
 	if m.Ended == nil || m.Ended.Report.Refused != 6 || m.Ended.Reason != handover.EndedAsked {
 		t.Errorf("ended: %+v", m)

@@ -23,3 +23,28 @@ func (w *replayWindow) fresh(index uint32) bool {
 	}
 	return true
 }
+
+// maxSenders bounds the names under which one viewer may send.
+const maxSenders = 8
+
+// replayWindows has a window for each SSRC that a viewer sends under, because
+// each counts its packets on its own (RFC 3711 §3.2.3).
+type replayWindows struct {
+	ssrcs   [maxSenders]uint32
+	windows [maxSenders]replayWindow
+	used    int
+}
+
+func (r *replayWindows) fresh(ssrc, index uint32) bool {
+	for i := range r.used {
+		if r.ssrcs[i] == ssrc {
+			return r.windows[i].fresh(index)
+		}
+	}
+	if r.used == maxSenders {
+		return false
+	}
+	r.ssrcs[r.used] = ssrc
+	r.used++
+	return r.windows[r.used-1].fresh(index)
+}

@@ -43,7 +43,7 @@ type peer struct {
 
 	local, remote srtp
 	reports       uint32 // index of the next SRTCP packet
-	replays       replayWindow
+	replays       replayWindows
 	ice           iceLite
 	consentAt     int64  // when the last valid check came
 	flight        []byte // the DTLS server's last one
@@ -169,7 +169,7 @@ func (p *peer) fly(now int64) {
 // feedback opens an SRTCP packet and obeys it once.
 func (p *peer) feedback(c *Core, msg []byte, now int64) bool {
 	plain, index, ok := p.remote.openRTCP(c.plain[:0], msg)
-	if !ok || !p.replays.fresh(index) {
+	if !ok || !p.replays.fresh(binary.BigEndian.Uint32(plain[4:]), index) {
 		return false
 	}
 	p.obey(c, plain, now)
