@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"slipstream/stream/handover"
 	"slipstream/stream/orders"
 )
 
@@ -116,7 +117,7 @@ func (c *Core) orderStreams(o *orders.Orders) {
 			continue
 		}
 		for _, v := range slices.Clone(s.viewers) {
-			c.refuseViewer(v, "the running version no longer has stream %s", name)
+			c.closeViewer(v, handover.EndedStream, "the running version no longer has stream "+name)
 		}
 		delete(c.streams, name)
 	}

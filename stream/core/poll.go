@@ -101,6 +101,15 @@ func (p *poller) handler(i int) handler {
 	return nil
 }
 
+// again makes wait return for a descriptor as if it had just been added with
+// these events.
+func (p *poller) again(fd int, events uint32) {
+	ev := unix.EpollEvent{Events: events, Fd: int32(fd), Pad: p.handlers[fd].number}
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, fd, &ev); err != nil {
+		panic("forwarder: a watched descriptor is not watched: " + err.Error())
+	}
+}
+
 // close forgets and closes a descriptor; events of it that were fetched already
 // find no handler. It is taken from the set by name: closing does that only for
 // the last descriptor of a file, and the agent keeps its own of a passed pidfd.

@@ -133,7 +133,7 @@ func TestListenerRests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.add(listener, unix.EPOLLIN, viewerListener(listener)); err != nil {
+	if err := p.add(listener, unix.EPOLLIN, subscriptionListener(listener)); err != nil {
 		t.Fatal(err)
 	}
 	peer, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0)

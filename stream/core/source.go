@@ -13,6 +13,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
 
+	"slipstream/stream/handover"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
 )
@@ -210,7 +211,7 @@ func (c *Core) hangUpSilent(now int64) {
 	}
 	for v, since := range c.silent {
 		if now-since > int64(silentLimit) {
-			c.closeViewer(v)
+			c.closeViewer(v, handover.EndedClosed, "")
 		}
 	}
 }
