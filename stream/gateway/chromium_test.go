@@ -11,6 +11,8 @@ import (
 
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"slipstream/stream/orders"
 )
 
 // page plays a stream by WHEP and notes when each picture is presented.
@@ -35,6 +37,10 @@ async function report() {
     gap: Math.max(...presented.slice(1).map((at, i) => at - presented[i])),
   }
 }
+async function explain() {
+  const stats = [...(await pc.getStats()).values()].filter(s => /candidate|transport|inbound/.test(s.type))
+  return JSON.stringify({ state: pc.connectionState, now: performance.now(), last: presented.at(-1), stats })
+}
 </script>`
 
 // Chromium plays on when the gateway is killed, with the connection that it has,
@@ -55,12 +61,13 @@ func TestChromiumOutlivesTheGateway(t *testing.T) {
 	alloc, cancelAlloc := chromedp.NewExecAllocator(t.Context(), append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(path), chromedp.Flag("no-sandbox", true), chromedp.Flag("disable-gpu", true),
 		chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
+		chromedp.ModifyCmdFunc(func(*exec.Cmd) {}), // no parent-death signal, as for ffmpeg
 	)...)
 	defer cancelAlloc()
 	tab, cancel := chromedp.NewContext(alloc)
 	defer cancel()
 	presents := func(expression string) chromedp.Action {
-		return chromedp.Poll(expression, nil, chromedp.WithPollingTimeout(2*patience))
+		return chromedp.Poll(expression, nil, chromedp.WithPollingTimeout(patience))
 	}
 	if err := chromedp.Run(tab, chromedp.Navigate(site.URL),
 		chromedp.Evaluate(fmt.Sprintf("play('http://%s/whep/main')", whep), nil, awaitPromise),
@@ -80,7 +87,9 @@ func TestChromiumOutlivesTheGateway(t *testing.T) {
 		presents("presented.at(-1) > enough"),
 		chromedp.Evaluate("report()", &report, awaitPromise),
 	); err != nil {
-		t.Fatal(err)
+		var why string
+		_ = chromedp.Run(tab, chromedp.Evaluate("explain()", &why, awaitPromise)) // as much as can be had
+		t.Fatalf("%v: %s\nforwarder: %+v", err, why, w.ask(t, orders.Request{Status: true}, orders.ResultOK).Status)
 	}
 	t.Logf("%+v", report)
 	if report.State != "connected" || report.Dropped != 0 || report.Gap > 2000 {

@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -39,7 +39,12 @@ func runGateway(f []string) error {
 		return err
 	}
 	fmt.Println(g.HTTPAddr(), g.UDPAddr())
-	return g.Run(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer cancel()
+		_, _ = io.Copy(io.Discard, os.Stdin) // it has no end before the test's
+	}()
+	return g.Run(ctx)
 }
 
 // spawn runs a gateway as a process and returns its addresses and what kills it
@@ -49,7 +54,9 @@ func (w *world) spawn(t *testing.T, http, udp string) (httpAddr, udpAddr string,
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), beGateway+"="+strings.Join([]string{w.run, http, udp}, " "))
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if _, err := cmd.StdinPipe(); err != nil { // it ends with this process at the latest
+		t.Fatal(err)
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -189,7 +188,8 @@ func (w *world) publishAs(t *testing.T, source orders.SourceID, options ...strin
 	args := append([]string{"-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30",
 		"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-g", "15", "-pix_fmt", "yuv420p"}, options...)
 	cmd := exec.Command("ffmpeg", append(args, "-f", "rtsp", "rtsp://"+ln.Addr().String()+"/s")...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// No parent-death signal: it follows the thread that started the child, and the
+	// forwarder, which runs in here, ends threads. ffmpeg ends with its connection.
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
