@@ -59,7 +59,9 @@ func (p *port) bind(viewer netip.AddrPort) (socket, error) {
 }
 
 // drain takes out of a new socket what came between its bind and its connection,
-// which may be anybody's, and treats it as if it had come to the port.
+// which may be anybody's, and treats it as if it had come to the port. A datagram
+// for which the kernel had chosen the socket just then may be queued later still;
+// it proves nothing to the keys of this viewer and is dropped by the forwarder.
 func (p *port) drain(s socket) {
 	buf := make([]byte, maxDatagram)
 	for range maxCaught {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -192,7 +191,6 @@ func publish(t *testing.T, url string, options ...string) *ffmpeg {
 	args := append([]string{"-hide_banner", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30"}, options...)
 	f := &ffmpeg{cmd: exec.Command("ffmpeg", append(args, "-f", "rtsp", url)...), done: make(chan error, 1)}
 	f.cmd.Stderr = &f.stderr
-	f.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := f.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
