@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -333,6 +334,39 @@ func TestTwoStreamsWithOneLock(t *testing.T) {
 			t.Fatalf("%+v", lost)
 		}
 		seen[lost.Stream] = true
+	}
+}
+
+// A connection that says which stream it is only after its source has gone must
+// not bring that back.
+func TestLateHelloOfADroppedSource(t *testing.T) {
+	w, _, v := steadyWorld(t)
+	b := src("b-2", 0)
+	b.Streams[0].Name = "other" // so that the stream goes with the source
+	w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0), b}, Permanent: "a-1"})
+	conn := w.raw(t, "pub/b-2.sock")
+	w.helloRefused(t) // the connection before it has been accepted too
+	w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0)}, Permanent: "a-1"})
+	fd, word := lockFile(t, publish.LockSize, sized)
+	*word = 1 | publish.LockWaiters
+	conn.WriteMsgUnix(append([]byte("Sother\n"), sdpOf(spsBaseline, ppsBaseline)...), unix.UnixRights(fd), nil)
+	conn.SetReadDeadline(time.Now().Add(patience))
+	if n, err := conn.Read(make([]byte, 100)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d bytes in answer, %v", n, err)
+	}
+	v.until("more of a", v.count()+5, func(picture) bool { return true })
+	v.unbroken()
+	if n := watchedLocks(t); n > 0 {
+		t.Errorf("%d locks are watched", n)
+	}
+}
+
+// helloRefused publishes a stream that b-2 does not declare.
+func (w *world) helloRefused(t *testing.T) {
+	t.Helper()
+	_, err := publish.Dial(filepath.Join(w.run, "pub", "b-2.sock"), "main", sdpOf(spsBaseline, ppsBaseline))
+	if err == nil {
+		t.Fatal("a stream that is not declared was taken")
 	}
 }
 

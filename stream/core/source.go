@@ -36,8 +36,8 @@ type source struct {
 	exited bool
 	lines  map[string]*line // the newest one of each stream
 
-	foreignLock bool // it sent a lock that is none
-	pending     int  // connections that have not said which stream they are
+	foreignLock bool         // it sent a lock that is none
+	pending     map[int]bool // connections that have not said which stream they are
 }
 
 // newSource opens the publish socket of a source.
@@ -49,7 +49,7 @@ func (c *Core) newSource(spec orders.Source) (*source, error) {
 	if c.ignores(orders.ByStall) {
 		spec = withoutStalls(spec)
 	}
-	s := &source{spec: spec, listen: fd, pidfd: -1, lines: map[string]*line{}}
+	s := &source{spec: spec, listen: fd, pidfd: -1, lines: map[string]*line{}, pending: map[int]bool{}}
 	if err := c.poll.add(fd, unix.EPOLLIN, s); err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -69,7 +69,7 @@ func (s *source) ready(c *Core, now int64) {
 			c.poll.rest(s.listen, err)
 			return
 		}
-		if s.pending >= maxPending {
+		if len(s.pending) >= maxPending {
 			refusePublisher(fd, "too many connections that have not said which stream they are")
 			continue
 		}
@@ -83,7 +83,7 @@ func (s *source) ready(c *Core, now int64) {
 			unix.Close(fd)
 			continue
 		}
-		s.pending++
+		s.pending[fd] = true
 	}
 }
 
@@ -115,6 +115,9 @@ func (e appExit) ready(c *Core, now int64) {
 func (c *Core) closeSource(s *source) {
 	for _, l := range s.lines {
 		c.closeLine(l)
+	}
+	for fd := range s.pending {
+		c.poll.close(fd)
 	}
 	if s.pidfd >= 0 {
 		c.poll.close(s.pidfd)
@@ -163,7 +166,7 @@ func (p *publisher) ready(c *Core, now int64) {
 	if errno == eagain || errno == eintr {
 		return
 	}
-	p.source.pending--
+	delete(p.source.pending, p.fd)
 	if errno != 0 || n == 0 {
 		lock.stop()
 		c.poll.close(p.fd)
