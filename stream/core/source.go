@@ -36,8 +36,7 @@ type source struct {
 	exited bool
 	lines  map[string]*line // the newest one of each stream
 
-	foreignLock bool         // it sent a lock that is none
-	pending     map[int]bool // connections that have not said which stream they are
+	pending map[int]bool // connections that have not said which stream they are
 }
 
 // newSource opens the publish socket of a source.
@@ -117,18 +116,18 @@ func (c *Core) closeSource(s *source) {
 		c.closeLine(l)
 	}
 	for fd := range s.pending {
-		c.poll.close(fd)
+		c.poll.closeAside(fd)
 	}
 	if s.pidfd >= 0 {
 		c.poll.close(s.pidfd)
 	}
-	c.poll.close(s.listen)
+	c.ban(s)
 	_ = unix.Unlink(c.publishPath(s.spec.ID)) // the next forwarder replaces what is left
 }
 
 func (c *Core) closeLine(l *line) {
 	if l.alive() {
-		c.poll.close(l.fd)
+		c.poll.closeAside(l.fd)
 		l.fd = -1
 		c.dropLock(l)
 	}
@@ -152,7 +151,16 @@ func (c *Core) refuse(l *line, reason string) {
 
 func refusePublisher(fd int, reason string) {
 	sendLast(fd, publish.MsgError, reason)
-	unix.Close(fd)
+	go unix.Close(fd) // as closeAside
+}
+
+// ban takes no more connections from a source that sends descriptors which
+// nobody has asked for.
+func (c *Core) ban(s *source) {
+	if s.listen >= 0 {
+		c.poll.closeAside(s.listen)
+		s.listen = -1
+	}
 }
 
 // publisher is a connection that has not yet said which stream it is.
@@ -167,9 +175,13 @@ func (p *publisher) ready(c *Core, now int64) {
 		return
 	}
 	delete(p.source.pending, p.fd)
+	if errno == errRights {
+		c.log.Warn("source banned", "source", p.source.spec.ID, "reason", errForeignLock)
+		_ = sendControl(p.fd, append([]byte{publish.MsgError}, errForeignLock.Error()...))
+		c.ban(p.source)
+	}
 	if errno != 0 || n == 0 {
-		lock.stop()
-		c.poll.close(p.fd)
+		c.poll.closeAside(p.fd)
 		return
 	}
 	l, err := p.hello(c, c.scratch[:min(n, len(c.scratch))], n)
@@ -177,7 +189,7 @@ func (p *publisher) ready(c *Core, now int64) {
 		lock.stop()
 		c.log.Warn("publisher refused", "source", p.source.spec.ID, "reason", err)
 		sendLast(p.fd, publish.MsgError, err.Error())
-		c.poll.close(p.fd)
+		c.poll.closeAside(p.fd)
 		if errors.As(err, new(*mediaError)) {
 			c.lost(orders.SourceLost{Source: p.source.spec.ID, Cause: orders.CauseMedia, Detail: err.Error(), At: now})
 		}
