@@ -2,6 +2,7 @@ package core
 
 import (
 	"net"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func queued(t *testing.T) (fd int) {
 	}
 	t.Cleanup(func() { unix.Close(fds[1]) })
 	blocks := Lingering(t)
-	rights := append(slices.Repeat([]int{fds[1]}, 252), blocks)
+	rights := append(slices.Repeat([]int{int(os.Stderr.Fd())}, 252), blocks)
 	if err := unix.Sendmsg(fds[1], []byte{'C'}, unix.UnixRights(rights...), nil, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -71,6 +72,17 @@ func soon(t *testing.T, what string, f func()) {
 	case <-time.After(20 * time.Second):
 		t.Fatalf("%s waits for what the sender has put into the socket", what)
 	}
+}
+
+// All that came is taken: the kernel would close the rest on the reading thread.
+func TestAllDescriptorsAreTaken(t *testing.T) {
+	fd := queued(t)
+	defer unix.Close(fd)
+	_, fds, errno := receiveRights(fd, make([]byte, 100))
+	if len(fds) != 253 || errno != 0 {
+		t.Errorf("%d of 253 descriptors, %v", len(fds), errno)
+	}
+	go closeForeign(fds)
 }
 
 func TestReadingAPublisherBlocksNobody(t *testing.T) {
