@@ -8,18 +8,18 @@ LINT_VERSION := v2.15.0
 LINT := build/tools/$(LINT_VERSION)/golangci-lint
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
-.PHONY: build test race lint fuzz bench demo
+.PHONY: build test race lint fuzz bench demo clips
 
 build:
 	@mkdir -p build/bin
 	go build -trimpath -o build/bin/ $(addprefix ./,$(COMMANDS))
 
 test:
-	@.ci/need gcc g++ libc6-dev ffmpeg chromium openssl fonts-dejavu-core
+	@.ci/need gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core
 	go test -timeout 8m ./...
 
 race:
-	@.ci/need gcc g++ libc6-dev ffmpeg chromium openssl fonts-dejavu-core
+	@.ci/need gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core
 	CGO_ENABLED=1 go test -race -timeout 20m ./...
 
 lint: $(LINT)
@@ -35,6 +35,11 @@ fuzz:
 
 bench: build
 	build/bin/slipstream-rig bench
+
+# The sample camera's films, which are committed.
+clips:
+	@.ci/need ffmpeg fonts-dejavu-core
+	testrig/camera/clips.sh
 
 demo: build
 	build/bin/slipstream-rig demo $(if $(ONCE),--once)

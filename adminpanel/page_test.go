@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"slipstream/adminpanel"
+	"slipstream/agent/control"
 )
 
 // page is the panel's page in a tab.
@@ -90,20 +93,23 @@ func TestAnOperatorAtThePage(t *testing.T) {
 	p.until(t, text("cam-1", "slot-b-state", "staged")+" && "+text("cam-1", "slot-b-version", "2.0.0"))
 	p.click(t, "cam-1", "activate")
 	p.until(t, text("cam-1", "slot-b-state", "trial")+" && "+text("cam-1", "countdown", " s"))
+	p.until(t, "!"+in("cam-1", "slot-b-shown")+".hidden && "+in("cam-1", "slot-a-shown")+".hidden")
 	p.looks(t, "trial")
 	p.click(t, "cam-1", "greenlight")
 	p.until(t, text("cam-1", "slot-b-state", "permanent")+" && "+text("cam-1", "slot-a-state", "previous"))
 
-	w.upload(t, build(t, key, "3.0.0", 3))
+	three := w.upload(t, build(t, key, "3.0.0", 3))
 	p.until(t, in("cam-1", "release")+".options.length === 2")
+	p.until(t, in("cam-1", "stage")+".disabled && "+text("cam-1", "hint", "2.0.0 is permanent already"))
 	p.eval(t, in("cam-1", "release")+".selectedIndex = 0; "+in("cam-1", "release")+".dispatchEvent(new Event('change'))", nil)
 	p.click(t, "cam-1", "stage")
 	p.until(t, text("cam-1", "slot-a-version", "3.0.0"))
 	p.click(t, "cam-1", "activate")
 	p.click(t, "cam-1", "revert")
 	p.until(t, text("cam-1", "slot-a-state", "reverted")+" && "+text("cam-1", "last", "3.0.0 was reverted to 2.0.0: an operator took it back"))
-	p.click(t, "cam-1", "stage")
-	p.until(t, text("cam-1", "last", "3.0.0 was refused")+" && "+in("cam-1", "asked")+".hidden")
+	p.until(t, in("cam-1", "stage")+".disabled && "+text("cam-1", "hint", "3.0.0 was reverted before"))
+	w.do(t, http.MethodPost, "/api/devices/cam-1/stage", "application/json", `{"release":"`+three.ID+`"}`)
+	p.until(t, text("cam-1", "last", "3.0.0 was refused"))
 	p.eval(t, in("cam-1", "force")+".click()", nil)
 	p.click(t, "cam-1", "stage")
 	p.until(t, text("cam-1", "slot-a-state", "staged"))
@@ -111,7 +117,7 @@ func TestAnOperatorAtThePage(t *testing.T) {
 	p.until(t, in("cam-1", "history")+".querySelectorAll('li').length === 4")
 	p.looks(t, "refused")
 	p.click(t, "cam-1", "activate") // who insisted once need not do it again
-	p.until(t, text("cam-1", "slot-a-state", "trial"))
+	p.until(t, text("cam-1", "slot-a-state", "trial")+" && "+in("cam-1", "last")+".hidden")
 
 	want := []string{"whep main", "stage 2.0.0", "activate", "greenlight", "stage 3.0.0", "activate", "revert", "refuse 3.0.0", "stage 3.0.0", "activate"}
 	if got := one.askedOf(); !slices.Equal(got, want) {
@@ -161,7 +167,7 @@ func (p page) looks(t *testing.T, name string) {
 		width, height int64
 		mode          string
 	}{
-		{"narrow", 360, 780, "light"}, {"wide-dark", 1900, 1000, "dark"}, {"dark", 1280, 900, "dark"}, {"light", 1280, 900, "light"},
+		{"narrow", 360, 780, "light"}, {"narrow-dark", 390, 844, "dark"}, {"wide-dark", 1900, 1000, "dark"}, {"dark", 1280, 900, "dark"}, {"light", 1280, 900, "light"},
 	} {
 		if err := chromedp.Run(p.tab, dark(look.mode), chromedp.EmulateViewport(look.width, look.height)); err != nil {
 			t.Fatal(err)
@@ -209,9 +215,66 @@ func TestThePagePlaysOnWithoutItsPanel(t *testing.T) {
 // A device that refuses says why, in the page.
 func TestTheDevicesRefusalIsShown(t *testing.T) {
 	w := start(t, adminpanel.Config{Data: t.TempDir()})
-	w.device(t, "cam-1")
+	s := w.device(t, "cam-1")
 	p := openPage(t, browser(t), w.url)
-	p.until(t, text("cam-1", "hint", "no release suits this device"))
+	p.until(t, text("cam-1", "hint", "add a package below")+" && "+in("cam-1", "release")+".offsetParent === null")
 	w.do(t, http.MethodPost, "/api/devices/cam-1/revert", "", "")
 	p.until(t, text("cam-1", "asked", "No trial is under way."))
+	s.Activate(t.Context(), control.ActivateRequest{}) // by somebody else: it was said before this trial
+	p.until(t, "!"+in("cam-1", "trial")+".hidden && "+in("cam-1", "asked")+".hidden")
+}
+
+// What is added on a page is chosen there, whatever else is offered.
+func TestAnUploadIsChosen(t *testing.T) {
+	w := start(t, adminpanel.Config{Data: t.TempDir()})
+	w.device(t, "cam-1")
+	key := newKey(t)
+	w.upload(t, build(t, key, "3.0.0", 3))
+	p := openPage(t, browser(t), w.url)
+	p.until(t, in("cam-1", "stage")+".textContent === 'Stage 3.0.0'")
+	file := filepath.Join(t.TempDir(), "sample-camera-2.0.0.slip")
+	if err := os.WriteFile(file, []byte(build(t, key, "2.0.0", 2)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := chromedp.Run(p.tab, chromedp.SetUploadFiles("[data-testid=upload]", []string{file}, chromedp.ByQuery)); err != nil {
+		t.Fatal(err)
+	}
+	p.until(t, in("cam-1", "release")+".options.length === 2 && "+in("cam-1", "stage")+".textContent === 'Stage 2.0.0'")
+}
+
+// A device that is away is shown as the past, and says how old its word is.
+func TestAnAbsentDeviceIsShownAsThePast(t *testing.T) {
+	w := start(t, adminpanel.Config{Data: t.TempDir()})
+	key := newKey(t)
+	w.upload(t, build(t, key, "2.0.0", 2))
+	s := w.device(t, "cam-1")
+	s.update("", func(st *control.Status) {
+		st.Last = &control.Record{Time: time.Now(), To: "1.5", Outcome: control.OutcomeReverted, Reason: "media", Detail: "stream main sent B-frames"}
+	})
+	p := openPage(t, browser(t), w.url)
+	p.until(t, text("cam-1", "stream", "2 viewers")+" && !"+in("cam-1", "slot-a-shown")+".hidden && "+in("cam-1", "stale")+".hidden")
+	p.until(t, text("cam-1", "last", "1.5 was taken back: its stream was not the one its package declares; nothing was running before"))
+	s.leave()
+	p.until(t, text("cam-1", "stale", "offline; this is what it said")+" && "+text("cam-1", "stale", "s ago"))
+	p.until(t, "!"+text("cam-1", "stream", "viewer")+" && "+in("cam-1", "slot-a-shown")+".hidden && "+text("cam-1", "veil", "offline"))
+	p.until(t, "!"+text("cam-1", "slot-a", "app ready")+" && "+text("cam-1", "slot-a", "permanent"))
+	p.until(t, in("cam-1", "stage")+".disabled && "+text("cam-1", "hint", "offline"))
+	p.looks(t, "absent")
+}
+
+// What somebody must put right stands on the card, and goes when it is done.
+func TestProblemsAreShown(t *testing.T) {
+	w := start(t, adminpanel.Config{Data: t.TempDir()})
+	s := w.device(t, "cam-1")
+	p := openPage(t, browser(t), w.url)
+	p.until(t, text("cam-1", "slot-a", "30 frames/s")+" && "+in("cam-1", "problems")+".hidden")
+	s.update("", func(st *control.Status) {
+		st.Problems = []string{"the app of 1.0 ends again and again", "the journal <i>cannot</i> be written"}
+		st.Slots[0].App, st.Slots[0].Restarts, st.Slots[0].LastExit = "back-off", 3, "exit status 1"
+	})
+	p.until(t, text("cam-1", "problems", "The app of 1.0 ends again and again.")+" && "+text("cam-1", "problems", "<i>cannot</i>"))
+	p.until(t, text("cam-1", "slot-a", "restarted 3 times · last end: exit status 1"))
+	p.looks(t, "problems")
+	s.update("", func(st *control.Status) { st.Problems = nil })
+	p.until(t, in("cam-1", "problems")+".hidden")
 }

@@ -38,6 +38,7 @@ type sim struct {
 	history []control.Record
 	changed chan struct{}
 	asked   []string
+	leave   func() // ends the link
 }
 
 var _ control.Backend = (*sim)(nil)
@@ -72,7 +73,8 @@ func (s *sim) run(t *testing.T, url string) {
 		defer close(ended)
 		link.Run(ctx, link.Config{URL: url, TokenFile: file, Device: s.id}, s, s, slog.New(slog.DiscardHandler))
 	}()
-	t.Cleanup(func() { cancel(); <-ended })
+	s.leave = func() { cancel(); <-ended }
+	t.Cleanup(s.leave)
 }
 
 // update changes the status and wakes who waits for it.

@@ -32,8 +32,9 @@ type Agent struct {
 	cfg     config.Config
 	log     *slog.Logger
 	set     *slots.Set
-	record  *slots.RecordFile
+	record  recordFile
 	journal *journal
+	lock    *os.File // of the run directory
 	sup     *supervise.Supervisor
 	forward *forwarder
 	markers markers
@@ -50,7 +51,8 @@ type Agent struct {
 
 	// Owned by Run's goroutine.
 	state      State
-	fresh      bool // the journal was lost, or never was
+	shown      []byte // the newest state that was announced
+	fresh      bool   // the journal was lost, or never was
 	runs       map[orders.SourceID]*run
 	forwarding *daemon
 	stopWatch  context.CancelFunc // of the trial's marker
@@ -61,6 +63,8 @@ type Agent struct {
 	answers map[uint64]chan Answer     // requests that wait
 	arrived map[uint64]*incoming       // verified packages, by request
 	words   map[orders.SourceID]string // newest STATUS= of each app
+	doubts  map[orders.SourceID]string // slots of adopted apps that were refused when they were looked at
+	down    map[string]string          // why a daemon does not run, by its name
 }
 
 // snapshot is what others may see of the state.
@@ -93,6 +97,8 @@ func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
 		answers: map[uint64]chan Answer{},
 		arrived: map[uint64]*incoming{},
 		words:   map[orders.SourceID]string{},
+		doubts:  map[orders.SourceID]string{},
+		down:    map[string]string{},
 	}
 	a.stopWatch = func() {}
 	a.forward = &forwarder{path: filepath.Join(cfg.Run, "orders.sock"), log: log, post: a.post, changed: a.changed}
@@ -104,12 +110,20 @@ func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
 }
 
 func (a *Agent) open() (err error) {
-	if a.set, err = slots.Open(filepath.Join(a.cfg.State, "slots")); err != nil {
+	if a.lock, err = lockRun(a.cfg.Run); err != nil {
 		return err
 	}
-	if a.record, err = slots.OpenRecord(a.cfg.State); err != nil {
+	if a.set, err = slots.Open(filepath.Join(a.cfg.State, "slots")); errors.Is(err, slots.ErrLocked) {
+		return fmt.Errorf("another agent already runs here: it uses %s", a.cfg.State)
+	}
+	if err != nil {
 		return err
 	}
+	record, err := slots.OpenRecord(a.cfg.State)
+	if err != nil {
+		return err
+	}
+	a.record = record
 	a.journal, a.state, a.fresh, err = openJournal(a.cfg.State, a.log)
 	return err
 }
@@ -124,6 +138,9 @@ func (a *Agent) close() {
 	}
 	if a.journal != nil {
 		errs = append(errs, a.journal.close())
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		a.log.Error("state not closed", "reason", err)
@@ -151,6 +168,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.sup.Close()
 	return err
 }
+
+// Up is closed when Run has taken over what there was.
+func (a *Agent) Up() <-chan struct{} { return a.begun }
 
 // StopAll ends Run and then everything that it has started: apps, gateway,
 // forwarder. A trial under way is over, and reverted at the next start.
@@ -211,6 +231,9 @@ func (a *Agent) snapshot() snapshot {
 func (a *Agent) setAppStatus(source orders.SourceID, status string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.words[source] == status {
+		return
+	}
 	a.words[source] = status
 	a.announce()
 }
@@ -272,6 +295,11 @@ func (a *Agent) deliver(answer Answer) {
 
 // ready waits for the state to be that of this device.
 func (a *Agent) ready(ctx context.Context) error {
+	select {
+	case <-a.begun:
+		return nil
+	default:
+	}
 	select {
 	case <-a.begun:
 		return nil

@@ -43,27 +43,25 @@ func (a *Agent) startApp(ctx context.Context, e StartApp) {
 		at, p, ingest, err := a.launch(ctx, e, r, from)
 		if err != nil {
 			a.log.Error("app not started", "source", e.Source, "reason", err)
-			a.post(AppExited{Source: e.Source, Detail: "not started: " + err.Error(), Unborn: true})
+			a.post(AppExited{Source: e.Source, Detail: "not started: " + err.Error(), Unborn: true, Damaged: damaged(err)})
 			return
 		}
 		a.post(started{AppStarted{Source: e.Source, PID: p.PID(), At: at}, p})
-		a.follow(e.Source, p, ingest)
+		a.follow(r, p, ingest)
 	})
 }
 
-// launch verifies the slot and starts what is in it. The time is taken before
-// the process exists, so that its deadline never comes late.
+// launch verifies the slot and starts what is in it. Whatever may take long comes
+// first, so that nothing lies between the check and the start. The time is taken
+// before the process exists, so that its deadline never comes late.
 func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at int64, p, ingest *supervise.Process, err error) {
 	if r.refused != nil {
 		return 0, nil, nil, r.refused
 	}
-	verifying, cancel := context.WithTimeout(ctx, prepareLimit)
+	preparing, cancel := context.WithTimeout(ctx, prepareLimit)
 	defer cancel()
-	if err := a.set.Verify(verifying, e.Slot); err != nil {
-		return 0, nil, nil, err
-	}
 	if e.Role == RoleTrial {
-		err = a.data.snapshot(verifying, from, e.Slot)
+		err = a.data.snapshot(preparing, from, e.Slot)
 	} else {
 		err = a.data.prepare(e.Slot)
 	}
@@ -82,8 +80,10 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 		}
 		env = append(env, "SLIPSTREAM_PUBLISH_RTSP="+url)
 	}
-	at = int64(publish.Monotonic())
-	p, err = a.startProcess(ctx, e, r.manifest, env)
+	if err = a.verifySlot(preparing, e.Slot, r.version); err == nil {
+		at = int64(publish.Monotonic())
+		p, err = a.startProcess(ctx, e, r.manifest, env)
+	}
 	if err != nil && ingest != nil {
 		ingest.Stop(ingestGrace)
 	}
@@ -94,14 +94,15 @@ func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest,
 	if err := ctx.Err(); err != nil {
 		return nil, errors.New("called off")
 	}
-	root, exec := a.set.Root(e.Slot), m.App.Exec
+	exec := m.App.Exec
 	path := exec[0]
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(root, path)
+		path = filepath.Join(a.set.Root(e.Slot), path)
 	}
 	a.pruneLogs(e.Slot)
 	return a.sup.Start(supervise.Spec{
-		Name: string(e.Source), Path: path, Args: exec[1:], Env: env, Dir: root,
+		Name: string(e.Source), Path: path, Args: exec[1:], Env: env,
+		Dir:          a.data.of(e.Slot), // what an app writes beside itself must not be written into its slot
 		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"),
 	})
 }
@@ -146,13 +147,17 @@ func (a *Agent) startIngest(source orders.SourceID, m verify.Manifest, socket st
 	}
 	defer file.Close()
 	secret := rand.Text()
-	args := []string{"--publish", socket, "--secret", secret}
+	args := []string{"--publish", socket}
 	for _, s := range m.App.Streams {
 		args = append(args, "--stream", s.Name)
 	}
+	path, err := a.binary("ingest")
+	if err != nil {
+		return nil, "", err
+	}
 	p, err := a.sup.Start(supervise.Spec{
-		Name: ingestName(source), Path: filepath.Join(a.cfg.Bin, "slipstream-ingest"), Args: args,
-		Env: []string{"LISTEN_FDS=1"}, Dir: "/", Files: []*os.File{file},
+		Name: ingestName(source), Path: path, Args: args,
+		Env: []string{"LISTEN_FDS=1", "SLIPSTREAM_INGEST_SECRET=" + secret}, Dir: "/", Files: []*os.File{file},
 	})
 	return p, fmt.Sprintf("rtsp://%s/%s", listener.Addr(), secret), err
 }
@@ -160,8 +165,8 @@ func (a *Agent) startIngest(source orders.SourceID, m verify.Manifest, socket st
 func ingestName(source orders.SourceID) string { return "ingest-" + string(source) }
 
 // follow passes on what an app says, until its end or the agent's.
-func (a *Agent) follow(source orders.SourceID, p, ingest *supervise.Process) {
-	words := p.Notifications()
+func (a *Agent) follow(r *run, p, ingest *supervise.Process) {
+	source, words := r.source, p.Notifications()
 	var ingestDone <-chan struct{}
 	if ingest != nil {
 		ingestDone = ingest.Done()
@@ -175,15 +180,18 @@ func (a *Agent) follow(source orders.SourceID, p, ingest *supervise.Process) {
 			}
 			a.passOn(source, n)
 		case <-ingestDone:
-			a.log.Error("ingest ended, and so does its app", "source", source, "exit", ingest.Exit(), "log", ingest.LogTail(5))
+			a.log.Error("ingest ended, and so does its app", "source", source, "exit", ingest.Exit(), "log", lastLine(ingest))
 			ingestDone = nil
+			r.told.Store(true)
 			p.Kill()
 		case <-p.Done():
 			p.Kill() // and waits for what it left behind
 			if ingest != nil {
 				ingest.Stop(ingestGrace)
 			}
-			a.post(AppExited{Source: source, Detail: p.Exit().String(), Evidence: p.LogTail(maxEvidence)})
+			a.post(AppExited{
+				Source: source, Detail: p.Exit().String(), Evidence: redact(p.LogTail(maxEvidence)), Unasked: !r.told.Load(),
+			})
 			return
 		case <-a.stopped:
 			return
@@ -193,7 +201,7 @@ func (a *Agent) follow(source orders.SourceID, p, ingest *supervise.Process) {
 
 func (a *Agent) passOn(source orders.SourceID, n supervise.Notification) {
 	if n.Status != "" {
-		a.setAppStatus(source, n.Status)
+		a.setAppStatus(source, redact([]string{n.Status})[0])
 	}
 	if n.Ready {
 		a.post(AppReady{source})
@@ -210,11 +218,27 @@ func (a *Agent) stopApp(e StopApp) {
 		a.wg.Go(func() { a.post(AppExited{Source: e.Source, Detail: "it no longer ran"}) })
 		return
 	}
-	r.stopping, r.grace = true, e.Grace
+	r.stop = &e
 	r.cancel()
-	if p := r.process; p != nil {
-		a.wg.Go(func() { p.Stop(e.Grace) })
+	if r.process != nil {
+		a.endProcess(r)
 	}
+}
+
+// endProcess does in the background what was asked for by r.stop.
+func (a *Agent) endProcess(r *run) {
+	p, stop := r.process, *r.stop
+	a.wg.Go(func() {
+		leave := time.NewTimer(stop.Leave)
+		defer leave.Stop()
+		select {
+		case <-p.Done():
+			return // by itself; the follower cleans up
+		case <-leave.C:
+		}
+		r.told.Store(true)
+		p.Stop(stop.Grace)
+	})
 }
 
 // appStarted takes over a process that has just been started. If it was called
@@ -226,9 +250,8 @@ func (a *Agent) appStarted(s started) {
 		return
 	}
 	r.process = s.process
-	if r.stopping {
-		grace := r.grace
-		a.wg.Go(func() { s.process.Stop(grace) })
+	if r.stop != nil {
+		a.endProcess(r)
 	}
 }
 

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -24,7 +26,13 @@ func (m *machine) nextSource(slot string) orders.SourceID {
 func (m *machine) startPermanent() {
 	slot := m.Permanent.Slot
 	app := &m.Apps[slotIndex(slot)]
-	*app = App{Source: m.nextSource(slot), Status: AppStarting, Since: m.wall, Deaths: app.Deaths}
+	if app.Status == AppBackOff && app.LastExit != "" { // not after a power cut
+		app.Restarts++
+	}
+	*app = App{
+		Source: m.nextSource(slot), Status: AppStarting, Since: m.wall, Deaths: app.Deaths,
+		Restarts: app.Restarts, LastExit: app.LastExit, LastExitAt: app.LastExitAt,
+	}
 	m.sendOrders()
 	m.do(StartApp{Slot: slot, Source: app.Source, Role: RolePermanent})
 }
@@ -34,6 +42,10 @@ func (m *machine) judgeApp(i int) {
 	app, slot := &m.Apps[i], slotNames[i]
 	if m.restarts(slot) && (app.Status == AppStopped || app.Status == AppBackOff && m.now >= app.RetryAt) {
 		m.startPermanent()
+		return
+	}
+	if m.restarts(slot) && app.Status == AppStarting && app.StartBy > 0 && m.now >= app.StartBy {
+		m.endPermanent(slot, 0, fmt.Sprintf("ended because it was not ready within %v", m.rules(slot).StartTimeout))
 		return
 	}
 	limit := m.rules(slot).Watchdog
@@ -58,8 +70,15 @@ func (m *machine) watchdog(slot string, limit time.Duration) {
 			m.revert(CauseWatchdog, detail)
 		}
 	case slot == m.Permanent.Slot:
-		m.stopApp(slot, 0)
+		m.endPermanent(slot, 0, "ended because it did not feed its watchdog")
 	}
+}
+
+// endPermanent ends a permanent app that does not do its work. Its end counts as a
+// death, so it is started anew.
+func (m *machine) endPermanent(slot string, grace time.Duration, why string) {
+	m.Apps[slotIndex(slot)].ended = why
+	m.stopApp(slot, grace)
 }
 
 // appStarted: from here on start timeout and deadline count. The orders go out
@@ -72,6 +91,12 @@ func (m *machine) appStarted(e AppStarted) {
 	}
 	app := &m.Apps[i]
 	app.PID = e.PID
+	if slotNames[i] == m.Permanent.Slot {
+		m.Damage = ""
+		if limit := m.Permanent.Rules.StartTimeout; limit > 0 {
+			app.StartBy = e.At + int64(limit)
+		}
+	}
 	if t := &m.Trial; e.Source == t.Source && m.Phase == PhaseStarting && !t.Started {
 		t.Started = true
 		t.StartBy = e.At + int64(t.To.Rules.StartTimeout)
@@ -113,9 +138,18 @@ func (m *machine) appExited(e AppExited) {
 	case m.Trial.under() && slot == m.Trial.To.Slot:
 		m.trialExited(i, e)
 	case slot == m.Permanent.Slot:
-		m.backOff(i)
+		if m.Apps[i].Status == AppStopping { // nobody else stops it
+			e.Detail = cmp.Or(m.Apps[i].ended, "it was told to end")
+		}
+		m.backOff(i, e.Detail)
+		if e.Damaged {
+			m.permanentDamaged(e)
+		}
 	default:
 		m.Apps[i] = App{}
+		if slot == m.Retiring {
+			m.Retiring = ""
+		}
 		m.sendOrders()
 		m.beginStaging()
 	}
@@ -129,7 +163,7 @@ func (m *machine) trialExited(i int, e AppExited) {
 	if e.Unborn {
 		cause = CauseStart
 	}
-	asked := m.Apps[i].Status == AppStopping
+	asked := m.Apps[i].Status == AppStopping && !e.Unasked
 	if asked && t.Cause != orders.CauseExit {
 		detail = "when it was told to stop: " + detail
 	}
@@ -152,13 +186,13 @@ func (m *machine) trialExited(i int, e AppExited) {
 		if t.Cause == "" {
 			t.Cause, t.Detail = cause, detail
 		}
-		m.backOff(i)
+		m.backOff(i, detail)
 	}
 }
 
 // backOff plans the restart of a dead app: soon at first, and ever later. Beyond
 // the manifest's restart intensity it is still tried, at long intervals.
-func (m *machine) backOff(i int) {
+func (m *machine) backOff(i int, exit string) {
 	app, rules := &m.Apps[i], m.rules(slotNames[i])
 	deaths := slices.DeleteFunc(slices.Clone(app.Deaths), func(at int64) bool {
 		return at <= m.now-int64(rules.RestartWindow) || at > m.now // of another boot
@@ -170,5 +204,5 @@ func (m *machine) backOff(i int) {
 	}
 	deaths = deaths[max(0, len(deaths)-rules.RestartMax-1):]
 	app.Status, app.PID, app.Deaths, app.RetryAt = AppBackOff, 0, deaths, m.now+int64(delay)
-	app.Since = m.wall
+	app.Since, app.LastExit, app.LastExitAt = m.wall, exit, m.wall
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -15,13 +16,16 @@ import (
 const maxShown = maxHistory
 
 // Status implements [control.Backend].
-func (a *Agent) Status(context.Context) (control.Status, error) {
+func (a *Agent) Status(ctx context.Context) (control.Status, error) {
+	if err := a.ready(ctx); err != nil {
+		return control.Status{}, err
+	}
 	seen := a.snapshot()
 	s := seen.state
 	out := control.Status{
 		Seq: seen.seq, Device: a.cfg.Device, Product: a.cfg.Product, Hardware: a.cfg.Hardware, Agent: agentVersion(),
 		Phase: shownPhase(s.Phase), Permanent: s.Permanent.Version, Streams: a.shownStreams(s), Last: seen.last,
-		Staging: a.progress(s), Time: time.Now().UTC(),
+		Staging: a.progress(s), Problems: a.problems(), Time: time.Now().UTC(),
 	}
 	for i, name := range slotNames {
 		out.Slots = append(out.Slots, a.shownSlot(s, name, s.Apps[i]))
@@ -60,7 +64,7 @@ func (a *Agent) History(_ context.Context, most int) ([]control.Record, error) {
 func (a *Agent) Activate(ctx context.Context, r control.ActivateRequest) control.Result {
 	answer, err := a.ask(ctx, func(req uint64) any { return ActivateAsked{Req: req, Force: r.Force} })
 	if err != nil {
-		return result(control.ExitError, "", sentence(err))
+		return unanswered("", err)
 	}
 	if answer.Exit != control.ExitDone || !r.Wait {
 		return answer.Result
@@ -68,7 +72,7 @@ func (a *Agent) Activate(ctx context.Context, r control.ActivateRequest) control
 	record, err := a.ending(ctx, answer.Trial)
 	switch {
 	case err != nil:
-		return result(control.ExitError, "", "the trial goes on: "+sentence(err))
+		return unanswered("the trial goes on: ", err)
 	case record.Outcome == control.OutcomePermanent:
 		return control.Result{Exit: control.ExitDone, Message: fmt.Sprintf("version %s is permanent", record.To), Record: record}
 	}
@@ -76,6 +80,15 @@ func (a *Agent) Activate(ctx context.Context, r control.ActivateRequest) control
 		Exit: control.ExitReverted, Record: record,
 		Message: fmt.Sprintf("version %s was reverted (%s): %s", record.To, record.Reason, record.Detail),
 	}
+}
+
+// unanswered tells a caller whether asking the next agent is worth it.
+func unanswered(meanwhile string, err error) control.Result {
+	code := ""
+	if errors.Is(err, errStopping) {
+		code = control.CodeLost
+	}
+	return result(control.ExitError, code, meanwhile+sentence(err))
 }
 
 // Greenlight implements [control.Backend].
@@ -94,7 +107,7 @@ func (a *Agent) Revert(ctx context.Context) control.Result {
 	}
 	record, err := a.ending(ctx, answer.Trial)
 	if err != nil {
-		return result(control.ExitError, "", "the revert goes on: "+sentence(err))
+		return unanswered("the revert goes on: ", err)
 	}
 	return control.Result{Exit: control.ExitDone, Message: fmt.Sprintf("version %s is reverted", record.To), Record: record}
 }
@@ -137,7 +150,10 @@ func (a *Agent) past(id orders.TrialID) (*control.Record, error) {
 
 func (a *Agent) shownSlot(s State, name string, app App) control.Slot {
 	state, v := s.SlotState(name)
-	out := control.Slot{Name: name, State: state, Version: v.Version, Digest: v.Digest, App: "stopped", PID: app.PID, Since: app.Since}
+	out := control.Slot{
+		Name: name, State: state, Version: v.Version, Digest: v.Digest, App: "stopped", PID: app.PID, Since: app.Since,
+		Restarts: app.Restarts, LastExit: app.LastExit, LastExitAt: app.LastExitAt,
+	}
 	if app.Status != AppStopped {
 		out.App = string(app.Status)
 	}
@@ -223,6 +239,8 @@ func shownPhase(p Phase) string {
 	switch p {
 	case PhaseHolding, PhaseSettling:
 		return string(PhaseCommitting)
+	case PhaseFallback:
+		return string(PhaseReverting)
 	case "":
 		return string(PhaseIdle)
 	}

@@ -31,7 +31,7 @@ func (d dataDirs) prepare(slot string) error { return os.MkdirAll(d.of(slot), 0o
 // directory. A version that is writing meanwhile must replace its files
 // atomically, as for a power cut.
 func (d dataDirs) snapshot(ctx context.Context, from, to string) error {
-	if err := d.drop(to); err != nil {
+	if err := d.drop(to, from); err != nil {
 		return err
 	}
 	draft := d.of("." + to)
@@ -51,8 +51,11 @@ func (d dataDirs) snapshot(ctx context.Context, from, to string) error {
 	return syncDir(string(d))
 }
 
-// drop removes a slot's data.
-func (d dataDirs) drop(slot string) error {
+// drop removes a slot's data, but never the permanent version's, whoever asks.
+func (d dataDirs) drop(slot, permanent string) error {
+	if slot == permanent {
+		return fmt.Errorf("the data in slot %s is the permanent version's", slot)
+	}
 	if err := os.RemoveAll(d.of(slot)); err != nil {
 		return fmt.Errorf("drop a trial's data: %w", err)
 	}

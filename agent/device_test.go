@@ -51,6 +51,7 @@ func newDevice(t *testing.T) *device {
 	d.must(os.MkdirAll(d.cfg.Bin, 0o755))
 	d.must(os.MkdirAll(filepath.Join(d.cfg.State, "shared"), 0o755))
 	d.must(os.Symlink(self, filepath.Join(d.cfg.Bin, "slipstream-forward")))
+	d.must(os.Symlink(self, filepath.Join(d.cfg.Bin, "slipstream-ingest")))
 	d.must(os.Symlink(self, filepath.Join(d.cfg.State, "shared", "tell")))
 	d.boot()
 	t.Cleanup(func() {
@@ -108,11 +109,17 @@ const (
 	mute    = `tell READY=1; exec sleep 1000`
 )
 
-// pack builds a package and returns its path.
+// pack builds a package whose content no other version has, and returns its path.
 func (d *device) pack(version, script string, change func(*verify.Manifest)) string {
 	d.Helper()
+	return d.packContent(version, script+"\n# "+version, change)
+}
+
+// packContent builds a package of just this content.
+func (d *device) packContent(version, script string, change func(*verify.Manifest)) string {
+	d.Helper()
 	dir := d.TempDir()
-	d.must(os.WriteFile(filepath.Join(dir, "app"), []byte(appHead+script+"\n# "+version+"\n"), 0o755))
+	d.must(os.WriteFile(filepath.Join(dir, "app"), []byte(appHead+script+"\n"), 0o755))
 	d.counts++
 	m := verify.Manifest{
 		Product: "camera", Hardware: []string{"rev-a"}, Version: version, ReleaseCounter: d.counts,

@@ -14,13 +14,16 @@
 //	staging     the verified package is written into the spare slot, beside what runs
 //	starting    the new version's process runs; viewers see the old one. READY=1 arms
 //	            the forwarder, which follows the new version once each of its streams
-//	            has sent a key frame
+//	            has sent a key frame. All of this must come within the start timeout,
+//	            which counts from the start of the process, so that an app without
+//	            READY=1 (publishRtsp) has no longer for its first pictures than others
 //	trial       viewers see the new version; the soak runs
 //	holding     marker and soak are there: the forwarder is asked whether the trial
 //	            still stands. It answers "held" or "reverted", and nobody else decides
 //	committing  the active record is being replaced: THE COMMIT POINT
 //	settling    the forwarder makes the new source its permanent one; then the old
-//	            app is asked to stop
+//	            app is asked to stop, or, if the new one's ended meanwhile, goes on
+//	            feeding viewers until they see the new one again
 //	reverting   viewers go back first; then the new version is ended
 //
 // The word "permanent" lives in one place, the active record of package slots.
@@ -60,6 +63,21 @@
 // trial goes on. It is reverted if the trial's process or the forwarder ended
 // meanwhile, and completed if the commit point was passed.
 //
+// What was verified when it was started stays on the screen: keys that are missing
+// or were rotated since are a matter for the next start, and then for each one
+// anew. An adopted app is known by the digest of its package.
+//
+// # The permanent version
+//
+// It is restarted when it ends, when it is not ready in time, when it does not feed
+// its watchdog, and when it lives but has lost a stream and sent no frame of it for
+// some seconds. Its start may find that its slot is damaged. Then the version before
+// takes its place, if it is whole and of the same security epoch, with a commit of
+// its own ("fallback"); the history says "damaged", and the floor stays where it
+// was, but for the damaged version itself, which may be staged again. Apps run in
+// their data directory, so that none damages its slot by what it writes beside
+// itself.
+//
 // # How it is made
 //
 // [Step] is all of the above as a pure function; testdata tells it as stories.
@@ -73,16 +91,24 @@
 //
 // A version that crashes, hangs, closes its streams, never starts, never says a
 // word, or says the right one too late. A slot that changed since it was staged:
-// signature and content are checked before every start. A package below the
+// signature and content are checked right before every start. A disk that fails in
+// the middle of a commit: nobody is told anything before it is certain which record
+// holds. A version without a stream that has viewers now. A package below the
 // floor, or tried before and reverted, whoever asks for it; force lifts only the
-// second. A forwarder that stops answering: it is restarted, and serves the
+// second. A reverted version is known by its package, and by its image together
+// with the contract of its app: a new number does not make it another one, a
+// corrected contract does. A forwarder that stops answering: it is restarted, and serves the
 // permanent version.
 //
 // # What it does not do
 //
 // It does not fall back from a permanent version that keeps crashing to the one
 // before: it restarts it, first soon, and beyond the manifest's restart
-// intensity each half minute. Falling back comes with the system slots. It runs
+// intensity each half minute. Damage is another matter than crashing, to which an
+// app can be brought from outside. If the version before is damaged too, or there
+// is none, the status names the way out: the same package, staged again. An app
+// whose stream has frames only on events and that publishes it again is ended all
+// the same if no event comes within the grace. It runs
 // both versions in full; manifests that ask for another overlap are refused. On a
 // machine where everything runs as one user it cannot tell who made a marker. The
 // data directory of a trial is a copy: what the old version writes into its own

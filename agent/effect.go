@@ -25,6 +25,7 @@ type (
 	StopApp struct {
 		Source orders.SourceID
 		Grace  time.Duration
+		Leave  time.Duration // to end by itself before it is told to
 	}
 
 	// SendOrders gives the forwarder its full orders.
@@ -56,6 +57,10 @@ type (
 		Version  Version
 		Previous Version
 	}
+
+	// FallBack makes the version before permanent, if it is whole, with the floor
+	// of the damaged one.
+	FallBack struct{ From, To Version }
 
 	// StageSlot writes the package of an attempt into a slot.
 	StageSlot struct {

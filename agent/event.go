@@ -49,7 +49,7 @@ type (
 	// PackageRefused reports a package that was not even worth an attempt.
 	PackageRefused struct {
 		Req           uint64
-		To            string // the version that it claims to be
+		To            string // the version that it claims to be, or else its file's name
 		Code, Message string
 	}
 
@@ -80,10 +80,17 @@ type (
 		Detail   string   // one sentence: exit status, signal, or why it could not start
 		Evidence []string // its last log lines
 		Unborn   bool     // it never ran
+		Damaged  bool     // because its slot does not hold what was staged
+		Unasked  bool     // it ended before anybody made it
 	}
 
 	// MarkerSeen says that the trial's greenlight marker is there, as it must be.
 	MarkerSeen struct{ Trial orders.TrialID }
+	// MarkerFailed says that an operator's marker could not be made.
+	MarkerFailed struct {
+		Trial orders.TrialID
+		Error string
+	}
 	// InvariantFailed ends a trial, marker or not.
 	InvariantFailed struct {
 		Trial        orders.TrialID
@@ -98,7 +105,17 @@ type (
 	ForwarderStatus struct {
 		Trial orders.TrialID
 		Phase string // "steady", "armed", "switched" or "held"
+		// Missing are the streams of which the trial's app has sent no key frame.
+		Missing []string
 	}
+	// LineLost says that a source no longer publishes a stream.
+	LineLost struct {
+		Source orders.SourceID
+		Lost
+	}
+	// LinesSeen is the forwarder's regular report of who publishes, and whom
+	// viewers see.
+	LinesSeen struct{ Streams []orders.StreamStatus }
 	// TookOver says that viewers are on the trial's source.
 	TookOver struct{ orders.Switched }
 	// TrialReverted says that viewers are back, whoever wanted it.
@@ -115,6 +132,11 @@ type (
 		Trial orders.TrialID
 		Error string
 	}
+	// FellBack says that the active record names the version before.
+	FellBack struct{}
+	// FallBackFailed says that it does not, because that version is not whole, or
+	// the record could not be written.
+	FallBackFailed struct{ Error string }
 )
 
 // Alive is an app that was found running when the agent started.
@@ -126,13 +148,14 @@ type Alive struct {
 // Causes of reverts that the agent sees itself; the forwarder's are in package
 // orders.
 const (
-	CauseStart     = "start"     // the process could not be started, or was not ready in time
+	CauseStart     = "start"     // the process could not be started, or was not on screen in time
 	CauseWatchdog  = "watchdog"  // no WATCHDOG=1 in time
 	CauseOperator  = "operator"  // a person said so
 	CausePower     = "power"     // the device was started anew
 	CauseAgent     = "agent"     // agent, forwarder and app were gone together
 	CauseForwarder = "forwarder" // the forwarder died; a new one serves the permanent version
 	CauseRecord    = "record"    // the active record could not be written
+	CauseDamaged   = "damaged"   // the slot does not hold what was staged
 	CauseInvariant = "invariant:"
 )
 
@@ -143,6 +166,7 @@ const (
 	CodeOverlap    = "overlap"           // a way of overlapping that this agent cannot do
 	CodeFloor      = verify.CodeRollback // not above the floor
 	CodeGreenlight = "not-operator"      // the manifest gives the marker to somebody else
+	CodeStreams    = "stream-missing"    // a stream of the permanent version is not in it
 	CodeTooLate    = "committing"        // the version is being made permanent
 	CodeStage      = "stage-failed"      // the slot could not be written
 	CodeUnreadable = "unreadable"        // the package could not be read

@@ -1,12 +1,15 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +53,9 @@ type question struct {
 // connected tells the runner of a new connection. Requests pass only after it
 // was admitted, so that none that was meant for an older forwarder gets there.
 type connected struct{ number uint64 }
+
+// status tells the runner of an answer that the core asked for.
+type status struct{ orders.Status }
 
 // run keeps a connection until ctx ends.
 func (f *forwarder) run(ctx context.Context) {
@@ -164,6 +170,9 @@ func (f *forwarder) message(m orders.Message) {
 		f.post(TrialReverted{*m.Revert})
 	case m.Lost != nil:
 		f.log.Warn("source lost", "source", m.Lost.Source, "stream", m.Lost.Stream, "cause", m.Lost.Cause, "detail", m.Lost.Detail)
+		if m.Lost.Cause != orders.CauseExit { // of which the agent hears itself
+			f.post(LineLost{m.Lost.Source, Lost{m.Lost.Stream, m.Lost.At, cmp.Or(m.Lost.Detail, m.Lost.Cause)}})
+		}
 	}
 }
 
@@ -187,13 +196,27 @@ func (f *forwarder) answer(m orders.Message) {
 	case q.Revert != nil && m.Result == orders.ResultReverted:
 		f.post(TrialReverted{ending(m.Revert, q.Revert.Trial)})
 	case q.Status && m.Status != nil:
-		f.mu.Lock()
-		f.status = m.Status
-		f.mu.Unlock()
-		f.changed()
+		f.keep(m.Status)
+		f.post(LinesSeen{m.Status.Streams})
 		if q.core {
-			f.post(ForwarderStatus{Trial: m.Status.Trial, Phase: m.Status.Phase})
+			f.post(status{*m.Status})
 		}
+	}
+}
+
+// keep keeps the newest status, in a stable order, and tells if people would see
+// a difference.
+func (f *forwarder) keep(st *orders.Status) {
+	slices.SortFunc(st.Streams, func(x, y orders.StreamStatus) int { return cmp.Compare(x.Name, y.Name) })
+	for _, s := range st.Streams {
+		slices.SortFunc(s.Lines, func(x, y orders.LineStatus) int { return cmp.Compare(x.Source, y.Source) })
+	}
+	f.mu.Lock()
+	same := reflect.DeepEqual(f.status, st)
+	f.status = st
+	f.mu.Unlock()
+	if !same {
+		f.changed()
 	}
 }
 

@@ -95,6 +95,8 @@ func (m *machine) forwarderStatus(e ForwarderStatus) {
 		m.revert(CauseForwarder, "the forwarder ended the trial while the agent was away")
 	case m.Phase == PhaseStarting && (e.Phase == "switched" || e.Phase == "held"):
 		m.tookOver(orders.Switched{Trial: t.ID, Source: t.Source, At: m.now, Done: m.now})
+	case m.Phase == PhaseStarting && m.now >= t.StartBy:
+		m.late(e.Missing)
 	}
 }
 
@@ -123,6 +125,9 @@ func (m *machine) trialReverted(e orders.Reverted) {
 	t.Back, t.Reverted = true, &e
 	if !m.knowsBetter(e.Cause) {
 		t.Cause, t.Detail = e.Cause, cmp.Or(e.Detail, t.sentence(e.Cause))
+		if e.Cause == orders.CauseDeadline {
+			t.Detail = t.sentence(e.Cause) // the forwarder knows of no marker
+		}
 	}
 	if m.Phase == PhaseCommitting {
 		// The record is on its way to the disk and cannot be called back; whether
@@ -143,6 +148,12 @@ func (t Trial) sentence(cause string) string {
 	case orders.CauseStall:
 		return "no frame came within the stall limit"
 	case orders.CauseDeadline:
+		if t.TookOver.IsZero() {
+			return "it did not take over the streams within " + t.To.Rules.Deadline.String()
+		}
+		if t.Latched {
+			return "greenlit, but its soak time was not over at the deadline"
+		}
 		return "no greenlight within " + t.To.Rules.Deadline.String()
 	case orders.CauseLease:
 		return "the agent asked to hold and was not heard of again"
@@ -166,14 +177,17 @@ func (m *machine) knowsBetter(theirs string) bool {
 }
 
 // stopApp asks a slot's app to end, unless it is dead already.
-func (m *machine) stopApp(slot string, grace time.Duration) {
+func (m *machine) stopApp(slot string, grace time.Duration) { m.stopAppAfter(0, slot, grace) }
+
+// stopAppAfter leaves the app a while to end by itself.
+func (m *machine) stopAppAfter(leave time.Duration, slot string, grace time.Duration) {
 	app := &m.Apps[slotIndex(slot)]
 	switch app.Status {
 	case AppStopped, AppBackOff:
 		*app = App{}
 	default:
 		app.Status = AppStopping
-		m.do(StopApp{Source: app.Source, Grace: grace})
+		m.do(StopApp{Source: app.Source, Grace: grace, Leave: leave})
 	}
 }
 

@@ -51,7 +51,10 @@ func (m markers) prepare(id orders.TrialID) error {
 func (m markers) make(id orders.TrialID) error {
 	f, err := os.OpenFile(m.path(id), os.O_CREATE|os.O_EXCL|os.O_WRONLY|unix.O_NOFOLLOW, 0o644)
 	if errors.Is(err, os.ErrExist) {
-		return nil // it is judged like any other
+		if reason, found := m.look(id); found && reason != "" {
+			return fmt.Errorf("the place of the greenlight marker is taken: %s", reason)
+		}
+		return nil // somebody else made it
 	}
 	if err != nil {
 		return fmt.Errorf("make the greenlight marker: %w", err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"slipstream/agent/control"
@@ -20,6 +21,7 @@ const (
 	backstop     = time.Second            // the agent ends a trial so long after the forwarder should have
 	prepareLimit = 10 * time.Minute       // verifying the slot before its app is started
 	revertGrace  = time.Second            // a reverted app gets no more time to say goodbye
+	lastWords    = 150 * time.Millisecond // an app that closed its streams mostly ends by itself, and says why
 )
 
 // Step is the whole upgrade: no I/O, no clock, no randomness. The runner commits
@@ -72,9 +74,9 @@ func (m *machine) take(what any) {
 		m.appExited(e)
 
 	case MarkerSeen:
-		if e.Trial == m.Trial.ID && m.open() {
-			m.Trial.Latched = true
-		}
+		m.markerSeen(e)
+	case MarkerFailed:
+		m.markerFailed(e)
 	case InvariantFailed:
 		m.invariantFailed(e)
 
@@ -84,6 +86,10 @@ func (m *machine) take(what any) {
 		m.forwarderLost(e)
 	case ForwarderStatus:
 		m.forwarderStatus(e)
+	case LineLost:
+		m.lineLost(e)
+	case LinesSeen:
+		m.linesSeen(e)
 	case TookOver:
 		m.tookOver(e.Switched)
 	case TrialReverted:
@@ -94,6 +100,10 @@ func (m *machine) take(what any) {
 		m.recordWritten(e)
 	case RecordFailed:
 		m.recordFailed(e)
+	case FellBack:
+		m.fellBack()
+	case FallBackFailed:
+		m.fallBackFailed(e)
 	case Settled:
 		if e.Trial == m.Trial.ID && m.Phase == PhaseSettling {
 			m.finishCommit()
@@ -153,6 +163,8 @@ func (m *machine) judgeTrial() {
 		m.revert(CauseStart, fmt.Sprintf("not ready within %v", t.To.Rules.StartTimeout))
 	case m.now >= t.giveUp():
 		m.revert(orders.CauseDeadline, t.sentence(orders.CauseDeadline))
+	case m.Phase == PhaseStarting && m.now >= t.StartBy:
+		m.judgeLate()
 	case m.Phase == PhaseTrial && m.now >= t.SoakEnds:
 		if t.To.Rules.Greenlight == verify.GreenlightAuto {
 			t.Latched = true
@@ -161,6 +173,29 @@ func (m *machine) judgeTrial() {
 			m.enter(PhaseHolding)
 		}
 	}
+}
+
+// judgeLate: the start timeout is over and viewers were not heard to have come
+// over. The forwarder is asked first, because its report may have been lost, and
+// because it knows which picture is missing.
+func (m *machine) judgeLate() {
+	t := &m.Trial
+	switch {
+	case t.lateBy == 0:
+		t.lateBy = m.now + int64(backstop)
+		m.do(AskStatus{})
+	case m.now >= t.lateBy:
+		m.late(nil)
+	}
+}
+
+// late ends a trial that viewers never saw.
+func (m *machine) late(missing []string) {
+	what := "it did not take over the streams"
+	if len(missing) > 0 {
+		what = "no key frame came of stream " + strings.Join(missing, " and of stream ")
+	}
+	m.revert(CauseStart, fmt.Sprintf("%s within %v", what, m.Trial.To.Rules.StartTimeout))
 }
 
 // enter goes to a phase that begins with a request to the forwarder.
@@ -219,7 +254,7 @@ func (m *machine) recordWritten(e RecordWritten) {
 	if e.Trial != m.Trial.ID || m.Phase != PhaseCommitting {
 		return
 	}
-	m.Permanent, m.Previous = m.Trial.To, m.Trial.From
+	m.Permanent, m.Previous, m.Damage = m.Trial.To, m.Trial.From, ""
 	if m.Trial.Forgotten {
 		m.sendOrders()
 	}
@@ -242,12 +277,11 @@ func (m *machine) finishCommit() {
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomePermanent)}, EndTrial{Trial: t.ID, Slot: t.To.Slot, Kept: true})
 	m.Reverted = slices.DeleteFunc(slices.Clone(m.Reverted), func(r Reverted) bool {
-		return r.Digest == t.To.Digest || r.Image == t.To.Image
+		return r.covers(t.To)
 	})
 	m.Phase, m.Trial, m.Spare = PhaseIdle, Trial{}, t.From
-	if !t.From.none() {
-		m.stopApp(t.From.Slot, t.From.Rules.StopTimeout)
-	}
+	m.leaveOld(t.From)
+	m.answerWaiting(&t, control.ExitDone, "version "+t.To.Version+" is permanent")
 	m.sendOrders()
 }
 
@@ -273,19 +307,25 @@ func (m *machine) endTrialApp() {
 		m.finishRevert()
 		return
 	}
-	m.stopApp(m.Trial.To.Slot, min(m.Trial.To.Rules.StopTimeout, revertGrace))
+	leave := time.Duration(0)
+	if m.Trial.Cause == orders.CauseEOF {
+		leave = lastWords // viewers are back already
+	}
+	m.stopAppAfter(leave, m.Trial.To.Slot, min(m.Trial.To.Rules.StopTimeout, revertGrace))
 }
 
 // finishRevert is reached when viewers are back and the app is gone.
 func (m *machine) finishRevert() {
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomeReverted)}, EndTrial{Trial: t.ID, Slot: t.To.Slot})
-	if !m.WasReverted(t.To) {
-		m.Reverted = append(slices.Clone(m.Reverted), Reverted{Digest: t.To.Digest, Image: t.To.Image, Version: t.To.Version})
+	if _, known := m.WasReverted(t.To); !known {
+		r := Reverted{Digest: t.To.Digest, Image: t.To.Image, App: t.To.App, Version: t.To.Version}
+		m.Reverted = append(slices.Clone(m.Reverted), r)
 		m.Reverted = m.Reverted[max(0, len(m.Reverted)-maxReverted):]
 	}
 	m.Apps[slotIndex(t.To.Slot)] = App{}
 	m.Phase, m.Trial = PhaseIdle, Trial{}
+	m.answerWaiting(&t, control.ExitError, "the trial of version "+t.To.Version+" ended before its greenlight was seen")
 	m.sendOrders()
 }
 

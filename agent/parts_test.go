@@ -3,6 +3,8 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +13,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +22,7 @@ import (
 
 	"slipstream/agent/config"
 	"slipstream/agent/control"
+	"slipstream/agent/supervise"
 	"slipstream/stream/orders"
 )
 
@@ -220,6 +225,48 @@ func TestDataIsBounded(t *testing.T) {
 	}
 }
 
+func TestPermanentDataIsNeverDropped(t *testing.T) {
+	d := dataDirs(t.TempDir())
+	for _, slot := range slotNames {
+		if err := d.prepare(slot); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.drop("b", "a"); err != nil {
+		t.Error(err)
+	}
+	if d.drop("a", "a") == nil || d.snapshot(t.Context(), "a", "a") == nil {
+		t.Error("nobody refused to drop it")
+	}
+	if _, err := os.Stat(d.of("a")); err != nil {
+		t.Errorf("permanent data: %v", err)
+	}
+	if _, err := os.Stat(d.of("b")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a trial's data: %v", err)
+	}
+}
+
+func TestForwardersNewsOfLines(t *testing.T) {
+	var posted []any
+	f := &forwarder{
+		log: slog.New(slog.DiscardHandler), changed: func() { posted = append(posted, "changed") },
+		post: func(what any) { posted = append(posted, what) }, pending: map[uint64]question{},
+	}
+	f.message(orders.Message{Lost: &orders.SourceLost{Source: "a-1", Cause: orders.CauseExit, At: 1}})
+	f.message(orders.Message{Lost: &orders.SourceLost{Source: "a-1", Stream: "main", Cause: orders.CauseEOF, At: 2}})
+	for req := range uint64(2) { // the same twice, in another order
+		status := &orders.Status{Streams: []orders.StreamStatus{{Name: "main"}, {Name: "sub"}}}
+		slices.Reverse(status.Streams[:2*req])
+		f.pending[req+1] = question{Request: orders.Request{Status: true}}
+		f.message(orders.Message{Req: req + 1, Status: status})
+	}
+	seen := LinesSeen{[]orders.StreamStatus{{Name: "main"}, {Name: "sub"}}}
+	want := []any{LineLost{"a-1", Lost{"main", 2, orders.CauseEOF}}, "changed", seen, seen}
+	if !reflect.DeepEqual(posted, want) {
+		t.Errorf("posted %+v, want %+v", posted, want)
+	}
+}
+
 func TestRequestsWaitForAdmission(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
@@ -309,5 +356,40 @@ func TestFetchByRanges(t *testing.T) {
 			r.Close()
 			t.Errorf("%s was taken", path)
 		}
+	}
+}
+
+// An app that ends by itself within its leave was not made to, and one that does
+// not was.
+func TestLeaveToEnd(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	sup := supervise.New(t.TempDir(), log)
+	defer sup.Close()
+	a := &Agent{log: log}
+	for script, told := range map[string]bool{"exit 3": false, "exec sleep 1000": true} {
+		p, err := sup.Start(supervise.Spec{Name: "app", Path: "/bin/sh", Args: []string{"-c", script}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		leave := 30 * time.Second
+		if told {
+			leave = time.Millisecond
+		}
+		r := &run{process: p, stop: &StopApp{Leave: leave, Grace: 10 * time.Second}}
+		a.endProcess(r)
+		a.wg.Wait()
+		p.Kill()
+		if r.told.Load() != told {
+			t.Errorf("%s: told %v", script, r.told.Load())
+		}
+	}
+}
+
+func TestSecretsLeaveNoTrace(t *testing.T) {
+	secret := rand.Text()
+	got := redact([]string{"rtsp://127.0.0.1:4711/" + secret + "/sub: 400", "ordinary 26 letter WORDS", secret})
+	want := []string{"rtsp://127.0.0.1:4711/…/sub: 400", "ordinary 26 letter WORDS", "…"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
 	}
 }

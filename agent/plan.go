@@ -2,11 +2,18 @@ package agent
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"slipstream/agent/supervise"
+	"slipstream/slots"
 	"slipstream/stream/orders"
 	"slipstream/verify"
 )
@@ -15,29 +22,48 @@ import (
 type run struct {
 	source   orders.SourceID
 	slot     string
+	version  Version
 	manifest verify.Manifest    // signed, checked when the run was planned
-	refused  error              // why nothing of the slot may run
+	refused  error              // why nothing of the slot may be started
 	process  *supervise.Process // nil until it has started
 	cancel   context.CancelFunc // calls the start off
-	stopping bool
-	grace    time.Duration
+	stop     *StopApp           // what was asked for before the process was there
+	told     atomic.Bool
 }
 
-// plan makes the run of a source, which begins with its slot's signature:
-// nothing is even announced to the forwarder that was not verified.
+// plan makes the run of a source, which begins with its slot's signature.
 func (a *Agent) plan(source orders.SourceID, slot string) *run {
 	if r := a.runs[source]; r != nil {
 		return r
 	}
 	r := &run{source: source, slot: slot, cancel: func() {}}
-	var v Version
-	v, r.manifest, r.refused = a.recheck(slot)
-	if want := a.state.version(slot); r.refused == nil && v.Digest != want.Digest {
-		r.refused = fmt.Errorf("slot %s does not hold version %s any more", slot, want.Version)
+	r.version, r.manifest, r.refused = a.recheck(slot)
+	if want := a.state.version(slot); r.refused == nil && r.version.Digest != want.Digest {
+		r.refused = fmt.Errorf("%w: slot %s does not hold version %s any more", slots.ErrDamaged, slot, want.Version)
 	}
 	if r.refused != nil {
 		a.log.Error("slot refused", "slot", slot, "reason", r.refused)
 	}
+	a.runs[source] = r
+	return r
+}
+
+// planAdopted is plan for a run that goes on already. It was verified when it was
+// started, and viewers see it: keys that are gone or were changed since are a
+// matter for its next start. That the slot's bundle is the one from then is known
+// by its digest.
+func (a *Agent) planAdopted(source orders.SourceID, slot string) *run {
+	r := &run{source: source, slot: slot, cancel: func() {}}
+	want := a.state.version(slot)
+	bundle, err := a.set.Manifest(slot)
+	if err == nil {
+		r.manifest, err = verify.Known(bundle, want.Digest)
+	}
+	if err == nil && r.manifest.App == nil {
+		err = fmt.Errorf("version %s has no app", r.manifest.Version)
+	}
+	r.refused = err
+	r.version = versionOf(r.manifest, want.Digest, slot)
 	a.runs[source] = r
 	return r
 }
@@ -49,11 +75,17 @@ func (a *Agent) recheck(slot string) (Version, verify.Manifest, error) {
 	if err != nil {
 		return Version{}, verify.Manifest{}, err
 	}
-	bundle, err := a.set.Manifest(slot)
-	if err != nil {
-		return Version{}, verify.Manifest{}, err
+	if st.State != slots.StateStaged {
+		return Version{}, verify.Manifest{}, fmt.Errorf("%w: slot %s is %s", slots.ErrDamaged, slot, st.State)
 	}
-	trust, err := verify.LoadTrust(a.cfg.Trust)
+	bundle, err := a.set.Manifest(slot)
+	if err == nil {
+		_, err = verify.Known(bundle, st.Digest) // else changed bytes would pass for changed keys
+	}
+	if err != nil {
+		return Version{}, verify.Manifest{}, fmt.Errorf("%w: %w", slots.ErrDamaged, err)
+	}
+	trust, err := a.trust()
 	if err != nil {
 		return Version{}, verify.Manifest{}, err
 	}
@@ -62,24 +94,54 @@ func (a *Agent) recheck(slot string) (Version, verify.Manifest, error) {
 	case err != nil:
 		return Version{}, verify.Manifest{}, err
 	case digest != st.Digest:
-		return Version{}, verify.Manifest{}, fmt.Errorf("slot %s holds another package than it says", slot)
+		return Version{}, verify.Manifest{}, fmt.Errorf("%w: slot %s holds another package than it says", slots.ErrDamaged, slot)
 	case m.App == nil:
 		return Version{}, verify.Manifest{}, fmt.Errorf("version %s has no app", m.Version)
 	}
 	v := versionOf(m, digest, slot)
 	if v.Image != st.SHA256 { // what Verify compares the files with
-		return Version{}, verify.Manifest{}, fmt.Errorf("slot %s does not hold the image that was signed", slot)
+		return Version{}, verify.Manifest{}, fmt.Errorf("%w: slot %s does not hold the image that was signed", slots.ErrDamaged, slot)
 	}
 	return v, m, nil
 }
 
+// verifySlot says whether a slot holds a version, to the last byte: signature,
+// and then the files. The slots compare the files with the hash in their own
+// note, so the note is compared with the signed one before and after.
+func (a *Agent) verifySlot(ctx context.Context, slot string, want Version) error {
+	if err := a.holds(slot, want); err != nil {
+		return err
+	}
+	err := a.set.Verify(ctx, slot)
+	if errors.Is(err, syscall.EIO) { // a bad block is as bad as a wrong one
+		err = fmt.Errorf("%w: %w", slots.ErrDamaged, err)
+	}
+	if err != nil {
+		return err
+	}
+	return a.holds(slot, want)
+}
+
+// holds says whether a slot's signature and note are those of a version.
+func (a *Agent) holds(slot string, want Version) error {
+	v, _, err := a.recheck(slot)
+	if err == nil && (v.Digest != want.Digest || v.Image != want.Image) {
+		err = fmt.Errorf("%w: slot %s does not hold version %s any more", slots.ErrDamaged, slot, want.Version)
+	}
+	return err
+}
+
 // versionOf picks what the core needs from a signed manifest.
 func versionOf(m verify.Manifest, digest, slot string) Version {
-	v := Version{Slot: slot, Digest: digest, Version: m.Version, Counter: m.ReleaseCounter}
+	v := Version{Slot: slot, Digest: digest, Version: m.Version, Counter: m.ReleaseCounter, Epoch: m.SecurityEpoch}
 	if i := slices.IndexFunc(m.Images, func(i verify.Image) bool { return i.Class == verify.ClassLive }); i >= 0 {
 		v.Image = m.Images[i].SHA256
 	}
 	if app := m.App; app != nil {
+		v.App = contract(app)
+		for _, s := range app.Streams {
+			v.Streams = append(v.Streams, s.Name)
+		}
 		v.Rules = Rules{
 			Greenlight: app.Greenlight, StartTimeout: milliseconds(app.StartTimeoutMS), Deadline: milliseconds(app.DeadlineMS),
 			Soak: milliseconds(app.SoakMS), StopTimeout: milliseconds(app.StopTimeoutMS), Watchdog: milliseconds(app.WatchdogMS),
@@ -87,6 +149,18 @@ func versionOf(m verify.Manifest, digest, slot string) Version {
 		}
 	}
 	return v
+}
+
+// contract is the digest of everything that a manifest says of its app. A field
+// that a later agent adds changes it, and then a reverted version may be tried
+// once more.
+func contract(app *verify.App) string {
+	raw, err := json.Marshal(app)
+	if err != nil {
+		return "" // cannot be: it was read from JSON
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
 }
 
 func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

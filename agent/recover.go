@@ -14,7 +14,8 @@ func (m *machine) recover(e Recover) {
 		m.State = State{Phase: PhaseIdle, Trials: e.Base, Starts: e.Base}
 	}
 	sameBoot := m.Boot == e.Boot
-	m.Boot, m.Permanent, m.Previous = e.Boot, e.Permanent, e.Previous
+	m.Boot, m.Permanent, m.Previous, m.Damage = e.Boot, e.Permanent, e.Previous, ""
+	m.forgetStale()
 	m.Spare = e.Slots[slotIndex(m.SpareSlot())]
 	m.adopt(e.Alive)
 	switch {
@@ -29,6 +30,18 @@ func (m *machine) recover(e Recover) {
 	m.stopStrays()
 }
 
+// forgetStale drops a trial in the permanent version's slot that is not of this
+// version: the journal is older than the record. Nothing of the trial is left, and
+// ending it would end the permanent version's app and its data.
+func (m *machine) forgetStale() {
+	if m.Trial.under() && m.Trial.To.Slot == m.Permanent.Slot && m.Trial.To.Digest != m.Permanent.Digest {
+		m.Trial, m.Phase = Trial{}, PhaseIdle
+	}
+	if m.Retiring == m.Permanent.Slot {
+		m.Retiring = ""
+	}
+}
+
 // adopt keeps the apps that still run and forgets the others.
 func (m *machine) adopt(alive []Alive) {
 	for i := range m.Apps {
@@ -38,6 +51,7 @@ func (m *machine) adopt(alive []Alive) {
 		}
 		if n := slices.IndexFunc(alive, func(a Alive) bool { return a.Source == app.Source }); n >= 0 {
 			app.PID = alive[n].PID
+			m.goOn(i)
 			continue
 		}
 		if m.Trial.under() && slotNames[i] == m.Trial.To.Slot {
@@ -47,6 +61,26 @@ func (m *machine) adopt(alive []Alive) {
 			continue
 		}
 		*app = App{Deaths: app.Deaths}
+		if m.Retiring == slotNames[i] {
+			m.Retiring = ""
+		}
+	}
+}
+
+// goOn asks the permanent app that was adopted for what its former agent has asked
+// for. News of its start may have been lost with that one.
+func (m *machine) goOn(i int) {
+	app, rules := &m.Apps[i], m.Permanent.Rules
+	if slotNames[i] != m.Permanent.Slot || m.Trial.under() && m.Trial.To.Slot == m.Permanent.Slot {
+		return
+	}
+	switch {
+	case app.Status == AppStopping: // its end may not have been begun
+		m.do(StopApp{Source: app.Source, Grace: rules.StopTimeout})
+	case app.Status == AppStarting && rules.Silent:
+		app.Status = AppRunning
+	case app.Status == AppStarting && app.StartBy == 0 && rules.StartTimeout > 0:
+		app.StartBy = m.now + int64(rules.StartTimeout)
 	}
 }
 
@@ -82,6 +116,9 @@ func (m *machine) recoverTrial(e Recover, sameBoot bool) {
 		t.StartBy = min(t.StartBy, m.now+int64(t.To.Rules.StartTimeout))
 		t.Deadline = min(t.Deadline, m.now+int64(t.To.Rules.Deadline))
 		m.do(WatchMarker{t.ID})
+		if t.To.Rules.Silent {
+			m.appReady(AppReady{t.Source})
+		}
 	}
 }
 
@@ -104,7 +141,7 @@ func (m *machine) resume(p Phase) {
 // version that was not yet stopped when the agent died.
 func (m *machine) stopStrays() {
 	for _, slot := range slotNames {
-		wanted := slot == m.Permanent.Slot || m.Trial.under() && (slot == m.Trial.To.Slot || slot == m.Trial.From.Slot)
+		wanted := slot == m.Permanent.Slot || slot == m.Retiring || m.Trial.under() && (slot == m.Trial.To.Slot || slot == m.Trial.From.Slot)
 		if !wanted {
 			m.stopApp(slot, m.rules(slot).StopTimeout)
 		}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 
 	"slipstream/agent/control"
 	"slipstream/verify"
@@ -12,14 +13,24 @@ func (m *machine) answer(req uint64, exit int, code, format string, args ...any)
 	m.do(Answer{Req: req, Result: result(exit, code, fmt.Sprintf(format, args...))})
 }
 
+// busy refuses what must wait for the end of the update under way.
+func (m *machine) busy(req uint64) {
+	way := "slipstream status shows it"
+	if m.open() {
+		way += ", slipstream revert ends it"
+	}
+	m.answer(req, control.ExitRefused, CodeBusy, "another update is under way (%s): %s", shownPhase(m.Phase), way)
+}
+
 // stageAsked decides whether a verified package may overwrite the spare slot.
 func (m *machine) stageAsked(e StageAsked) {
 	v := e.Version
+	stream, gone := m.missing(v)
 	switch {
 	case m.Phase != PhaseIdle && m.Phase != PhaseStaged:
-		m.answer(e.Req, control.ExitRefused, CodeBusy, "another update is under way (%s)", m.Phase)
+		m.busy(e.Req)
 		return
-	case !m.Permanent.none() && v.Digest == m.Permanent.Digest:
+	case !m.Permanent.none() && v.Digest == m.Permanent.Digest && !m.damagedSelf(v):
 		m.answer(e.Req, control.ExitNothing, "", "version %s is permanent already", v.Version)
 		return
 	case !m.above(v): // force never passes floors
@@ -28,13 +39,17 @@ func (m *machine) stageAsked(e StageAsked) {
 	case e.Overlap != verify.OverlapFull:
 		m.refuse(e, CodeOverlap, fmt.Sprintf("the package asks for overlap %q; this agent can only run both versions in full", e.Overlap))
 		return
-	case m.WasReverted(v) && !e.Force:
-		m.refuse(e, CodeReverted, fmt.Sprintf("version %s was tried before and reverted; only force installs it again", v.Version))
+	case gone:
+		m.refuse(e, CodeStreams, fmt.Sprintf("version %s no longer has the stream %q, and its viewers would lose the picture", v.Version, stream))
+		return
+	case m.forbidden(v, e.Force):
+		m.refuse(e, CodeReverted, m.triedBefore(v)+"; `slipstream install --force FILE` tries it all the same")
 		return
 	case m.Phase == PhaseStaged && m.Spare.Digest == v.Digest:
 		m.answer(e.Req, control.ExitNothing, control.CodeAlreadyStaged, "version %s is staged already", v.Version)
 		return
 	}
+	m.retire() // who stages knows that only a newer version helps
 	v.Slot = m.SpareSlot()
 	m.Attempts++
 	m.Stage = Stage{Attempt: m.Attempts, Version: v, req: e.Req}
@@ -42,9 +57,47 @@ func (m *machine) stageAsked(e StageAsked) {
 	m.beginStaging()
 }
 
-// above says whether a version may follow the permanent one.
+// above says whether a version may follow the permanent one. Exactly at the floor
+// is only the permanent one itself, or after a fallback the one before; either
+// comes again if its slot was damaged.
 func (m *machine) above(v Version) bool {
-	return m.Permanent.none() || v.Counter > m.Permanent.Counter
+	switch {
+	case m.Permanent.none() || v.Counter > m.Permanent.Counter:
+		return true
+	case v.Counter < m.Permanent.Counter:
+		return false
+	}
+	return v.Digest == m.Previous.Digest || m.damagedSelf(v)
+}
+
+// damagedSelf says whether a version is the permanent one, which cannot be started.
+func (m *machine) damagedSelf(v Version) bool {
+	return m.Damage != "" && v.Digest == m.Permanent.Digest
+}
+
+// missing returns a stream of the permanent version that another has not.
+func (m *machine) missing(v Version) (stream string, found bool) {
+	i := slices.IndexFunc(m.Permanent.Streams, func(s string) bool { return !slices.Contains(v.Streams, s) })
+	if i < 0 {
+		return "", false
+	}
+	return m.Permanent.Streams[i], true
+}
+
+// forbidden says whether a version is kept away because it was reverted before.
+func (m *machine) forbidden(v Version, force bool) bool {
+	_, was := m.WasReverted(v)
+	return was && !force
+}
+
+// triedBefore says which version was reverted: a new number alone makes no other
+// version of the same content.
+func (m *machine) triedBefore(v Version) string {
+	r, _ := m.WasReverted(v)
+	if r.Digest == v.Digest {
+		return fmt.Sprintf("version %s was tried before and reverted", v.Version)
+	}
+	return fmt.Sprintf("%s has the same content as %s, which was reverted", v.Version, r.Version)
 }
 
 // beginStaging waits until nothing of the slot's old version runs any more.
@@ -96,13 +149,13 @@ func (m *machine) activateAsked(e ActivateAsked) {
 	v := m.Spare
 	switch {
 	case m.Phase == PhaseIdle:
-		m.answer(e.Req, control.ExitNothing, "", "nothing is staged")
+		m.answer(e.Req, control.ExitNothing, "", "nothing is staged; next: slipstream stage FILE")
 	case m.Phase != PhaseStaged:
-		m.answer(e.Req, control.ExitRefused, CodeBusy, "another update is under way (%s)", m.Phase)
+		m.busy(e.Req)
 	case v.Slot == m.Permanent.Slot || !m.above(v):
 		m.answer(e.Req, control.ExitRefused, CodeFloor, "version %s is not above the permanent one", v.Version)
-	case m.WasReverted(v) && !e.Force:
-		m.answer(e.Req, control.ExitRefused, CodeReverted, "version %s was tried before and reverted; only force tries it again", v.Version)
+	case m.forbidden(v, e.Force):
+		m.answer(e.Req, control.ExitRefused, CodeReverted, "%s; `slipstream activate --force` tries it all the same", m.triedBefore(v))
 	default:
 		m.begin()
 		m.do(Answer{
@@ -118,16 +171,31 @@ func (m *machine) greenlightAsked(e GreenlightAsked) {
 	t := m.Trial
 	switch {
 	case !m.open():
-		m.answer(e.Req, control.ExitNothing, "", "no version is on trial")
+		m.answer(e.Req, control.ExitNothing, "", "%s", m.noGreenlight())
 	case t.To.Rules.Greenlight != verify.GreenlightOperator:
 		m.answer(e.Req, control.ExitRefused, CodeGreenlight,
 			"version %s gets its greenlight from %q, not from an operator", t.To.Version, t.To.Rules.Greenlight)
 	case t.Latched:
 		m.answer(e.Req, control.ExitNothing, "", "version %s has its greenlight already", t.To.Version)
 	default:
-		m.do(MakeMarker{t.ID})
-		m.answer(e.Req, control.ExitDone, "", "version %s has its greenlight; it becomes permanent after its soak time", t.To.Version)
+		m.await(e.Req)
 	}
+}
+
+// noGreenlight says why there is nothing that a greenlight could be for.
+func (m *machine) noGreenlight() string {
+	_, reverted := m.WasReverted(m.Spare)
+	switch {
+	case m.Phase == PhaseReverting:
+		return fmt.Sprintf("version %s is being reverted", m.Trial.To.Version)
+	case m.Trial.under():
+		return fmt.Sprintf("version %s is being made permanent already", m.Trial.To.Version)
+	case m.Phase == PhaseStaged:
+		return fmt.Sprintf("no version is on trial; to try %s: slipstream activate", m.Spare.Version)
+	case m.Phase == PhaseStaging, m.Permanent.none(), reverted:
+		return "no version is on trial"
+	}
+	return fmt.Sprintf("version %s is permanent already", m.Permanent.Version)
 }
 
 func (m *machine) revertAsked(e RevertAsked) {
@@ -140,7 +208,10 @@ func (m *machine) revertAsked(e RevertAsked) {
 		m.do(Answer{Req: e.Req, Trial: m.Trial.ID, Result: result(control.ExitDone, "", "the trial is being reverted already")})
 	case m.Trial.under():
 		m.answer(e.Req, control.ExitRefused, CodeTooLate, "version %s is being made permanent", m.Trial.To.Version)
-	default:
+	case m.Previous.none():
 		m.answer(e.Req, control.ExitNothing, "", "no version is on trial")
+	default:
+		m.answer(e.Req, control.ExitNothing, "",
+			"no version is on trial; to go back to %s, install it again with a higher release counter", m.Previous.Version)
 	}
 }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"slipstream/agent/supervise"
 	"slipstream/slots"
 	"slipstream/stream/orders"
+	"slipstream/verify"
 )
 
 const bootIDFile = "/proc/sys/kernel/random/boot_id"
@@ -58,15 +60,29 @@ func (a *Agent) permanent() (permanent, previous Version, err error) {
 		return Version{}, Version{}, err
 	}
 	live := r.Live[systemSlot]
-	permanent = a.content(live.Slot)
-	if permanent.Digest != live.Digest { // the slot is damaged: its start will say how
-		permanent = Version{Slot: live.Slot, Digest: live.Digest, Version: live.Version}
-	}
+	permanent = a.known(live)
 	permanent.Counter = live.Counter
 	if p := live.Previous; p != nil {
 		previous = Version{Slot: p.Slot, Digest: p.Digest, Version: p.Version, Counter: p.Counter}
 	}
 	return permanent, previous, nil
+}
+
+// known is the permanent version, as its own signed words describe it. Whether it
+// may be started is judged when it is.
+func (a *Agent) known(live slots.Live) Version {
+	bundle, err := a.set.Manifest(live.Slot)
+	if err == nil {
+		var m verify.Manifest
+		if m, err = verify.Known(bundle, live.Digest); err == nil {
+			return versionOf(m, live.Digest, live.Slot)
+		}
+	}
+	a.log.Error("slot does not hold the permanent version", "slot", live.Slot, "version", live.Version, "reason", err)
+	if p := a.state.Permanent; p.Digest == live.Digest && p.Slot == live.Slot {
+		return p // the journal's copy
+	}
+	return Version{Slot: live.Slot, Digest: live.Digest, Version: live.Version}
 }
 
 // content is the whole and signed version in a slot; zero if there is none.
@@ -78,6 +94,9 @@ func (a *Agent) content(slot string) Version {
 	v, _, err := a.recheck(slot)
 	if err != nil {
 		a.log.Error("slot holds no version that may run", "slot", slot, "reason", err)
+		if _, trustErr := a.trust(); trustErr != nil && a.state.version(slot).Digest == st.Digest {
+			return a.state.version(slot) // it was verified when it was staged, and will be before it is started
+		}
 		return Version{}
 	}
 	return v
@@ -109,9 +128,34 @@ func (a *Agent) adoptApps() (alive []Alive) {
 	return alive
 }
 
+// adoptProcess adopts what an earlier agent has left; where none was, there is
+// nothing to miss.
+func (a *Agent) adoptProcess(name string) (*supervise.Process, bool) {
+	if !slices.Contains(a.sup.Recorded(), name) {
+		return nil, false
+	}
+	return a.sup.Adopt(name)
+}
+
+// adopt takes over an app that still runs. One of which nobody can tell what it
+// declares, or that has lost its ingest and so its way to the viewers, is ended
+// and started anew.
 func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process) {
-	r := a.plan(source, slot)
+	r := a.planAdopted(source, slot)
 	r.process = p
-	ingest, _ := a.sup.Adopt(ingestName(source))
-	a.wg.Go(func() { a.follow(source, p, ingest) })
+	ingest, found := a.adoptProcess(ingestName(source))
+	a.wg.Go(func() { a.follow(r, p, ingest) })
+	switch _, _, err := a.recheck(slot); {
+	case r.refused != nil:
+		a.log.Error("app ended: its slot no longer says what it is", "source", source, "reason", r.refused)
+		a.wg.Go(p.Kill)
+	case r.manifest.App.PublishRTSP && !found:
+		a.log.Error("app ended: its ingest is gone", "source", source)
+		a.wg.Go(func() { p.Stop(ingestGrace) })
+	case err != nil:
+		a.log.Error("app runs on, but would not be started again", "source", source, "reason", err)
+		a.mu.Lock()
+		a.doubts[source] = slot
+		a.mu.Unlock()
+	}
 }

@@ -1,13 +1,14 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"slipstream/slots"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
+	"slipstream/verify"
 )
 
 // Names of the processes that are not apps.
@@ -27,6 +29,9 @@ const (
 // loop owns the state: it takes one event at a time, journals what follows from
 // it, and only then lets the effects begin.
 func (a *Agent) loop(ctx context.Context) error {
+	if err := a.trustProblem(); err != nil {
+		a.log.Warn(err.Error())
+	}
 	first, err := a.recovered(ctx)
 	if err != nil {
 		return err
@@ -66,8 +71,37 @@ func (a *Agent) take(ctx context.Context, what any) {
 	case started:
 		a.appStarted(e)
 		what = e.AppStarted
+	case status:
+		what = ForwarderStatus{Trial: e.Trial, Phase: e.Phase, Missing: a.missing(e.Status)}
 	}
 	a.step(ctx, what)
+}
+
+// missing are the streams that the trial's manifest declares and of which its app
+// has sent no key frame.
+func (a *Agent) missing(st orders.Status) (names []string) {
+	source := a.state.Trial.Source
+	r := a.runs[source]
+	if r == nil || r.manifest.App == nil {
+		return nil
+	}
+	for _, declared := range r.manifest.App.Streams {
+		if !keyFrameCame(st, source, declared.Name) {
+			names = append(names, declared.Name)
+		}
+	}
+	return names
+}
+
+func keyFrameCame(st orders.Status, source orders.SourceID, stream string) bool {
+	for _, s := range st.Streams {
+		for _, line := range s.Lines {
+			if s.Name == stream && line.Source == source && line.KeyFrames > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (a *Agent) step(ctx context.Context, what any) {
@@ -80,7 +114,7 @@ func (a *Agent) step(ctx context.Context, what any) {
 		a.log.Error("journal not written", "reason", err)
 	}
 	a.state = next
-	if before.Phase != next.Phase {
+	if before.Phase != next.Phase && before.Phase != "" {
 		a.log.Info("phase", "from", before.Phase, "to", next.Phase, "trial", next.Trial.ID)
 	}
 	var answers []Answer
@@ -107,6 +141,7 @@ func (a *Agent) prune() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	maps.DeleteFunc(a.words, func(s orders.SourceID, _ string) bool { return !known(s) })
+	maps.DeleteFunc(a.doubts, func(s orders.SourceID, _ string) bool { return !known(s) })
 }
 
 func remembered(effects []Effect) (news []control.Record) {
@@ -128,13 +163,20 @@ func (a *Agent) publish(news []control.Record) {
 		a.log.Log(context.Background(), level, "update ended", "outcome", r.Outcome, "from", r.From, "to", r.To,
 			"reason", r.Reason, "detail", r.Detail)
 	}
+	shown, err := json.Marshal(struct { // what is not in it nobody sees, such as a watchdog's pings
+		State    State
+		Problems []string
+	}{a.state, a.problems()})
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.seen.state = a.state
 	if n := len(news); n > 0 {
 		a.seen.last = &news[n-1]
 	}
-	a.announce()
+	if err != nil || len(news) > 0 || !bytes.Equal(shown, a.shown) {
+		a.shown = shown
+		a.announce()
+	}
 }
 
 // perform begins an effect. None of them waits here: what takes time goes on in
@@ -159,7 +201,9 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 		a.log.Error("forwarder does not answer and is restarted")
 		a.forwarding.restart()
 	case WriteRecord:
-		a.wg.Go(func() { a.writeRecord(e) })
+		a.wg.Go(func() { a.writeRecord(ctx, e) })
+	case FallBack:
+		a.wg.Go(func() { a.fallBack(ctx, e) })
 	case StageSlot:
 		a.stageSlot(ctx, e)
 	case WatchMarker:
@@ -167,6 +211,7 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 	case MakeMarker:
 		if err := a.markers.make(e.Trial); err != nil {
 			a.log.Error("greenlight not made", "trial", e.Trial, "reason", err)
+			a.wg.Go(func() { a.post(MarkerFailed{Trial: e.Trial, Error: sentence(err)}) })
 		}
 	case EndTrial:
 		a.endTrial(e)
@@ -176,20 +221,35 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 	}
 }
 
-// sendOrders fills in what the core does not know: versions, streams, pidfds. A
-// source whose slot is refused is left out; nothing of it will be started.
+// streams are those of a run, as the forwarder must know them; of a refused one it
+// is enough to know the names.
+func (a *Agent) streams(r *run) (out []orders.Stream) {
+	if r.refused != nil {
+		for _, name := range a.state.version(r.slot).Streams {
+			out = append(out, orders.Stream{Name: name, Codec: verify.CodecH264})
+		}
+		return out
+	}
+	for _, s := range r.manifest.App.Streams {
+		out = append(out, orders.Stream{
+			Name: s.Name, Codec: s.Codec, StallMS: max(s.StallMS, a.cfg.Stream.StallMS), Width: s.Width, Height: s.Height,
+		})
+	}
+	return out
+}
+
+// sendOrders fills in what the core does not know: versions, streams, pidfds. Of a
+// source that was refused nothing runs, nor will be started. It is named all the
+// same, because the forwarder closes streams that nobody has, with their viewers.
 func (a *Agent) sendOrders(e SendOrders) {
 	o := orders.Orders{Trial: e.Trial}
 	var fds []int
 	for _, source := range e.Sources {
 		slot, _, _ := strings.Cut(string(source), "-")
 		r := a.plan(source, slot)
-		if r.refused != nil {
+		s := orders.Source{ID: source, Version: r.version.Version, UID: os.Getuid(), Streams: a.streams(r)}
+		if len(s.Streams) == 0 {
 			continue
-		}
-		s := orders.Source{ID: source, Version: r.manifest.Version, UID: os.Getuid()}
-		for _, st := range r.manifest.App.Streams {
-			s.Streams = append(s.Streams, orders.Stream{Name: st.Name, Codec: st.Codec, StallMS: max(st.StallMS, a.cfg.Stream.StallMS)})
 		}
 		if r.process != nil {
 			fds = append(fds, r.process.Pidfd())
@@ -201,22 +261,6 @@ func (a *Agent) sendOrders(e SendOrders) {
 		}
 	}
 	a.forward.ask(question{Request: orders.Request{Orders: &o}}, fds...)
-}
-
-// writeRecord is the commit point. After an error the disk is asked what holds.
-func (a *Agent) writeRecord(e WriteRecord) {
-	err := a.replaceRecord(e.Version, e.Previous)
-	if err == nil {
-		a.post(RecordWritten{e.Trial})
-		return
-	}
-	a.log.Error("active record not written", "reason", err)
-	r, loadErr := a.record.Load()
-	if live := r.Live[systemSlot]; loadErr == nil && live.Slot == e.Version.Slot && live.Digest == e.Version.Digest {
-		a.post(RecordWritten{e.Trial})
-		return
-	}
-	a.post(RecordFailed{Trial: e.Trial, Error: sentence(err)})
 }
 
 func (a *Agent) replaceRecord(v, previous Version) error {
@@ -251,7 +295,7 @@ func (a *Agent) endTrial(e EndTrial) {
 	if e.Kept {
 		return
 	}
-	if err := a.data.drop(e.Slot); err != nil {
+	if err := a.data.drop(e.Slot, a.state.Permanent.Slot); err != nil {
 		a.log.Error("data of a reverted version not removed", "slot", e.Slot, "reason", err)
 	}
 }
@@ -260,7 +304,7 @@ func (a *Agent) endTrial(e EndTrial) {
 func (a *Agent) startDaemons(ctx context.Context) (adopted bool) {
 	a.forwarding = a.daemon(forwarderName, "--run", a.cfg.Run)
 	a.forwarding.lost = func(detail string) { a.post(ForwarderLost{detail}) }
-	p, adopted := a.sup.Adopt(forwarderName)
+	p, adopted := a.adoptProcess(forwarderName)
 	a.wg.Go(func() { a.forwarding.run(ctx, p) })
 	a.wg.Go(func() { a.forward.run(ctx) })
 
@@ -278,14 +322,14 @@ func (a *Agent) startDaemons(ctx context.Context) (adopted bool) {
 		args = append(args, "--advertise", ip)
 	}
 	gateway := a.daemon(gatewayName, args...)
-	running, _ := a.sup.Adopt(gatewayName)
+	running, _ := a.adoptProcess(gatewayName)
 	a.wg.Go(func() { gateway.run(ctx, running) })
 	return adopted
 }
 
 func (a *Agent) daemon(name string, args ...string) *daemon {
 	return &daemon{
-		spec: supervise.Spec{Name: name, Path: filepath.Join(a.cfg.Bin, "slipstream-"+name), Args: args, Dir: "/"},
-		sup:  a.sup, log: a.log, lost: func(string) {}, kill: make(chan struct{}, 1),
+		spec: supervise.Spec{Name: name, Args: args, Dir: "/"}, find: a.binary, sup: a.sup, log: a.log,
+		lost: func(string) {}, down: func(why string) { a.setDown(name, why) }, kill: make(chan struct{}, 1),
 	}
 }

@@ -1,6 +1,8 @@
 package agent_test
 
 import (
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"slipstream/agent"
+	"slipstream/agent/config"
 	"slipstream/agent/control"
 	"slipstream/slots"
 	"slipstream/verify"
@@ -89,6 +93,24 @@ func TestRevertsAndTheirEvidence(t *testing.T) {
 	}
 	if r := d.stage(d.pack("1.0.1", goodApp, func(m *verify.Manifest) { m.ReleaseCounter = 1 })); r.Exit != control.ExitRefused {
 		t.Errorf("a package at the floor: %+v", r)
+	}
+}
+
+// The same content is known under any number; a corrected manifest is tried.
+func TestRevertedContentIsKnownAgain(t *testing.T) {
+	d := newDevice(t)
+	d.mustInstall("1.0.0")
+	hasty := func(m *verify.Manifest) { m.App.StartTimeoutMS = 50 }
+	const slow = `sleep 0.3; ` + goodApp
+	if r := d.install(d.packContent("2.0.0", slow, hasty)); r.Exit != control.ExitReverted {
+		t.Fatalf("2.0.0: %+v", r)
+	}
+	r := d.install(d.packContent("2.0.1", slow, hasty))
+	if r.Exit != control.ExitRefused || r.Code != agent.CodeReverted || !strings.Contains(r.Message, "2.0.1 has the same content as 2.0.0") {
+		t.Errorf("the same under another number: %+v", r)
+	}
+	if r := d.install(d.packContent("2.0.2", slow, nil)); r.Exit != control.ExitDone {
+		t.Errorf("with a corrected start timeout: %+v", r)
 	}
 }
 
@@ -286,5 +308,66 @@ func TestDataOfATrial(t *testing.T) {
 	got, err := os.ReadFile(filepath.Join(d.cfg.State, "data", "b", "versions"))
 	if err != nil || string(got) != "1.0.0\n3.0.0\n" {
 		t.Errorf("data of the permanent version: %q, %v", got, err)
+	}
+}
+
+// What somebody must put right stands in the status, with the way to do it.
+func TestProblemsAreShown(t *testing.T) {
+	d := newDevice(t)
+	d.must(os.Rename(d.cfg.Trust, d.cfg.Trust+".away"))
+	d.cfg.Gateway.HTTP = "127.0.0.1:1"
+	d.restart()
+	problem := func(words ...string) func(control.Status) bool {
+		return func(s control.Status) bool {
+			return slices.ContainsFunc(s.Problems, func(p string) bool {
+				return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(p, w) })
+			})
+		}
+	}
+	d.wait("missing program", problem("slipstream-gateway not found in "+d.cfg.Bin, "set `bin`"))
+	d.wait("missing keys", problem("no trusted keys at "+d.cfg.Trust, "copy the release's public key there"))
+	if r := d.stage(filepath.Join(d.cfg.State, "journal.db")); r.Exit != control.ExitError || !strings.HasPrefix(r.Message, "no trusted keys at ") {
+		t.Errorf("stage without keys: %+v", r)
+	}
+
+	script := "#!/bin/sh\necho starting\necho 'slipstream-gateway: gateway: listen tcp 127.0.0.1:1: address already in use'\nexit 1\n"
+	gateway := filepath.Join(d.cfg.Bin, "slipstream-gateway")
+	d.must(os.WriteFile(gateway, []byte(script), 0o755))
+	d.wait("port in use", problem("the gateway does not run: listen tcp 127.0.0.1:1: address already in use; change [gateway] in the configuration"))
+
+	d.must(os.WriteFile(gateway+".new", []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755))
+	d.must(os.Rename(gateway+".new", gateway))
+	d.must(os.Rename(d.cfg.Trust+".away", d.cfg.Trust))
+	d.wait("end of the problems", func(s control.Status) bool { return len(s.Problems) == 0 })
+}
+
+func TestSecondAgentIsTurnedAway(t *testing.T) {
+	d := newDevice(t)
+	other := d.cfg
+	other.State = t.TempDir()
+	for name, cfg := range map[string]config.Config{"same device": d.cfg, "another state": other} {
+		_, err := agent.New(cfg, slog.New(slog.DiscardHandler))
+		if want := fmt.Sprintf("another agent already runs here (process %d)", os.Getpid()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	other = d.cfg
+	other.Run = t.TempDir()
+	if _, err := agent.New(other, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "another agent already runs here") {
+		t.Errorf("another run directory: %v", err)
+	}
+}
+
+func TestCrashesOfThePermanentAppAreShown(t *testing.T) {
+	d := newDevice(t)
+	d.mustInstall("1.0.0")
+	app := slot(d.wait("app", func(s control.Status) bool { return slot(s, "a").PID > 0 }), "a")
+	if app.Restarts != 0 || app.LastExit != "" {
+		t.Errorf("before any crash: %+v", app)
+	}
+	d.must(syscall.Kill(app.PID, syscall.SIGSEGV))
+	s := d.wait("restart", func(s control.Status) bool { return slot(s, "a").App == "ready" && slot(s, "a").Restarts == 1 })
+	if app := slot(s, "a"); !strings.Contains(app.LastExit, "signal 11") || app.LastExitAt.IsZero() {
+		t.Errorf("after one crash: %+v", app)
 	}
 }

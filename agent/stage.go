@@ -1,13 +1,16 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"sync/atomic"
+	"syscall"
 
 	"slipstream/agent/control"
 	"slipstream/slots"
@@ -40,7 +43,7 @@ func (a *Agent) openPackage(ctx context.Context, r control.StageRequest) (opener
 		}
 		return f, f.size, nil
 	}
-	f, err := os.Open(r.Path)
+	f, err := os.OpenFile(r.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would keep us waiting for its writer
 	if err != nil {
 		return nil, 0, err
 	}
@@ -57,14 +60,18 @@ func (a *Agent) openPackage(ctx context.Context, r control.StageRequest) (opener
 
 // verifyPackage judges everything that can be judged without the payload.
 func (a *Agent) verifyPackage(f io.ReaderAt, size int64) (*incoming, error) {
-	trust, err := verify.LoadTrust(a.cfg.Trust)
+	trust, err := a.trust()
 	if err != nil {
 		return nil, err
 	}
-	permanent := a.snapshot().state.Permanent
+	s := a.snapshot().state
+	permanent, again := s.Permanent, s.Permanent.Digest
+	if s.Previous.Counter == permanent.Counter { // it was damaged and fell back, and may come again
+		again = s.Previous.Digest
+	}
 	pkg, err := verify.Open(f, size, trust, verify.Device{
 		Product: a.cfg.Product, Hardware: a.cfg.Hardware,
-		FloorCounter: permanent.Counter, FloorDigest: permanent.Digest,
+		FloorCounter: permanent.Counter, FloorDigest: again,
 	})
 	if err != nil {
 		return nil, err
@@ -89,7 +96,8 @@ func (a *Agent) Stage(ctx context.Context, r control.StageRequest) control.Resul
 	defer f.Close()
 	in, err := a.verifyPackage(f, size)
 	if code := verify.Code(err); code != "" {
-		refused := PackageRefused{To: claimed(f, size), Code: code, Message: sentence(err)}
+		to := cmp.Or(claimed(f, size), path.Base(cmp.Or(r.Path, r.URL)))
+		refused := PackageRefused{To: to, Code: code, Message: bare(err)}
 		return a.request(ctx, func(req uint64) any { refused.Req = req; return refused })
 	}
 	if err != nil {
@@ -115,7 +123,7 @@ func claimed(f io.ReaderAt, size int64) string {
 func (a *Agent) request(ctx context.Context, event func(req uint64) any) control.Result {
 	answer, err := a.ask(ctx, event)
 	if err != nil {
-		return result(control.ExitError, "", sentence(err))
+		return unanswered("", err)
 	}
 	return answer.Result
 }
@@ -126,7 +134,7 @@ func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
 	a.wg.Go(func() {
 		done := StageDone{Attempt: e.Attempt}
 		if err := a.write(ctx, e.Slot, in); err != nil {
-			done.Code, done.Error = stageCode(err), sentence(err)
+			done.Code, done.Error = stageCode(err), stageSentence(err)
 			a.log.Error("slot not written", "slot", e.Slot, "reason", err)
 		}
 		a.forget(e.Req)
@@ -154,6 +162,17 @@ func (a *Agent) write(ctx context.Context, slot string, in *incoming) error {
 		in.done.Store(done)
 		a.changed()
 	})
+}
+
+// stageSentence says what a technician can do; the cause itself is in the log.
+func stageSentence(err error) string {
+	switch {
+	case errors.Is(err, slots.ErrContent):
+		return "the package's content is not the signed one: it was damaged on the way; copy or download it again"
+	case errors.Is(err, syscall.ENOSPC):
+		return "there is no room for the new version on the disk of the state directory; free some and stage it again"
+	}
+	return sentence(err)
 }
 
 // stageCode tells a package that is not what was signed from a disk that fails.

@@ -23,6 +23,7 @@ const (
 	PhaseCommitting Phase = "committing" // the active record is being written
 	PhaseSettling   Phase = "settling"   // the commit point is passed; the forwarder is being told
 	PhaseReverting  Phase = "reverting"  // viewers go back, then the new version is stopped
+	PhaseFallback   Phase = "fallback"   // the permanent version is damaged; the one before takes its place
 )
 
 // State is everything that [Step] knows. The journal keeps it as JSON; fields
@@ -41,16 +42,22 @@ type State struct {
 	Stage     Stage      `json:"stage,omitzero"`
 	Trial     Trial      `json:"trial,omitzero"`
 	Reverted  []Reverted `json:"reverted,omitempty"` // newest last
+	Retiring  string     `json:"retiring,omitempty"` // slot of the old app, while viewers may need it past a commit
+	Damage    string     `json:"damage,omitempty"`   // why the permanent version cannot be started, if its slot is to blame
 }
 
 // Version is one version in a slot.
 type Version struct {
 	Slot    string `json:"slot"`
-	Digest  string `json:"digest"` // of the package
-	Image   string `json:"image"`  // SHA-256 of the live image
+	Digest  string `json:"digest"`        // of the package
+	Image   string `json:"image"`         // SHA-256 of the live image
+	App     string `json:"app,omitempty"` // digest of the signed app contract
 	Version string `json:"version"`
-	Counter int64  `json:"counter"` // releaseCounter
+	Counter int64  `json:"counter"` // releaseCounter; of the permanent version: the floor
+	Epoch   int64  `json:"epoch,omitempty"`
 	Rules   Rules  `json:"rules"`
+
+	Streams []string `json:"streams,omitempty"` // that it declares
 }
 
 // Rules are the parts of the signed manifest that the upgrade obeys.
@@ -85,8 +92,15 @@ type App struct {
 	Since   time.Time       `json:"since,omitzero"`
 	Deaths  []int64         `json:"deaths,omitempty"` // CLOCK_MONOTONIC ns, within the restart window
 	RetryAt int64           `json:"retryAt,omitempty"`
+	StartBy int64           `json:"startBy,omitempty"` // READY=1 until then, outside of trials
+	Lost    []Lost          `json:"lost,omitempty"`
 
-	lastPing int64 // newest WATCHDOG=1, or when we began to listen for it
+	Restarts   int       `json:"restarts,omitempty"` // of the permanent app, after it ended by itself
+	LastExit   string    `json:"lastExit,omitempty"`
+	LastExitAt time.Time `json:"lastExitAt,omitzero"`
+
+	lastPing int64  // newest WATCHDOG=1, or when we began to listen for it
+	ended    string // why we ended it
 }
 
 // Stage is an attempt at writing the spare slot.
@@ -106,7 +120,7 @@ type Trial struct {
 	Source   orders.SourceID `json:"source"`
 	Began    time.Time       `json:"began"`
 	Started  bool            `json:"started"`  // the process has run
-	StartBy  int64           `json:"startBy"`  // READY=1 until then
+	StartBy  int64           `json:"startBy"`  // on the viewers' screens until then
 	Deadline int64           `json:"deadline"` // greenlight until then
 	Armed    bool            `json:"armed"`    // the forwarder was told of the trial
 	Latched  bool            `json:"latched"`  // the marker was seen
@@ -123,14 +137,18 @@ type Trial struct {
 	Switched *orders.Switched `json:"switched,omitempty"` // the forwarder's own reports
 	Reverted *orders.Reverted `json:"reverted,omitempty"`
 
-	askAt int64 // when the request of this phase is sent again
-	asked int   // how often it went without an answer
+	askAt   int64    // when the request of this phase is sent again
+	asked   int      // how often it went without an answer
+	waiting []uint64 // requests for a greenlight that was not seen yet
+
+	lateBy int64 // the forwarder was asked what is missing, and may answer until then
 }
 
 // Reverted is a version that was tried and not greenlit.
 type Reverted struct {
 	Digest  string `json:"digest"`
 	Image   string `json:"image"`
+	App     string `json:"app,omitempty"` // "" in entries of older agents: only Digest says something then
 	Version string `json:"version"`
 }
 
@@ -164,12 +182,27 @@ func (s State) SpareSlot() string {
 	return slotNames[0]
 }
 
-// WasReverted says whether a version, or another package of the same image, was
-// tried before and not greenlit.
-func (s State) WasReverted(v Version) bool {
-	return slices.ContainsFunc(s.Reverted, func(r Reverted) bool {
-		return r.Digest == v.Digest || r.Image != "" && r.Image == v.Image
-	})
+// covers says whether a version is the one that was reverted: the same package,
+// or another one that would run the same image under the same contract. A package
+// whose contract alone was corrected is another version.
+func (r Reverted) covers(v Version) bool {
+	same := r.Image != "" && r.App != "" && r.Image == v.Image && r.App == v.App
+	return r.Digest == v.Digest || same
+}
+
+// WasReverted finds the version under which a version was tried before and not
+// greenlit. Its own package comes before another one of the same content.
+func (s State) WasReverted(v Version) (r Reverted, was bool) {
+	for _, r := range s.Reverted {
+		if r.Digest == v.Digest {
+			return r, true
+		}
+	}
+	i := slices.IndexFunc(s.Reverted, func(r Reverted) bool { return r.covers(v) })
+	if i < 0 {
+		return Reverted{}, false
+	}
+	return s.Reverted[i], true
 }
 
 // SlotState is a slot's version state, in the words of package control.
@@ -188,7 +221,8 @@ func (s State) SlotState(slot string) (string, Version) {
 		return control.StateEmpty, Version{}
 	case s.Phase == PhaseStaged:
 		return control.StateStaged, s.Spare
-	case s.WasReverted(s.Spare):
+	}
+	if _, was := s.WasReverted(s.Spare); was {
 		return control.StateReverted, s.Spare
 	}
 	return control.StatePrevious, s.Spare
@@ -213,7 +247,7 @@ func (s *State) rules(slot string) Rules { return s.version(slot).Rules }
 // point the new version waits for settle, so that the forwarder hears of one
 // change at a time.
 func (s State) restarts(slot string) bool {
-	return slot == s.Permanent.Slot && s.Phase != PhaseSettling
+	return slot == s.Permanent.Slot && s.Phase != PhaseSettling && s.Phase != PhaseFallback
 }
 
 // Wake is when [Step] wants the next [Tick]; 0 is never.
@@ -228,6 +262,9 @@ func (s State) Wake() int64 {
 		if app.Status == AppBackOff && s.restarts(slotNames[i]) {
 			sooner(app.RetryAt)
 		}
+		if app.Status == AppStarting && s.restarts(slotNames[i]) {
+			sooner(app.StartBy)
+		}
 		if limit := s.rules(slotNames[i]).Watchdog; app.Status == AppRunning && limit > 0 {
 			sooner(app.lastPing + int64(limit))
 		}
@@ -236,8 +273,8 @@ func (s State) Wake() int64 {
 	switch s.Phase {
 	case PhaseStarting, PhaseTrial:
 		sooner(t.giveUp())
-		if s.Phase == PhaseStarting && !t.Armed {
-			sooner(t.StartBy)
+		if s.Phase == PhaseStarting {
+			sooner(max(t.StartBy, t.lateBy))
 		}
 		if s.Phase == PhaseTrial && (t.Latched || t.To.Rules.Greenlight == verify.GreenlightAuto) {
 			sooner(t.SoakEnds)

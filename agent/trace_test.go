@@ -88,6 +88,7 @@ type world struct {
 	record    agent.Version // what the disk calls permanent
 	previous  agent.Version
 	pending   *agent.WriteRecord
+	fallback  *agent.Version
 	slots     [2]agent.Version // whole content
 	alive     map[orders.SourceID]int
 	forwarder bool
@@ -107,7 +108,7 @@ func rules() agent.Rules {
 }
 
 func (w *world) version(v, slot string) agent.Version {
-	return agent.Version{Slot: slot, Version: v, Digest: "digest-" + v, Image: "image-" + v, Counter: counterOf(v), Rules: rules()}
+	return agent.Version{Slot: slot, Version: v, Digest: "digest-" + v, Image: "image-" + v, App: "contract", Counter: counterOf(v), Rules: rules(), Streams: []string{"main"}}
 }
 
 func counterOf(v string) int64 {
@@ -131,6 +132,8 @@ func (w *world) effect(e agent.Effect) {
 	switch e := e.(type) {
 	case agent.WriteRecord:
 		w.pending = &e
+	case agent.FallBack:
+		w.fallback = &e.To
 	case agent.StageSlot:
 		w.staging = &e
 		w.slots[index(e.Slot)] = agent.Version{}
@@ -186,7 +189,11 @@ func describe(e agent.Effect) string {
 	case agent.StartApp:
 		return fmt.Sprintf("start %s role=%s%s", e.Source, e.Role, optional(" trial=", string(e.Trial)))
 	case agent.StopApp:
-		return fmt.Sprintf("stop %s grace=%v", e.Source, e.Grace)
+		s := fmt.Sprintf("stop %s grace=%v", e.Source, e.Grace)
+		if e.Leave > 0 {
+			s += fmt.Sprintf(" leave=%v", e.Leave)
+		}
+		return s
 	case agent.SendOrders:
 		s := fmt.Sprintf("orders permanent=%s sources=%v", orNone(string(e.Permanent)), e.Sources)
 		if t := e.Trial; t != nil {
@@ -205,6 +212,8 @@ func describe(e agent.Effect) string {
 		return "restart forwarder"
 	case agent.WriteRecord:
 		return fmt.Sprintf("write record %s/%s previous=%s", e.Version.Slot, e.Version.Version, orNone(e.Previous.Version))
+	case agent.FallBack:
+		return fmt.Sprintf("fall back %s/%s -> %s/%s floor=%d", e.From.Slot, e.From.Version, e.To.Slot, e.To.Version, e.To.Counter)
 	case agent.StageSlot:
 		return fmt.Sprintf("stage slot=%s attempt=%d", e.Slot, e.Attempt)
 	case agent.WatchMarker:
@@ -243,10 +252,17 @@ func describeState(s agent.State) string {
 		out += fmt.Sprintf(" %s=%s%s", name, state, optional("/", v.Version))
 		if app := s.Apps[i]; app.Source != "" {
 			out += fmt.Sprintf("(%s %s)", app.Source, app.Status)
+			if app.Restarts > 0 {
+				out += fmt.Sprintf(" restarted %d x, %q", app.Restarts, app.LastExit)
+			}
 		}
 	}
 	if s.Trial.Latched {
 		out += " latched"
+	}
+	out += optional(" retiring=", s.Retiring)
+	if s.Damage != "" {
+		out += fmt.Sprintf(" damage=%q", s.Damage)
 	}
 	return out
 }

@@ -48,6 +48,7 @@ func (w *world) command(line string) error {
 	case "device": // device slot=a version=1.4: what the record says before the first boot
 		if args["version"] != "" {
 			w.record = w.version(args["version"], args["slot"])
+			w.manifest(&w.record, args)
 			w.slots[index(args["slot"])] = w.record
 		}
 	case "boot":
@@ -97,11 +98,24 @@ func (w *world) command(line string) error {
 		w.step(agent.AppAlive{Source: source})
 	case "exited":
 		delete(w.alive, source)
-		w.step(agent.AppExited{Source: source, Detail: "exited with status 1", Evidence: []string{"last words"}})
+		w.step(agent.AppExited{Source: source, Detail: "exited with status 1", Evidence: []string{"last words"}, Unasked: slices.Contains(plain, "unasked")})
 	case "dies": // while nobody watches
 		delete(w.alive, source)
 	case "unborn":
 		w.step(agent.AppExited{Source: source, Detail: "the slot is damaged", Unborn: true})
+	case "damaged":
+		w.step(agent.AppExited{Source: source, Detail: "not started: the slot does not hold what was staged", Unborn: true, Damaged: true})
+	case "fell-back", "record-fell-back":
+		w.record, w.previous = *w.fallback, w.record
+		if words[0] == "fell-back" {
+			w.step(agent.FellBack{})
+		}
+	case "runs": // and nobody has told the core
+		w.alive[source] = 300
+	case "fall-back-failed":
+		w.step(agent.FallBackFailed{Error: "slot a does not hold what was staged"})
+	case "marker-failed":
+		w.step(agent.MarkerFailed{Trial: trial, Error: "make the greenlight marker: no space left on device"})
 	case "marker":
 		w.step(agent.MarkerSeen{Trial: trial})
 	case "invariant":
@@ -115,7 +129,16 @@ func (w *world) command(line string) error {
 	case "forwarder-dies": // while nobody watches
 		w.forwarder = false
 	case "status":
-		w.step(agent.ForwarderStatus{Trial: orders.TrialID(args["trial"]), Phase: args["phase"]})
+		w.step(agent.ForwarderStatus{Trial: orders.TrialID(args["trial"]), Phase: args["phase"], Missing: plain})
+	case "lost": // lost a-1 stream=main
+		w.step(agent.LineLost{Source: source, Lost: agent.Lost{Stream: args["stream"], At: w.now, Detail: "the publisher closed its connection"}})
+	case "seen": // seen a-1 ago=1s: a frame of stream main came from a-1 then, and viewers see it
+		ago, err := time.ParseDuration(args["ago"])
+		if err != nil {
+			return err
+		}
+		line := orders.LineStatus{Source: source, LastFrame: w.now - int64(ago)}
+		w.step(agent.LinesSeen{Streams: []orders.StreamStatus{{Name: "main", Followed: source, Lines: []orders.LineStatus{line}}}})
 	case "took-over":
 		w.step(agent.TookOver{Switched: orders.Switched{Trial: trial, Source: source, At: w.now, Done: w.now}})
 	case "reverted":
@@ -184,7 +207,16 @@ func (w *world) manifest(v *agent.Version, args map[string]string) {
 		v.Rules.Watchdog, v.Rules.Soak = d, d/2
 	}
 	v.Rules.Silent = args["ready"] == "never"
+	if s := args["streams"]; s != "" {
+		v.Streams = strings.Split(s, ",")
+	}
+	if e := args["epoch"]; e != "" {
+		fmt.Sscan(e, &v.Epoch)
+	}
 	if i := args["image"]; i != "" {
 		v.Image = "image-" + i
+	}
+	if c := args["contract"]; c != "" {
+		v.App = c
 	}
 }

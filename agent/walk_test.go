@@ -40,6 +40,7 @@ type walk struct {
 	now     int64
 	boots   int
 	record  agent.Version
+	before  agent.Version // what the record calls previous
 	slots   [2]agent.Version
 	alive   map[orders.SourceID]bool
 	fwd     walkForwarder
@@ -49,13 +50,16 @@ type walk struct {
 
 	marked    map[orders.TrialID]bool
 	held      map[orders.TrialID]bool
-	unsettled string // slot of an old version whose end the forwarder has not yet allowed
+	ready     map[orders.SourceID]bool
+	idle      map[orders.SourceID]bool // living apps that may be ended: not ready, or no longer publishing
+	unsettled string                   // slot of an old version whose end the forwarder has not yet allowed
 }
 
 func newWalk(rt *rapid.T) *walk {
 	w := &walk{
 		T: rt, boots: 1, now: int64(time.Hour), next: 100, alive: map[orders.SourceID]bool{},
 		marked: map[orders.TrialID]bool{}, held: map[orders.TrialID]bool{},
+		ready: map[orders.SourceID]bool{}, idle: map[orders.SourceID]bool{},
 	}
 	if rapid.Bool().Draw(rt, "installed") {
 		w.record = w.version("a")
@@ -67,7 +71,7 @@ func newWalk(rt *rapid.T) *walk {
 func (w *walk) version(slot string) agent.Version {
 	w.next++
 	name := fmt.Sprintf("%d.%d", w.next/100, w.next%100)
-	return agent.Version{Slot: slot, Version: name, Digest: "d" + name, Image: "i" + name, Counter: w.next, Rules: rules()}
+	return agent.Version{Slot: slot, Version: name, Digest: "d" + name, Image: "i" + name, Counter: w.next, Rules: rules(), Streams: []string{"main"}}
 }
 
 // act lets one thing happen.
@@ -77,6 +81,7 @@ func (w *walk) act() {
 		w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn,
 		w.somethingEnds, w.timePasses, w.install, w.forwarderReverts, w.markerMade, w.appDies,
 		w.forwarderDies, w.connectionBreaks, w.agentDies, w.powerFails, w.operatorReverts, w.staleEvent,
+		w.lineBreaks, w.reports, w.reports,
 	}
 	actions[rapid.IntRange(0, len(actions)-1).Draw(w.T, "action")]()
 }
@@ -86,7 +91,7 @@ func (w *walk) step(what any) {
 	w.state = next
 	stopping := 0
 	for _, app := range next.Apps {
-		if app.Status == agent.AppStopping {
+		if app.Status == agent.AppStopping && !w.idle[app.Source] {
 			stopping++
 		}
 	}
@@ -125,6 +130,8 @@ func (w *walk) effect(e agent.Effect) {
 		w.forwarderDies()
 	case agent.WriteRecord:
 		w.writeRecord(e)
+	case agent.FallBack:
+		w.fallBack(e)
 	case agent.StageSlot:
 		w.stageSlot(e)
 	}
@@ -139,9 +146,12 @@ func (w *walk) startApp(e agent.StartApp) {
 		switch {
 		case boot != w.boots:
 		case w.stopped(e.Source) || rapid.IntRange(0, 9).Draw(w.T, "start") == 0:
-			w.step(agent.AppExited{Source: e.Source, Detail: "not started", Unborn: true})
+			w.step(agent.AppExited{
+				Source: e.Source, Detail: "not started", Unborn: true, Damaged: rapid.Bool().Draw(w.T, "damaged"),
+			})
 		default:
-			w.alive[e.Source] = true
+			w.alive[e.Source], w.idle[e.Source] = true, true
+			w.show()
 			w.step(agent.AppStarted{Source: e.Source, PID: 1, At: w.now})
 		}
 	})
@@ -155,13 +165,16 @@ func (w *walk) stopped(source orders.SourceID) bool {
 
 func (w *walk) stopApp(e agent.StopApp) {
 	slot := string(e.Source[:1])
-	if slot == w.record.Slot {
+	if slot == w.record.Slot && !w.idle[e.Source] {
 		w.Fatalf("the permanent version's app %s is stopped", e.Source)
+	}
+	if w.alive[e.Source] && w.fwd.follows == e.Source && w.state.Phase == agent.PhaseIdle && !w.idle[e.Source] {
+		w.Fatalf("%s is stopped while viewers see it", e.Source)
 	}
 	if slot == w.unsettled {
 		w.Fatalf("the old app %s is stopped before the forwarder has settled", e.Source)
 	}
-	if w.fwd.alive && w.fwd.permanent == e.Source && w.fwd.trial == "" && w.alive[e.Source] {
+	if w.fwd.alive && w.fwd.permanent == e.Source && w.fwd.trial == "" && w.alive[e.Source] && !w.idle[e.Source] {
 		w.Fatalf("%s is stopped while the forwarder calls it permanent", e.Source)
 	}
 	w.later = append(w.later, func() {
@@ -171,9 +184,12 @@ func (w *walk) stopApp(e agent.StopApp) {
 	})
 }
 
-// dead ends a process and tells the agent.
+// dead ends a process; the forwarder sees it first, then the agent.
 func (w *walk) dead(source orders.SourceID) {
 	delete(w.alive, source)
+	if w.fwd.trial != "" && w.fwd.source == source {
+		w.end(orders.CauseExit)
+	}
 	w.step(agent.AppExited{Source: source, Detail: "exited"})
 }
 
@@ -210,13 +226,66 @@ func (w *walk) writeRecord(e agent.WriteRecord) {
 			w.step(agent.RecordFailed{Trial: e.Trial, Error: "disk full"})
 			return
 		}
-		w.record, w.unsettled = e.Version, e.Previous.Slot
+		w.replaced(e.Version, e.Previous)
+		w.unsettled = e.Previous.Slot
 		if rapid.Bool().Draw(w.T, "told") {
 			w.step(agent.RecordWritten{Trial: e.Trial})
 		} else {
 			w.agentDies()
 		}
 	})
+}
+
+func (w *walk) replaced(v, before agent.Version) {
+	if v.Counter < w.record.Counter {
+		w.Fatalf("the floor goes down from %d to %d", w.record.Counter, v.Counter)
+	}
+	w.record, w.before = v, before
+}
+
+func (w *walk) fallBack(e agent.FallBack) {
+	if e.From.Slot != w.record.Slot || e.To.Digest != w.before.Digest || e.To.Digest != w.slots[index(e.To.Slot)].Digest {
+		w.Fatalf("fall back from %s to %s: the record names %s and %s", e.From.Version, e.To.Version, w.record.Version, w.before.Version)
+	}
+	agents := w.dialled
+	w.later = append(w.later, func() {
+		switch {
+		case w.dialled < agents || w.state.Phase != agent.PhaseFallback: // the agent died before
+		case rapid.IntRange(0, 3).Draw(w.T, "whole") == 0:
+			w.step(agent.FallBackFailed{Error: "it is damaged too"})
+		default:
+			w.slots[index(e.From.Slot)] = agent.Version{}
+			w.replaced(e.To, e.From)
+			if rapid.Bool().Draw(w.T, "told") {
+				w.step(agent.FellBack{})
+			} else {
+				w.agentDies()
+			}
+		}
+	})
+}
+
+// lineBreaks lets the permanent version's app live on without its stream.
+func (w *walk) lineBreaks() {
+	if w.fwd.connected == 0 || !w.alive[w.fwd.permanent] {
+		return
+	}
+	w.idle[w.fwd.permanent] = true
+	w.step(agent.LineLost{Source: w.fwd.permanent, Lost: agent.Lost{Stream: "main", At: w.now}})
+}
+
+// reports is the forwarder's status: apps that are not ready send nothing.
+func (w *walk) reports() {
+	if w.fwd.connected == 0 {
+		return
+	}
+	s := orders.StreamStatus{Name: "main", Followed: w.fwd.follows}
+	for source := range w.alive {
+		if !w.idle[source] {
+			s.Lines = append(s.Lines, orders.LineStatus{Source: source, LastFrame: w.now})
+		}
+	}
+	w.step(agent.LinesSeen{Streams: []orders.StreamStatus{s}})
 }
 
 // goesOn does what a good update needs next.
@@ -278,13 +347,19 @@ func (w *walk) install() {
 
 func (w *walk) appSaysReady() {
 	for source := range maps.Clone(w.alive) {
+		if !w.ready[source] && !w.stopped(source) {
+			w.ready[source] = true
+			delete(w.idle, source)
+		}
 		w.step(agent.AppReady{Source: source})
 	}
+	w.show()
 }
 
 func (w *walk) forwarderSwitches() {
 	if w.fwd.alive && w.fwd.trial != "" && !w.fwd.switched {
 		w.fwd.switched = true
+		w.show()
 		w.tell(agent.TookOver{Switched: orders.Switched{Trial: w.fwd.trial, Source: w.fwd.source, Done: w.now}})
 	}
 }
@@ -344,7 +419,7 @@ func (w *walk) start() {
 	if !w.fwd.alive {
 		w.unsettled = "" // a new forwarder begins with the permanent version
 	}
-	r := agent.Recover{Boot: fmt.Sprint(w.boots), Permanent: w.record, Slots: w.slots, Forwarder: w.fwd.alive}
+	r := agent.Recover{Boot: fmt.Sprint(w.boots), Permanent: w.record, Previous: w.before, Slots: w.slots, Forwarder: w.fwd.alive}
 	for _, source := range slices.Sorted(maps.Keys(w.alive)) {
 		if w.known(source) {
 			r.Alive = append(r.Alive, agent.Alive{Source: source, PID: 1})
@@ -382,6 +457,7 @@ func (w *walk) staleEvent() {
 	for _, what := range []any{
 		agent.MarkerSeen{Trial: "t0"}, agent.Held{Trial: "t0"}, agent.Settled{Trial: "t0"}, agent.RecordWritten{Trial: "t0"},
 		agent.TrialReverted{Reverted: orders.Reverted{Trial: "t0"}}, agent.AppExited{Source: "b-0"}, agent.StageDone{},
+		agent.LineLost{Source: "b-0"}, agent.MarkerFailed{Trial: "t0"},
 	} {
 		w.step(what)
 	}
@@ -399,6 +475,8 @@ func (w *walk) calm() {
 			w.later = w.later[1:]
 			do()
 		}
+		w.appSaysReady()
+		w.reports()
 		w.advance(30 * time.Second)
 		if w.fwd.trial != "" && w.state.Trial.ID == "" {
 			w.Fatalf("the forwarder is left with trial %s", w.fwd.trial)

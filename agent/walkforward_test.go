@@ -16,6 +16,7 @@ type walkForwarder struct {
 	trial     orders.TrialID // armed or further
 	source    orders.SourceID
 	switched  bool
+	follows   orders.SourceID // whom viewers see, alive or not
 	over      map[orders.TrialID]bool
 }
 
@@ -39,6 +40,7 @@ func (w *walk) obey(e agent.SendOrders) {
 		}
 	}
 	f.permanent, f.sources = e.Permanent, e.Sources
+	w.show()
 	if t := e.Trial; t != nil && f.trial != t.ID {
 		if f.over[t.ID] {
 			w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: t.ID, Cause: orders.CauseLease}})
@@ -71,6 +73,7 @@ func (w *walk) settle(e agent.Settle) {
 	if w.fwd.trial == e.Trial {
 		w.fwd.trial = ""
 	}
+	w.show()
 	w.tell(agent.Settled{Trial: e.Trial})
 }
 
@@ -79,7 +82,19 @@ func (w *walk) end(cause string) {
 	id := w.fwd.trial
 	w.fwd.over[id] = true
 	w.fwd.trial = ""
+	w.show()
 	w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: id, Cause: cause, Switched: w.fwd.switched}})
+}
+
+// show brings viewers to whom they should see, if that one sends.
+func (w *walk) show() {
+	want := w.fwd.permanent
+	if w.fwd.trial != "" && w.fwd.switched {
+		want = w.fwd.source
+	}
+	if w.fwd.alive && w.alive[want] && w.ready[want] {
+		w.fwd.follows = want
+	}
 }
 
 // tell sends a message that arrives later, if the connection lives so long.

@@ -230,7 +230,7 @@ func TestFFmpegIsAnApp(t *testing.T) {
 	from := publish.Monotonic()
 	r.mustBecome(r.ffmpegApp("2.0.0", "-preset superfast -tune zerolatency -profile:v main -crf 30 -g 10 -refs 2", true))
 	r.stage(r.ffmpegApp("3.0.0", "-preset ultrafast -tune zerolatency -g 12 -b:v 300k", false))
-	if res := r.Client.Activate(r.ctx, control.ActivateRequest{}); res.Exit != control.ExitDone {
+	if res := r.Client.Activate(r.ctx, control.ActivateRequest{Force: true}); res.Exit != control.ExitDone {
 		t.Fatalf("activate: %+v", res)
 	}
 	s, err := r.WaitStatus(r.ctx, "takeover by 3.0.0", func(s control.Status) bool {

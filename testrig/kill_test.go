@@ -1,6 +1,7 @@
 package testrig_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 func (r *rig) trialUnderWay(rel device.Release) {
 	r.t.Helper()
 	r.stage(r.build(rel))
-	if res := r.Client.Activate(r.ctx, control.ActivateRequest{}); res.Exit != control.ExitDone {
+	if res := r.Client.Activate(r.ctx, control.ActivateRequest{Force: true}); res.Exit != control.ExitDone {
 		r.t.Fatalf("activate: %+v", res)
 	}
 	if _, err := r.WaitStatus(r.ctx, "takeover", func(s control.Status) bool {
@@ -152,8 +153,8 @@ func TestMarkerAtTheLastMoment(t *testing.T) {
 	v := r.watch("1.0")
 	from := publish.Monotonic()
 	outcomes := map[string]int{}
-	for i, version := range []string{"2.0", "3.0", "4.0", "5.0", "6.0", "2.0", "3.0", "4.0", "5.0", "6.0", "2.0", "3.0"} {
-		rel := release(version)
+	for i := range 16 {
+		rel := release(fmt.Sprintf("%d.0", 2+i%5))
 		rel.Greenlight = camera.Greenlight{By: "never"} // the test makes the marker
 		rel.App.StartTimeoutMS, rel.App.SoakMS, rel.App.DeadlineMS = 1000, 100, 1500
 		r.trialUnderWay(rel)
@@ -161,8 +162,8 @@ func TestMarkerAtTheLastMoment(t *testing.T) {
 		if err != nil || s.Trial == nil {
 			t.Fatalf("status: %+v %v", s, err)
 		}
-		// From 85 ms before the deadline to just after it, in even steps.
-		early := time.Duration(85-8*i) * time.Millisecond
+		// From 100 ms before the deadline to just after it, in even steps.
+		early := time.Duration(100-8*i) * time.Millisecond
 		wait := time.NewTimer(time.Duration(s.Trial.RemainingMS)*time.Millisecond - early)
 		<-wait.C
 		touch(t, s.Trial.Marker)
@@ -178,6 +179,9 @@ func TestMarkerAtTheLastMoment(t *testing.T) {
 		}
 	}
 	t.Logf("outcomes: %v", outcomes)
+	if outcomes[control.OutcomePermanent] == 0 || outcomes[control.OutcomeReverted] == 0 {
+		t.Errorf("the race was not met: %v", outcomes)
+	}
 	clean(t, v, from, publish.Monotonic())
 }
 

@@ -31,7 +31,7 @@ const (
 const policy = `
 	# Leaves: they can be read, used and trusted alone.
 	verify, slots, agent/wire, agent/control, agent/supervise, agent/config < NONE
-	stream/orders, stream/publish, stream/subscribe < NONE
+	stream/handover, stream/orders, stream/publish, stream/subscribe < NONE
 	adminpanel/store, adminpanel/ui < NONE
 
 	# What makes and signs packages stays off the device.
@@ -41,8 +41,9 @@ const policy = `
 	agent/link < agent/control, agent/wire
 	agent/... < agent/..., slots, verify, stream/orders, stream/publish
 
-	stream/core < stream/orders, stream/publish, stream/subscribe
-	stream/gateway, stream/ingest < stream/orders, stream/publish, stream/subscribe
+	stream/core < stream/handover, stream/orders, stream/publish, stream/subscribe
+	stream/gateway < stream/handover, stream/orders, stream/publish, stream/subscribe
+	stream/ingest < stream/orders, stream/publish, stream/subscribe
 	stream/cmd/slipstream-forward < stream/core
 	stream/cmd/slipstream-gateway < stream/gateway
 	stream/cmd/slipstream-ingest < stream/ingest
@@ -199,7 +200,7 @@ func checkFile(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	if good, err := format.Source(raw); err != nil || !bytes.Equal(good, raw) {
-		t.Errorf("%s is not formatted by gofmt: %v", name, err)
+		t.Errorf("%s is not formatted by gofmt (%v)", name, err)
 	}
 	if lines := bytes.Count(raw, []byte("\n")); lines > maxFileLines && !strings.HasSuffix(name, "_test.go") {
 		t.Errorf("%s has %d lines, the limit is %d", name, lines, maxFileLines)

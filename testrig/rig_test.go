@@ -106,14 +106,15 @@ func (r *rig) install(path string) control.Record {
 
 func (r *rig) stage(path string) {
 	r.t.Helper()
-	if res := r.Client.Stage(r.ctx, control.StageRequest{Path: path}); res.Exit != control.ExitDone {
+	// By force, because a test may try again what was reverted before.
+	if res := r.Client.Stage(r.ctx, control.StageRequest{Path: path, Force: true}); res.Exit != control.ExitDone {
 		r.t.Fatalf("stage %s: %+v", filepath.Base(path), res)
 	}
 }
 
 func (r *rig) activate() control.Record {
 	r.t.Helper()
-	res := r.Client.Activate(r.ctx, control.ActivateRequest{Wait: true})
+	res := r.Client.Activate(r.ctx, control.ActivateRequest{Wait: true, Force: true})
 	if res.Record == nil {
 		r.t.Fatalf("activate: %+v", res)
 	}

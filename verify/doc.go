@@ -8,7 +8,7 @@
 //
 // # The package
 //
-// A package is one plain ustar file, NAME-VERSION.slip:
+// A package is one plain ustar file, PRODUCT-VERSION.slip:
 //
 //	0     ┌──────────────────────────────┐
 //	      │ header (512 bytes)           │ gives its own size, at most MaxBundle
@@ -39,6 +39,44 @@
 // the same digest.
 //
 // The layout of an image of kind "tree" is described in package pack.
+//
+// # Checking a package without this code
+//
+// In a POSIX shell with tar, openssl, jq and sha256sum, for a package that lies
+// beside the public key of its maker:
+//
+//	set -eu
+//	package=x.slip key=key.pub
+//
+//	# The head is the first file. Out of it come the signed bytes and the signature.
+//	tar -xf "$package" manifest.sigstore.json
+//	jq -r .dsseEnvelope.payload manifest.sigstore.json | base64 -d > statement.json
+//	jq -r '.dsseEnvelope.signatures[0].sig' manifest.sigstore.json | base64 -d > sig
+//	type=$(jq -r .dsseEnvelope.payloadType manifest.sigstore.json)
+//	test "$type" = application/vnd.in-toto+json
+//
+//	# DSSE signs its version, the type and the bytes, each with its length.
+//	{ printf 'DSSEv1 %d %s %d ' ${#type} "$type" $(wc -c < statement.json); cat statement.json; } > pae
+//	openssl dgst -sha256 -verify "$key" -signature sig pae
+//
+//	# From here on the statement can be believed. It must be a release, and its
+//	# subjects must be the files behind the head: these names, in this order.
+//	test "$(jq -r .predicateType statement.json)" = urn:slipstream:release:v1
+//	jq -r '.subject[].name' statement.json > names
+//	jq -r '.predicate.images[] | .name + ".chunks", .name' statement.json | cmp - names
+//	tar -tf "$package" | tail -n +2 | cmp - names
+//
+//	# Their hashes, as the statement gives them.
+//	tar -xf "$package"
+//	jq -r '.subject[] | .digest.sha256 + "  " + .name' statement.json | sha256sum --strict -c
+//
+//	# The package's digest, by which devices and people name it.
+//	sha256sum < statement.json
+//
+// Comparing the names is part of it: a hash alone says that a file is one of
+// those that were signed, not which. What is left to this package is strictness
+// (one spelling of each byte, limits) and the device's own rules. A test runs
+// exactly these lines.
 //
 // # Order of the checks
 //

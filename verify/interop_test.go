@@ -2,11 +2,14 @@ package verify_test
 
 import (
 	"bytes"
-	"encoding/base64"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
@@ -80,22 +83,76 @@ func TestTarMakesTheSameBytes(t *testing.T) {
 	}
 }
 
-func TestOpenSSLChecksTheSignature(t *testing.T) {
-	f := newFixture(t)
-	dir := t.TempDir()
-	var b verify.Bundle
-	if err := json.Unmarshal(f.head, &b); err != nil {
-		t.Fatal(err)
-	}
-	sig, err := base64.StdEncoding.DecodeString(b.DSSE.Signatures[0].Sig)
+// documented is the shell script in the package's documentation.
+func documented(t *testing.T) string {
+	t.Helper()
+	doc, err := os.ReadFile("doc.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "key.pub"), string(publicPEM(t, f.key)), 0o644)
-	writeFile(t, filepath.Join(dir, "sig"), string(sig), 0o644)
-	writeFile(t, filepath.Join(dir, "pae"), string(dsse.PAE(b.DSSE.PayloadType, f.payload)), 0o644)
-	if got, want := command(t, dir, "openssl", "dgst", "-sha256", "-verify", "key.pub", "-signature", "sig", "pae"), "Verified OK\n"; got != want {
-		t.Errorf("openssl says %q, want %q", got, want)
+	_, section, _ := strings.Cut(string(doc), "// # Checking a package without this code\n")
+	section, _, found := strings.Cut(section, "\n// # ")
+	if !found {
+		t.Fatal("the documentation does not say how to check a package without this code")
+	}
+	var script strings.Builder
+	for line := range strings.Lines(section) {
+		if code, ok := strings.CutPrefix(line, "//\t"); ok {
+			script.WriteString(code)
+		}
+	}
+	return script.String()
+}
+
+// byHand runs the documented script on a package.
+func byHand(t *testing.T, script string, key *ecdsa.PrivateKey, file []byte) (string, error) {
+	t.Helper()
+	for _, name := range []string{"tar", "openssl", "jq", "sha256sum"} {
+		tool(t, name)
+	}
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "key.pub"), string(publicPEM(t, key)), 0o644)
+	writeFile(t, filepath.Join(dir, "x.slip"), string(file), 0o644)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func TestTheDocumentedCheck(t *testing.T) {
+	f := newFixture(t)
+	script := documented(t)
+	out, err := byHand(t, script, f.key, f.file)
+	digest := sha256.Sum256(f.payload)
+	want := "Verified OK\napp.tree.chunks: OK\napp.tree: OK\n" + hex.EncodeToString(digest[:]) + "  -\n"
+	if err != nil || out != want {
+		t.Errorf("the documented check says %q, want %q: %v", out, want, err)
+	}
+
+	changed := bytes.Clone(f.image)
+	changed[0] ^= 1
+	other := bytes.Replace(f.payload, []byte(verify.PredicateType), []byte("urn:slipstream:records:v1"), 1)
+	swapped := f.statement(func(m *verify.Manifest) { m.Images[0].Name = "app.eert" })
+	swapped = bytes.Replace(swapped, []byte(`"images":[{"name":"app.eert"`), []byte(`"images":[{"name":"app.tree"`), 1)
+	for _, row := range []struct {
+		name string
+		key  *ecdsa.PrivateKey
+		file []byte
+	}{
+		{"another key", f.stranger, f.file},
+		{"a changed statement", f.key, archive(f.replace(f.head, `"payload":"`, `"payload":"ICAg`), f.index, f.image)},
+		{"a changed image", f.key, archive(f.head, f.index, changed)},
+		{"another document", f.key, archive(f.sign(other), f.index, f.image)},
+		{"subjects that are not the images", f.key, join(member(verify.HeadName, f.sign(swapped)), member("app.eert.chunks", f.index),
+			member("app.eert", f.image), make([]byte, 1024))},
+		{"a file too many", f.key, join(member(verify.HeadName, f.head), member("app.tree.chunks", f.index),
+			member("app.tree", f.image), member("more", nil), make([]byte, 1024))},
+		{"swapped files", f.key, join(member(verify.HeadName, f.head), member("app.tree", f.index),
+			member("app.tree.chunks", f.image), make([]byte, 1024))},
+	} {
+		if out, err := byHand(t, script, row.key, row.file); err == nil {
+			t.Errorf("%s: the documented check lets it pass:\n%s", row.name, out)
+		}
 	}
 }
 

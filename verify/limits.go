@@ -13,7 +13,8 @@ const (
 	MaxJSONDepth   = 16
 	MaxJSONInteger = 1 << 53 // beyond it other JSON readers lose digits
 
-	MaxName     = 64 // bytes of a product, hardware, version or stream name
+	MaxName     = 64 // bytes of a product, hardware or version name
+	MaxStream   = 32 // bytes of a stream's name
 	MaxHardware = 64 // hardware names in one package
 	MaxStreams  = 8
 	MaxArgs     = 64      // words of app.exec

@@ -41,11 +41,11 @@ type ChunkIndex struct {
 type App struct {
 	Exec           []string `json:"exec"` // argv; a relative first word is taken from the slot's root
 	Streams        []Stream `json:"streams"`
-	Overlap        string   `json:"overlap"`    // "full", "frozen" or "none"
-	Greenlight     string   `json:"greenlight"` // who writes the marker: "app", "operator" or "auto"
-	StartTimeoutMS int64    `json:"startTimeoutMs"`
-	DeadlineMS     int64    `json:"deadlineMs"` // from the start of the trial to its end without a greenlight
-	SoakMS         int64    `json:"soakMs"`     // the new version carries the streams at least so long before it becomes permanent
+	Overlap        string   `json:"overlap"`        // "full", "frozen" or "none"
+	Greenlight     string   `json:"greenlight"`     // who writes the marker: "app", "operator" or "auto"
+	StartTimeoutMS int64    `json:"startTimeoutMs"` // from the start of its process to READY=1 (unless publishRtsp) and a key frame of every stream
+	DeadlineMS     int64    `json:"deadlineMs"`     // from the start of the trial to its end without a greenlight
+	SoakMS         int64    `json:"soakMs"`         // the new version carries the streams at least so long before it becomes permanent
 	StopTimeoutMS  int64    `json:"stopTimeoutMs"`
 	WatchdogMS     int64    `json:"watchdogMs,omitempty"`  // 0: no watchdog
 	RestartMax     int      `json:"restartMax"`            // at most so many restarts …

@@ -205,8 +205,8 @@ func checkStreams(streams []Stream) error {
 	}
 	for i, s := range streams {
 		switch {
-		case len(s.Name) > MaxName || !streamRE.MatchString(s.Name):
-			return bad("stream %s is not a name of lower-case letters and digits", quote(s.Name))
+		case len(s.Name) > MaxStream || !streamRE.MatchString(s.Name):
+			return bad("stream %s is not a name of at most %d lower-case letters and digits", quote(s.Name), MaxStream)
 		case slices.ContainsFunc(streams[:i], func(other Stream) bool { return other.Name == s.Name }):
 			return bad("two streams are named %s", quote(s.Name))
 		case s.Codec != CodecH264:

@@ -26,23 +26,22 @@ func fail(w http.ResponseWriter, err error) {
 	if !ok {
 		p = problem{http.StatusInternalServerError, "internal", err.Error()}
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(p.Status)
-	json.NewEncoder(w).Encode(struct {
+	send(w, p.Status, "application/problem+json", struct {
 		Title string `json:"title"`
 		problem
 	}{http.StatusText(p.Status), p})
 }
 
 // reply answers with v as JSON.
-func reply(w http.ResponseWriter, status int, v any) {
+func reply(w http.ResponseWriter, status int, v any) { send(w, status, "application/json", v) }
+
+func send(w http.ResponseWriter, status int, kind string, v any) {
 	text, err := json.Marshal(v)
 	if err != nil {
-		fail(w, err)
+		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	w.Write(append(text, '\n'))

@@ -114,15 +114,17 @@ func (d device) ended(t *testing.T) {
 // until waits for a device that is as wanted.
 func until(t *testing.T, h *hub.Hub, id string, wanted func(hub.Device) bool) hub.Device {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
+	late := time.After(patience)
 	watch := h.Watch()
 	defer watch.Close()
 	for {
 		if d, ok := h.Device(id); ok && wanted(d) {
 			return d
 		}
-		if _, err := watch.Next(ctx); err != nil {
+		select {
+		case <-watch.Changed():
+			watch.Take()
+		case <-late:
 			d, _ := h.Device(id)
 			t.Fatalf("%s stayed %+v", id, d)
 		}

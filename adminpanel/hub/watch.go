@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"context"
 	"maps"
 	"slices"
 )
@@ -33,16 +32,6 @@ func (w *Watch) Take() []string {
 	names := slices.Sorted(maps.Keys(w.dirty))
 	clear(w.dirty)
 	return names
-}
-
-// Next waits for a change and takes it.
-func (w *Watch) Next(ctx context.Context) ([]string, error) {
-	select {
-	case <-w.wake:
-		return w.Take(), nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // Close ends the gathering.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // ErrNotFound is returned for a name that the store does not hold.
@@ -46,7 +47,7 @@ func Open(dir string) (*Store, error) {
 		}
 	}
 	s.db, err = bolt.Open(filepath.Join(dir, "panel.db"), 0o600, &bolt.Options{Timeout: lockTimeout})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("store: another panel is running on %s", dir)
 	}
 	if err != nil {

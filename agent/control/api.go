@@ -29,7 +29,10 @@ type Status struct {
 	Streams   []StreamStatus `json:"streams"`
 	Staging   *Progress      `json:"staging,omitempty"`
 	Last      *Record        `json:"last,omitempty"` // newest entry of the history
-	Time      time.Time      `json:"time"`
+	// Problems are what somebody must put right before the device is what it
+	// should be, one plain sentence each; none when all is well.
+	Problems []string  `json:"problems,omitempty"`
+	Time     time.Time `json:"time"`
 }
 
 // Slot is one live slot.
@@ -42,6 +45,11 @@ type Slot struct {
 	PID     int       `json:"pid,omitempty"`
 	Status  string    `json:"status,omitempty"` // the app's STATUS= line
 	Since   time.Time `json:"since,omitzero"`
+
+	// Of the permanent version's app; a start of the device begins anew.
+	Restarts   int       `json:"restarts,omitempty"` // after it ended by itself
+	LastExit   string    `json:"lastExit,omitempty"` // how it ended the last time
+	LastExitAt time.Time `json:"lastExitAt,omitzero"`
 }
 
 // Trial is the trial under way.
@@ -104,7 +112,7 @@ type Record struct {
 type Proof struct {
 	Detected        int64         `json:"detected,omitempty"` // CLOCK_MONOTONIC ns
 	First           int64         `json:"first,omitempty"`
-	DetectToFirstMS float64       `json:"detectToFirstMs"`
+	DetectToFirstMS float64       `json:"detectToFirstMs,omitempty"` // absent if no revert was measured
 	Switch          []StreamProof `json:"switch,omitempty"`
 	Revert          []StreamProof `json:"revert,omitempty"`
 }

@@ -14,12 +14,9 @@ import (
 	"slipstream/agent/wire"
 )
 
-// How many asks run at once. Viewers have their own share, so that no crowd of
-// them keeps an operator's revert out.
-const (
-	maxUpgradeAsks = 8
-	maxMediaAsks   = 8
-)
+// maxAsks is how many asks of one kind run at once. Each kind has its own share,
+// so that neither slow stages nor a crowd of viewers keep a revert out.
+const maxAsks = 8
 
 const (
 	mediaTimeout = 10 * time.Second
@@ -34,16 +31,16 @@ type asks struct {
 	media   Media
 	log     *slog.Logger
 
-	upgrades chan struct{} // holds one token for each ask that runs
-	viewers  chan struct{}
-	running  sync.WaitGroup
+	running sync.WaitGroup
+
+	mu    sync.Mutex
+	count map[string]int // asks that run, by kind
 }
 
 func newAsks(ctx context.Context, base *url.URL, backend control.Backend, media Media, log *slog.Logger) *asks {
 	return &asks{
 		ctx: ctx, base: base, backend: backend, media: media, log: log,
-		upgrades: make(chan struct{}, maxUpgradeAsks),
-		viewers:  make(chan struct{}, maxMediaAsks),
+		count: make(map[string]int),
 	}
 }
 
@@ -53,20 +50,52 @@ func (a *asks) wait() { a.running.Wait() }
 // many. That answer is sent before the next line is read: a panel that floods
 // waits for itself.
 func (a *asks) begin(ask wire.Ask, c *conn) {
-	lane := a.upgrades
-	if ask.WHEP != nil || ask.EndWHEP != nil {
-		lane = a.viewers
-	}
-	select {
-	case lane <- struct{}{}:
-	default:
-		a.say(ask, c, errorAnswer(ask.ID, wire.CodeBusy, "the device is busy with earlier asks"))
+	kind := kindOf(ask)
+	if !a.take(kind) {
+		a.say(ask, c, errorAnswer(ask.ID, wire.CodeBusy, "the device is busy with earlier asks of this kind"))
 		return
 	}
 	a.running.Go(func() {
-		defer func() { <-lane }()
+		defer a.give(kind)
 		a.do(ask, c)
 	})
+}
+
+func (a *asks) take(kind string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.count[kind] >= maxAsks {
+		return false
+	}
+	a.count[kind]++
+	return true
+}
+
+func (a *asks) give(kind string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.count[kind]--
+}
+
+func kindOf(ask wire.Ask) string {
+	switch {
+	case ask.Stage != nil:
+		return "stage"
+	case ask.Activate != nil:
+		return "activate"
+	case ask.Greenlight != nil:
+		return "greenlight"
+	case ask.Revert != nil:
+		return "revert"
+	case ask.History != nil:
+		return "history"
+	case ask.WHEP != nil:
+		return "whep"
+	case ask.EndWHEP != nil:
+		return "endWhep"
+	default:
+		return "unknown"
+	}
 }
 
 func (a *asks) do(ask wire.Ask, c *conn) {

@@ -27,4 +27,9 @@ func (b *backoff) next() time.Duration {
 	return pause
 }
 
-func (b *backoff) reset() { b.limit = 0 }
+// lasted says how long a link was up; not at all if it never came to one.
+func (b *backoff) lasted(d time.Duration) {
+	if d > steadyAfter {
+		b.limit = 0
+	}
+}

@@ -10,14 +10,20 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 )
 
 // maxToken bounds the token file in bytes.
 const maxToken = 4 << 10
 
-// dialer makes the client for one panel. It speaks HTTP/2 only: without it
-// there is no stream that carries both ways.
-func dialer(cfg Config) (*url.URL, *http.Client, error) {
+// leftIdle is how long a connection may lie about after its link.
+const leftIdle = time.Second
+
+// dialer makes the clients for one panel, a new one for each attempt: a client
+// uses its connection again, also one that is dead while TCP hopes for a quarter
+// of an hour. They speak HTTP/2 only: without it there is no stream that carries
+// both ways.
+func dialer(cfg Config) (*url.URL, func() *http.Client, error) {
 	base, err := url.Parse(cfg.URL)
 	if err != nil {
 		return nil, nil, fmt.Errorf("link: the panel's url: %w", err)
@@ -37,14 +43,17 @@ func dialer(cfg Config) (*url.URL, *http.Client, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return base, &http.Client{
-		Transport: &http.Transport{
-			Protocols:           &protocols,
-			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13},
-			TLSHandshakeTimeout: connectTimeout,
-		},
-		// A redirect would carry the token to somebody else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	return base, func() *http.Client {
+		return &http.Client{
+			Transport: &http.Transport{
+				Protocols:           &protocols,
+				TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13},
+				TLSHandshakeTimeout: connectTimeout,
+				IdleConnTimeout:     leftIdle,
+			},
+			// A redirect would carry the token to somebody else.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
 	}, nil
 }
 

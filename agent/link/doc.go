@@ -10,10 +10,11 @@
 // device, not the link, knows when an update is over.
 //
 // What it defends against: a panel that floods (asks beyond the bounds are
-// answered busy, and viewers' offers cannot crowd out an operator's revert), a
-// panel that names files elsewhere (only its own are fetched), a token sent in
-// clear (plain HTTP only to this machine), and many devices that return at once
-// (each waits a random part of a growing pause).
+// answered busy, and each kind has bounds of its own: neither slow stages nor
+// viewers' offers can crowd out an operator's revert), a panel that names files
+// elsewhere (only its own are fetched), a token sent in clear (plain HTTP only to
+// this machine), and many devices that return at once (each waits a random part
+// of a growing pause).
 //
 // What it does not do: it trusts the panel for nothing about a package.
 //

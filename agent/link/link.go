@@ -34,14 +34,13 @@ const (
 // Run keeps the link until ctx ends and then returns ctx's error, after every
 // ask that it began has been answered. Another error is one of cfg.
 func Run(ctx context.Context, cfg Config, backend control.Backend, media Media, log *slog.Logger) error {
-	base, client, err := dialer(cfg)
+	base, dial, err := dialer(cfg)
 	if err != nil {
 		return err
 	}
-	defer client.CloseIdleConnections()
 	asks := newAsks(ctx, base, backend, media, log)
 	defer asks.wait()
-	l := &link{cfg: cfg, base: base, client: client, backend: backend, asks: asks, log: log}
+	l := &link{cfg: cfg, base: base, dial: dial, backend: backend, asks: asks, log: log}
 	l.keep(ctx)
 	return ctx.Err()
 }
@@ -49,7 +48,7 @@ func Run(ctx context.Context, cfg Config, backend control.Backend, media Media, 
 type link struct {
 	cfg     Config
 	base    *url.URL
-	client  *http.Client
+	dial    func() *http.Client
 	backend control.Backend
 	asks    *asks
 	log     *slog.Logger
@@ -59,14 +58,11 @@ type link struct {
 func (l *link) keep(ctx context.Context) {
 	var pause backoff
 	for ctx.Err() == nil {
-		began := time.Now()
-		err := l.once(ctx)
+		lasted, err := l.once(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > steadyAfter {
-			pause.reset()
-		}
+		pause.lasted(lasted)
 		wait := pause.next()
 		l.log.Warn("no link to the panel", "panel", l.base.Host, "cause", err, "again_in", wait)
 		select {
@@ -76,18 +72,22 @@ func (l *link) keep(ctx context.Context) {
 	}
 }
 
-// once connects and serves one link until it ends.
-func (l *link) once(ctx context.Context) error {
+// once connects and serves one link until it ends. It says for how long the link
+// was up; the time of a vain attempt does not count.
+func (l *link) once(ctx context.Context) (lasted time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	up, body := io.Pipe()
 	defer body.Close()
 	defer up.Close()
-	resp, err := l.connect(ctx, cancel, up)
+	client := l.dial()
+	defer client.CloseIdleConnections()
+	down, err := l.connect(ctx, cancel, client, up)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	defer resp.Body.Close()
+	defer down.Close()
+	linked := time.Now()
 	l.log.Info("linked to the panel", "panel", l.base.Host)
 
 	conn := &conn{wire.NewWriter(body)}
@@ -96,7 +96,7 @@ func (l *link) once(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
 		func(ctx context.Context) error { return l.report(ctx, conn) },
 		func(ctx context.Context) error { return beat(ctx, conn) },
-		func(ctx context.Context) error { return l.listen(ctx, resp.Body, conn) },
+		func(ctx context.Context) error { return l.listen(ctx, down, conn) },
 	} {
 		owned.Go(func() { ended <- part(ctx) })
 	}
@@ -104,14 +104,15 @@ func (l *link) once(ctx context.Context) error {
 	cancel()
 	body.CloseWithError(context.Canceled)
 	up.CloseWithError(context.Canceled)
-	resp.Body.Close()
+	down.Close()
 	owned.Wait()
-	return err
+	return time.Since(linked), err
 }
 
-// connect opens the stream. A panel that does not answer is given up after
-// connectTimeout; ctx and cancel are those of the whole stream.
-func (l *link) connect(ctx context.Context, cancel context.CancelFunc, up io.Reader) (*http.Response, error) {
+// connect opens the stream and returns the panel's side of it. A panel that does
+// not answer is given up after connectTimeout; ctx and cancel are those of the
+// whole stream.
+func (l *link) connect(ctx context.Context, cancel context.CancelFunc, client *http.Client, up io.Reader) (io.ReadCloser, error) {
 	token, err := readToken(l.cfg.TokenFile)
 	if err != nil {
 		return nil, err
@@ -122,7 +123,7 @@ func (l *link) connect(ctx context.Context, cancel context.CancelFunc, up io.Rea
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	tooLong := time.AfterFunc(connectTimeout, cancel)
-	resp, err := l.client.Do(req)
+	resp, err := client.Do(req)
 	if !tooLong.Stop() && err != nil {
 		return nil, fmt.Errorf("the panel did not answer in %v", connectTimeout)
 	}
@@ -130,7 +131,7 @@ func (l *link) connect(ctx context.Context, cancel context.CancelFunc, up io.Rea
 		return nil, fmt.Errorf("connect to the panel: %w", err)
 	}
 	if resp.StatusCode == http.StatusOK {
-		return resp, nil
+		return resp.Body, nil
 	}
 	resp.Body.Close()
 	if resp.StatusCode == http.StatusUnauthorized {

@@ -376,6 +376,46 @@ func TestViewersDoNotCrowdOutAnOperator(t *testing.T) {
 	close(d.hold["whep"])
 }
 
+// Whatever is slow, an operator can still revert, greenlight and look.
+func TestSlowAsksDoNotCrowdOutOthers(t *testing.T) {
+	for _, slow := range []struct {
+		verb string
+		ask  wire.Ask
+	}{
+		{"stage", wire.Ask{Stage: &wire.Stage{URL: "/v1/releases/1"}}},
+		{"activate", wire.Ask{Activate: &wire.Activate{}}},
+		{"greenlight", wire.Ask{Greenlight: &struct{}{}}},
+	} {
+		t.Run(slow.verb, func(t *testing.T) {
+			s, links := panel(t, false)
+			d := newDevice()
+			d.hold[slow.verb] = make(chan struct{})
+			run(t, config(t, s.URL), d)
+			end := accept(t, links)
+			const crowd = 30
+			for i := range crowd {
+				slow.ask.ID = uint64(i + 1)
+				if err := end.down.Write(wire.Down{Ask: &slow.ask}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if up := next(t, end, anAnswer(crowd)); up.Answer.Error == nil || up.Answer.Error.Code != wire.CodeBusy {
+				t.Errorf("%s %d was answered %+v", slow.verb, crowd, up.Answer)
+			}
+			others := []wire.Ask{{ID: 101, Revert: &struct{}{}}, {ID: 102, History: &wire.History{Max: 1}}}
+			if slow.verb != "greenlight" {
+				others = append(others, wire.Ask{ID: 103, Greenlight: &struct{}{}})
+			}
+			for _, other := range others {
+				if answer := ask(t, end, other); answer.Error != nil {
+					t.Errorf("ask %d was answered %+v", other.ID, answer.Error)
+				}
+			}
+			close(d.hold[slow.verb])
+		})
+	}
+}
+
 // An ask outlives its link, and the next link is opened meanwhile.
 func TestAnAskGoesOnWhenTheLinkIsCut(t *testing.T) {
 	s, links := panel(t, false)
@@ -464,10 +504,12 @@ func TestAStrangersPanelGetsNothing(t *testing.T) {
 }
 
 func TestRunRefusesWhatCannotBeAPanel(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	for _, url := range []string{"", "panel", "http://192.0.2.1:8080", "http://panel.example", "ftp://panel.example", "http://127.0.0.1.example"} {
 		d := newDevice()
-		err := link.Run(t.Context(), config(t, url), d, d, slog.New(slog.DiscardHandler))
-		if err == nil || errors.Is(err, context.Canceled) {
+		err := link.Run(ctx, config(t, url), d, d, slog.New(slog.DiscardHandler))
+		if err == nil || errors.Is(err, ctx.Err()) {
 			t.Errorf("%q was taken for a panel", url)
 		}
 	}

@@ -28,42 +28,59 @@ func (s *Supervisor) Recorded() []string {
 	return names
 }
 
-// Adopt takes over a process that an earlier agent started. If its main process
-// has ended it returns false, and what that one left behind has been killed.
+// Adopt takes over a process that an earlier agent started. It returns false if
+// there is none: there is no record of this boot, or the main process is proven
+// to have ended, and then what that one left behind has been killed.
+//
+// If the kernel does not let us look (no descriptors left, say) it is unknown
+// whether the process lives. It then counts as living: it is returned without a
+// number or pidfd, nothing of it gets a signal, its name stays taken, and we go
+// on looking until we know.
 //
 // A process that had said READY=1 before says so again by its Notifications.
 func (s *Supervisor) Adopt(name string) (*Process, bool) {
 	if err := s.reserve(name); err != nil {
 		return nil, false
 	}
-	p, err := s.adopt(name)
-	if err != nil {
+	p := s.unknownProcess(name)
+	switch err := insist(func() error { return s.takeOver(p) }); {
+	case errors.Is(err, errEnded):
 		s.release(name)
 		s.log.Info("process not adopted", "name", name, "reason", err)
 		return nil, false
+	case err != nil:
+		s.log.Error("it is unknown whether a process lives; it counts as living", "name", name, "reason", err)
+	default:
+		close(p.known)
+		s.log.Info("process adopted", "name", name, "pid", p.pid)
 	}
-	s.log.Info("process adopted", "name", name, "pid", p.pid)
 	s.watch(p)
 	return p, true
 }
 
-func (s *Supervisor) adopt(name string) (*Process, error) {
-	r, ok := readRecord(s.recordPath(name), name)
-	if !ok {
-		os.Remove(s.recordPath(name))
-		return nil, errors.New("no record of this boot")
+// takeOver fills in what is known of a process once it is proven to live. After
+// errEnded nothing of it is left; after any other error nothing was touched.
+func (s *Supervisor) takeOver(p *Process) error {
+	r, err := readRecord(p.record, p.name)
+	if errors.Is(err, errEnded) {
+		os.Remove(p.record)
+	}
+	if err != nil {
+		return err
 	}
 	pidfd, err := openRecorded(r)
-	if err != nil {
+	if errors.Is(err, errEnded) {
 		killLeftovers(0, r.Token, s.log)
-		os.Remove(s.recordPath(name))
-		return nil, err
+		os.Remove(p.record)
 	}
-	p := s.newProcess(r, s.openAgain(r))
-	p.pid = r.PID
+	if err != nil {
+		return err
+	}
+	p.started, p.token, p.pid = r.Started, r.Token, r.PID
 	p.setPidfd(pidfd)
+	p.output = s.openAgain(r)
 	s.listenAgain(p, r)
-	return p, nil
+	return nil
 }
 
 // openAgain opens the log to keep it bounded. The process has its own descriptor
@@ -72,8 +89,9 @@ func (s *Supervisor) openAgain(r record) *output {
 	out, err := openOutput(r.Log)
 	if err != nil {
 		s.log.Warn("log of adopted process not kept bounded", "name", r.Name, "err", err)
-		return &output{path: r.Log}
+		out = &output{path: r.Log}
 	}
+	out.from = r.LogFrom
 	return out
 }
 
@@ -83,54 +101,40 @@ func (s *Supervisor) listenAgain(p *Process, r record) {
 	if r.Notify == "" {
 		return
 	}
-	n, err := listenNotify(r.Notify, p)
+	err := insist(func() (err error) {
+		p.notify, err = listenNotify(r.Notify, p)
+		return err
+	})
 	if err != nil {
 		s.log.Warn("adopted process cannot notify", "name", p.name, "err", err)
 		return
 	}
-	p.notify = n
 	if r.Ready {
-		n.out <- Notification{Ready: true}
+		p.words <- Notification{Ready: true}
 	}
-}
-
-// openRecorded opens the pidfd first and compares afterwards: from then on the
-// descriptor means one process for ever, and if the number had been used again
-// before, the start time says so.
-func openRecorded(r record) (int, error) {
-	if r.PID <= 0 {
-		return -1, errors.New("the agent died while it started the process")
-	}
-	pidfd, err := unix.PidfdOpen(r.PID, 0)
-	if err != nil {
-		return -1, fmt.Errorf("it has ended: %w", err)
-	}
-	st, err := readStat(r.PID)
-	switch {
-	case err != nil:
-		err = fmt.Errorf("it has ended: %w", err)
-	case st.start != r.Start:
-		err = errors.New("it has ended and its number belongs to another process")
-	case st.dead():
-		err = errors.New("it has ended")
-	default:
-		return pidfd, nil
-	}
-	unix.Close(pidfd)
-	return -1, err
 }
 
 // clearOld makes room for a new process of a name. One that still runs is not
-// ended in passing: it may carry the picture.
+// ended in passing, nor is one of which nobody knows: it may carry the picture.
 func (s *Supervisor) clearOld(name string) error {
-	r, ok := readRecord(s.recordPath(name), name)
-	if !ok {
-		return nil
-	}
-	if pidfd, err := openRecorded(r); err == nil {
-		unix.Close(pidfd)
+	var r record
+	err := insist(func() (err error) {
+		if r, err = readRecord(s.recordPath(name), name); err != nil {
+			return err
+		}
+		pidfd, err := openRecorded(r)
+		if err == nil {
+			unix.Close(pidfd)
+		}
+		return err
+	})
+	switch {
+	case err == nil:
 		return errors.New("an earlier agent's process of this name still runs: adopt it")
+	case !errors.Is(err, errEnded):
+		return fmt.Errorf("it is unknown whether an earlier agent's process of this name still runs: %w", err)
+	case r.Token != "":
+		killLeftovers(0, r.Token, s.log)
 	}
-	killLeftovers(0, r.Token, s.log)
 	return nil
 }

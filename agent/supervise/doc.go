@@ -23,6 +23,11 @@
 // completed after, lets the next agent adopt it; the exit status of an adopted
 // process is unknown, because only a parent is told.
 //
+// What cannot be looked at is not taken for dead. A process counts as ended only
+// if the kernel says so (no process of that number, another start time, another
+// boot, a pidfd that has ended); while it does not answer, for want of a
+// descriptor or of memory, the process counts as living and is left alone.
+//
 // Core dumps are off: they delay the news of a crash by seconds.
 //
 // It does not restart anything, and does not limit memory or CPU: the first is

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -19,10 +20,9 @@ const leftoverWait = 2 * time.Millisecond
 const quietLooks = 2
 
 func (s *Supervisor) newProcess(r record, out *output) *Process {
-	return &Process{
-		name: r.Name, started: r.Started, token: r.Token, log: s.log, output: out,
-		record: s.recordPath(r.Name), done: make(chan struct{}), over: make(chan struct{}),
-	}
+	p := s.unknownProcess(r.Name)
+	p.started, p.token, p.output = r.Started, r.Token, out
+	return p
 }
 
 // setPidfd hands the descriptor to the runtime's poller, so that waiting for
@@ -43,18 +43,14 @@ func (p *Process) run() {
 		p.notify.serve()
 	}
 	if !p.waitEnd() {
-		if p.notify != nil {
-			p.notify.close(false)
-		}
+		p.endWords(false)
 		return
 	}
 	p.exit = p.status()
 	close(p.done)
 	p.signal(unix.SIGKILL)
 	killLeftovers(p.session(), p.token, p.log)
-	if p.notify != nil {
-		p.notify.close(true)
-	}
+	p.endWords(true)
 	p.reapMain()
 	os.Remove(p.record)
 	p.log.Info("process ended", "name", p.name, "pid", p.pid, "exit", p.exit.String())
@@ -66,22 +62,26 @@ func (p *Process) waitEnd() bool {
 	if err != nil {
 		return false
 	}
-	return conn.Read(func(fd uintptr) bool { return readable(int(fd)) }) == nil
+	return conn.Read(func(fd uintptr) bool {
+		ended, err := readable(int(fd))
+		return ended && err == nil
+	}) == nil
 }
 
-// abandon wakes waitEnd.
+// abandon wakes waitEnd. A process that is not known is woken by closing.
 func (p *Process) abandon() {
-	if p != nil {
+	if p != nil && p.isKnown() {
 		p.pidfd.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
-func readable(fd int) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+// readable says of a pidfd whether its process has ended, all threads of it.
+func readable(pidfd int) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	for {
 		n, err := unix.Poll(fds, 0)
 		if !errors.Is(err, unix.EINTR) {
-			return n > 0
+			return n > 0, err
 		}
 	}
 }
@@ -111,8 +111,12 @@ func childStatus(info *unix.Siginfo) int32 {
 	return *(*int32)(unsafe.Add(unsafe.Pointer(info), union+2*4))
 }
 
-// signal sends to the main process's group, whatever number it has.
+// signal sends to the main process's group, whatever number it has. One that is
+// not known gets none.
 func (p *Process) signal(sig syscall.Signal) {
+	if !p.isKnown() {
+		return
+	}
 	err := unix.PidfdSendSignal(p.fd, sig, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
 	if !errors.Is(err, unix.EINVAL) {
 		return
@@ -157,43 +161,57 @@ func (p *Process) reapMain() {
 func killLeftovers(session int, token string, log *slog.Logger) {
 	deadline := time.Now().Add(killWait)
 	for quiet := 0; ; time.Sleep(leftoverWait) {
-		alive := killOnce(session, token)
-		if alive > 0 {
+		alive, err := killOnce(session, token)
+		if alive > 0 || err != nil {
 			quiet = 0
 		} else if quiet++; quiet == quietLooks {
 			return
 		}
 		if time.Now().After(deadline) {
-			log.Error("processes do not die", "token", token, "count", alive)
+			log.Error("processes may be left behind", "of", name(token), "alive", alive, "err", err)
 			return
 		}
 	}
 }
 
-func killOnce(session int, token string) int {
-	alive := 0
-	for _, pid := range processes() {
+// killOnce returns an error if it could not look at all that may be left.
+func killOnce(session int, token string) (alive int, err error) {
+	pids, err := processes()
+	if err != nil {
+		return 0, err
+	}
+	for _, pid := range pids {
 		if pid == os.Getpid() || !stems(pid, session, token) {
 			continue
 		}
-		fd, err := unix.PidfdOpen(pid, 0)
-		if err != nil {
+		fd, errOpen := unix.PidfdOpen(pid, 0)
+		if errOpen != nil {
+			if !errors.Is(errOpen, unix.ESRCH) {
+				err = errOpen
+			}
 			continue
 		}
 		// Looked at again, because only now the descriptor holds one process.
-		if stems(pid, session, token) {
+		if ended, _ := readable(fd); !ended && stems(pid, session, token) {
 			alive++
 			unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 		}
 		unix.Close(fd)
 	}
-	return alive
+	return alive, err
 }
 
+// stems is true also of a process that has ended and is not reaped yet.
 func stems(pid, session int, token string) bool {
 	st, err := readStat(pid)
-	if err != nil || st.dead() {
+	if err != nil {
 		return false
 	}
 	return session != 0 && st.session == session || hasToken(pid, token)
+}
+
+// name is what may be shown of a token.
+func name(token string) string {
+	before, _, _ := strings.Cut(token, "/")
+	return before
 }

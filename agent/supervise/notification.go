@@ -33,15 +33,16 @@ func parseNotification(raw []byte) Notification {
 		case "WATCHDOG":
 			n.Watchdog = value == "1"
 		case "STATUS":
-			n.Status = printable(value)
+			n.Status = printable(value, maxStatus)
 		}
 	}
 	return n
 }
 
-// printable makes a foreign text safe to show on a terminal.
-func printable(s string) string {
-	s = strings.ToValidUTF8(s[:min(len(s), maxStatus)], "")
+// printable makes at most limit bytes of a foreign text safe to show on a
+// terminal.
+func printable(s string, limit int) string {
+	s = strings.ToValidUTF8(s[:min(len(s), limit)], "")
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r

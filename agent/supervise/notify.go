@@ -29,7 +29,7 @@ type notifier struct {
 	conn *net.UnixConn
 	p    *Process
 	in   chan Notification // unbuffered: from receive to deliver
-	out  chan Notification // one place, see deliver
+	said bool              // READY=1, which is recorded once; receive's own
 	wg   sync.WaitGroup
 }
 
@@ -55,7 +55,7 @@ func listenNotify(path string, p *Process) (*notifier, error) {
 	}
 	return &notifier{
 		path: path, conn: conn.(*net.UnixConn), p: p,
-		in: make(chan Notification), out: make(chan Notification, 1),
+		in: make(chan Notification),
 	}, nil
 }
 
@@ -75,8 +75,9 @@ func passCredentials(_, _ string, c syscall.RawConn) error {
 	return errors.Join(errControl, err)
 }
 
-// close ends both goroutines, if there are any. Over means that the process has ended: its last
-// words are read and the socket is removed; otherwise the next agent takes it.
+// close ends both goroutines, if there are any. Over means that the process has
+// ended: its last words are read and the socket is removed; otherwise the next
+// agent takes it.
 func (n *notifier) close(over bool) {
 	wait := time.Duration(0)
 	if over {
@@ -88,6 +89,15 @@ func (n *notifier) close(over bool) {
 	if over {
 		os.Remove(n.path)
 	}
+}
+
+// endWords closes the channel of Notifications, by whoever owns it.
+func (p *Process) endWords(over bool) {
+	if p.notify == nil {
+		close(p.words)
+		return
+	}
+	p.notify.close(over)
 }
 
 // receive reads until close. Nothing that a sender does ends it.
@@ -113,7 +123,8 @@ func (n *notifier) receive() {
 }
 
 func (n *notifier) accept(m Notification) {
-	if m.Ready {
+	if m.Ready && !n.said {
+		n.said = true
 		n.p.recordReady()
 	}
 	if m != (Notification{}) {
@@ -124,14 +135,14 @@ func (n *notifier) accept(m Notification) {
 // deliver hands notifications on and always takes new ones, merging what has
 // not been read: a flood costs no memory, a slow reader stops no sender.
 func (n *notifier) deliver() {
-	defer close(n.out)
+	defer close(n.p.words)
 	for m := range n.in {
 		select {
-		case old := <-n.out:
+		case old := <-n.p.words:
 			m = old.and(m)
 		default:
 		}
-		n.out <- m // there is room: only we write
+		n.p.words <- m // there is room: only we write
 	}
 }
 
@@ -176,12 +187,12 @@ func (p *Process) owns(pid int) bool {
 // recordReady lets the next agent know. Failing is harmless: the process is then
 // adopted as one that has not said it yet.
 func (p *Process) recordReady() {
-	r, ok := readRecord(p.record, p.name)
-	if !ok || r.Ready {
-		return
+	r, err := readRecord(p.record, p.name)
+	if err == nil {
+		r.Ready = true
+		err = r.write(p.record)
 	}
-	r.Ready = true
-	if err := r.write(p.record); err != nil {
+	if err != nil {
 		p.log.Warn("ready not recorded", "name", p.name, "err", err)
 	}
 }

@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"bytes"
 	"io"
 	"log/slog"
 	"os"
@@ -15,7 +14,7 @@ const (
 	// process may write more than MaxLog, but only so much as it can in this time.
 	logCheck = 250 * time.Millisecond
 	tailSize = 64 << 10 // bytes looked at for the last lines
-	maxLine  = 1 << 10  // bytes kept of one line
+	maxLine  = 400      // bytes shown of one line
 )
 
 // output is a process's log file. The process writes to it without us. The file
@@ -23,6 +22,10 @@ const (
 type output struct {
 	path string
 	file *os.File
+
+	mu   sync.Mutex // keeps tail and bound apart, and guards what follows
+	from int64      // where in the file our process's lines begin
+	old  *int64     // the same of PATH.1; nil while nothing of ours is there
 }
 
 func (o *output) close() {
@@ -41,15 +44,18 @@ func (o *output) keepBounded(log *slog.Logger) (stop func()) {
 	wg.Go(func() {
 		tick := time.NewTicker(logCheck)
 		defer tick.Stop()
+		said := false // a full disk would fill the agent's own log
 		for {
 			select {
 			case <-quit:
 				return
 			case <-tick.C:
-				if err := o.bound(); err != nil {
-					log.Warn("log not kept", "path", o.path, "err", err)
-				}
 			}
+			err := o.bound()
+			if err != nil && !said {
+				log.Warn("log not kept", "path", o.path, "err", err)
+			}
+			said = err != nil
 		}
 	})
 	return func() { close(quit); wg.Wait() }
@@ -59,15 +65,19 @@ func (o *output) keepBounded(log *slog.Logger) (stop func()) {
 // between the two is lost. The file is emptied even if the copy cannot be kept:
 // a full disk is when the bound matters most.
 func (o *output) bound() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	info, err := o.file.Stat()
 	if err != nil || info.Size() <= MaxLog {
 		return err
 	}
-	keep := io.NewSectionReader(o.file, info.Size()-MaxLog/2, MaxLog/2)
-	errCopy := writeWhole(o.path+".1", keep)
+	o.resync(info.Size())
+	cut := info.Size() - MaxLog/2
+	errCopy := writeWhole(o.path+".1", io.NewSectionReader(o.file, cut, MaxLog/2))
 	if err := o.file.Truncate(0); err != nil {
 		return err
 	}
+	o.old, o.from = new(max(0, o.from-cut)), 0
 	return errCopy
 }
 
@@ -89,20 +99,49 @@ func writeWhole(path string, r io.Reader) error {
 
 // tail returns up to n of the last lines, the part cut off before included.
 func (o *output) tail(n int) []string {
-	raw := append(lastBytes(o.path+".1"), lastBytes(o.path)...)
-	raw = bytes.TrimRight(raw, "\n")
-	if len(raw) == 0 || n <= 0 {
-		return nil
+	var lines []string
+	for line := range strings.SplitSeq(strings.ToValidUTF8(string(o.newest()), "\uFFFD"), "\n") {
+		if line = shown(line); line != "" {
+			lines = append(lines, line)
+		}
 	}
-	lines := strings.Split(strings.ToValidUTF8(string(raw), "\uFFFD"), "\n")
-	lines = lines[max(0, len(lines)-n):]
-	for i, line := range lines {
-		lines[i] = line[:min(len(line), maxLine)]
-	}
-	return lines
+	return lines[max(0, len(lines)-max(0, n)):]
 }
 
-func lastBytes(path string) []byte {
+// newest is the end of what our process has written.
+func (o *output) newest() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	info, err := os.Stat(o.path)
+	if err != nil {
+		return nil
+	}
+	o.resync(info.Size())
+	raw := lastBytes(o.path, o.from)
+	if o.old == nil || len(raw) >= tailSize {
+		return raw
+	}
+	return append(lastBytes(o.path+".1", *o.old), raw...)
+}
+
+// resync notices that the file was cut by somebody else: by the agent before us.
+func (o *output) resync(size int64) {
+	if size < o.from {
+		o.from, o.old = 0, new(int64)
+	}
+}
+
+// shown is a line as a terminal shows it in the end: of what carriage returns
+// have overwritten the last state, without what could steer the terminal.
+func shown(line string) string {
+	line = strings.TrimRight(line, " \r")
+	line = line[strings.LastIndexByte(line, '\r')+1:]
+	line = printable(strings.ReplaceAll(line, "\t", " "), maxLine)
+	return strings.TrimRight(line, " ")
+}
+
+// lastBytes reads the end of a file, but nothing before from.
+func lastBytes(path string, from int64) []byte {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil
@@ -112,8 +151,7 @@ func lastBytes(path string) []byte {
 	if err != nil {
 		return nil
 	}
-	from := max(0, info.Size()-tailSize)
-	raw, err := io.ReadAll(io.NewSectionReader(f, from, tailSize))
+	raw, err := io.ReadAll(io.NewSectionReader(f, max(from, info.Size()-tailSize), tailSize))
 	if err != nil {
 		return nil
 	}

@@ -14,13 +14,10 @@ const maxEnviron = 1 << 20
 
 // stat is what /proc/PID/stat says, see proc_pid_stat(5).
 type stat struct {
-	state   byte
 	ppid    int
 	session int
 	start   uint64 // clock ticks after boot
 }
-
-func (s stat) dead() bool { return s.state == 'Z' || s.state == 'X' }
 
 func readStat(pid int) (stat, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -39,7 +36,6 @@ func parseStat(raw []byte) (stat, error) {
 		return s, fmt.Errorf("unreadable process state %q", raw)
 	}
 	var err1, err2, err3 error
-	s.state = f[0][0]
 	s.ppid, err1 = strconv.Atoi(f[1])
 	s.session, err2 = strconv.Atoi(f[3])
 	s.start, err3 = strconv.ParseUint(f[19], 10, 64)
@@ -49,13 +45,10 @@ func parseStat(raw []byte) (stat, error) {
 	return s, nil
 }
 
-// bootID tells this boot from all others; "" if the kernel does not say.
-func bootID() string {
+// bootID tells this boot from all others.
+func bootID() (string, error) {
 	raw, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(raw))
+	return strings.TrimSpace(string(raw)), err
 }
 
 // hasToken says whether the process or an ancestor of it was started by us with
@@ -74,15 +67,15 @@ func hasToken(pid int, token string) bool {
 }
 
 // processes lists the numbers of all processes that run now.
-func processes() []int {
+func processes() ([]int, error) {
 	dir, err := os.Open("/proc")
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	var pids []int
 	for _, name := range names {
@@ -90,5 +83,5 @@ func processes() []int {
 			pids = append(pids, pid)
 		}
 	}
-	return pids
+	return pids, nil
 }

@@ -43,6 +43,13 @@ type Process struct {
 	notify  *notifier // nil without a notify socket
 	record  string    // path of the adoption record
 
+	// words is what Notifications gives: one place, see deliver.
+	words chan Notification
+	// known is closed when the process is proven to live. Until then pid, pidfd,
+	// started, token, output and notify are not set, and nobody but findOut may
+	// look at them.
+	known chan struct{}
+
 	done chan struct{} // closed when the main process has ended
 	over chan struct{} // closed when nothing of it is left, or it was abandoned
 	exit Exit          // written before done is closed
@@ -53,25 +60,54 @@ type Process struct {
 	reaped bool
 }
 
-// leave lets go of a process that nobody will watch.
-func (p *Process) leave() {
+// letGo drops what we hold of a process that nobody will watch.
+func (p *Process) letGo() {
 	if p.notify != nil {
 		p.notify.conn.Close()
 	}
-	p.output.close()
-	close(p.over)
+	if p.output != nil {
+		p.output.close()
+	}
+	close(p.words)
 }
 
-// PID is the number of the main process. It names it for people; to act on the
-// process use its methods or the pidfd.
-func (p *Process) PID() int { return p.pid }
+func (p *Process) isKnown() bool {
+	select {
+	case <-p.known:
+		return true
+	default:
+		return false
+	}
+}
+
+// PID is the number of the main process, 0 while it is unknown whether it lives
+// (see [Supervisor.Adopt]). It names it for people; to act on the process use
+// its methods or the pidfd.
+func (p *Process) PID() int {
+	if !p.isKnown() {
+		return 0
+	}
+	return p.pid
+}
 
 // Pidfd is borrowed. It stays open for as long as p is reachable, also after the
-// end, so that its number never comes to mean another file meanwhile.
-func (p *Process) Pidfd() int { return p.fd }
+// end, so that its number never comes to mean another file meanwhile. It is -1
+// while it is unknown whether the process lives.
+func (p *Process) Pidfd() int {
+	if !p.isKnown() {
+		return -1
+	}
+	return p.fd
+}
 
-// Started is the time of the start, also of an adopted process.
-func (p *Process) Started() time.Time { return p.started }
+// Started is the time of the start, also of an adopted process; zero while it is
+// unknown whether it lives.
+func (p *Process) Started() time.Time {
+	if !p.isKnown() {
+		return time.Time{}
+	}
+	return p.started
+}
 
 // Done is closed as soon as the main process has ended. What it left behind is
 // killed right after that; Stop and Kill wait for it.
@@ -92,18 +128,27 @@ func (p *Process) Exit() Exit {
 // lost and nothing grows. It is closed at the end of the process, and nil if the
 // process has no notify socket.
 func (p *Process) Notifications() <-chan Notification {
-	if p.notify == nil {
+	if p.isKnown() && p.notify == nil {
 		return nil
 	}
-	return p.notify.out
+	return p.words
 }
 
-// LogTail returns up to n of the last lines that the process has written.
-func (p *Process) LogTail(n int) []string { return p.output.tail(n) }
+// LogTail returns up to n of the last lines that the process has written, none
+// of an earlier one that shares its log. They are made printable and cut at 400
+// bytes; of a line that was overwritten by carriage returns the last state
+// counts, and empty ones are left out.
+func (p *Process) LogTail(n int) []string {
+	if !p.isKnown() {
+		return nil
+	}
+	return p.output.tail(n)
+}
 
 // Stop asks the whole group to end, and after the grace period kills it. It
-// returns when nothing of the process is left.
+// returns when nothing of the process is left, or gives up as Kill does.
 func (p *Process) Stop(grace time.Duration) {
+	p.await(grace)
 	p.signal(syscall.SIGTERM)
 	p.signal(syscall.SIGCONT) // a stopped process could not act on SIGTERM
 	timer := time.NewTimer(grace)
@@ -115,8 +160,28 @@ func (p *Process) Stop(grace time.Duration) {
 	p.Kill()
 }
 
-// Kill ends the process and all it has started, at once, and waits for that.
+// await waits until the process is known or over. It returns false if it is
+// neither within the limit.
+func (p *Process) await(limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.known:
+	case <-p.over:
+	case <-timer.C:
+		return false
+	}
+	return true
+}
+
+// Kill ends the process and all it has started, at once, and waits for that. It
+// gives up, and says so in the log, on one that hangs in the kernel and on one of
+// which it stays unknown whether it lives.
 func (p *Process) Kill() {
+	if !p.await(killWait) {
+		p.log.Error("process not killed: it is unknown whether it lives", "name", p.name)
+		return
+	}
 	p.signal(syscall.SIGKILL)
 	timer := time.NewTimer(killWait)
 	defer timer.Stop()

@@ -2,7 +2,9 @@ package supervise
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,6 +25,7 @@ type record struct {
 	BootID  string    `json:"bootId"`
 	Token   string    `json:"token"`
 	Log     string    `json:"log"`
+	LogFrom int64     `json:"logFrom,omitempty"` // where in Log this process's lines begin
 	Notify  string    `json:"notify,omitempty"`
 	Ready   bool      `json:"ready,omitempty"` // it has said READY=1
 	Started time.Time `json:"started"`
@@ -44,18 +47,34 @@ func (r record) write(path string) error {
 	return os.Rename(path+".new", path)
 }
 
-// readRecord returns false for a record that is missing, unreadable or of
-// another boot: in each case there is nothing to adopt.
-func readRecord(path, name string) (record, bool) {
+// readRecord returns errEnded for a record that is missing, makes no sense or is
+// of another boot: in each case there is nothing to adopt. After another error
+// there may be.
+func readRecord(path, name string) (record, error) {
 	var r record
 	info, err := os.Stat(path)
-	if err != nil || info.Size() > maxRecord {
-		return r, false
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, fmt.Errorf("%w: there is no record of it", errEnded)
+	}
+	if err != nil {
+		return r, err
+	}
+	if info.Size() > maxRecord {
+		return r, fmt.Errorf("%w: its record is too long", errEnded)
 	}
 	raw, err := os.ReadFile(path)
-	if err != nil || json.Unmarshal(raw, &r) != nil {
-		return r, false
+	if err != nil {
+		return r, err
 	}
-	ok := r.Format == recordFormat && r.Name == name && r.Token != "" && r.BootID != "" && r.BootID == bootID()
-	return r, ok
+	boot, err := bootID()
+	if err != nil {
+		return r, err
+	}
+	if json.Unmarshal(raw, &r) != nil || r.Format != recordFormat || r.Name != name || r.Token == "" {
+		return record{}, fmt.Errorf("%w: its record makes no sense", errEnded)
+	}
+	if r.BootID != boot {
+		return record{}, fmt.Errorf("%w: its record is of another boot", errEnded)
+	}
+	return r, nil
 }

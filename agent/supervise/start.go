@@ -29,15 +29,21 @@ func (s *Supervisor) start(spec Spec) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	boot, err := bootID()
+	if err != nil {
+		out.close()
+		return nil, err
+	}
 	r := record{
-		Format: recordFormat, Name: spec.Name, BootID: bootID(),
-		Token: spec.Name + "/" + rand.Text(), Log: out.path, Notify: spec.NotifySocket, Started: time.Now(),
+		Format: recordFormat, Name: spec.Name, BootID: boot,
+		Token: spec.Name + "/" + rand.Text(), Log: out.path, LogFrom: out.from, Notify: spec.NotifySocket, Started: time.Now(),
 	}
 	p := s.newProcess(r, out)
 	if err := s.launch(p, r, spec); err != nil {
 		p.dispose()
 		return nil, err
 	}
+	close(p.known)
 	return p, nil
 }
 
@@ -204,5 +210,10 @@ func openOutput(path string) (*output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &output{path: path, file: f}, nil
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &output{path: path, file: f, from: info.Size()}, nil
 }

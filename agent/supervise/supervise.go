@@ -46,6 +46,8 @@ type Supervisor struct {
 	log    *slog.Logger
 	wg     sync.WaitGroup // one count per live Process
 
+	closing chan struct{} // closed by Close
+
 	mu     sync.Mutex
 	live   map[string]*Process
 	closed bool
@@ -54,14 +56,17 @@ type Supervisor struct {
 // New returns a supervisor that keeps its records and logs under runDir, which
 // must be lost at a reboot (tmpfs), though nothing breaks if it is not.
 func New(runDir string, log *slog.Logger) *Supervisor {
-	return &Supervisor{runDir: runDir, log: log, live: make(map[string]*Process)}
+	return &Supervisor{runDir: runDir, log: log, live: make(map[string]*Process), closing: make(chan struct{})}
 }
 
 // Close stops watching and leaves every process as it is, for a later agent to
 // adopt. The Done channels of processes that still live are never closed then.
 func (s *Supervisor) Close() {
 	s.mu.Lock()
-	s.closed = true
+	if !s.closed {
+		s.closed = true
+		close(s.closing)
+	}
 	for _, p := range s.live {
 		p.abandon()
 	}
@@ -112,11 +117,14 @@ func (s *Supervisor) watch(p *Process) {
 	defer s.mu.Unlock()
 	s.live[p.name] = p
 	if s.closed {
-		p.leave()
+		p.letGo()
+		close(p.over)
 		return
 	}
 	s.wg.Go(func() {
-		p.run()
+		if s.findOut(p) {
+			p.run()
+		}
 		s.release(p.name) // before over, so that after Kill the name is free
 		close(p.over)
 	})

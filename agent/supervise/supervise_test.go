@@ -23,6 +23,13 @@ import (
 // patience bounds every wait of these tests; none needs nearly as much.
 const patience = 20 * time.Second
 
+// init runs on the first thread of the process; one helper ends that alone.
+func init() {
+	if os.Getenv("SUPERVISE_TEST_ROLE") == "headless" {
+		unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
+	}
+}
+
 // TestMain lets the test binary be the programs that the tests start.
 func TestMain(m *testing.M) {
 	if role, ok := helpers[os.Getenv("SUPERVISE_TEST_ROLE")]; ok {
@@ -70,6 +77,12 @@ var helpers = map[string]func(args []string){
 		r.Read(make([]byte, 1)) // ends when the other side has closed its copy
 		fmt.Println("through")
 		hang()
+	},
+	"progress": func(args []string) {
+		for _, text := range args {
+			os.Stdout.WriteString(text)
+		}
+		fmt.Println("\ncomplete")
 	},
 	"nameless": func([]string) {
 		unix.Setpgid(0, 0)

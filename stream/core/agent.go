@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 
 	"golang.org/x/sys/unix"
@@ -32,15 +31,9 @@ type agentListener int
 
 func (fd agentListener) ready(c *Core, now int64) {
 	for {
-		conn, _, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		if err != nil {
-			c.poll.rest(int(fd), err)
+		conn, ok := c.acceptOwn(int(fd), "orders")
+		if !ok {
 			return
-		}
-		if uid, err := peerUID(conn); err != nil || (uid != os.Getuid() && uid != 0) {
-			c.log.Warn("orders from another user refused", "uid", uid)
-			unix.Close(conn)
-			continue
 		}
 		enlarge(conn, unix.SO_SNDBUF, 1<<20)
 		c.closeAgent()
@@ -78,50 +71,23 @@ func (c *Core) tell(m orders.Message) {
 
 // ready takes one request, so that answers keep the order of the requests.
 func (a *agentConn) ready(c *Core, now int64) {
-	n, oobn, flags, _, err := unix.Recvmsg(a.fd, a.buf[:], a.oob[:], unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-	if errors.Is(err, eagain) || errors.Is(err, eintr) {
+	var req orders.Request
+	fds, err := receiveRequest(a.fd, a.buf[:], a.oob[:], &req)
+	defer closeAll(fds)
+	switch {
+	case errors.Is(err, errNothing):
 		return
-	}
-	if err != nil || n == 0 {
+	case errors.Is(err, errGone):
 		c.log.Info("the agent is gone; its orders stand")
 		c.closeAgent()
 		return
-	}
-	fds := descriptors(a.oob[:oobn])
-	defer func() {
-		for _, fd := range fds {
-			if fd >= 0 {
-				unix.Close(fd)
-			}
-		}
-	}()
-	var req orders.Request
-	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
-		err = fmt.Errorf("a request over %d bytes", orders.MaxMessage)
-	} else {
-		err = json.Unmarshal(a.buf[:n], &req)
-	}
-	if err == nil {
+	case err == nil:
 		err = c.request(&req, fds, now)
 	}
 	if err != nil {
 		c.log.Error("request refused", "reason", err)
 		c.tell(orders.Message{Req: req.Req, Result: orders.ResultError, Error: err.Error()})
 	}
-}
-
-// descriptors returns the passed descriptors.
-func descriptors(oob []byte) (fds []int) {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil
-	}
-	for i := range messages {
-		if more, err := unix.ParseUnixRights(&messages[i]); err == nil {
-			fds = append(fds, more...)
-		}
-	}
-	return fds
 }
 
 // request does what the agent asks and answers it. Descriptors that are kept

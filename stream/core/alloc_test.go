@@ -30,7 +30,9 @@ func allocWorld(t *testing.T) (c *Core, l *line, fill func()) {
 	l = &line{source: c.sources["a-1"], stream: s, spec: orders.Stream{Name: "main"}, fd: pub, arena: newArena(), pt: 96}
 	c.sources["a-1"].lines["main"] = l
 	out, gateway := socketpair(t)
-	s.viewers = append(s.viewers, &viewer{fd: out, stream: s})
+	v := newSubscription(out)
+	v.stream = s
+	s.viewers = append(s.viewers, &v.viewer)
 	pkt := append([]byte{0x80, 96, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0x65, 0x98}, make([]byte, 1000)...)
 	var n uint32
 	sink := make([]byte, 4096)

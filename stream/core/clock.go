@@ -52,6 +52,8 @@ func (c *captureClock) at(ts uint32, now int64) int64 {
 			mono += off / 1024
 		}
 	}
+	// A clock that runs ahead would leave viewers' times ahead when it is gone.
+	mono = min(mono, now+int64(maxClockLead))
 	c.ts, c.mono = ts, mono
 	return mono
 }

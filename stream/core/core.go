@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -10,14 +11,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"slipstream/stream/handover"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
 )
 
 // Config says where the forwarder's sockets are.
 type Config struct {
-	// Run holds orders.sock, viewers.sock and pub/SOURCE.sock.
+	// Run holds orders.sock, viewers.sock, handover.sock and pub/SOURCE.sock.
 	Run string
+	// Consent is how long a WebRTC viewer may leave its consent unrefreshed; 0
+	// means 30 s, as RFC 7675 §5.1 has it.
+	Consent time.Duration
 	// Priority asks for FIFO scheduling of the core thread.
 	Priority bool
 	// Ignore names ways of seeing a death (orders.ByFutex, …) that are switched
@@ -33,9 +38,14 @@ type Core struct {
 	poll   *poller
 	agent  *agentConn // nil while no agent is connected
 
+	gateway *gatewayConn     // nil while none is connected
+	peers   map[string]*peer // WebRTC viewers
+	used    usedKeys
+
 	permanent orders.SourceID
 	sources   map[orders.SourceID]*source
 	streams   map[string]*stream
+	silent    map[*viewer]int64 // connected since, and not yet on a stream
 	trial     trial
 	reversion *reversion // nil: none under way
 	ended     endings
@@ -47,19 +57,23 @@ type Core struct {
 	head     [rtpHeader]byte
 	firstOut int64 // 0: wanted; −1: not wanted; else when a revert's first packet went out
 	scratch  [publish.MaxHello + 1]byte
+	plain    [maxDatagram]byte                      // an opened or not yet sealed RTCP packet
+	sealed   [publish.MaxPacket + srtpOverhead]byte // what a WebRTC viewer is sent
 }
 
 // New opens the forwarder's sockets.
 func New(config Config, log *slog.Logger) (*Core, error) {
+	config.Consent = cmp.Or(config.Consent, consentExpiry)
 	poll, err := newPoller()
 	if err != nil {
 		return nil, fmt.Errorf("forwarder: %w", err)
 	}
 	c := &Core{
 		config: config, log: log, poll: poll, firstOut: -1,
-		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{},
+		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{}, silent: map[*viewer]int64{},
+		peers: map[string]*peer{},
 	}
-	poll.handlers[poll.event] = alarms(poll.event)
+	poll.rebind(poll.event, alarms(poll.event))
 	if err := c.listen(); err != nil {
 		poll.closeAll()
 		return nil, fmt.Errorf("forwarder: %w", err)
@@ -72,7 +86,14 @@ func (c *Core) listen() error {
 	if err != nil {
 		return err
 	}
-	if err := c.poll.add(viewers, unix.EPOLLIN, viewerListener(viewers)); err != nil {
+	if err := c.poll.add(viewers, unix.EPOLLIN, subscriptionListener(viewers)); err != nil {
+		return err
+	}
+	gateways, err := seqpacketListen(filepath.Join(c.config.Run, handover.Socket))
+	if err != nil {
+		return err
+	}
+	if err := c.poll.add(gateways, unix.EPOLLIN, gatewayListener(gateways)); err != nil {
 		return err
 	}
 	agents, err := seqpacketListen(filepath.Join(c.config.Run, "orders.sock"))
@@ -104,7 +125,7 @@ func (c *Core) Run(ctx context.Context) error {
 			now = c.now()
 		}
 		for i := range n {
-			if h := c.poll.handlers[c.poll.events[i].Fd]; h != nil {
+			if h := c.poll.handler(i); h != nil {
 				h.ready(c, now)
 			}
 		}
@@ -114,6 +135,12 @@ func (c *Core) Run(ctx context.Context) error {
 }
 
 func (c *Core) now() int64 { return c.poll.now() }
+
+// ntp is the wall clock as RTCP tells it, running with CLOCK_MONOTONIC whatever
+// is done to the device's clock meanwhile.
+func (c *Core) ntp(mono int64) uint64 {
+	return ntpTime(c.poll.start.UnixNano() + mono - c.poll.base)
+}
 
 // advance does what is due: the rules that hold whatever has just happened.
 func (c *Core) advance(now int64) {
@@ -132,6 +159,8 @@ func (c *Core) advance(now int64) {
 	if now >= c.nextKick {
 		c.nextKick = now + int64(time.Second)
 		c.kickStuck(now)
+		c.tendPeers(now)
+		c.hangUpSilent(now)
 		c.poll.rested()
 	}
 	c.poll.arm(c.due(now), now)

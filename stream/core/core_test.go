@@ -430,3 +430,17 @@ func TestSlowViewerDelaysNobody(t *testing.T) {
 		}
 	}
 }
+
+// Whoever joins while no source sends waits, and is not shown the past.
+func TestNobodyIsShownADeadSource(t *testing.T) {
+	w, a, _ := steadyWorld(t)
+	a.close()
+	w.await("lost source", func(m orders.Message) bool { return m.Lost != nil })
+	late := w.viewer()
+	w.order(orders.Orders{Sources: []orders.Source{src("a-9", 0)}, Permanent: "a-9"})
+	w.camera("a-9", 'c', 10)
+	late.untilLetter('c', 0)
+	if first := late.slice(0, 1)[0]; first.letter != 'c' {
+		t.Errorf("the first picture is of %c", first.letter)
+	}
+}

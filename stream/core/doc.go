@@ -64,11 +64,35 @@
 // and is closed after five seconds without taking anything; no other viewer waits
 // for it.
 //
+// # Two kinds of viewers
+//
+// Both are the same cursor and differ in their egress only. A subscription is a
+// unix connection of the gateway, which sends the packets on (RTSP). A peer is an
+// established WebRTC session that the gateway has handed over (see package
+// handover) with its keys and a UDP socket connected to the viewer. From then on
+// the core alone encrypts, sends and listens to it, and a gateway that dies ends
+// no peer:
+//
+//	STUN check    authentic: answered as the lite side of ICE, and the consent renewed
+//	SRTCP         opened once: NACK, picture loss, reports, BYE
+//	DTLS record   answered with the handshake's last flight at most; nothing in it
+//	              can be read here, a close_notify neither
+//	anything else counted
+//
+// A peer ends when its consent is 30 s old, it says BYE, takes nothing for five
+// seconds, or the gateway asks for it. Whatever it sends, a bounded part of it is
+// looked at before the others have their turn.
+//
+// Exactly one writer seals with a key, the core thread, and keys are remembered so
+// that none is taken twice. A packet index belongs to one packet: what a viewer
+// lost is looked up in the arena by the line that it came from, sealed again, and
+// is byte for byte what was sent. No packet is kept per viewer.
+//
 // # What it does not do yet
 //
-// Viewers are connections of the gateway, which encrypts for them; H.264 is the
-// only codec. It does not protect against a publisher that sends well-formed
-// rubbish: that is what a trial, its invariants and the greenlight are for.
+// H.264 is the only codec, and a core that dies takes its peers along. It does not
+// protect against a publisher that sends well-formed rubbish: that is what a trial,
+// its invariants and the greenlight are for.
 //
 // # Rejected
 //
@@ -79,5 +103,7 @@
 // viewers so: decoders and jitter buffers stumble over both. One thread that waits
 // for all locks (FUTEX_WAITV): it needs Linux 5.16, and we begin at 5.10. FIFO
 // priority on a single processor: Go's runtime has loops that wait for another
-// thread, which would not get to run.
+// thread, which would not get to run. The libraries for SRTP, STUN and RTCP: they
+// allocate for every packet (4 times with AES-CM), and the one for STUN brings DTLS
+// into this process; tests hold ours against them.
 package core

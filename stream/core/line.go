@@ -171,6 +171,9 @@ func (l *line) parameterSets(info nalInfo) (refusal string) {
 		if reordered {
 			return reorderRefusal
 		}
+		if p, d := l.params, l.spec; d.Width > 0 && (p.width != d.Width || p.height != d.Height) {
+			return fmt.Sprintf("stream %s is %dx%d, the manifest declares %dx%d", d.Name, p.width, p.height, d.Width, d.Height)
+		}
 		l.setsSeen = true
 	}
 	if info.pps != nil {

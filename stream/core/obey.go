@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"slipstream/stream/handover"
 	"slipstream/stream/orders"
 )
 
@@ -62,8 +63,11 @@ func check(o *orders.Orders, descriptors int) error {
 
 func checkStreams(s orders.Source) error {
 	for i, st := range s.Streams {
-		if !identifier.MatchString(st.Name) || st.StallMS < 0 {
-			return fmt.Errorf("source %q: stream %q with a stall limit of %d ms", s.ID, st.Name, st.StallMS)
+		if !identifier.MatchString(st.Name) {
+			return fmt.Errorf("source %q: stream name %q", s.ID, st.Name)
+		}
+		if st.StallMS < 0 {
+			return fmt.Errorf("source %q: stream %q has a stall limit of %d ms", s.ID, st.Name, st.StallMS)
 		}
 		if slices.ContainsFunc(s.Streams[:i], func(o orders.Stream) bool { return o.Name == st.Name }) {
 			return fmt.Errorf("source %q: stream %q twice", s.ID, st.Name)
@@ -94,8 +98,11 @@ func (c *Core) addSources(o *orders.Orders, fds []int) error {
 }
 
 // orderStreams opens the streams that some source declares and closes those
-// that none does any more.
+// that none does any more. Without any source viewers are held: one will come.
 func (c *Core) orderStreams(o *orders.Orders) {
+	if len(o.Sources) == 0 {
+		return
+	}
 	declared := map[string]bool{}
 	for _, src := range o.Sources {
 		for _, spec := range src.Streams {
@@ -110,7 +117,7 @@ func (c *Core) orderStreams(o *orders.Orders) {
 			continue
 		}
 		for _, v := range slices.Clone(s.viewers) {
-			c.refuseViewer(v, "the running version no longer has stream %s", name)
+			c.closeViewer(v, handover.EndedStream, "the running version no longer has stream "+name)
 		}
 		delete(c.streams, name)
 	}

@@ -22,11 +22,20 @@ type poller struct {
 	epoll, timer, event int
 	armed               int64 // when the timer fires
 	resting             []resting
-	handlers            []handler
+	handlers            []bound // by descriptor
+	bindings            int32
 	events              [64]unix.EpollEvent
 
 	start time.Time // a moment …
 	base  int64     // … and CLOCK_MONOTONIC then, to read the clock without a syscall
+}
+
+// bound is a descriptor's handler. Its number comes with every event, because a
+// descriptor that is closed and used anew within one turn of the loop must not
+// be given the event of the one before it.
+type bound struct {
+	handler handler
+	number  int32
 }
 
 func newPoller() (*poller, error) {
@@ -68,14 +77,37 @@ func (p *poller) now() int64 { return p.base + int64(time.Since(p.start)) }
 
 func (p *poller) add(fd int, events uint32, h handler) error {
 	for len(p.handlers) <= fd {
-		p.handlers = append(p.handlers, nil)
+		p.handlers = append(p.handlers, bound{})
 	}
-	ev := unix.EpollEvent{Events: events, Fd: int32(fd)}
+	p.bindings++
+	ev := unix.EpollEvent{Events: events, Fd: int32(fd), Pad: p.bindings}
 	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return fmt.Errorf("watch descriptor: %w", err)
 	}
-	p.handlers[fd] = h
+	p.handlers[fd] = bound{h, p.bindings}
 	return nil
+}
+
+// rebind gives a descriptor that is watched to another handler.
+func (p *poller) rebind(fd int, h handler) { p.handlers[fd].handler = h }
+
+// handler returns who takes the i-th event of the last wait, nil if its
+// descriptor was closed since.
+func (p *poller) handler(i int) handler {
+	ev := &p.events[i]
+	if b := p.handlers[ev.Fd]; b.number == ev.Pad {
+		return b.handler
+	}
+	return nil
+}
+
+// again makes wait return for a descriptor as if it had just been added with
+// these events.
+func (p *poller) again(fd int, events uint32) {
+	ev := unix.EpollEvent{Events: events, Fd: int32(fd), Pad: p.handlers[fd].number}
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, fd, &ev); err != nil {
+		panic("forwarder: a watched descriptor is not watched: " + err.Error())
+	}
 }
 
 // close forgets and closes a descriptor; events of it that were fetched already
@@ -94,7 +126,7 @@ func (p *poller) closeAside(fd int) {
 }
 
 func (p *poller) forget(fd int) {
-	p.handlers[fd] = nil
+	p.handlers[fd] = bound{}
 	_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil) // it was in the set
 }
 
@@ -113,8 +145,8 @@ func (p *poller) arm(due, now int64) {
 
 // resting is a listener that could not accept.
 type resting struct {
-	fd      int
-	handler handler
+	fd    int
+	bound bound
 }
 
 // rest takes a listener out of the set for a while when accept failed for want of
@@ -123,16 +155,17 @@ func (p *poller) rest(listener int, err error) {
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) || errors.Is(err, unix.ECONNABORTED) {
 		return
 	}
-	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, listener, &unix.EpollEvent{Fd: int32(listener)}); err == nil {
-		p.resting = append(p.resting, resting{listener, p.handlers[listener]})
+	b := p.handlers[listener]
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, listener, &unix.EpollEvent{Fd: int32(listener), Pad: b.number}); err == nil {
+		p.resting = append(p.resting, resting{listener, b})
 	}
 }
 
 // rested lets the listeners try again.
 func (p *poller) rested() {
 	for _, r := range p.resting {
-		if p.handlers[r.fd] == r.handler { // else closed meanwhile
-			_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, r.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(r.fd)})
+		if p.handlers[r.fd].number == r.bound.number { // else closed meanwhile
+			_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, r.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(r.fd), Pad: r.bound.number})
 		}
 	}
 	p.resting = p.resting[:0]
@@ -164,8 +197,8 @@ func (p *poller) mute(fd int) {
 }
 
 func (p *poller) closeAll() {
-	for fd, h := range p.handlers {
-		if h != nil {
+	for fd, b := range p.handlers {
+		if b.handler != nil {
 			p.close(fd)
 		}
 	}

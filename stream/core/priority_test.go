@@ -26,7 +26,7 @@ func runOnce(t *testing.T, before func()) (during, after uint32, log string) {
 	defer stop()
 	type policies struct{ during, after uint32 }
 	done := make(chan policies)
-	c.poll.handlers[c.poll.timer] = probe(func() { during = policy(); stop() })
+	c.poll.rebind(c.poll.timer, probe(func() { during = policy(); stop() }))
 	c.poll.arm(c.now()+ms, c.now())
 	go func() {
 		runtime.LockOSThread() // for good: the thread is not fit for anybody else
@@ -133,7 +133,7 @@ func TestListenerRests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.add(listener, unix.EPOLLIN, viewerListener(listener)); err != nil {
+	if err := p.add(listener, unix.EPOLLIN, subscriptionListener(listener)); err != nil {
 		t.Fatal(err)
 	}
 	peer, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0)

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"slipstream/stream/publish"
@@ -202,5 +203,45 @@ func TestPacketPathAllocs(t *testing.T) {
 		c.advance(c.now())
 	}); n != 0 {
 		t.Errorf("%v allocations a frame", n)
+	}
+}
+
+// A descriptor that is closed and used anew within one turn of the loop must not
+// get the old one's event.
+func TestStaleEventFindsNoHandler(t *testing.T) {
+	p, err := newPoller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.closeAll()
+	first, peer := socketpair(t)
+	if err := p.add(first, unix.EPOLLIN, drain(first)); err != nil {
+		t.Fatal(err)
+	}
+	unix.Write(peer, []byte{1})
+	if n, err := p.wait(); n != 1 || err != nil || p.handler(0) == nil {
+		t.Fatalf("%d events, %v", n, err)
+	}
+	p.close(first)
+	again, err := unix.Dup(peer)
+	if err != nil || again != first {
+		t.Fatalf("descriptor %d instead of %d, %v", again, first, err)
+	}
+	if err := p.add(again, unix.EPOLLIN, drain(again)); err != nil {
+		t.Fatal(err)
+	}
+	if p.handler(0) != nil {
+		t.Error("the new descriptor was given the old one's event")
+	}
+}
+
+func TestClockMayNotRunAhead(t *testing.T) {
+	var c captureClock
+	now := int64(1e12)
+	if !c.tell(0, now, now) {
+		t.Fatal("a true clock was refused")
+	}
+	if ahead := c.at(5*videoRate, now) - now; ahead > int64(maxClockLead) {
+		t.Errorf("a frame was captured %v after it came", time.Duration(ahead))
 	}
 }

@@ -19,7 +19,9 @@ import (
 // disturbs nobody else.
 func TestPublisherRefusals(t *testing.T) {
 	w, _, v := steadyWorld(t)
-	w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0), src("b-2", 0)}, Permanent: "a-1"})
+	sized := src("c-3", 0)
+	sized.Streams[0].Width, sized.Streams[0].Height = 640, 360
+	w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0), src("b-2", 0), sized}, Permanent: "a-1"})
 	h265 := bytes.Replace(sdpOf(spsBaseline, ppsBaseline), []byte("H264"), []byte("H265"), 1)
 	h265 = h265[:bytes.Index(h265, []byte("a=fmtp"))]
 	two := append(sdpOf(spsBaseline, ppsBaseline), "m=audio 0 RTP/AVP 0\r\n"...)
@@ -29,6 +31,7 @@ func TestPublisherRefusals(t *testing.T) {
 		want                 string
 	}{
 		{"B-frames in the SDP", "b-2", "main", sdpOf(spsReorder, ppsBaseline), "bframes=0"},
+		{"another picture size", "c-3", "main", sdpOf(spsBaseline, ppsBaseline), "is 320x180, the manifest declares 640x360"},
 		{"another codec", "b-2", "main", h265, "publish H.264"},
 		{"two media", "b-2", "main", two, "exactly one medium"},
 		{"no SDP", "b-2", "main", []byte("hello"), "cannot be read"},
@@ -212,4 +215,15 @@ func expect(t *testing.T, conn *net.UnixConn, kind byte, what string) string {
 			return string(buf[1:n])
 		}
 	}
+}
+
+// Orders without any source hold viewers for the source that will come.
+func TestNoSourceHoldsViewers(t *testing.T) {
+	w, a, v := steadyWorld(t)
+	w.order(orders.Orders{})
+	a.close()
+	w.order(orders.Orders{Sources: []orders.Source{src("a-9", 0)}, Permanent: "a-9"})
+	w.camera("a-9", 'c', 10)
+	v.untilLetter('c', 0)
+	v.unbrokenButHoles()
 }

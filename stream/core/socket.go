@@ -123,6 +123,13 @@ func sendControl(fd int, msg []byte) error {
 	return unix.Sendto(fd, msg, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
 }
 
+// sendDatagram sends one packet on a connected socket without blocking.
+func sendDatagram(fd int, pkt []byte) unix.Errno {
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),
+		uintptr(unsafe.Pointer(&pkt[0])), uintptr(len(pkt)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	return errno
+}
+
 // sendLast says why a connection ends, right before it is closed. A socket that
 // is closed with unread messages in it makes the peer see a reset in place of
 // the reason, so the peer is kept from sending and its messages are read out.

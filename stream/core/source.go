@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pion/sdp/v3"
 	"golang.org/x/sys/unix"
 
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
 
+	"slipstream/stream/handover"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
 )
@@ -22,10 +24,13 @@ const (
 	// maxSetBytes bounds one parameter set, so that it fits a packet of its own.
 	maxSetBytes = 1024
 
+	// Connections that have not said what they are: how many, and for how long.
+	maxSilent   = 16 // publishers of one source
+	silentLimit = 5 * time.Second
+
 	// acceptBatch bounds how many publishers are let in before others have their
-	// turn, and maxPending how many may keep silent.
+	// turn.
 	acceptBatch = 16
-	maxPending  = 16
 )
 
 // source is one run of an app, and the socket on which it publishes.
@@ -35,8 +40,7 @@ type source struct {
 	pidfd  int // −1: none came
 	exited bool
 	lines  map[string]*line // the newest one of each stream
-
-	pending map[int]bool // connections that have not said which stream they are
+	silent map[*publisher]int64
 }
 
 // newSource opens the publish socket of a source.
@@ -48,7 +52,7 @@ func (c *Core) newSource(spec orders.Source) (*source, error) {
 	if c.ignores(orders.ByStall) {
 		spec = withoutStalls(spec)
 	}
-	s := &source{spec: spec, listen: fd, pidfd: -1, lines: map[string]*line{}, pending: map[int]bool{}}
+	s := &source{spec: spec, listen: fd, pidfd: -1, lines: map[string]*line{}, silent: map[*publisher]int64{}}
 	if err := c.poll.add(fd, unix.EPOLLIN, s); err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -68,7 +72,7 @@ func (s *source) ready(c *Core, now int64) {
 			c.poll.rest(s.listen, err)
 			return
 		}
-		if len(s.pending) >= maxPending {
+		if len(s.silent) >= maxSilent {
 			refusePublisher(fd, "too many connections that have not said which stream they are")
 			continue
 		}
@@ -78,11 +82,12 @@ func (s *source) ready(c *Core, now int64) {
 			refusePublisher(fd, fmt.Sprintf("user %d may not publish for source %s", uid, s.spec.ID))
 			continue
 		}
-		if err := c.poll.add(fd, unix.EPOLLIN, &publisher{fd: fd, source: s}); err != nil {
+		p := &publisher{fd: fd, source: s}
+		if err := c.poll.add(fd, unix.EPOLLIN, p); err != nil {
 			unix.Close(fd)
 			continue
 		}
-		s.pending[fd] = true
+		s.silent[p] = now
 	}
 }
 
@@ -115,8 +120,8 @@ func (c *Core) closeSource(s *source) {
 	for _, l := range s.lines {
 		c.closeLine(l)
 	}
-	for fd := range s.pending {
-		c.poll.closeAside(fd)
+	for p := range s.silent {
+		c.poll.closeAside(p.fd)
 	}
 	if s.pidfd >= 0 {
 		c.poll.close(s.pidfd)
@@ -174,7 +179,7 @@ func (p *publisher) ready(c *Core, now int64) {
 	if errno == eagain || errno == eintr {
 		return
 	}
-	delete(p.source.pending, p.fd)
+	delete(p.source.silent, p)
 	if errno == errRights {
 		c.log.Warn("source banned", "source", p.source.spec.ID, "reason", errForeignLock)
 		_ = sendControl(p.fd, append([]byte{publish.MsgError}, errForeignLock.Error()...))
@@ -195,13 +200,30 @@ func (p *publisher) ready(c *Core, now int64) {
 		}
 		return
 	}
-	c.poll.handlers[p.fd] = l
+	c.poll.rebind(p.fd, l)
 	p.source.lines[l.stream.name] = l
 	c.watchLock(l, lock)
 	_ = sendControl(p.fd, []byte{publish.MsgAccepted})
 	c.log.Info("stream published", "source", p.source.spec.ID, "stream", l.stream.name)
 	if s := l.stream; s.sdp == nil {
 		s.sdp = l.sdp
+	}
+}
+
+// hangUpSilent closes connections that have not said in time what they are.
+func (c *Core) hangUpSilent(now int64) {
+	for _, s := range c.sources {
+		for p, since := range s.silent {
+			if now-since > int64(silentLimit) {
+				delete(s.silent, p)
+				c.poll.closeAside(p.fd)
+			}
+		}
+	}
+	for v, since := range c.silent {
+		if now-since > int64(silentLimit) {
+			c.closeViewer(v, handover.EndedClosed, "")
+		}
 	}
 }
 

@@ -2,13 +2,11 @@ package core
 
 import (
 	"bytes"
-	"encoding/binary"
-	"math/rand/v2"
+	"fmt"
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"slipstream/stream/handover"
 	"slipstream/stream/orders"
 )
 
@@ -25,8 +23,6 @@ const (
 
 	// maxViewers bounds one stream's viewers.
 	maxViewers = 1000
-
-	viewerSendBuffer = 2 << 20
 )
 
 // stream is one named stream as viewers know it: it outlives every source.
@@ -77,7 +73,7 @@ func (c *Core) follow(s *stream, l *line) orders.StreamSwitch {
 	if !bytes.Equal(s.sdp, l.sdp) {
 		s.sdp = l.sdp
 		for _, v := range s.viewers {
-			_ = v.info() // a gateway that misses it goes on with the old description
+			v.out.described()
 		}
 	}
 	c.pumpAll(s)
@@ -119,58 +115,33 @@ func (c *Core) settled(s *stream, now int64) (done, hope bool, report orders.Str
 	return false, l.arena.hasKey, report
 }
 
-// acceptViewer takes a gateway's connection for one viewer.
-type viewerListener int
-
-func (fd viewerListener) ready(c *Core, now int64) {
-	for {
-		conn, _, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		if err != nil {
-			c.poll.rest(int(fd), err)
-			return
-		}
-		enlarge(conn, unix.SO_SNDBUF, viewerSendBuffer)
-		v := &viewer{fd: conn}
-		if err := c.poll.add(conn, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLET, v); err != nil {
-			unix.Close(conn)
-		}
-	}
-}
-
-// join puts a viewer on a stream: hello is its name and where to go on.
-func (c *Core) join(v *viewer, hello []byte, now int64) bool {
-	name, resume, _ := bytes.Cut(hello, []byte{'\n'})
-	s := c.streams[string(name)]
+// admit puts a viewer on a stream. What it is to see first is sent by its pump.
+func (c *Core) admit(v *viewer, name string, now int64) error {
+	s := c.streams[name]
 	switch {
 	case s == nil || s.sdp == nil:
-		c.refuseViewer(v, "stream %q has no source yet", name)
-		return false
+		return fmt.Errorf("stream %q has no source yet", name)
 	case len(s.viewers) >= maxViewers:
-		c.refuseViewer(v, "stream %q has %d viewers already", name, maxViewers)
-		return false
+		return fmt.Errorf("stream %q has %d viewers already", name, maxViewers)
 	}
-	v.seq, v.base = uint16(rand.Uint32()), rand.Uint32()
-	if len(resume) == 6 {
-		v.seq, v.base = binary.BigEndian.Uint16(resume), binary.BigEndian.Uint32(resume[2:])
-	}
+	delete(c.silent, v)
 	v.stream = s
 	s.viewers = append(s.viewers, v)
-	if v.info() != nil {
-		c.closeViewer(v)
-		return false
-	}
 	if l := s.followed; l != nil && !short(l, now) {
 		l.wishKey(now)
 	}
-	return true
+	return nil
 }
 
-func (c *Core) closeViewer(v *viewer) {
+// closeViewer ends a viewer, for one of the reasons of [handover.Ended].
+func (c *Core) closeViewer(v *viewer, reason, sentence string) {
 	if v.fd < 0 {
 		return
 	}
+	v.out.leaving(c, reason, sentence)
 	c.poll.close(v.fd)
 	v.fd = -1
+	delete(c.silent, v)
 	if s := v.stream; s != nil {
 		if i := slices.Index(s.viewers, v); i >= 0 {
 			s.viewers = slices.Delete(s.viewers, i, i+1)
@@ -184,7 +155,7 @@ func (c *Core) kickStuck(now int64) {
 		for _, v := range slices.Backward(s.viewers) {
 			if v.blockedAt != 0 && now-v.blockedAt > int64(kickAfter) {
 				c.log.Warn("viewer takes nothing and is closed", "stream", s.name)
-				c.closeViewer(v)
+				c.closeViewer(v, handover.EndedStuck, "")
 			}
 		}
 	}

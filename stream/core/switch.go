@@ -14,6 +14,10 @@ const (
 	// switchPatience is how long a switch waits for fresh key frames on all of a
 	// source's streams at once before it takes older ones.
 	switchPatience = 2 * time.Second
+
+	// latePatience is how many frame intervals a switch waits for frames of the
+	// old version that are late.
+	latePatience = 5
 )
 
 // reversion is a revert under way: viewers of some streams still wait for the
@@ -62,14 +66,14 @@ func (c *Core) trySwitch(now int64) {
 
 // shownUpTo says that viewers have seen the old line's frames up to the new
 // line's key frame. An old version that delivers a little later than the new one
-// would lose its last frame otherwise; it is waited for two frame intervals.
+// would lose its last frames otherwise; it is waited for a few frame intervals.
 func shownUpTo(old, l *line, now int64) bool {
 	if old == nil || !old.alive() || old.frames == 0 {
 		return true
 	}
 	key := l.arena.unit(l.arena.key)
 	interval := old.frameInterval()
-	return old.lastCapture+interval*3/2 >= key.capture || now-key.arrival > 2*interval
+	return old.lastCapture+interval*3/2 >= key.capture || now-key.arrival > latePatience*interval
 }
 
 // revert ends the trial: viewers go back to the permanent source, from its last

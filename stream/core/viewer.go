@@ -2,12 +2,11 @@ package core
 
 import (
 	"encoding/binary"
-	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"slipstream/stream/subscribe"
+	"slipstream/stream/handover"
 )
 
 const (
@@ -28,16 +27,30 @@ const (
 	joinStep = videoRate / 1000
 )
 
+// egress is a viewer's way out: what differs between the kinds of viewers.
+type egress interface {
+	// send gives a packet of the arena away under a new header, of which the
+	// sequence number, the time and the marker are set and all else is 0. EAGAIN
+	// says that nothing left, and that the viewer's pump is called when it can.
+	send(c *Core, head *[rtpHeader]byte, pkt []byte) unix.Errno
+	// described is called after a switch that changed the stream's SDP.
+	described()
+	// leaving is called right before the viewer's socket is closed, with one of
+	// the reasons of [handover.Ended] and, if there is one to tell, a sentence.
+	leaving(c *Core, reason, sentence string)
+}
+
 // viewer is a cursor into the arena of the line that its stream follows. It
 // moves to another line only between access units.
 type viewer struct {
+	out    egress
 	fd     int
-	stream *stream // nil until the first message
+	stream *stream // nil until it is admitted to one
 	line   *line   // whose units it is at; nil: waits for a key frame
 
 	unit   uint64 // next one to send, in line's arena
 	packet uint32 // next one of that unit
-	seq    uint16
+	index  uint64 // of the next packet: its sequence number and, above it, how often that wrapped
 	base   uint32 // added to the capture time
 	ts     uint32 // of the unit being sent
 	last   uint32 // of the last unit sent
@@ -49,45 +62,6 @@ type viewer struct {
 	}
 	blockedAt  int64 // when the socket became full; 0: it is not
 	lastReplay int64
-}
-
-// ready takes the viewer's messages and goes on sending if its socket was full.
-func (v *viewer) ready(c *Core, now int64) {
-	for {
-		n, errno := receive(v.fd, c.scratch[:])
-		switch {
-		case errno == eagain:
-			v.blockedAt = 0
-			v.pump(c)
-			return
-		case errno == eintr:
-			continue
-		case errno != 0 || n == 0 || n > len(c.scratch):
-			c.closeViewer(v)
-			return
-		}
-		if !v.take(c, c.scratch[:n], now) {
-			return
-		}
-	}
-}
-
-// take handles one message; it reports false when the viewer is closed.
-func (v *viewer) take(c *Core, msg []byte, now int64) bool {
-	switch {
-	case v.stream == nil && msg[0] == subscribe.MsgView:
-		return c.join(v, msg[1:], now)
-	case v.stream != nil && msg[0] == subscribe.MsgKeyFrame:
-		if l := v.stream.followed; l != nil {
-			l.wishKey(now)
-		}
-	case v.stream != nil && msg[0] == subscribe.MsgReplay:
-		v.replay(now)
-	default:
-		c.closeViewer(v)
-		return false
-	}
-	return true
 }
 
 // replay answers a lost picture from the arena if a key frame is fresh, else by
@@ -134,9 +108,14 @@ func (v *viewer) start(l *line, key uint64, now int64) {
 
 // begin puts the cursor on the line that the stream follows: a viewer who comes
 // from another line where all of them went on, unless that is long ago; a new one
-// at the last key frame.
+// at the last key frame. A line that has ended is not begun with: its pictures
+// are of the past, and nothing would follow them.
 func (v *viewer) begin(now int64) {
 	l := v.stream.followed
+	if !l.alive() {
+		v.line = nil
+		return
+	}
 	key := l.arena.key
 	if v.line != nil && l.arena.unitHead-v.stream.entry <= maxReplayFrames {
 		key = v.stream.entry
@@ -157,6 +136,16 @@ func (v *viewer) stamp(u *unit) uint32 {
 		ts = v.last + 1
 	}
 	return ts
+}
+
+// unblock goes on sending to a viewer whose socket was full and may have room.
+func (v *viewer) unblock(c *Core) {
+	since, index := v.blockedAt, v.index
+	v.blockedAt = 0
+	v.pump(c)
+	if v.blockedAt != 0 && since != 0 && v.index == index {
+		v.blockedAt = since // it took nothing
+	}
 }
 
 // pump sends whole units until there is no more or the socket is full.
@@ -196,13 +185,8 @@ func (v *viewer) sendUnit(c *Core, u *unit) bool {
 	head := &c.head
 	for v.packet < u.count {
 		pkt := v.line.arena.bytes(u.first + uint64(v.packet))
-		head[0], head[1] = pkt[0], pkt[1]&^rtpMarker
-		if v.packet == u.count-1 {
-			head[1] |= rtpMarker
-		}
-		binary.BigEndian.PutUint16(head[2:], v.seq)
-		binary.BigEndian.PutUint32(head[4:], v.ts)
-		switch errno := c.sender.send(v.fd, head[:], pkt[rtpHeader:]); errno {
+		*head = header(v.index, v.ts, v.packet == u.count-1)
+		switch errno := v.out.send(c, head, pkt); errno {
 		case 0:
 		case eagain:
 			v.blockedAt = c.now()
@@ -210,24 +194,21 @@ func (v *viewer) sendUnit(c *Core, u *unit) bool {
 		case eintr:
 			continue
 		default:
-			c.closeViewer(v)
+			c.closeViewer(v, handover.EndedClosed, "")
 			return false
 		}
 		c.markFirst()
-		v.seq++
+		v.index++
 		v.packet++
 	}
 	return true
 }
 
-// info tells the gateway what it is watching.
-func (v *viewer) info() error {
-	msg := binary.BigEndian.AppendUint32([]byte{subscribe.MsgInfo}, v.base)
-	return sendControl(v.fd, append(msg, v.stream.sdp...))
-}
-
-// refuseViewer says why there is nothing to watch and closes the connection.
-func (c *Core) refuseViewer(v *viewer, format string, args ...any) {
-	sendLast(v.fd, subscribe.MsgError, fmt.Sprintf(format, args...))
-	c.closeViewer(v)
+func header(index uint64, ts uint32, marker bool) (head [rtpHeader]byte) {
+	if marker {
+		head[1] = rtpMarker
+	}
+	binary.BigEndian.PutUint16(head[2:], uint16(index))
+	binary.BigEndian.PutUint32(head[4:], ts)
+	return head
 }

@@ -27,7 +27,7 @@ const patience = 20 * time.Second
 type world struct {
 	t      *testing.T
 	run    string
-	ignore []string // ways of seeing a death that the core does without
+	config core.Config
 	agent  *orders.Conn
 	events chan orders.Message
 	req    uint64
@@ -36,19 +36,24 @@ type world struct {
 }
 
 func newWorld(t *testing.T, ignore ...string) *world {
+	return newWorldWith(t, core.Config{Ignore: ignore})
+}
+
+func newWorldWith(t *testing.T, config core.Config) *world {
 	run, err := os.MkdirTemp("", "fwd") // unix socket paths are short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(run) })
-	w := &world{t: t, run: run, ignore: ignore}
+	config.Run = run
+	w := &world{t: t, run: run, config: config}
 	w.startCore()
 	w.connect()
 	return w
 }
 
 func (w *world) startCore() {
-	c, err := core.New(core.Config{Run: w.run, Ignore: w.ignore}, slog.New(slog.DiscardHandler))
+	c, err := core.New(w.config, slog.New(slog.DiscardHandler))
 	if err != nil {
 		w.t.Fatal(err)
 	}

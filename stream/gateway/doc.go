@@ -1,24 +1,61 @@
 // Package gateway lets viewers in: WHEP for browsers, RTSP for everything else.
 //
-// It promises that a viewer's session outlives everything behind it. Each viewer
-// is one subscription to the forwarder ([slipstream/stream/subscribe]), begins
-// with a key frame, and gets packets whose sequence numbers and times go on over
-// every switch, revert and restart of the forwarder. One viewer cannot delay
-// another: a slow one is disconnected. The gateway keeps nothing on disk and may
-// crash or be replaced; its own viewers then have to come back, the forwarder and
-// the update that it watches do not notice.
+// It promises that viewers notice no update, and that WHEP viewers do not even
+// notice its own end. It keeps nothing on disk and may crash or be replaced at any
+// time.
 //
-// It defends against offers, requests and paths from strangers: each is bounded,
-// checked before it reaches a library, and refused with one sentence. It does not
-// ask who the viewer is and lets any web page play: bind it to an address that
-// only viewers can reach.
+// It defends against offers, requests, paths and datagrams from strangers: each is
+// bounded, checked before it reaches a library, and refused, requests with one
+// sentence. It does not ask who the viewer is and lets any web page play: bind it
+// to an address that only viewers can reach.
+//
+// # WHEP viewers
+//
+// They begin here and are soon the forwarder's ([slipstream/stream/handover]):
+//
+//	offer ─▶ answer ─▶ checks, DTLS handshake ─▶ hand-over ─▶ the forwarder sends
+//	                       (WebRTC's library)     keys and     and listens; here is
+//	                                              a socket     a session that waits
+//
+// All begin on one UDP port. When a viewer's handshake is done, a second socket is
+// bound to the port (SO_REUSEPORT), connected to the viewer, and passed to the
+// forwarder with the media keys. From its connection on the kernel puts there what
+// comes from the viewer; what came between the bind and the connection, which may
+// be anybody's, is taken out and treated as if it had come to the port. No socket
+// ever has two readers.
+//
+// A key has one writer: WebRTC's library has no interceptors, is never given a
+// packet of media, and is cut off and closed without a word before the forwarder
+// may send. The forwarder also gets the datagram that ended the handshake, since
+// the viewer may not have received it and asks nobody else now.
+//
+// The port answers the checks that a known viewer sends from other addresses, and
+// if the viewer nominates one, or its port changed, passes a socket for that. A
+// viewer's DTLS goodbye reaches nobody; the forwarder hears an RTCP one, or nothing
+// for 30 s. DELETE ends a viewer there and then.
+//
+// What it does not do yet: a new gateway does not know the sessions of the one
+// before. Their viewers play on, but DELETE finds none, a viewer's move to another
+// address is its end, and they do not count among MaxViewers. When the forwarder
+// restarts, its WHEP viewers are lost and have to come back; their sessions here
+// are freed. While it is away, or when it refuses, a viewer whose handshake is done
+// is told by the connection's end.
+//
+// # RTSP readers
+//
+// Each is one subscription to the forwarder ([slipstream/stream/subscribe]), begins
+// with a key frame, and gets packets whose sequence numbers and times go on over
+// every switch, revert and restart of the forwarder. One reader cannot delay
+// another: a slow one is disconnected. They end with the gateway.
 //
 // # What pion/webrtc v3 means
 //
 // WHEP is built on pion/webrtc v3.3.6, the last version of its line; fixes land in
-// v4. No other package but the test rig imports it, and only peer.go uses it here,
-// so that v4 is a change of one file. These advisories are not fixed in v3, and
-// govulncheck names them; each is kept out of reach:
+// v4. No other package but the test rig imports it, and here only peer.go and
+// keys.go use it. It shows nobody the keys of the media, so keys.go reads a field
+// of its inside; a gateway that was built with another version says so at its start.
+// These advisories are not fixed in v3, and govulncheck names them; each is kept
+// out of reach:
 //
 //   - CVE-2026-26014 (dtls/v2: random 64-bit nonces for AES-GCM records). Media is
 //     not affected: SRTP's nonces are counted. A session without data channels
@@ -31,14 +68,14 @@
 //     Only answers of STUN and TURN servers are parsed for it: we have none of
 //     these, are ICE-lite, and use the plain UDP mux.
 //   - GHSA-f26w-gh5m-qq77 (interceptor 0.1.36 to 0.1.38: crash at RTP padding). We
-//     build with 0.1.29 and use its NACK responder alone.
+//     build with 0.1.29 and use none.
 //
 // Two more doors are shut: a viewer's candidates are taken out of its offer, since
 // ICE-lite never calls on them and pion would dial the TCP ones, and mDNS is off.
-// v3 does not heed a DTLS close either: a viewer that leaves without DELETE is
-// noticed when ICE times out. And as DTLS server v3 takes the viewer's favourite
-// SRTP cipher, not ours: Chromium asks for AES-CM first, which costs several times
-// the CPU of AES-GCM. Offering GCM alone would shut out viewers that lack it.
+// As DTLS server v3 takes the first of the viewer's ciphers for media that the
+// server knows, and Chromium names AES-CM first, which costs several times the CPU
+// of AES-GCM. So the viewer's hello is read before v3 does, and v3's list cut to
+// the best cipher that is in both; viewers that know AES-CM alone get that.
 //
 // # Rejected
 //
@@ -47,5 +84,8 @@
 // answer only has to list them. Sender reports
 // by pion and gortsplib: both extrapolate from the last packet, which a replay has
 // sent late; ours come from the capture clock. A subscription shared by a stream's
-// RTSP readers: each reader would wait for the next key frame.
+// RTSP readers: each reader would wait for the next key frame. The media keys by
+// way of SetDTLSKeyLogWriter: it is public, but gives the master secret only, and
+// the rest would have to be read from the handshake's datagrams; dtls.Resume in the
+// forwarder, to hear a viewer's goodbye: it drags DTLS and its flaws in there.
 package gateway

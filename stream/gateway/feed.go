@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"slipstream/stream/subscribe"
@@ -26,12 +25,9 @@ const (
 // errMalformed would be the forwarder's mistake.
 var errMalformed = errors.New("packet shorter than an RTP header")
 
-// feed carries one viewer's packets. It subscribes anew when the forwarder was
+// feed carries one RTSP reader's packets. It subscribes anew when the forwarder was
 // restarted and goes on with the same numbering.
-type feed struct {
-	socket, stream string
-	conn           atomic.Pointer[subscribe.Conn] // nil while there is none
-}
+type feed struct{ socket, stream string }
 
 // run hands each packet to send until ctx ends, send fails, or no forwarder has
 // taken the viewer for the time of patience. A packet's bytes are valid during
@@ -58,8 +54,6 @@ func (f *feed) pump(ctx context.Context, conn *subscribe.Conn, send func(*subscr
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	f.conn.Store(conn)
-	defer f.conn.Store(nil)
 	buf := make([]byte, maxMessage)
 	for {
 		n, err := conn.Read(buf)
@@ -89,14 +83,6 @@ func (f *feed) dial(ctx context.Context, resume *subscribe.Resume) (*subscribe.C
 			return nil, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		case <-time.After(pause):
 		}
-	}
-}
-
-// replay asks for the picture again; without a subscription the next one begins
-// with a key frame anyway.
-func (f *feed) replay() {
-	if c := f.conn.Load(); c != nil {
-		_ = c.Replay() // the reading side sees why
 	}
 }
 

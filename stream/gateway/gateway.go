@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"slipstream/stream/handover"
 )
 
 const (
@@ -21,18 +23,15 @@ const (
 	// maxConns bounds open TCP connections of either server, sessions or not.
 	maxConns = 512
 
-	// udpBuffer holds the burst of a key frame for many viewers.
-	udpBuffer = 2 << 20
-
 	// goodbye is how long requests under way may take once the gateway is to end.
 	goodbye = 2 * time.Second
 )
 
 // Config says where the gateway listens and whom it asks for packets.
 type Config struct {
-	Run        string       // run directory: the forwarder's viewers.sock is in it
+	Run        string       // run directory: the forwarder's sockets are in it
 	HTTP       string       // WHEP signalling, TCP
-	RTSP       string       // RTSP, TCP; its UDP ports are taken beside it
+	RTSP       string       // RTSP, TCP; its UDP ports are taken beside it; "": no RTSP
 	UDP        string       // the one port of all WHEP media
 	Advertise  []netip.Addr // told to viewers in place of the UDP socket's own addresses
 	MaxViewers int          // 0: DefaultMaxViewers
@@ -43,9 +42,11 @@ type Gateway struct {
 	cfg   Config
 	log   *slog.Logger
 	http  net.Listener
-	rtsp  *rtspServer
+	rtsp  *rtspServer // nil without RTSP
 	peers *peers
 	seats chan struct{} // holds a token for each viewer
+
+	forwarder *forwarder
 
 	mu       sync.Mutex // guards sessions
 	sessions map[string]*session
@@ -57,7 +58,11 @@ func New(cfg Config, log *slog.Logger) (*Gateway, error) {
 	if cfg.MaxViewers == 0 {
 		cfg.MaxViewers = DefaultMaxViewers
 	}
+	if err := checkInside(); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	g := &Gateway{cfg: cfg, log: log, seats: make(chan struct{}, cfg.MaxViewers), sessions: map[string]*session{}}
+	g.forwarder = newForwarder(filepath.Join(cfg.Run, handover.Socket), log)
 	if err := g.listen(); err != nil {
 		g.close()
 		return nil, fmt.Errorf("gateway: %w", err)
@@ -71,21 +76,16 @@ func (g *Gateway) listen() error {
 		return fmt.Errorf("http: %w", err)
 	}
 	g.http = netutil.LimitListener(ln, maxConns)
-	if g.rtsp, err = newRTSPServer(g, g.cfg.RTSP); err != nil {
-		return fmt.Errorf("rtsp: %w", err)
+	if g.cfg.RTSP != "" {
+		if g.rtsp, err = newRTSPServer(g, g.cfg.RTSP); err != nil {
+			return fmt.Errorf("rtsp: %w", err)
+		}
 	}
-	addr, err := net.ResolveUDPAddr("udp", g.cfg.UDP)
+	udp, err := openPort(g.cfg.UDP, g.log)
 	if err != nil {
 		return fmt.Errorf("udp: %w", err)
 	}
-	conn, err := net.ListenUDP("udp", addr)
-	if err != nil {
-		return fmt.Errorf("udp: %w", err)
-	}
-	// The kernel may grant less than asked; that costs resends, not the viewer.
-	_ = conn.SetWriteBuffer(udpBuffer)
-	_ = conn.SetReadBuffer(udpBuffer)
-	g.peers = newPeers(conn, g.cfg.Advertise, g.log)
+	g.peers = newPeers(udp, g.cfg.Advertise, g.log)
 	return nil
 }
 
@@ -99,49 +99,62 @@ func (g *Gateway) close() {
 	if g.peers != nil {
 		g.peers.close()
 	}
+	g.forwarder.close()
 }
 
 // HTTPAddr is where WHEP signalling is served.
 func (g *Gateway) HTTPAddr() net.Addr { return g.http.Addr() }
 
-// RTSPAddr is where RTSP is served.
-func (g *Gateway) RTSPAddr() net.Addr { return g.rtsp.listener.Addr() }
-
-// Run serves until ctx ends, which is no error, or a listener fails.
-func (g *Gateway) Run(ctx context.Context) error {
-	defer g.close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer g.running.Wait()
-	defer cancel()
-
-	failed := make(chan error, 2)
-	web := g.webServer(ctx)
-	go func() { failed <- web.Serve(g.http) }()
-	if err := g.rtsp.start(ctx); err != nil {
-		_ = web.Close() // it is abandoned either way
-		<-failed
-		return fmt.Errorf("gateway: rtsp: %w", err)
+// RTSPAddr is where RTSP is served; nil without it.
+func (g *Gateway) RTSPAddr() net.Addr {
+	if g.rtsp == nil {
+		return nil
 	}
-	go func() { failed <- g.rtsp.wait() }()
-	g.log.Info("gateway serves", "http", g.HTTPAddr(), "rtsp", g.RTSPAddr(), "udp", g.peers.addr())
+	return g.rtsp.listener.Addr()
+}
+
+// UDPAddr is where WHEP media begins.
+func (g *Gateway) UDPAddr() net.Addr { return g.peers.addr() }
+
+// Run serves until ctx ends, which is no error, or a listener fails. Viewers that
+// the forwarder has stay there.
+func (g *Gateway) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	web := g.webServer(ctx)
+	services := []func() error{func() error { return web.Serve(g.http) }, g.peers.port.run}
+	if g.rtsp != nil {
+		if err := g.rtsp.start(ctx); err != nil {
+			cancel()
+			g.close()
+			return fmt.Errorf("gateway: rtsp: %w", err)
+		}
+		services = append(services, g.rtsp.wait)
+	}
+	failed := make(chan error, len(services)) // how each service ended
+	var serving sync.WaitGroup
+	for _, serve := range services {
+		serving.Go(func() { failed <- serve() })
+	}
+	g.log.Info("gateway serves", "http", g.HTTPAddr(), "rtsp", g.RTSPAddr(), "udp", g.UDPAddr())
 
 	var err error
-	open := 2
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 		err = fmt.Errorf("gateway: serve: %w", err)
-		open--
 	}
 	cancel()
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer done()
 	if errors.Is(web.Shutdown(last), context.DeadlineExceeded) {
-		_ = web.Close() // it is abandoned either way
+		web.Close()
 	}
-	g.rtsp.close()
-	for range open {
-		<-failed
+	g.running.Wait()
+	g.close()
+	serving.Wait()
+	close(failed)
+	for reason := range failed {
+		g.log.Debug("server ended", "reason", reason)
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"log/slog"
-	"net"
 	"strings"
 	"testing"
 
@@ -97,13 +96,21 @@ func checkReduced(t *testing.T, o offer) {
 	}
 }
 
+// newTestPeers takes viewers on the loopback address.
 func newTestPeers(t testing.TB) *peers {
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	udp, err := openPort("127.0.0.1:0", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPeers(conn, nil, slog.New(slog.DiscardHandler))
-	t.Cleanup(p.close)
+	p := newPeers(udp, nil, udp.log)
+	done := make(chan error, 1)
+	go func() { done <- udp.run() }()
+	t.Cleanup(func() {
+		p.close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 	return p
 }
 

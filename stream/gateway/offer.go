@@ -20,6 +20,7 @@ const (
 // refused or taken out; see the package comment for why.
 type offer struct {
 	sdp     string
+	ufrag   string
 	formats []h264Format // of its one video section
 }
 
@@ -45,6 +46,7 @@ func parseOffer(text []byte) (offer, error) {
 				return offer{}, err
 			}
 			o.formats = h264Formats(m)
+			o.ufrag = ufrag(&s, m)
 			reduce(m, sdp.AttrKeyRecvOnly)
 		case "audio": // answered as rejected
 			reduce(m, sdp.AttrKeyInactive)
@@ -89,6 +91,15 @@ func activeSetup(s *sdp.SessionDescription, m *sdp.MediaDescription) error {
 		}
 	}
 	return nil
+}
+
+// ufrag is the viewer's; whether it is one is WebRTC's to check.
+func ufrag(s *sdp.SessionDescription, m *sdp.MediaDescription) string {
+	if text, ok := m.Attribute("ice-ufrag"); ok {
+		return text
+	}
+	text, _ := s.Attribute("ice-ufrag")
+	return text
 }
 
 func isDirection(key string) bool {

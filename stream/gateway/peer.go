@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -13,20 +12,13 @@ import (
 
 	"github.com/pion/ice/v2"
 	"github.com/pion/interceptor"
-	"github.com/pion/interceptor/pkg/nack"
-	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v3"
+
+	"slipstream/stream/handover"
 )
 
-const (
-	// resendPackets is how far back a viewer may ask for lost packets; a power of two.
-	resendPackets = 512
-
-	// gatherTime bounds the making of an answer, which asks nobody outside.
-	gatherTime = 5 * time.Second
-
-	rtcpBuffer = 1500
-)
+// gatherTime bounds the making of an answer, which asks nobody outside.
+const gatherTime = 5 * time.Second
 
 // offerError is WebRTC's complaint about what the viewer sent.
 type offerError struct{ err error }
@@ -34,38 +26,53 @@ type offerError struct{ err error }
 func (e *offerError) Error() string { return "the offer is not usable: " + e.err.Error() }
 func (e *offerError) Unwrap() error { return e.err }
 
-// peers makes WebRTC connections that share one UDP socket.
+// peers makes WebRTC connections that begin on one UDP port.
 type peers struct {
-	conn      *net.UDPConn
+	port      *port
 	mux       ice.UDPMux
 	advertise []netip.Addr
 	log       *slog.Logger
 }
 
-func newPeers(conn *net.UDPConn, advertise []netip.Addr, log *slog.Logger) *peers {
-	mux := onePerFamily{webrtc.NewICEUDPMux(pionLog{log}, conn), conn.LocalAddr().(*net.UDPAddr)}
-	return &peers{conn: conn, mux: mux, advertise: advertise, log: log}
+func newPeers(p *port, advertise []netip.Addr, log *slog.Logger) *peers {
+	mux := tapped{webrtc.NewICEUDPMux(pionLog{log}, p), p}
+	return &peers{port: p, mux: mux, advertise: advertise, log: log}
 }
 
-func (p *peers) addr() *net.UDPAddr { return p.conn.LocalAddr().(*net.UDPAddr) }
+func (p *peers) addr() *net.UDPAddr { return p.port.addr() }
 
-// onePerFamily shows ICE a single address of each family. A socket that is bound
-// to none would count as one candidate for each of the device's addresses; they
-// all read from it, each packet is taken for one of them at random, and the pair
-// that the viewer nominates may never be the one that was found to work.
-type onePerFamily struct {
+// tapped is what ICE sees of the port.
+type tapped struct {
 	ice.UDPMux
-	local *net.UDPAddr
+	port *port
 }
 
-// GetListenAddresses implements [ice.UDPMux].
-func (m onePerFamily) GetListenAddresses() []net.Addr {
-	if !m.local.IP.IsUnspecified() {
-		return []net.Addr{m.local}
+// GetConn implements [ice.UDPMux].
+func (m tapped) GetConn(ufrag string, addr net.Addr) (net.PacketConn, error) {
+	l, ok := m.port.link(ufrag)
+	if !ok {
+		return nil, errors.New("no viewer has this ufrag")
 	}
-	addrs := []net.Addr{&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: m.local.Port}}
-	if m.local.IP.To4() == nil {
-		addrs = append(addrs, &net.UDPAddr{IP: net.IPv6loopback, Port: m.local.Port})
+	conn, err := m.UDPMux.GetConn(ufrag, addr)
+	if err != nil {
+		return nil, err
+	}
+	return tap{conn, l}, nil
+}
+
+// GetListenAddresses implements [ice.UDPMux]: it shows a single address of each
+// family. A socket that is bound to none would count as one candidate for each of
+// the device's addresses; they all read from it, each packet is taken for one of
+// them at random, and the pair that the viewer nominates may never be the one
+// that was found to work.
+func (m tapped) GetListenAddresses() []net.Addr {
+	local := m.port.addr()
+	if !local.IP.IsUnspecified() {
+		return []net.Addr{local}
+	}
+	addrs := []net.Addr{&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: local.Port}}
+	if local.IP.To4() == nil {
+		addrs = append(addrs, &net.UDPAddr{IP: net.IPv6loopback, Port: local.Port})
 	}
 	return addrs
 }
@@ -84,42 +91,49 @@ func (p *peers) reachable() []netip.Addr {
 	return ownAddresses(local.Is6())
 }
 
-// peer is one viewer's WebRTC connection.
+// peer is one viewer's WebRTC connection. It negotiates, shakes hands, and is
+// closed once the forwarder has the viewer: no media ever goes through it.
 type peer struct {
 	pc     *webrtc.PeerConnection
-	track  *webrtc.TrackLocalStaticRTP
 	sender *webrtc.RTPSender
+	port   *port
+	link   *link
+	remote string // the viewer's ufrag
 	ssrc   uint32
+	format uint8 // payload type
 
-	connected chan struct{} // closed when packets can flow
+	connected chan struct{} // closed when the handshake is done
 	ended     chan struct{} // closed when the viewer is gone for good
-	feedback  sync.WaitGroup
 }
 
 // answer makes the connection for an offer. The caller owns it and closes it.
 func (p *peers) answer(ctx context.Context, o offer, f h264Format) (*peer, string, error) {
-	api, err := p.api(f)
+	v := &peer{
+		port: p.port, link: newLink(), remote: o.ufrag, format: f.payloadType,
+		connected: make(chan struct{}), ended: make(chan struct{}),
+	}
+	api, err := p.api(f, v.link)
 	if err != nil {
 		return nil, "", err
 	}
-	pc, err := api.NewPeerConnection(webrtc.Configuration{})
-	if err != nil {
+	if v.pc, err = api.NewPeerConnection(webrtc.Configuration{}); err != nil {
 		return nil, "", fmt.Errorf("make peer connection: %w", err)
 	}
-	v := &peer{pc: pc, connected: make(chan struct{}), ended: make(chan struct{})}
+	p.port.add(v.link)
 	text, err := v.negotiate(ctx, o, f)
 	if err == nil {
 		text, err = listCandidates(text, p.reachable(), p.addr().Port)
 	}
 	if err != nil {
-		pc.Close()
+		v.close()
 		return nil, "", err
 	}
 	return v, text, nil
 }
 
-// api is what one viewer may negotiate: the one format that was chosen.
-func (p *peers) api(f h264Format) (*webrtc.API, error) {
+// api is what one viewer may negotiate: the one format that was chosen. There are
+// no interceptors, since these send.
+func (p *peers) api(f h264Format, l *link) (*webrtc.API, error) {
 	media := &webrtc.MediaEngine{}
 	err := media.RegisterCodec(webrtc.RTPCodecParameters{
 		RTPCodecCapability: f.capability(),
@@ -128,24 +142,19 @@ func (p *peers) api(f h264Format) (*webrtc.API, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register codec: %w", err)
 	}
-	resend, err := nack.NewResponderInterceptor(nack.ResponderSize(resendPackets))
-	if err != nil {
-		return nil, fmt.Errorf("register resends: %w", err)
-	}
-	chain := &interceptor.Registry{}
-	chain.Add(resend)
-
 	s := webrtc.SettingEngine{LoggerFactory: pionLog{p.log}}
 	s.SetLite(true)
 	s.SetICEUDPMux(p.mux)
+	s.SetICECredentials(l.ufrag, l.pwd)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	s.DisableActiveTCP(true)
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
+	s.SetSRTPProtectionProfiles(l.cipher.list...)
 	if err := s.SetAnsweringDTLSRole(webrtc.DTLSRoleServer); err != nil {
 		return nil, fmt.Errorf("set DTLS role: %w", err)
 	}
-	return webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(chain),
-		webrtc.WithSettingEngine(s)), nil
+	return webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(s),
+		webrtc.WithInterceptorRegistry(&interceptor.Registry{})), nil
 }
 
 func (f h264Format) capability() webrtc.RTPCodecCapability {
@@ -158,11 +167,11 @@ func (f h264Format) capability() webrtc.RTPCodecCapability {
 }
 
 func (v *peer) negotiate(ctx context.Context, o offer, f h264Format) (string, error) {
-	var err error
-	if v.track, err = webrtc.NewTrackLocalStaticRTP(f.capability(), "video", "slipstream"); err != nil {
+	track, err := webrtc.NewTrackLocalStaticRTP(f.capability(), "video", "slipstream")
+	if err != nil {
 		return "", fmt.Errorf("make track: %w", err)
 	}
-	t, err := v.pc.AddTransceiverFromTrack(v.track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	t, err := v.pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
 	if err != nil {
 		return "", fmt.Errorf("add track: %w", err)
 	}
@@ -204,49 +213,40 @@ func (v *peer) changed() func(webrtc.PeerConnectionState) {
 	}
 }
 
-// listen calls lost for each report that the viewer cannot go on decoding, until
-// the peer is closed. It also lets the resender see the viewer's requests.
-func (v *peer) listen(lost func()) {
-	v.feedback.Go(func() {
-		buf := make([]byte, rtcpBuffer)
-		for {
-			n, _, err := v.sender.Read(buf)
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
-				return
-			}
-			if err == nil && lostPicture(buf[:n]) {
-				lost()
-			}
-		}
-	})
-}
-
-func lostPicture(report []byte) bool {
-	packets, err := rtcp.Unmarshal(report)
+// viewer is a connected peer as the forwarder needs to know it, and its address.
+func (v *peer) viewer(id, stream string) (handover.Viewer, netip.AddrPort, error) {
+	dtls := v.sender.Transport()
+	keys, err := mediaKeys(dtls, false)
 	if err != nil {
-		return false
+		return handover.Viewer{}, netip.AddrPort{}, err
 	}
-	for _, p := range packets {
-		switch p.(type) {
-		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-			return true
-		}
+	pair, err := dtls.ICETransport().GetSelectedCandidatePair()
+	if err == nil && pair == nil {
+		err = errors.New("none was nominated")
 	}
-	return false
+	if err != nil {
+		return handover.Viewer{}, netip.AddrPort{}, fmt.Errorf("the viewer's address: %w", err)
+	}
+	addr, err := netip.ParseAddr(pair.Remote.Address)
+	if err != nil {
+		return handover.Viewer{}, netip.AddrPort{}, fmt.Errorf("the viewer's address: %w", err)
+	}
+	return handover.Viewer{
+		ID: id, Stream: stream, SSRC: v.ssrc, PayloadType: v.format, SRTP: keys,
+		ICE:    handover.ICE{LocalUfrag: v.link.ufrag, LocalPwd: v.link.pwd, RemoteUfrag: v.remote},
+		Flight: v.link.lastFlight(),
+	}, netip.AddrPortFrom(addr.Unmap(), pair.Remote.Port), nil
 }
 
-// write sends one RTP packet, with the SSRC and payload type of the connection. A
-// packet that the network does not take is lost like any other.
-func (v *peer) write(pkt []byte) error {
-	if _, err := v.track.Write(pkt); errors.Is(err, io.ErrClosedPipe) {
-		return err
-	}
-	return nil
+// release ends the connection without a word to the viewer, who goes on with the
+// forwarder. Only the link is kept, until close.
+func (v *peer) release() {
+	v.link.muted.Store(true)
+	v.pc.Close()
 }
 
-func (v *peer) report(r *rtcp.SenderReport) { _ = v.pc.WriteRTCP([]rtcp.Packet{r}) }
-
+// close ends the connection, and tells the viewer unless it was released.
 func (v *peer) close() {
 	v.pc.Close()
-	v.feedback.Wait()
+	v.port.remove(v.link)
 }

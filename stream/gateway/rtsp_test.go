@@ -162,6 +162,33 @@ func TestReaderBeginsWithKeyFrame(t *testing.T) {
 	}
 }
 
+// The forwarder is replaced: a reader's session lives on, its numbering goes on.
+func TestReaderSurvivesTheForwarder(t *testing.T) {
+	w := newWorld(t)
+	stopForwarder := w.forward(t)
+	stopSource := w.publish(t)
+	c := talk(t, w)
+	c.play(t, w.rtsp)
+	var next uint16
+	for n, restarted := 0, false; n < 200 || !restarted; n++ {
+		channel, pkt := c.packet(t)
+		if channel == 1 {
+			continue
+		}
+		if seq := binary.BigEndian.Uint16(pkt[2:]); n > 0 && seq != next {
+			t.Fatalf("packet %d has sequence number %d, not %d", n, seq, next)
+		}
+		next = binary.BigEndian.Uint16(pkt[2:]) + 1
+		if n >= 60 && !restarted {
+			stopForwarder()
+			stopSource()
+			w.forward(t)
+			w.publish(t)
+			restarted, n = true, 100
+		}
+	}
+}
+
 func TestReadersThatAreRefused(t *testing.T) {
 	w := newWorld(t)
 	w.forward(t)

@@ -4,32 +4,27 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"sync"
-	"sync/atomic"
+	"net/netip"
 	"time"
 
-	"slipstream/stream/subscribe"
+	"slipstream/stream/handover"
 )
 
 const (
-	// connectTime bounds the time between an answer and the first packet.
+	// connectTime bounds the time between an answer and the end of the handshake.
 	connectTime = 30 * time.Second
 
-	// replayPause is the shortest time between two answers to a viewer's lost
-	// picture, so that one viewer cannot multiply what it is sent.
-	replayPause = 200 * time.Millisecond
+	// endTime bounds the forwarder's answer to the end of a viewer.
+	endTime = 2 * time.Second
 )
 
 // session is one WHEP viewer, from the answer to its end.
 type session struct {
+	g      *Gateway
 	id     string
 	stream string
 	peer   *peer
-	feed   feed
-	report reporter
 	end    context.CancelCauseFunc
-
-	lastReplay atomic.Int64 // Unix nanoseconds
 }
 
 // Why a session ended.
@@ -43,8 +38,7 @@ var (
 // the caller took for it is given back at its end.
 func (g *Gateway) open(ctx context.Context, stream string, p *peer) *session {
 	ctx, end := context.WithCancelCause(ctx)
-	s := &session{id: rand.Text(), stream: stream, peer: p, end: end}
-	s.feed.socket, s.feed.stream = g.viewersSocket(), stream
+	s := &session{g: g, id: rand.Text(), stream: stream, peer: p, end: end}
 	g.mu.Lock()
 	g.sessions[s.id] = s
 	g.mu.Unlock()
@@ -68,57 +62,93 @@ func (g *Gateway) find(stream, id string) (*session, bool) {
 	return s, ok && s.stream == stream
 }
 
-// serve runs until the viewer leaves, the feed ends, or ctx ends; it says why.
+// serve runs until the viewer leaves or ctx ends; it says why.
 func (s *session) serve(ctx context.Context) error {
-	var watcher sync.WaitGroup
-	defer watcher.Wait()
-	defer s.peer.close()
 	defer s.end(nil)
-	watcher.Go(func() {
-		select {
-		case <-s.peer.ended:
-			s.end(errGone)
-		case <-ctx.Done():
-		}
-	})
-	s.peer.listen(s.lost)
-	return s.watch(ctx)
-}
-
-// watch holds the session until the viewer is connected, then feeds it.
-func (s *session) watch(ctx context.Context) error {
+	defer s.peer.close()
 	wait := time.NewTimer(connectTime)
 	defer wait.Stop()
 	select {
 	case <-s.peer.connected:
+	case <-s.peer.ended:
+		return errGone
 	case <-wait.C:
 		return errNotReached
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	// Only now: the subscription begins with a key frame, which would have been
-	// lost before the connection stood.
-	err := s.feed.run(ctx, s.send)
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
+	given, err := s.handOver()
+	if err != nil {
+		return err
 	}
-	return err
+	s.peer.release()
+	return s.attend(ctx, given)
 }
 
-func (s *session) send(c *subscribe.Conn, pkt []byte) error {
-	if err := s.peer.write(pkt); err != nil {
-		return errGone
+// handOver makes the viewer the forwarder's. When it fails, the peer can still
+// tell the viewer.
+func (s *session) handOver() (*given, error) {
+	v, addr, err := s.peer.viewer(s.id, s.stream)
+	if err != nil {
+		return nil, err
 	}
-	if r := s.report.sent(s.peer.ssrc, c.TimeBase(), pkt); r != nil {
-		s.peer.report(r)
+	link := s.peer.link
+	link.muted.Store(true)
+	link.at(addr)
+	given, err := s.give(v, addr)
+	if err != nil {
+		link.at(netip.AddrPort{})
+		link.muted.Store(false)
+		return nil, err
 	}
-	return nil
+	return given, nil
 }
 
-// lost answers a viewer that cannot go on decoding.
-func (s *session) lost() {
-	now := time.Now().UnixNano()
-	if last := s.lastReplay.Load(); now-last >= int64(replayPause) && s.lastReplay.CompareAndSwap(last, now) {
-		s.feed.replay()
+func (s *session) give(v handover.Viewer, addr netip.AddrPort) (*given, error) {
+	own, err := s.peer.port.connect(addr)
+	if err != nil {
+		return nil, err
 	}
+	defer own.close()
+	s.peer.port.drain(own)
+	return s.g.forwarder.give(v, own)
+}
+
+// attend follows a viewer that the forwarder has. The end of the gateway is not
+// the viewer's.
+func (s *session) attend(ctx context.Context, given *given) error {
+	for {
+		select {
+		case addr := <-s.peer.link.moved:
+			s.move(addr)
+		case <-given.ended:
+			return given.why
+		case <-ctx.Done():
+			if errors.Is(context.Cause(ctx), errDeleted) {
+				s.g.forwarder.end(s.id)
+				select {
+				case <-given.ended:
+				case <-time.After(endTime):
+				}
+			}
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// move gives the viewer a socket for its new address. What fails is tried again
+// at the viewer's next check.
+func (s *session) move(addr netip.AddrPort) {
+	own, err := s.peer.port.connect(addr)
+	if err == nil {
+		s.peer.port.drain(own)
+		err = s.g.forwarder.move(s.id, own)
+		own.close()
+	}
+	if err != nil {
+		s.g.log.Warn("viewer cannot be followed", "stream", s.stream, "session", s.id, "err", err)
+		return
+	}
+	s.peer.link.at(addr)
+	s.g.log.Info("viewer moved", "stream", s.stream, "session", s.id)
 }

@@ -36,10 +36,13 @@ type frame struct {
 }
 
 // newPeer makes a peer connection like a browser's that plays on the gateway's machine.
-func newPeer(t *testing.T) *webrtc.PeerConnection {
+func newPeer(t *testing.T, change ...func(*webrtc.SettingEngine)) *webrtc.PeerConnection {
 	t.Helper()
 	var s webrtc.SettingEngine
 	s.SetIncludeLoopbackCandidate(true)
+	for _, f := range change {
+		f(&s)
+	}
 	media := &webrtc.MediaEngine{}
 	if err := media.RegisterDefaultCodecs(); err != nil {
 		t.Fatal(err)
@@ -67,9 +70,17 @@ func newOffer(t *testing.T, pc *webrtc.PeerConnection) string {
 }
 
 // join plays a stream by WHEP.
-func join(t *testing.T, url string) *viewer {
+func join(t *testing.T, url string, change ...func(*webrtc.SettingEngine)) *viewer {
 	t.Helper()
-	v := &viewer{pc: newPeer(t), frames: make(chan frame, 1000)}
+	v := knock(t, url, change...)
+	v.enter(t)
+	return v
+}
+
+// knock gets an answer, and makes no use of it yet.
+func knock(t *testing.T, url string, change ...func(*webrtc.SettingEngine)) *viewer {
+	t.Helper()
+	v := &viewer{pc: newPeer(t, change...), frames: make(chan frame, 1000)}
 	v.pc.OnTrack(v.watch)
 	offer := newOffer(t, v.pc)
 	if err := v.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
@@ -81,10 +92,21 @@ func join(t *testing.T, url string) *viewer {
 	}
 	v.answer = body
 	v.location = url[:strings.Index(url, "/whep/")] + res.Header.Get("Location")
-	if err := v.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: body}); err != nil {
+	return v
+}
+
+func (v *viewer) enter(t *testing.T) {
+	t.Helper()
+	if err := v.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: v.answer}); err != nil {
 		t.Fatal(err)
 	}
-	return v
+}
+
+// forget drops the frames that were not looked at.
+func (v *viewer) forget() {
+	for len(v.frames) > 0 {
+		<-v.frames
+	}
 }
 
 func post(t *testing.T, url, contentType, body string) (*http.Response, string) {

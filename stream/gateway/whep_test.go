@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/webrtc/v3"
 
 	"slipstream/stream/gateway"
 )
@@ -39,6 +38,9 @@ func TestViewerPlaysByWHEP(t *testing.T) {
 	}
 	v.pass(t, 60)
 	v.unbroken(t)
+	if n := w.viewers(t); n != 1 {
+		t.Errorf("the forwarder has %d viewers", n)
+	}
 	for _, want := range []string{"a=ice-lite\r\n", "a=setup:passive\r\n", "a=sendonly\r\n", " 127.0.0.1 ", "packetization-mode=1"} {
 		if !strings.Contains(v.answer, want) {
 			t.Errorf("answer lacks %q:\n%s", want, v.answer)
@@ -53,6 +55,9 @@ func TestViewerPlaysByWHEP(t *testing.T) {
 		t.Errorf("DELETE: %s", res.Status)
 	}
 	w.log.await(t, "the viewer ended it")
+	if n := w.viewers(t); n != 0 {
+		t.Errorf("the forwarder still has %d viewers", n)
+	}
 	if res := request(t, http.MethodDelete, v.location); res.StatusCode != http.StatusNotFound {
 		t.Errorf("second DELETE: %s", res.Status)
 	}
@@ -103,30 +108,6 @@ func TestPictureLossIsAnswered(t *testing.T) {
 		}
 	}
 	t.Error("key frames came at their own time only")
-}
-
-// The forwarder is replaced: sessions live on, numbering goes on.
-func TestForwarderRestart(t *testing.T) {
-	w := newWorld(t)
-	stopForwarder := w.forward(t)
-	stopSource := w.publish(t)
-	v := join(t, w.whep)
-	v.pass(t, 30)
-	stopForwarder()
-	stopSource()
-	for len(v.frames) > 0 {
-		<-v.frames
-	}
-	w.forward(t)
-	w.publish(t)
-	if first := v.pass(t, 1); !first.key || !first.sets {
-		t.Errorf("first picture after the restart: %+v", first)
-	}
-	v.pass(t, 60)
-	v.unbroken(t)
-	if s := v.pc.ConnectionState(); s != webrtc.PeerConnectionStateConnected {
-		t.Errorf("connection is %v", s)
-	}
 }
 
 // A UDP address without an IP takes viewers on all of the device's own, every time.

@@ -3,15 +3,14 @@ package gateway_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"slipstream/stream/gateway"
 	"slipstream/stream/ingest"
 	"slipstream/stream/orders"
+	"slipstream/stream/publish"
 	"slipstream/stream/subscribe"
 )
 
@@ -32,6 +32,10 @@ type world struct {
 	log     *logBuffer // the gateway's
 	whep    string     // URL of stream main
 	rtsp    string     // URL of stream main
+
+	agent  *orders.Conn // to the forwarder of now
+	req    uint64
+	trials int
 }
 
 func newWorld(t *testing.T, change ...func(*gateway.Config)) *world {
@@ -75,39 +79,87 @@ func background(t *testing.T, run func(context.Context) error) (stop func()) {
 	return stop
 }
 
+// consent is how long the tests' forwarder keeps a viewer of which it hears
+// nothing. pion checks every two seconds.
+const consent = 6 * time.Second
+
 // forward starts a forwarder that expects source a-1 with stream main, and
 // returns what ends it.
 func (w *world) forward(t *testing.T) (stop func()) {
 	t.Helper()
-	c, err := core.New(core.Config{Run: w.run}, slog.New(slog.DiscardHandler))
+	c, err := core.New(core.Config{Run: w.run, Consent: consent}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	stop = background(t, c.Run)
-	agent, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: filepath.Join(w.run, "orders.sock"), Net: "unixpacket"})
-	if err != nil {
+	if w.agent, err = orders.Dial(filepath.Join(w.run, "orders.sock")); err != nil {
 		t.Fatal(err)
 	}
+	agent := w.agent
 	t.Cleanup(func() { agent.Close() })
-	body, err := json.Marshal(orders.Request{Req: 1, Orders: &orders.Orders{
-		Permanent: "a-1",
-		Sources: []orders.Source{{ID: "a-1", Version: "1", UID: -1, Streams: []orders.Stream{
-			{Name: "main", Codec: "h264"},
-		}}},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := agent.Write(body); err != nil {
-		t.Fatal(err)
-	}
-	agent.SetReadDeadline(time.Now().Add(patience))
-	var m orders.Message
-	buf := make([]byte, orders.MaxMessage)
-	if n, err := agent.Read(buf); err != nil || json.Unmarshal(buf[:n], &m) != nil || m.Result != orders.ResultOK {
-		t.Fatalf("orders: %+v, %v", m, err)
-	}
+	w.ask(t, orders.Request{Orders: &orders.Orders{Permanent: "a-1", Sources: sources("a-1")}}, orders.ResultOK)
 	return stop
+}
+
+// sources declares sources with stream main.
+func sources(ids ...orders.SourceID) (out []orders.Source) {
+	for _, id := range ids {
+		out = append(out, orders.Source{ID: id, Version: "1", UID: -1, Streams: []orders.Stream{{Name: "main", Codec: "h264"}}})
+	}
+	return out
+}
+
+// ask gives the forwarder a request and waits for its answer.
+func (w *world) ask(t *testing.T, r orders.Request, result string) orders.Message {
+	t.Helper()
+	w.req++
+	r.Req = w.req
+	if err := w.agent.Send(r); err != nil {
+		t.Fatal(err)
+	}
+	m := w.hear(t, func(m orders.Message) bool { return m.Req == w.req })
+	if m.Result != result {
+		t.Fatalf("%+v: %+v", r, m)
+	}
+	return m
+}
+
+// viewers is how many the forwarder has.
+func (w *world) viewers(t *testing.T) int {
+	t.Helper()
+	return w.ask(t, orders.Request{Status: true}, orders.ResultOK).Status.Streams[0].Viewers
+}
+
+// hear waits for a message of the forwarder.
+func (w *world) hear(t *testing.T, match func(orders.Message) bool) orders.Message {
+	t.Helper()
+	agent := w.agent
+	stuck := time.AfterFunc(patience, func() { agent.Close() })
+	defer stuck.Stop()
+	for {
+		m, err := w.agent.Receive()
+		if err != nil {
+			t.Fatalf("forwarder: %v", err)
+		}
+		if match(m) {
+			return m
+		}
+	}
+}
+
+// swap brings viewers to a new source and back again.
+func (w *world) swap(t *testing.T) {
+	t.Helper()
+	w.trials++
+	trial, source := orders.TrialID(fmt.Sprint("t-", w.trials)), orders.SourceID(fmt.Sprint("b-", w.trials))
+	w.ask(t, orders.Request{Orders: &orders.Orders{
+		Permanent: "a-1", Sources: sources("a-1", source),
+		Trial: &orders.Trial{ID: trial, Source: source, Deadline: int64(publish.Monotonic() + time.Minute)},
+	}}, orders.ResultOK)
+	stop := w.publishAs(t, source)
+	w.hear(t, func(m orders.Message) bool { return m.Switch != nil })
+	w.ask(t, orders.Request{Revert: &orders.Revert{Trial: trial, Reason: "operator"}}, orders.ResultReverted)
+	stop()
 }
 
 func (w *world) publishSocket() string { return filepath.Join(w.run, "pub", "a-1.sock") }
@@ -116,11 +168,19 @@ func (w *world) publishSocket() string { return filepath.Join(w.run, "pub", "a-1
 // picture, and returns what ends ffmpeg.
 func (w *world) publish(t *testing.T, options ...string) (stop func()) {
 	t.Helper()
+	stop = w.publishAs(t, "a-1", options...)
+	w.awaitPicture(t)
+	return stop
+}
+
+func (w *world) publishAs(t *testing.T, source orders.SourceID, options ...string) (stop func()) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := ingest.New(ln, ingest.Config{Publish: w.publishSocket(), Streams: []string{"main"}, Secret: "s"}, slog.New(slog.DiscardHandler))
+	to := filepath.Join(w.run, "pub", string(source)+".sock")
+	in, err := ingest.New(ln, ingest.Config{Publish: to, Streams: []string{"main"}, Secret: "s"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,13 +188,13 @@ func (w *world) publish(t *testing.T, options ...string) (stop func()) {
 	args := append([]string{"-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30",
 		"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-g", "15", "-pix_fmt", "yuv420p"}, options...)
 	cmd := exec.Command("ffmpeg", append(args, "-f", "rtsp", "rtsp://"+ln.Addr().String()+"/s")...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// No parent-death signal: it follows the thread that started the child, and the
+	// forwarder, which runs in here, ends threads. ffmpeg ends with its connection.
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	stop = sync.OnceFunc(func() { cmd.Process.Kill(); cmd.Wait() })
 	t.Cleanup(stop)
-	w.awaitPicture(t)
 	return stop
 }
 

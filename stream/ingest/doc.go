@@ -9,9 +9,10 @@
 // the forwarder refuses ends the RTSP session, and its sentence is logged where the
 // app's technician looks.
 //
-// It defends the app's streams against other processes of the machine: the path
-// holds a secret, compared in constant time, and a wrong one looks like a path that
-// does not exist. The listening socket comes from whoever started the process, so
+// It defends the app's streams against other users of the machine: the path holds a
+// secret, compared in constant time, and a wrong one looks like a path that does not
+// exist. The secret comes by the environment; but a program that is given its
+// address as an argument shows it to everybody who lists processes. The listening socket comes from whoever started the process, so
 // that nobody else can take the port before it.
 //
 // It does not ask publishers for key frames, as RTSP has no way that ffmpeg would

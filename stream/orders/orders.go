@@ -45,8 +45,10 @@ type Source struct {
 // Stream is one line that a source declares.
 type Stream struct {
 	Name    string `json:"name"`
-	Codec   string `json:"codec"`   // "h264"
-	StallMS int64  `json:"stallMs"` // 0: event-driven, no stall limit
+	Codec   string `json:"codec"`           // "h264"
+	StallMS int64  `json:"stallMs"`         // 0: event-driven, no stall limit
+	Width   int    `json:"width,omitempty"` // declared picture size; 0: any
+	Height  int    `json:"height,omitempty"`
 }
 
 // Trial arms the dead man's switch.

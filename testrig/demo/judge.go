@@ -42,6 +42,9 @@ func (st step) judge(u Update) problems {
 	if len(st.reasons) > 0 && u.Outcome == st.outcome && !slices.Contains(st.reasons, u.Reason) {
 		p.add("the reason is %q, not %q", u.Reason, st.reasons[0])
 	}
+	if !st.hangs {
+		st.judgeScenes(&p, u)
+	}
 	if u.ViewersLost > 0 {
 		p.add("%d viewers were lost", u.ViewersLost)
 	}
@@ -71,6 +74,16 @@ func (st step) judgeStreams(p *problems, u Update) {
 		}
 		if s.ContentJumpMS > maxJumpMS {
 			p.add("stream %s: the picture went back by %.0f ms", s.Name, s.ContentJumpMS)
+		}
+	}
+}
+
+// judgeScenes checks that some version showed every scene. Only a version that
+// hangs may leave some out: nobody shows them until that is noticed.
+func (st step) judgeScenes(p *problems, u Update) {
+	for _, v := range u.Viewers {
+		if v.SkippedFrames > 0 {
+			p.add("%d scenes were shown by no version to a %s viewer of %s", v.SkippedFrames, v.Kind, v.Stream)
 		}
 	}
 }

@@ -37,6 +37,7 @@ func TestEachDefectIsAProblem(t *testing.T) {
 		"switch was not measured":      func(u *Update) { u.SwitchMS = nil },
 		"first packet was not measu":   func(u *Update) { u.FirstPacketMS = nil },
 		"-1.0 ms is no measurement":    func(u *Update) { u.DetectMS = new(-1.0) },
+		"shown by no version":          func(u *Update) { u.Viewers[0].SkippedFrames = 1 },
 		"came twice":                   func(u *Update) { u.Viewers[0].Duplicates = 1 },
 		"first packet of 1001.0 ms is": func(u *Update) { u.FirstPacketMS = new(1001.0) },
 	} {

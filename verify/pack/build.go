@@ -1,7 +1,6 @@
 package pack
 
 import (
-	"archive/tar"
 	"context"
 	"crypto/ecdsa"
 	"crypto/sha256"
@@ -11,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
 
 	"slipstream/verify"
@@ -24,56 +22,69 @@ type Options struct {
 	Key      *ecdsa.PrivateKey
 }
 
-// FileName is how a package's file is called: NAME-VERSION.slip.
-func FileName(m verify.Manifest) string { return m.Product + "-" + m.Version + ".slip" }
+// FileName is how a package's file is called: PRODUCT-VERSION.slip.
+func FileName(m verify.Manifest) string { return m.Product + "-" + m.Version + extension }
+
+const extension = ".slip"
 
 // Build writes a package to w and returns the manifest as it was signed.
 func Build(ctx context.Context, w io.Writer, opts Options) (verify.Manifest, error) {
-	m, err := build(ctx, w, opts)
+	p, err := prepare(ctx, opts)
 	if err != nil {
-		return verify.Manifest{}, fmt.Errorf("pack: %w", err)
+		return verify.Manifest{}, err
 	}
-	return m, nil
+	defer p.tree.Close()
+	return p.manifest, p.write(ctx, w)
 }
 
 // BuildFile writes the package to outDir, under its [FileName], and returns its
-// path. The file appears whole or not at all.
+// path. It makes outDir if there is none, but not before it knows that there is
+// a package to put there. The file appears whole or not at all.
 func BuildFile(ctx context.Context, outDir string, opts Options) (string, error) {
-	tmp, err := os.CreateTemp(outDir, ".slip-*")
+	if err := checkOut(outDir, opts.Dir); err != nil {
+		return "", err
+	}
+	p, err := prepare(ctx, opts)
 	if err != nil {
-		return "", fmt.Errorf("pack: %w", err)
+		return "", err
 	}
-	defer os.Remove(tmp.Name()) // fails, and may, after the rename
-	m, err := Build(ctx, tmp, opts)
-	if err != nil {
-		return "", errors.Join(err, tmp.Close())
+	defer p.tree.Close()
+	if err := os.MkdirAll(outDir, 0o755); err != nil {
+		return "", fmt.Errorf("make the output directory: %w", err)
 	}
-	if err := errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
-		return "", fmt.Errorf("pack: %w", err)
-	}
-	name := filepath.Join(outDir, FileName(m))
-	if err := os.Rename(tmp.Name(), name); err != nil {
-		return "", fmt.Errorf("pack: %w", err)
-	}
-	return name, nil
+	return p.writeFile(ctx, filepath.Join(outDir, FileName(p.manifest)))
 }
 
-func build(ctx context.Context, w io.Writer, opts Options) (verify.Manifest, error) {
+// prepared is a package of which all is known and signed, and whose image is
+// still the directory.
+type prepared struct {
+	manifest verify.Manifest
+	head     []byte
+	image    measured
+	tree     *tree
+}
+
+// prepare opens p.tree, which its caller closes.
+func prepare(ctx context.Context, opts Options) (p *prepared, err error) {
 	m, err := withDefaults(opts.Manifest)
 	if err != nil {
-		return m, err
+		return nil, err
 	}
 	t, err := openTree(opts.Dir)
 	if err != nil {
-		return m, err
+		return nil, err
 	}
-	defer t.Close()
-	if err := checkProgram(t, m.App); err != nil {
-		return m, err
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.Close())
+		}
+	}()
+	if err := checkProgram(opts.Dir, t, m.App); err != nil {
+		return nil, err
 	}
 	image, err := measureTree(ctx, t)
 	if err != nil {
-		return m, err
+		return nil, err
 	}
 	m.Images = []verify.Image{{
 		Name: defaultImage, Class: verify.ClassLive, Kind: verify.KindTree,
@@ -82,9 +93,27 @@ func build(ctx context.Context, w io.Writer, opts Options) (verify.Manifest, err
 	}}
 	head, err := signedHead(ctx, m, opts.Key)
 	if err != nil {
-		return m, err
+		return nil, err
 	}
-	return m, writePackage(ctx, w, head, image, t)
+	return &prepared{m, head, image, t}, nil
+}
+
+func (p *prepared) writeFile(ctx context.Context, name string) (string, error) {
+	tmp, err := os.CreateTemp(filepath.Dir(name), extension+"-*")
+	if err != nil {
+		return "", fmt.Errorf("write package: %w", err)
+	}
+	defer os.Remove(tmp.Name()) // fails, and may, after the rename
+	if err := p.write(ctx, tmp); err != nil {
+		return "", errors.Join(err, tmp.Close())
+	}
+	if err := errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+		return "", fmt.Errorf("write package: %w", err)
+	}
+	if err := os.Rename(tmp.Name(), name); err != nil {
+		return "", fmt.Errorf("write package: %w", err)
+	}
+	return name, nil
 }
 
 // signedHead validates before it signs: what a device would refuse is never made.
@@ -109,24 +138,24 @@ func signedHead(ctx context.Context, m verify.Manifest, key *ecdsa.PrivateKey) (
 	return head, nil
 }
 
-func writePackage(ctx context.Context, w io.Writer, head []byte, image measured, t *tree) error {
-	if err := writeMember(w, verify.HeadName, head); err != nil {
+func (p *prepared) write(ctx context.Context, w io.Writer) error {
+	if err := writeMember(w, verify.HeadName, p.head); err != nil {
 		return err
 	}
-	if err := writeMember(w, defaultImage+verify.ChunksSuffix, image.index); err != nil {
+	if err := writeMember(w, defaultImage+verify.ChunksSuffix, p.image.index); err != nil {
 		return err
 	}
-	if err := writeHeader(w, defaultImage, image.size); err != nil {
+	if err := writeHeader(w, defaultImage, p.image.size); err != nil {
 		return err
 	}
 	hash := sha256.New()
-	if err := t.writeTo(ctx, io.MultiWriter(w, hash)); err != nil {
+	if err := p.tree.writeTo(ctx, io.MultiWriter(w, hash)); err != nil {
 		return err
 	}
-	if hex.EncodeToString(hash.Sum(nil)) != image.sha256 {
+	if hex.EncodeToString(hash.Sum(nil)) != p.image.sha256 {
 		return errors.New("the directory changed while it was packed")
 	}
-	return writeZeros(w, verify.Padding(image.size)+2*verify.Record)
+	return writeZeros(w, verify.Padding(p.image.size)+2*verify.Record)
 }
 
 func writeMember(w io.Writer, name string, data []byte) error {
@@ -150,21 +179,6 @@ func writeHeader(w io.Writer, name string, size int64) error {
 func writeZeros(w io.Writer, n int64) error {
 	if _, err := w.Write(make([]byte, n)); err != nil {
 		return fmt.Errorf("write padding: %w", err)
-	}
-	return nil
-}
-
-// checkProgram finds the commonest mistake before a camera does.
-func checkProgram(t *tree, app *verify.App) error {
-	if app == nil || len(app.Exec) == 0 || path.IsAbs(app.Exec[0]) {
-		return nil
-	}
-	e, ok := t.find(path.Clean(app.Exec[0]))
-	if !ok {
-		return fmt.Errorf("app.exec starts %q, which is not in the directory", app.Exec[0])
-	}
-	if e.kind == tar.TypeDir || e.kind == tar.TypeReg && !e.exec {
-		return fmt.Errorf("app.exec starts %q, which is not an executable file", app.Exec[0])
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/jotfs/fastcdc-go"
 
@@ -28,8 +29,14 @@ type measured struct {
 	index  []byte // the index member
 }
 
+// cutting is held by the one package that is cut at a time: the chunker keeps its
+// table in a global variable and writes it whenever one is made.
+var cutting sync.Mutex
+
 // measure cuts and hashes what it reads; it keeps 36 bytes a chunk.
 func measure(r io.Reader) (measured, error) {
+	cutting.Lock()
+	defer cutting.Unlock()
 	cutter, err := fastcdc.NewChunker(r, fastcdc.Options{MinSize: minChunk, AverageSize: averageChunk, MaxSize: maxChunk})
 	if err != nil {
 		return measured{}, fmt.Errorf("set up chunks: %w", err)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -24,7 +25,7 @@ func GenerateKey() (*ecdsa.PrivateKey, error) {
 func PublicPEM(pub *ecdsa.PublicKey) ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
-		return nil, fmt.Errorf("pack: encode public key: %w", err)
+		return nil, fmt.Errorf("encode public key: %w", err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
 }
@@ -33,7 +34,7 @@ func PublicPEM(pub *ecdsa.PublicKey) ([]byte, error) {
 func PrivatePEM(key *ecdsa.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("pack: encode private key: %w", err)
+		return nil, fmt.Errorf("encode private key: %w", err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
@@ -43,7 +44,7 @@ func PrivatePEM(key *ecdsa.PrivateKey) ([]byte, error) {
 func Keygen(privatePath, publicPath string) (*ecdsa.PrivateKey, error) {
 	key, err := GenerateKey()
 	if err != nil {
-		return nil, fmt.Errorf("pack: make key: %w", err)
+		return nil, fmt.Errorf("make key: %w", err)
 	}
 	private, err := PrivatePEM(key)
 	if err != nil {
@@ -66,36 +67,39 @@ func Keygen(privatePath, publicPath string) (*ecdsa.PrivateKey, error) {
 func LoadKey(path string) (*ecdsa.PrivateKey, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("pack: read private key: %w", err)
+		return nil, fmt.Errorf("read private key: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	if err != nil {
-		return nil, fmt.Errorf("pack: read private key: %w", err)
+		return nil, fmt.Errorf("read private key: %w", err)
 	}
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, fmt.Errorf("pack: %s holds no PEM block of type PRIVATE KEY", path)
+		return nil, fmt.Errorf("%s holds no PEM block of type PRIVATE KEY", path)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("pack: read private key %s: %w", path, err)
+		return nil, fmt.Errorf("read private key %s: %w", path, err)
 	}
 	key, ok := parsed.(*ecdsa.PrivateKey)
 	if !ok || key.Curve != elliptic.P256() {
-		return nil, fmt.Errorf("pack: %s is not an ECDSA P-256 key", path)
+		return nil, fmt.Errorf("%s is not an ECDSA P-256 key", path)
 	}
 	return key, nil
 }
 
 func writeNew(path string, data []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is never overwritten; choose another NAME: %w", path, fs.ErrExist)
+	}
 	if err != nil {
-		return fmt.Errorf("pack: write key: %w", err)
+		return fmt.Errorf("write key: %w", err)
 	}
 	_, err = f.Write(data)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("pack: write key: %w", errors.Join(err, os.Remove(path)))
+		return fmt.Errorf("write key: %w", errors.Join(err, os.Remove(path)))
 	}
 	return nil
 }

@@ -28,19 +28,19 @@ func (s signer) KeyID() (string, error) { return "", nil }
 func Sign(ctx context.Context, key *ecdsa.PrivateKey, payload []byte) ([]byte, error) {
 	s, err := signature.LoadSigner(key, crypto.SHA256)
 	if err != nil {
-		return nil, fmt.Errorf("pack: load key: %w", err)
+		return nil, fmt.Errorf("load key: %w", err)
 	}
 	wrap, err := dsse.NewEnvelopeSigner(signer{s})
 	if err != nil {
-		return nil, fmt.Errorf("pack: sign: %w", err)
+		return nil, fmt.Errorf("sign: %w", err)
 	}
 	envelope, err := wrap.SignPayload(ctx, verify.PayloadType, payload)
 	if err != nil {
-		return nil, fmt.Errorf("pack: sign: %w", err)
+		return nil, fmt.Errorf("sign: %w", err)
 	}
 	id, err := verify.KeyID(&key.PublicKey)
 	if err != nil {
-		return nil, fmt.Errorf("pack: sign: %w", err)
+		return nil, fmt.Errorf("sign: %w", err)
 	}
 	return json.Marshal(verify.Bundle{
 		MediaType:            verify.MediaType,

@@ -32,24 +32,24 @@ const (
 func LoadTemplate(path string) (verify.Manifest, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return verify.Manifest{}, fmt.Errorf("pack: read manifest template: %w", err)
+		return verify.Manifest{}, fmt.Errorf("read manifest template: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxTemplate))
 	if err != nil {
-		return verify.Manifest{}, fmt.Errorf("pack: read manifest template: %w", err)
+		return verify.Manifest{}, fmt.Errorf("read manifest template: %w", err)
 	}
 	var m verify.Manifest
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&m); err != nil {
-		return verify.Manifest{}, fmt.Errorf("pack: manifest template %s: %w", path, err)
+		return verify.Manifest{}, fmt.Errorf("manifest template %s%s: %s", path, faultLine(data, err), faultWords(err))
 	}
 	if dec.More() {
-		return verify.Manifest{}, fmt.Errorf("pack: manifest template %s: text after the closing brace", path)
+		return verify.Manifest{}, fmt.Errorf("manifest template %s: text after the closing brace", path)
 	}
 	if len(m.Images) > 0 {
-		return verify.Manifest{}, fmt.Errorf("pack: manifest template %s: images are computed from the directory, leave them out", path)
+		return verify.Manifest{}, fmt.Errorf("manifest template %s: images are computed from the directory, leave them out", path)
 	}
 	return m, nil
 }

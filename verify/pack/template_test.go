@@ -47,8 +47,14 @@ func TestTemplateDefaults(t *testing.T) {
 
 func TestTemplateRefuses(t *testing.T) {
 	for _, row := range []struct{ name, text, says string }{
-		{"not JSON", `product = "x"`, "invalid character"},
-		{"a misspelt field", `{"relaseCounter":1}`, "relaseCounter"},
+		{"not JSON", `product = "x"`, "manifest.json:1: invalid character"},
+		{"a comma too many", "{\n \"product\": \"x\",\n}", "manifest.json:3: invalid character '}'"},
+		{"an open string", "{\n \"product\": \"x\n}", "manifest.json:2: invalid character"},
+		{"a misspelt field", "{\n\n\"relaseCounter\" :1}", `manifest.json:3: unknown field "relaseCounter"`},
+		{"a field in two places", "{\n\"width\":1,\n\"app\":{\"streams\":[{\"width\":2}]}}", `manifest.json: unknown field "width"`},
+		{"a text for a number", "{\n\"app\": {\n\"soakMs\": \"2 s\"}}", "manifest.json:3: app.soakMs cannot be a string"},
+		{"an end too early", "{\n\"product\": \"x\"\n\n", "manifest.json:2: the file ends before"},
+		{"nothing", "", "manifest.json: the file is empty"},
 		{"images", `{"images":[{"name":"x"}]}`, "leave them out"},
 		{"text behind", `{} {}`, "after the closing brace"},
 	} {

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipstream/adminpanel"
-	"slipstream/adminpanel/store"
 )
 
 func main() {
@@ -60,32 +59,4 @@ func serve(ctx context.Context, listen string, cfg adminpanel.Config) error {
 	defer panel.Close()
 	log.Info("panel is up", "url", "http://"+l.Addr().String())
 	return panel.Serve(ctx, l)
-}
-
-// token works while a panel runs on the same data.
-func token(data *string) *cobra.Command {
-	var device string
-	var replace bool
-	cmd := &cobra.Command{
-		Use:   "token",
-		Short: "Make the token with which a device links to the panel, and print it",
-		Long:  "Make the token with which a device links to the panel, and print it.\nIt cannot be shown again: only its hash is kept.",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			tokens, err := store.OpenTokens(*data)
-			if err != nil {
-				return err
-			}
-			text, err := tokens.Make(device, replace)
-			if err != nil {
-				return fmt.Errorf("make a token for %s: %w", device, err)
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), text)
-			return nil
-		},
-	}
-	cmd.Flags().StringVar(&device, "device", "", "name of the device, as in its configuration")
-	cmd.Flags().BoolVar(&replace, "replace", false, "make a new token in the place of an earlier one, which stops working")
-	cmd.MarkFlagRequired("device")
-	return cmd
 }

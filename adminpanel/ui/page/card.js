@@ -1,19 +1,22 @@
 // Card shows one device. It is made once and then changed in place.
 
 import { attr, bar, clone, icon, make, parts, sign, text } from './dom.js';
-import { bytes, cause, duration, outcome, sentence, when } from './words.js';
+import { ago, bytes, cause, date, outcome, seconds, sentence, when } from './words.js';
 import { Countdown } from './countdown.js';
+import { Picker } from './picker.js';
+import { STATE_ICONS, Slot } from './slot.js';
 import { Tile, problem } from './tile.js';
 
-const STATE_ICONS = new Set(['empty', 'staging', 'staged', 'trial', 'permanent', 'previous', 'reverted']);
 const BUSY = { staging: 'a package is being staged', starting: 'a version is starting', trial: 'a trial is under way', committing: 'a version is becoming permanent', reverting: 'a version is being reverted' };
 const VERBS = ['stage', 'activate', 'greenlight', 'revert'];
 
 export class Card {
   #el;
-  #slots = {};
+  #slots = [];
   #device;
-  #releases = [];
+  #arrived = 0; // when it came
+  #picker;
+  #shown; // the release that was chosen last
   #remaining = new Countdown();
   #soak = new Countdown();
   #trialMs = 0;
@@ -31,75 +34,87 @@ export class Card {
     attr(this.root, 'data-testid', 'device-' + device.id);
     attr(this.root, 'aria-label', device.id);
     text(this.#el.name, device.id);
-    for (const name of ['a', 'b']) this.#addSlot(name);
+    this.#slots = ['a', 'b'].map((name) => new Slot(name));
+    this.#el.slots.append(...this.#slots.map((slot) => slot.root));
+    this.#picker = new Picker(this.#el.release, this.#el.pick);
     this.tile = new Tile(device.id, this.#el);
     for (const verb of VERBS) this.#el[verb].addEventListener('click', () => this.#ask(verb));
     this.#el.release.addEventListener('change', () => this.#update());
+    this.#el.force.addEventListener('change', () => this.#update());
     this.#el.history.addEventListener('toggle', () => this.#loadHistory());
     this.show(device);
-  }
-
-  #addSlot(name) {
-    const root = clone('slot');
-    const el = parts(root);
-    text(el.title, 'Slot ' + name);
-    attr(el.state, 'data-testid', `slot-${name}-state`);
-    attr(el.version, 'data-testid', `slot-${name}-version`);
-    this.#slots[name] = { root, ...el };
-    this.#el.slots.append(root);
   }
 
   get online() { return this.#device.online; }
 
   // show takes what the panel says about the device.
   show(device) {
+    if (device !== this.#device) this.#arrived = performance.now();
     this.#device = device;
     const status = device.status || { slots: [], streams: [] };
     text(this.#el.about, [device.product, device.hardware].filter(Boolean).join(' · '));
     const seen = device.lastSeen ? 'offline since ' + when(device.lastSeen) : 'has not called yet';
     sign(this.#el.presence, device.online ? 'online' : 'offline', device.online ? 'online' : 'offline', device.online ? 'online' : seen);
-    for (const name of ['a', 'b']) this.#showSlot(this.#slots[name], (status.slots || []).find((s) => s.name === name));
+    attr(this.root, 'data-online', device.online);
+    this.#showAge(performance.now());
+    this.#showProblems(status.problems || []);
+    for (const slot of this.#slots) slot.show(device.status, device.online);
     this.#showStream(status.streams || []);
     this.#showTrial(status);
-    this.#showLast(status.last);
+    this.#showLast(status.last, Boolean(status.trial) || status.phase === 'starting');
     this.#showAsked();
     this.#update();
   }
 
-  #showSlot(el, slot) {
-    const state = slot ? slot.state : 'empty';
-    attr(el.root, 'data-state', state);
-    text(el.version, (slot && slot.version) || '–');
-    text(el.state, slot ? state : this.#device.status ? 'empty' : 'unknown');
-    attr(el.root.querySelector('use'), 'href', '#i-' + (STATE_ICONS.has(state) ? state : 'empty'));
-    text(el.app, state !== 'empty' ? [slot.app && 'app ' + slot.app, slot.status].filter(Boolean).join(' · ') : '');
+  // showAge says that what is shown is an old word, and how old. The age is the
+  // panel's: no two clocks are compared.
+  #showAge(now) {
+    const { online, status, statusAgeMs, version } = this.#device;
+    this.#el.stale.hidden = online || !(status || version);
+    if (this.#el.stale.hidden) return;
+    const words = status ? `offline; this is what it said ${ago(statusAgeMs + now - this.#arrived)}` : `offline; its permanent version was ${version} when it was last here`;
+    sign(this.#el.stale, 'offline', 'offline', words);
+  }
+
+  #showProblems(problems) {
+    const key = problems.join('\n');
+    this.#el.problems.hidden = !problems.length;
+    if (this.#el.problems.dataset.key === key) return;
+    this.#el.problems.dataset.key = key;
+    this.#el.problems.replaceChildren(...problems.map((words) => {
+      const item = make('li');
+      item.append(icon('warn'), make('span', '', sentence(words)));
+      return item;
+    }));
   }
 
   #showStream(streams) {
     const main = streams.find((s) => s.name === 'main') || streams[0];
-    text(this.#el.stream, main ? [main.name, main.version, main.viewers === 1 ? '1 viewer' : `${main.viewers} viewers`].filter(Boolean).join(' · ') : '');
-    this.tile.offer(main ? main.name : null, this.#device.online);
+    const { online } = this.#device;
+    const viewers = main && online ? (main.viewers === 1 ? '1 viewer' : `${main.viewers} viewers`) : '';
+    text(this.#el.stream, main ? [main.name, main.version, viewers].filter(Boolean).join(' · ') : '');
+    this.tile.offer(main ? main.name : null, online);
   }
 
   #showTrial(status) {
     const trial = status.trial;
     this.#swap(this.#el.update, this.#el.trial, Boolean(trial));
+    const committing = status.phase === 'committing';
+    const open = Boolean(trial) && this.#device.online && !committing;
+    this.#el.greenlight.disabled = !open || trial.latched;
+    this.#el.revert.disabled = !open;
     if (!trial) return;
     const age = this.#device.statusAgeMs;
-    this.#remaining.set(trial.remainingMs, age);
-    this.#soak.set(trial.soakMs, age);
+    this.#remaining.set(trial.remainingMs, age, this.#arrived);
+    this.#soak.set(trial.soakMs, age, this.#arrived);
     // Both times are the device's, so their difference is right whatever its clock.
     const elapsed = Math.max(0, new Date(status.time) - new Date(trial.started)) || 0;
     this.#trialMs = Math.max(1, elapsed + trial.remainingMs);
-    const committing = status.phase === 'committing';
     text(this.#el['trial-title'], committing ? `${trial.version} is becoming permanent` : `Trial of ${trial.version}`);
-    text(this.#el.silence, committing ? '' : `Without a greenlight by then, ${trial.from || 'the version before'} comes back by itself.`);
+    text(this.#el.silence, committing ? '' : trial.from ? `Without a greenlight by then, ${trial.from} comes back by itself.` : 'Without a greenlight by then, it is taken back; nothing was running before.');
     const over = Boolean(trial.tookOver);
-    this.#need('need-picture', over, over ? `viewers see ${trial.version}` : `starting; viewers see ${trial.from || 'nothing'}`);
+    this.#need('need-picture', over, over ? `viewers see ${trial.version}` : trial.from ? `starting; viewers see ${trial.from}` : 'starting; nothing was running before');
     this.#need('need-marker', trial.latched, trial.latched ? 'greenlight marker seen' : this.#waitsFor(trial));
-    const open = this.#device.online && !committing;
-    this.#el.greenlight.disabled = !open || trial.latched;
-    this.#el.revert.disabled = !open;
     this.tick(performance.now());
   }
 
@@ -126,8 +141,9 @@ export class Card {
     sign(this.#el[name], done ? 'done' : 'open', done ? 'done' : 'open', words);
   }
 
-  #showLast(last) {
-    this.#el.last.hidden = !last;
+  // showLast shows how the last update ended, unless the next one is under way.
+  #showLast(last, trial) {
+    this.#el.last.hidden = !last || trial;
     if (!last) return;
     const key = [last.time, last.to, last.outcome].join();
     if (key === this.#lastSeen) return;
@@ -146,8 +162,8 @@ export class Card {
   // well shows by itself.
   #showAsked() {
     const asked = this.#device.asked;
-    if (asked && asked.id !== this.#asked.id) this.#asked = { id: asked.id, before: this.#lastSeen };
-    const silent = !this.#problem && (!asked || (asked.done && (asked.exit === 0 || this.#outcomeSays(asked))));
+    if (asked && asked.id !== this.#asked.id) this.#asked = { id: asked.id, before: this.#lastSeen, trial: this.#trialID };
+    const silent = !this.#problem && (!asked || (asked.done && (asked.exit === 0 || this.#outcomeSays(asked) || this.#over(asked))));
     this.#el.asked.hidden = silent;
     if (silent) return;
     if (this.#problem) return sign(this.#el.asked, 'bad', 'warn', this.#problem);
@@ -162,71 +178,84 @@ export class Card {
     return Boolean(last) && (this.#asked.before !== this.#lastSeen || last.detail === asked.message);
   }
 
+  get #trialID() {
+    const { trial } = this.#device.status || {};
+    return trial ? trial.id : '';
+  }
+
+  // over tells whether an ask was about something before the trial under way.
+  #over(asked) {
+    const trial = this.#trialID;
+    return Boolean(trial) && (asked.kind === 'stage' || asked.kind === 'activate' || this.#asked.trial !== trial);
+  }
+
   // offer takes the panel's releases; those for other products are left out.
   offer(releases) {
-    this.#releases = releases;
+    this.#picker.offer(releases);
     this.#update();
   }
 
-  #suits(release) {
-    const { product, hardware } = this.#device;
-    return (!product || release.product === product) && (!hardware || release.hardware.includes(hardware));
+  // want moves the choice to a release, if it suits the device.
+  want(id) {
+    this.#picker.want(id);
+    this.#update();
   }
 
   // update sets the picker and the buttons, and says why one is disabled.
   #update() {
-    this.#fillPicker(this.#releases.filter((r) => this.#suits(r)));
+    const marks = this.#marks();
+    this.#picker.update(this.#device, marks);
     const status = this.#device.status;
-    const busy = !this.#device.online ? 'the device is not linked' : !status ? 'the device has not reported yet' : BUSY[status.phase];
-    const chosen = this.#chosen();
+    const busy = !this.#device.online ? 'no updates while the device is offline' : !status ? 'the device has not reported yet' : BUSY[status.phase];
+    const { chosen } = this.#picker;
     const staged = this.#staged();
-    this.#el.stage.disabled = Boolean(busy) || !chosen;
+    if (chosen !== this.#shown) this.#el.force.checked = false; // it was said about another version
+    this.#shown = chosen;
+    const [ofChosen, ofStaged] = [chosen, staged].map((v) => v && marks.get(v.digest));
+    this.#el['force-row'].hidden = ![ofChosen, ofStaged].includes('reverted');
+    const against = this.#against(chosen, ofChosen);
+    this.#el.stage.hidden = !chosen;
+    this.#el.stage.disabled = Boolean(busy || against);
     this.#el.activate.disabled = Boolean(busy) || !staged;
     text(this.#el.stage, chosen ? 'Stage ' + chosen.version : 'Stage');
     text(this.#el.activate, staged ? 'Activate ' + staged.version : 'Activate');
-    this.#el['force-row'].hidden = !this.#wasReverted(chosen, staged);
     const staging = status && status.staging;
     this.#el.staging.hidden = !staging;
     if (staging) bar(this.#el.staging, staging.done / staging.total);
     const progress = staging ? `staging ${staging.version}: ${bytes(staging.done)} of ${bytes(staging.total)}` : '';
-    text(this.#el.hint, progress || busy || (chosen ? (staged ? '' : 'nothing is staged yet') : 'no release suits this device'));
+    text(this.#el.hint, progress || busy || against || (staged ? '' : 'nothing is staged yet'));
   }
 
-  #fillPicker(suiting) {
-    const select = this.#el.release;
-    const key = suiting.map((r) => r.id).join();
-    select.disabled = !suiting.length;
-    if (select.dataset.key === key) return;
-    select.dataset.key = key;
-    const chosen = select.value;
-    select.replaceChildren(...suiting.map((r) => {
-      const option = make('option', '', r.version + (r.verified ? '' : ' (not verified here)'));
-      option.value = r.id;
-      return option;
-    }));
-    if (suiting.some((r) => r.id === chosen)) select.value = chosen;
+  // against says why the chosen release cannot be staged, '' if it can.
+  #against(chosen, mark) {
+    if (!chosen) return this.#picker.nothing;
+    if (mark === 'permanent') return `${chosen.version} is permanent already`;
+    if (mark === 'reverted' && !this.#el.force.checked) return `${chosen.version} was reverted before`;
+    return '';
   }
 
-  #chosen() { return this.#releases.find((r) => r.id === this.#el.release.value); }
+  // marks names the versions about which something is known, by their digest.
+  #marks() {
+    const { slots, last } = this.#device.status || {};
+    const marks = new Map();
+    // A refusal for this reason names one that no slot holds any more.
+    if (last && last.digest && (last.outcome === 'reverted' || last.reason === 'reverted')) marks.set(last.digest, 'reverted');
+    for (const { digest, state } of slots || []) {
+      if (digest && (state === 'permanent' || state === 'reverted')) marks.set(digest, state);
+    }
+    return marks;
+  }
 
   #staged() {
     const { slots } = this.#device.status || {};
     return (slots || []).find((s) => s.state === 'staged');
   }
 
-  #wasReverted(...versions) {
-    const { slots, last } = this.#device.status || {};
-    const reverted = new Set((slots || []).filter((s) => s.state === 'reverted').map((s) => s.digest));
-    // A refusal for this reason names one that no slot holds any more.
-    if (last && (last.outcome === 'reverted' || last.reason === 'reverted')) reverted.add(last.digest);
-    return versions.some((v) => v && v.digest && reverted.has(v.digest));
-  }
-
   // insists tells whether a version is to be installed though it was reverted.
   // Who insisted when it was staged need not say so again to activate it.
   #insists(verb) {
     const checked = !this.#el['force-row'].hidden && this.#el.force.checked;
-    if (verb === 'stage' && checked) this.#insisted.add(this.#chosen().digest);
+    if (verb === 'stage' && checked) this.#insisted.add(this.#picker.chosen.digest);
     const staged = this.#staged();
     return checked || (verb === 'activate' && Boolean(staged) && this.#insisted.has(staged.digest));
   }
@@ -259,14 +288,15 @@ export class Card {
   // tick moves what moves by itself.
   tick(now) {
     this.tile.tick(now);
+    this.#showAge(now);
     if (this.#el.trial.hidden) return;
     const left = this.#remaining.left(now);
-    text(this.#el.left, left > 0 ? duration(Math.ceil(left / 1000) * 1000) : 'deciding');
+    text(this.#el.left, left > 0 ? seconds(left) : this.#device.online ? 'deciding' : 'over by now');
     bar(this.#el.bar, left / this.#trialMs);
     const soak = this.#soak.left(now);
     const { tookOver } = (this.#device.status && this.#device.status.trial) || {};
     const soaked = Boolean(tookOver) && soak <= 0;
-    this.#need('need-soak', soaked, soaked ? 'carried the streams long enough' : 'has to carry the streams for ' + duration(Math.ceil(soak / 1000) * 1000) + ' more');
+    this.#need('need-soak', soaked, soaked ? 'carried the streams long enough' : 'has to carry the streams for ' + seconds(soak) + ' more');
   }
 }
 
@@ -274,6 +304,6 @@ function record(r) {
   const item = make('li');
   item.dataset.state = r.outcome;
   item.append(icon(STATE_ICONS.has(r.outcome) || r.outcome === 'refused' ? r.outcome : 'open'), make('span', '', outcome(r)));
-  item.append(make('small', '', [when(r.time), cause(r)].filter(Boolean).join(' · ')));
+  item.append(make('small', '', [date(r.time), cause(r)].filter(Boolean).join(' · ')));
   return item;
 }

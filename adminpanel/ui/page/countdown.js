@@ -6,11 +6,12 @@ export class Countdown {
   #left = 0;
   #from = 0;
 
-  // set takes what was left in ms when the device said so, ageMs ago.
-  set(leftMs, ageMs) {
+  // set takes what was left in ms when the device said so, which was ageMs before
+  // the word arrived here at a time of performance.now().
+  set(leftMs, ageMs, arrived) {
     this.#left = leftMs - ageMs;
-    this.#from = performance.now();
+    this.#from = arrived;
   }
 
-  left(now = performance.now()) { return Math.max(0, this.#left - (now - this.#from)); }
+  left(now) { return Math.max(0, this.#left - (now - this.#from)); }
 }

@@ -9,7 +9,7 @@ const TICK = 100; // ms
 
 const el = parts(document);
 const cards = new Map(); // by device
-const releases = new Releases(el);
+const releases = new Releases(el, (id) => { for (const card of cards.values()) card.want(id); });
 let offered = [];
 
 function showDevice(device) {

@@ -5,9 +5,12 @@ import { bytes, sentence } from './words.js';
 
 export class Releases {
   #el;
+  #added;
 
-  constructor(el) {
+  // added is told the id of each release that this page brought.
+  constructor(el, added) {
     this.#el = el;
+    this.#added = added;
     el.upload.addEventListener('change', () => this.#upload());
   }
 
@@ -32,6 +35,7 @@ export class Releases {
 
   #done(file, sent) {
     const answer = sent.response || {};
+    if (sent.status === 201 || sent.status === 200) this.#added(answer.id);
     if (sent.status === 201) this.#say('', `${answer.version} was added.`);
     else if (sent.status === 200) this.#say('', `${answer.version} was here already.`);
     else this.#say('bad', `${file.name} was refused: ${sentence(answer.detail || 'the panel answered ' + sent.status)}`);

@@ -50,7 +50,10 @@ export class Tile {
     this.#stream = stream;
     const back = reachable && !this.#reachable;
     this.#reachable = reachable;
-    if (this.#pc || !stream || !reachable) return;
+    if (this.#pc) return;
+    if (!reachable) this.#say('idle', 'offline');
+    else if (!stream) this.#say('idle', 'no stream yet');
+    if (!stream || !reachable) return;
     if (back) this.#retry = RETRY_FIRST;
     if (back || !this.#timer) this.#again(0);
   }
@@ -118,7 +121,7 @@ export class Tile {
     pc.close();
     this.#leave();
     this.#pc = null;
-    this.#say('waiting', why);
+    this.#say('waiting', this.#reachable ? why : 'offline');
     this.#again(this.#retry * (0.5 + Math.random() / 2));
     this.#retry = Math.min(RETRY_LAST, this.#retry * 2);
   }

@@ -1,17 +1,22 @@
 // What devices report, in words for people.
 
+// One phrase for each cause that agent and forwarder know; a test compares them.
 const REASONS = {
   exit: 'its app ended',
-  signal: 'its app was killed by a signal',
-  oom: 'its app ran out of memory',
-  eof: 'its stream ended',
+  eof: 'its app closed the stream',
   stall: 'its pictures stopped',
-  watchdog: 'its watchdog found no frames',
+  media: 'its stream was not the one its package declares',
+  start: 'its app did not start, or was not on screen in time',
+  watchdog: 'its app no longer answered the watchdog',
   deadline: 'nobody gave it the greenlight in time',
-  'start-timeout': 'its app was not ready in time',
+  lease: 'the agent was gone just before it became permanent',
   operator: 'an operator took it back',
-  panel: 'it was taken back from the panel',
   power: 'the device lost power or was restarted during the trial',
+  agent: 'the agent was restarted and the trial was gone',
+  forwarder: 'the program that carries the pictures was restarted',
+  record: 'the device could not write down that it is permanent',
+  damaged: 'its slot did not hold what was staged',
+  orders: 'the agent no longer named this trial',
 };
 
 export function reason(code) {
@@ -22,10 +27,10 @@ export function reason(code) {
 
 // outcome is one update in a sentence.
 export function outcome(r) {
-  const from = r.from || 'nothing';
+  const why = r.reason ? ': ' + reason(r.reason) : '';
   switch (r.outcome) {
-    case 'permanent': return r.from ? `${r.to} took over from ${from} and is permanent` : `${r.to} is permanent`;
-    case 'reverted': return `${r.to} was reverted to ${from}${r.reason ? ': ' + reason(r.reason) : ''}`;
+    case 'permanent': return r.from ? `${r.to} took over from ${r.from} and is permanent` : `${r.to} is permanent`;
+    case 'reverted': return r.from ? `${r.to} was reverted to ${r.from}${why}` : `${r.to} was taken back${why}; nothing was running before`;
     case 'refused': return `${r.to || 'A package'} was refused`;
     default: return `${r.to}: ${r.outcome}`;
   }
@@ -54,12 +59,33 @@ export function duration(ms) {
   return `${Math.floor(ms / 60000)} min ${Math.round(ms / 1000) % 60} s`;
 }
 
+// seconds is for what counts down: whole ones, the last one included.
+export function seconds(ms) {
+  const s = Math.ceil(ms / 1000);
+  return s < 90 ? s + ' s' : `${Math.floor(s / 60)} min ${s % 60} s`;
+}
+
 export function bytes(n) {
   for (const unit of ['B', 'KB', 'MB']) {
     if (n < 1000) return (n < 10 && unit !== 'B' ? n.toFixed(1) : Math.round(n)) + ' ' + unit;
     n /= 1000;
   }
   return n.toFixed(1) + ' GB';
+}
+
+// ago is how old a word is: one unit is enough.
+export function ago(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return s + ' s ago';
+  if (s < 3600) return Math.floor(s / 60) + ' min ago';
+  if (s < 48 * 3600) return Math.floor(s / 3600) + ' h ago';
+  return Math.floor(s / 86400) + ' days ago';
+}
+
+// date is for what is kept: always with its day.
+export function date(time) {
+  const t = new Date(time);
+  return t.getTime() > 0 ? t.toLocaleString([], { dateStyle: 'medium', timeStyle: 'medium' }) : '';
 }
 
 export function when(time) {

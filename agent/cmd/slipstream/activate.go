@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -36,14 +37,18 @@ func (c *cli) activate(ctx context.Context, request control.ActivateRequest) err
 	}
 	defer agent.Close()
 	r := c.watched(ctx, agent, status, leftTrial, func(ctx context.Context) control.Result {
-		return agent.Activate(ctx, request)
+		r := agent.Activate(ctx, request)
+		if !request.Wait {
+			return r
+		}
+		return outlive(ctx, agent, status, r)
 	})
-	return c.outcome(ctx, agent, r, request.Wait)
+	return c.outcome(ctx, agent, r, request.Wait, "FILE")
 }
 
 // outcome says how an activation went: the trial's proof if it was waited for,
-// else the next step.
-func (c *cli) outcome(ctx context.Context, agent *control.Client, r control.Result, waited bool) error {
+// else the next step. The package is named as its user would name it again.
+func (c *cli) outcome(ctx context.Context, agent *control.Client, r control.Result, waited bool, file string) error {
 	if !waited {
 		err := c.finish(r)
 		if r.Exit == control.ExitDone {
@@ -57,13 +62,26 @@ func (c *cli) outcome(ctx context.Context, agent *control.Client, r control.Resu
 	if c.json || r.Record == nil {
 		return c.finish(r)
 	}
-	if err := c.printProofs(*r.Record); err != nil {
+	if err := c.printProof(*r.Record); err != nil {
 		return err
 	}
 	if r.Exit == control.ExitReverted {
-		c.next("correct the version; to try this very package again: slipstream install --force")
+		c.next(revertedStep(r.Record.Reason, file))
 	}
 	return code(r)
+}
+
+// revertedStep is what a person does after a revert. Nobody need correct a
+// version that was not to blame.
+func revertedStep(reason, file string) string {
+	if strings.ContainsAny(file, " \t\"'$`\\") {
+		file = "FILE" // would have to be quoted
+	}
+	switch reason {
+	case "operator", "panel", "power", "agent", "forwarder", "record":
+		return "to try it again: slipstream install --force " + file
+	}
+	return "correct the version; to try this very package again: slipstream install --force " + file
 }
 
 // trialStep is what a person does during the trial that has just begun.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -51,7 +52,7 @@ Exit status: 0 ended by a signal, 1 error.`,
 			return runAgent(cmd.Context(), cfg, c.socketPath, stopAll, log)
 		},
 	}
-	cmd.Flags().BoolVar(&stopAll, "stop-all-on-exit", false, "at the end also stop what was started (demo and tests)")
+	cmd.Flags().BoolVar(&stopAll, "stop-all-on-exit", false, "at the end also stop the apps, the forwarder and the gateway")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log details too")
 	return cmd
 }
@@ -65,6 +66,8 @@ func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll boo
 	if err != nil {
 		return err
 	}
+	var telling sync.WaitGroup
+	defer telling.Wait()
 	run, end := context.WithCancel(ctx)
 	defer end()
 	done := make(chan error, 3)
@@ -75,6 +78,13 @@ func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll boo
 		services++
 		go func() { done <- keepLink(run, cfg, a, log) }()
 	}
+	telling.Go(func() {
+		announce(run, a, cfg, socket, log)
+		<-run.Done()
+		if ctx.Err() != nil {
+			log.Info(goodbye(stopAll))
+		}
+	})
 	var failed error
 	for range services {
 		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
@@ -88,6 +98,30 @@ func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll boo
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopAllTimeout)
 	defer cancel()
 	return errors.Join(failed, a.StopAll(last))
+}
+
+// announce says once where the device can be found.
+func announce(ctx context.Context, a *agent.Agent, cfg config.Config, socket string, log *slog.Logger) {
+	select {
+	case <-a.Up():
+	case <-ctx.Done():
+		return
+	}
+	where := []any{"device", cfg.Device, "socket", socket}
+	if cfg.Gateway.RTSP != "" {
+		where = append(where, "rtsp", "rtsp://"+cfg.Gateway.RTSP)
+	}
+	if cfg.Gateway.HTTP != "" {
+		where = append(where, "whep", "http://"+cfg.Gateway.HTTP+"/whep")
+	}
+	log.Info("agent is up", where...)
+}
+
+func goodbye(stopAll bool) string {
+	if stopAll {
+		return "the agent ends, and forwarder, gateway and apps with it"
+	}
+	return "the agent ends; forwarder, gateway and apps go on (--stop-all-on-exit ends them too)"
 }
 
 // outliveLog keeps the agent alive when whoever reads its log goes away: Go ends

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,7 +68,7 @@ greenlight. Anything else, silence included, ends on the version before.`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return c.prepare(cmd) },
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&c.configFile, "config", config.File, "the device's configuration `FILE`")
+	flags.StringVar(&c.configFile, "config", cmp.Or(os.Getenv(configEnv), config.File), "the device's configuration `FILE`; $"+configEnv+" names another default")
 	flags.StringVar(&c.socketPath, "socket", "", "the agent's `SOCKET`, in place of the configuration's")
 	flags.BoolVar(&c.json, "json", false, "print one JSON value for scripts")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -80,8 +81,11 @@ greenlight. Anything else, silence included, ends on the version before.`,
 	return root
 }
 
+// configEnv names the configuration where a flag would have to be repeated.
+const configEnv = "SLIPSTREAM_CONFIG"
+
 func (c *cli) prepare(cmd *cobra.Command) error {
-	c.configSet = cmd.Flags().Changed("config")
+	c.configSet = cmd.Flags().Changed("config") || os.Getenv(configEnv) != ""
 	return nil
 }
 

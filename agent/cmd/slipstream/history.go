@@ -52,14 +52,14 @@ func (c *cli) showHistory(records []control.Record, full bool) error {
 		_, err := fmt.Fprintln(c.out, "no update yet")
 		return err
 	case full:
-		return c.printProofs(records...)
+		return c.printProofs(records)
 	}
 	p := c.printer()
 	rows := make([][]string, len(records))
 	for i, r := range records {
 		rows[i] = []string{
 			r.Time.Local().Format(stamp),
-			cmp.Or(clean(r.From), "nothing") + " " + p.arrow + " " + clean(r.To),
+			cmp.Or(clean(r.From), "nothing") + " " + p.arrow + " " + to(r),
 			clean(r.Outcome), because(r.Reason, r.Detail),
 		}
 	}
@@ -70,18 +70,24 @@ func (c *cli) showHistory(records []control.Record, full bool) error {
 	return err
 }
 
-// printProofs prints records in full, with their time if there are several.
-func (c *cli) printProofs(records ...control.Record) error {
+// printProofs prints records with their time and all that is known of them.
+func (c *cli) printProofs(records []control.Record) error {
 	p := c.printer()
 	for i, r := range records {
 		if i > 0 {
 			p.gap()
 		}
-		if len(records) > 1 {
-			p.set(p.dim, "%s", r.Time.Local().Format(stamp))
-		}
-		p.proof(r)
+		p.set(p.dim, "%s", r.Time.Local().Format(stamp))
+		p.proof(r, len(r.Evidence))
 	}
+	_, err := io.WriteString(c.out, p.b.String())
+	return err
+}
+
+// printProof prints how the update that was just waited for has ended.
+func (c *cli) printProof(r control.Record) error {
+	p := c.printer()
+	p.proof(r, maxEvidence)
 	_, err := io.WriteString(c.out, p.b.String())
 	return err
 }

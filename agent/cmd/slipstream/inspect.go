@@ -61,6 +61,9 @@ func (c *cli) inspect(ctx context.Context, path string, full bool) (inspection, 
 		return inspection{}, err
 	}
 	trust, err := verify.LoadTrust(cfg.Trust)
+	if errors.Is(err, fs.ErrNotExist) {
+		return inspection{}, fmt.Errorf("no trusted keys at %s; copy the release's public key there", cfg.Trust)
+	}
 	if err != nil {
 		return inspection{}, fmt.Errorf("read the trusted keys: %w", err)
 	}

@@ -42,7 +42,11 @@ func (c *cli) install(ctx context.Context, from string, force, wait bool) error 
 	}
 	defer agent.Close()
 	r := c.watched(ctx, agent, status, leftTrial, func(ctx context.Context) control.Result {
-		return control.Install(ctx, agent, request, wait)
+		r := control.Install(ctx, agent, request, wait)
+		if !wait {
+			return r
+		}
+		return outlive(ctx, agent, status, r)
 	})
-	return c.outcome(ctx, agent, r, wait)
+	return c.outcome(ctx, agent, r, wait, from)
 }

@@ -17,6 +17,7 @@ func page(w io.Writer, st style, s control.Status) error {
 	st.width = defaultWidth
 	p := &printer{style: st}
 	p.device(s)
+	p.problems(s)
 	p.slots(s)
 	p.trial(s)
 	p.staging(s)
@@ -91,10 +92,35 @@ func (p *printer) slots(s control.Status) {
 	for i, text := range columns(rows) {
 		if s.Slots[i].Name == shown {
 			p.set(p.bold, "  %s %s", p.here, text)
-			continue
+		} else {
+			p.line("  %s %s", strings.Repeat(" ", utf8.RuneCountInString(p.here)), text)
 		}
-		p.line("  %s %s", strings.Repeat(" ", utf8.RuneCountInString(p.here)), text)
+		if crash := p.crash(s.Slots[i], s.Time); crash != "" {
+			p.para("       ", crash)
+		}
 	}
+}
+
+// problems are what somebody must put right, above everything else.
+func (p *printer) problems(s control.Status) {
+	if len(s.Problems) > 0 {
+		p.gap()
+	}
+	for _, problem := range s.Problems {
+		p.para("  ! ", clean(problem))
+	}
+}
+
+// crash tells of an app that ended by itself, "" if it never did.
+func (p *printer) crash(s control.Slot, now time.Time) string {
+	if s.LastExit == "" {
+		return ""
+	}
+	text := "ended"
+	if s.Restarts > 0 {
+		text = fmt.Sprintf("restarted %d%s,", s.Restarts, p.times)
+	}
+	return fmt.Sprintf("%s %s ago: %s", text, span(now.Sub(s.LastExitAt)), clean(s.LastExit))
 }
 
 // onScreen names the slot whose pictures viewers see, "" if it cannot be told.
@@ -252,7 +278,7 @@ func (p *printer) foot(s control.Status) {
 }
 
 func (p *printer) summary(r control.Record, now time.Time) string {
-	text := fmt.Sprintf("%s %s, %s ago", clean(r.To), clean(r.Outcome), span(now.Sub(r.Time)))
+	text := fmt.Sprintf("%s %s, %s ago", to(r), clean(r.Outcome), span(now.Sub(r.Time)))
 	if cause := because(r.Reason, r.Detail); cause != "" && r.Outcome != control.OutcomePermanent {
 		text += ": " + cause
 	}

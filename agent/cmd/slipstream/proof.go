@@ -8,12 +8,13 @@ import (
 	"slipstream/agent/control"
 )
 
-// maxEvidence bounds the lines of evidence on a screen; --json has them all.
-const maxEvidence = 12
+// maxEvidence bounds the lines of evidence after an update; the history has all.
+const maxEvidence = 5
 
 // proof prints what was measured of an update: its outcome and cause, how long
-// the revert took, and what each stream's viewers were shown again.
-func (p *printer) proof(r control.Record) {
+// the revert took, and what each stream's viewers were shown again. Of the
+// evidence it prints at most so many lines: how the app ended, and its last words.
+func (p *printer) proof(r control.Record, evidence int) {
 	p.set(p.bold, "%s", verdict(r))
 	if r.Outcome != control.OutcomePermanent {
 		p.fact("cause", cause(r))
@@ -22,19 +23,21 @@ func (p *printer) proof(r control.Record) {
 		if m.First != 0 {
 			p.fact("detected", fmt.Sprintf("first packet of %s %.2f ms later", from(r), m.DetectToFirstMS))
 		}
-		p.switches("to "+clean(r.To), m.Switch)
+		p.switches("to "+to(r), m.Switch)
 		p.switches("back to "+from(r), m.Revert)
 	}
 	if len(r.Evidence) == 0 {
 		return
 	}
 	p.line("  evidence")
-	shown := r.Evidence[max(len(r.Evidence)-maxEvidence, 0):]
-	if hidden := len(r.Evidence) - len(shown); hidden > 0 {
-		p.line("    (%d more, see --json)", hidden)
-	}
-	for _, line := range shown {
-		p.para("    ", clean(line))
+	hidden := max(len(r.Evidence)-evidence, 0)
+	for i, line := range r.Evidence {
+		switch {
+		case i == 1 && hidden > 0:
+			p.line("    (%d more, see: slipstream history --full)", hidden)
+		case i == 0 || i > hidden:
+			p.para("    ", clean(line))
+		}
 	}
 }
 
@@ -43,17 +46,20 @@ func verdict(r control.Record) string {
 	switch r.Outcome {
 	case control.OutcomePermanent:
 		if r.From == "" {
-			return clean(r.To) + " is permanent"
+			return to(r) + " is permanent"
 		}
-		return fmt.Sprintf("%s is permanent, in place of %s", clean(r.To), clean(r.From))
+		return fmt.Sprintf("%s is permanent, in place of %s", to(r), clean(r.From))
 	case control.OutcomeReverted:
 		if r.From == "" {
-			return clean(r.To) + " was reverted; there is no version before it"
+			return to(r) + " was reverted; there is no version before it"
 		}
-		return fmt.Sprintf("%s was reverted; viewers see %s again", clean(r.To), clean(r.From))
+		return fmt.Sprintf("%s was reverted; viewers see %s again", to(r), clean(r.From))
 	}
-	return fmt.Sprintf("%s was %s", clean(r.To), clean(r.Outcome))
+	return fmt.Sprintf("%s was %s", to(r), clean(r.Outcome))
 }
+
+// to names what was tried; a package that could not be read has no version.
+func to(r control.Record) string { return cmp.Or(clean(r.To), "a package") }
 
 func from(r control.Record) string { return cmp.Or(clean(r.From), "the version before") }
 

@@ -45,8 +45,8 @@ func (c *cli) watched(ctx context.Context, b control.Backend, start control.Stat
 	}
 }
 
-// follow sends each status after seq until ctx ends or the agent does, which
-// the request that runs beside it reports.
+// follow sends each status after seq until ctx ends, the next agent's too if one
+// ends meanwhile.
 func follow(ctx context.Context, b control.Backend, seq uint64) <-chan control.Status {
 	statuses := make(chan control.Status)
 	go func() {
@@ -54,7 +54,10 @@ func follow(ctx context.Context, b control.Backend, seq uint64) <-chan control.S
 		for {
 			s, err := b.WaitStatus(ctx, seq)
 			if err != nil {
-				return
+				if !sleep(ctx, reconnectEvery) {
+					return
+				}
+				continue
 			}
 			select {
 			case statuses <- s:

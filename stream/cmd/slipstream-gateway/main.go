@@ -1,9 +1,10 @@
 // Command slipstream-gateway lets viewers watch by WHEP and RTSP what the
-// forwarder sends. It may be replaced at any time.
+// forwarder sends. It may be replaced at any time: WHEP viewers play on.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -27,7 +28,7 @@ func run(args []string) error {
 	flags := flag.NewFlagSet("slipstream-gateway", flag.ExitOnError)
 	flags.StringVar(&cfg.Run, "run", "", "run `directory`, in which the forwarder listens")
 	flags.StringVar(&cfg.HTTP, "http", "", "`address` of WHEP, such as 127.0.0.1:8889")
-	flags.StringVar(&cfg.RTSP, "rtsp", "", "`address` of RTSP, such as 127.0.0.1:8554")
+	flags.StringVar(&cfg.RTSP, "rtsp", "", "`address` of RTSP, such as 127.0.0.1:8554; without it there is no RTSP")
 	flags.StringVar(&cfg.UDP, "udp", "", "`address` of all WHEP media, such as :8189")
 	flags.Func("advertise", "`IP` told to viewers in place of the UDP address's own; may be repeated", func(text string) error {
 		addr, err := netip.ParseAddr(text)
@@ -35,10 +36,13 @@ func run(args []string) error {
 		return err
 	})
 	flags.Parse(args)
-	for name, value := range map[string]string{"run": cfg.Run, "http": cfg.HTTP, "rtsp": cfg.RTSP, "udp": cfg.UDP} {
-		if value == "" {
-			return fmt.Errorf("--%s is missing", name)
-		}
+	switch {
+	case cfg.Run == "":
+		return errors.New("--run is missing: the directory in which the forwarder listens")
+	case cfg.HTTP == "":
+		return errors.New("--http is missing: WHEP needs an address for its offers, beside --udp")
+	case cfg.UDP == "":
+		return errors.New("--udp is missing: WHEP needs an address for its media, beside --http")
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -32,7 +33,14 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 }
 
 func TestServesUntilTerminated(t *testing.T) {
-	cmd := command(t, "--run", t.TempDir(), "--http", "127.0.0.1:0", "--rtsp", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--advertise", "192.0.2.1")
+	for _, rtsp := range [][]string{{"--rtsp", "127.0.0.1:0"}, {"--rtsp", ""}, nil} {
+		t.Run(fmt.Sprint(rtsp), func(t *testing.T) { serveUntilTerminated(t, rtsp) })
+	}
+}
+
+func serveUntilTerminated(t *testing.T, rtsp []string) {
+	args := []string{"--run", t.TempDir(), "--http", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--advertise", "192.0.2.1"}
+	cmd := command(t, append(args, rtsp...)...)
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +68,9 @@ func TestServesUntilTerminated(t *testing.T) {
 func TestRefusesToStart(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
 		{"--run x --http 127.0.0.1:0 --rtsp 127.0.0.1:0", "--udp is missing"},
+		{"--run x --http 127.0.0.1:0 --rtsp 127.0.0.1:0 --udp=", "--udp is missing"},
+		{"--run x --udp 127.0.0.1:0", "--http is missing"},
+		{"--http 127.0.0.1:0 --udp 127.0.0.1:0", "--run is missing"},
 		{"--run x --http 127.0.0.1:0 --rtsp 127.0.0.1:0 --udp 127.0.0.1:0 --advertise camera", `"camera"`},
 		{"--run x --http 127.0.0.1:0 --rtsp 127.0.0.1:0 --udp nonsense", "udp"},
 		{"--run x --http 192.0.2.1:1 --rtsp 127.0.0.1:0 --udp 127.0.0.1:0", "http"},

@@ -15,6 +15,9 @@ import (
 	"slipstream/stream/ingest"
 )
 
+// secretVar is not an argument, because every user of the machine can read those.
+const secretVar = "SLIPSTREAM_INGEST_SECRET"
+
 func main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "slipstream-ingest:", err)
@@ -26,7 +29,6 @@ func run(args []string) error {
 	var cfg ingest.Config
 	flags := flag.NewFlagSet("slipstream-ingest", flag.ExitOnError)
 	flags.StringVar(&cfg.Publish, "publish", "", "the forwarder's publish `socket` for this app")
-	flags.StringVar(&cfg.Secret, "secret", "", "first segment of every publisher's path")
 	flags.Func("stream", "declared stream `name`; may be repeated, the first is also known by the secret alone", func(name string) error {
 		if name == "" {
 			return errors.New("a stream needs a name")
@@ -34,7 +36,12 @@ func run(args []string) error {
 		cfg.Streams = append(cfg.Streams, name)
 		return nil
 	})
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), "slipstream-ingest: the first segment of every publisher's path comes from %s\n", secretVar)
+		flags.PrintDefaults()
+	}
 	flags.Parse(args)
+	cfg.Secret = os.Getenv(secretVar)
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}

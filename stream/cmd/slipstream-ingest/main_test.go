@@ -41,9 +41,9 @@ func TestServesInheritedSocketUntilTerminated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := command(t, "--publish", "/nowhere", "--stream", "main", "--secret", "s")
+	cmd := command(t, "--publish", "/nowhere", "--stream", "main")
 	cmd.ExtraFiles = []*os.File{f}
-	cmd.Env = append(cmd.Env, "LISTEN_FDS=1")
+	cmd.Env = append(cmd.Env, "LISTEN_FDS=1", secretVar+"=s")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -92,9 +92,9 @@ func TestRefusesAnotherDescriptor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	cmd := command(t, "--publish", "/nowhere", "--stream", "main", "--secret", "s")
+	cmd := command(t, "--publish", "/nowhere", "--stream", "main")
 	cmd.ExtraFiles = []*os.File{null}
-	cmd.Env = append(cmd.Env, "LISTEN_FDS=1")
+	cmd.Env = append(cmd.Env, "LISTEN_FDS=1", secretVar+"=s")
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "inherited socket") {
 		t.Errorf("%v %s", err, out)
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -56,7 +57,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "slipstream-pack: refused: %v (%s)\n", refusal, verify.Code(refusal))
 		return exitRefused
 	}
-	fmt.Fprintf(stderr, "slipstream-pack: %v\n", err)
+	// A library's errors name it; who runs a command does not care which one it was.
+	fmt.Fprintf(stderr, "slipstream-pack: %s\n", strings.TrimPrefix(err.Error(), "verify: "))
 	return exitError
 }
 

@@ -1,0 +1,177 @@
+package store_test
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"slipstream/adminpanel/store"
+)
+
+func open(t *testing.T, dir string) *store.Store {
+	t.Helper()
+	s, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func takeAll(io.ReaderAt, int64) (store.Release, error) {
+	return store.Release{Product: "camera", Version: "1.0"}, nil
+}
+
+func TestATokenStandsForOneDevice(t *testing.T) {
+	dir := t.TempDir()
+	tokens, err := store.OpenTokens(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := tokens.Make("cam-1", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id, ok := tokens.Identify(token); !ok || id != "cam-1" {
+		t.Errorf("the token stands for %q, %v", id, ok)
+	}
+	secret := strings.TrimPrefix(token, "cam-1")
+	for _, wrong := range []string{"", "cam-1", "cam-1~", "cam-2" + secret, token + "x", token[:len(token)-1], "../tokens/cam-1" + secret, "~"} {
+		if id, ok := tokens.Identify(wrong); ok {
+			t.Errorf("%q was taken for %s", wrong, id)
+		}
+	}
+	kept, err := os.ReadFile(filepath.Join(dir, "tokens", "cam-1"))
+	if err != nil || strings.Contains(string(kept), strings.TrimPrefix(secret, "~")) {
+		t.Errorf("the token itself is kept: %s, %v", kept, err)
+	}
+}
+
+func TestATokenIsReplacedOnlyOnDemand(t *testing.T) {
+	tokens, err := store.OpenTokens(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := tokens.Make("cam-1", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tokens.Make("cam-1", false); !errors.Is(err, store.ErrEnrolled) {
+		t.Errorf("a second token: %v", err)
+	}
+	second, err := tokens.Make("cam-1", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := tokens.Identify(first); ok {
+		t.Error("the replaced token still works")
+	}
+	if _, ok := tokens.Identify(second); !ok {
+		t.Error("the new token does not work")
+	}
+	if names, err := tokens.Devices(); err != nil || !slices.Equal(names, []string{"cam-1"}) {
+		t.Errorf("enrolled are %q, %v", names, err)
+	}
+}
+
+func TestNamesOfDevices(t *testing.T) {
+	for _, good := range []string{"cam-1", "a", "site.north_7", strings.Repeat("x", 64)} {
+		if err := store.CheckDevice(good); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, bad := range []string{"", ".", "..", "a/b", "-a", "a b", "a..b", "a~b", "ä", strings.Repeat("x", 65)} {
+		if store.CheckDevice(bad) == nil {
+			t.Errorf("%q names a device", bad)
+		}
+	}
+}
+
+func TestAReleaseIsWholeOrNotThere(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	refusal := errors.New("not this one")
+	if _, _, err := s.AddRelease(strings.NewReader("bad"), func(io.ReaderAt, int64) (store.Release, error) { return store.Release{}, refusal }, "test"); !errors.Is(err, refusal) {
+		t.Errorf("a refused upload: %v", err)
+	}
+	cut := io.MultiReader(strings.NewReader("half"), failing{})
+	if _, _, err := s.AddRelease(cut, takeAll, "test"); err == nil {
+		t.Error("a cut upload was taken")
+	}
+	if list, err := s.Releases(); err != nil || len(list) > 0 {
+		t.Errorf("listed are %+v, %v", list, err)
+	}
+	for _, sub := range []string{"incoming", "releases"} {
+		if left, _ := os.ReadDir(filepath.Join(dir, sub)); len(left) > 0 {
+			t.Errorf("%s was left with %v", sub, left)
+		}
+	}
+	r, added, err := s.AddRelease(strings.NewReader("good"), takeAll, "test")
+	if err != nil || !added || r.Size != 4 {
+		t.Fatalf("got %+v, %v, %v", r, added, err)
+	}
+	if again, added, err := s.AddRelease(strings.NewReader("good"), takeAll, "test"); err != nil || added || again.ID != r.ID {
+		t.Errorf("the same again: %+v, %v, %v", again, added, err)
+	}
+	f, _, err := s.OpenRelease(r.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if text, err := io.ReadAll(f); err != nil || string(text) != "good" {
+		t.Errorf("the file holds %q, %v", text, err)
+	}
+	for _, id := range []string{"", "..", "../panel.db", strings.Repeat("0", 32)} {
+		if _, _, err := s.OpenRelease(id); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// What an earlier panel did not finish is gone, what it did finish is there.
+func TestAStoreThatIsOpenedAgain(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	if _, _, err := s.AddRelease(strings.NewReader("good"), takeAll, "somebody"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SaveDevice(store.Device{ID: "cam-1", Product: "camera", Version: "1.0", LastSeen: time.Unix(1, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SaveDevice(store.Device{ID: "cam-1", LastSeen: time.Unix(2, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(dir); err == nil || !strings.Contains(err.Error(), "another panel") {
+		t.Errorf("a second panel: %v", err)
+	}
+	if err := errors.Join(s.Close(), os.WriteFile(filepath.Join(dir, "incoming", "upload-1"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	if left, _ := os.ReadDir(filepath.Join(dir, "incoming")); len(left) > 0 {
+		t.Errorf("unfinished uploads: %v", left)
+	}
+	if list, err := s.Releases(); err != nil || len(list) != 1 {
+		t.Errorf("releases %+v, %v", list, err)
+	}
+	met, err := s.Devices()
+	if err != nil || len(met) != 1 || met[0].Version != "1.0" || met[0].LastSeen.Unix() != 2 {
+		t.Errorf("devices %+v, %v", met, err)
+	}
+	if err := s.Audit(store.AuditLine{Action: "look"}); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := s.AuditLines(10)
+	if err != nil || len(lines) != 2 || lines[0].Action != "look" || lines[0].Seq != 2 || lines[1].Actor != "somebody" {
+		t.Errorf("audit %+v, %v", lines, err)
+	}
+}

@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"slipstream/verify"
+)
+
+// problems are what a person must put right, for the status and, at the start,
+// for the log.
+func (a *Agent) problems() (out []string) {
+	if err := a.trustProblem(); err != nil {
+		out = append(out, err.Error())
+	}
+	if problem := damageProblem(a.snapshot().state); problem != "" {
+		out = append(out, problem)
+	}
+	out = append(out, a.doubtProblems()...)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, name := range []string{forwarderName, gatewayName} {
+		if why := a.down[name]; why != "" {
+			out = append(out, why)
+		}
+	}
+	return out
+}
+
+// doubtProblems tell of apps that run on, and would not be started again.
+func (a *Agent) doubtProblems() (out []string) {
+	a.mu.Lock()
+	doubts := maps.Clone(a.doubts)
+	a.mu.Unlock()
+	for _, source := range slices.Sorted(maps.Keys(doubts)) {
+		if _, _, err := a.recheck(doubts[source]); err != nil {
+			out = append(out, fmt.Sprintf("the app in slot %s runs on, but could not be started again: %s", doubts[source], sentence(err)))
+		}
+	}
+	return out
+}
+
+// setDown notes why a daemon does not run, or that it does.
+func (a *Agent) setDown(name, why string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.down[name] != why {
+		a.down[name] = why
+		a.announce()
+	}
+}
+
+// daemonProblem is the sentence about a daemon that does not stay up.
+func daemonProblem(name, why string) string {
+	if name == gatewayName {
+		return fmt.Sprintf("the gateway does not run: %s; change [gateway] in the configuration", why)
+	}
+	return fmt.Sprintf("the forwarder does not run: %s", why)
+}
+
+// trustProblem says why no package can be trusted, nil if one can.
+func (a *Agent) trustProblem() error {
+	_, err := a.trust()
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no trusted keys at %s: every package will be refused; copy the release's public key there", a.cfg.Trust)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: every package will be refused", bare(err))
+	}
+	return nil
+}
+
+// trust reads the keys that are trusted now.
+func (a *Agent) trust() (*verify.Trust, error) {
+	trust, err := verify.LoadTrust(a.cfg.Trust)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &noTrustError{path: a.cfg.Trust, err: err}
+	}
+	return trust, err
+}
+
+// noTrustError says what to do about a missing file of keys.
+type noTrustError struct {
+	path string
+	err  error
+}
+
+func (e *noTrustError) Error() string {
+	return fmt.Sprintf("no trusted keys at %s; copy the release's public key there", e.path)
+}
+
+func (e *noTrustError) Unwrap() error { return e.err }
+
+// bare is an error without the name of the package that it comes from.
+func bare(err error) string { return strings.TrimPrefix(sentence(err), "verify: ") }
+
+// binary finds another of Slipstream's programs.
+func (a *Agent) binary(name string) (string, error) {
+	path := filepath.Join(a.cfg.Bin, "slipstream-"+name)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return path, fmt.Errorf("slipstream-%s not found in %s: set `bin` in the configuration", name, a.cfg.Bin)
+	}
+	return path, nil
+}

@@ -1,0 +1,28 @@
+package agent
+
+import (
+	"regexp"
+
+	"slipstream/agent/supervise"
+)
+
+// secrets are what [crypto/rand.Text] makes. By its shape alone an ingest's secret
+// is known also when an earlier agent has made it.
+var secrets = regexp.MustCompile(`\b[A-Z2-7]{26}\b`)
+
+// redact takes the secrets out of what apps print. A program that publishes by
+// RTSP likes to print the address, and evidence travels further than the device.
+func redact(lines []string) []string {
+	for i, line := range lines {
+		lines[i] = secrets.ReplaceAllString(line, "…")
+	}
+	return lines
+}
+
+// lastLine is the newest line of a process's log.
+func lastLine(p *supervise.Process) string {
+	if lines := redact(p.LogTail(1)); len(lines) > 0 {
+		return lines[0]
+	}
+	return ""
+}

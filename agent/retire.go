@@ -1,0 +1,39 @@
+package agent
+
+import (
+	"slices"
+
+	"slipstream/stream/orders"
+)
+
+// leaveOld is the commit's last step: the old version's app is not needed any
+// more, if the new one's runs. If that one ended between hold and settle, the
+// forwarder has brought viewers back to the old app, which goes on feeding them
+// until they see the new one again.
+func (m *machine) leaveOld(old Version) {
+	if old.none() || m.Apps[slotIndex(old.Slot)].Status == AppStopped {
+		return
+	}
+	m.Retiring = old.Slot
+	if m.Apps[slotIndex(m.Permanent.Slot)].Status == AppRunning {
+		m.retire()
+	}
+}
+
+// retire ends the old version's app, if one is left.
+func (m *machine) retire() {
+	slot := m.Retiring
+	if slot == "" {
+		return
+	}
+	m.Retiring = ""
+	m.stopApp(slot, m.rules(slot).StopTimeout)
+}
+
+// onScreen says that viewers of every stream see the permanent version's app.
+func (m *machine) onScreen(streams []orders.StreamStatus) bool {
+	source := m.followed()
+	return len(streams) > 0 && source != "" && !slices.ContainsFunc(streams, func(s orders.StreamStatus) bool {
+		return s.Followed != source
+	})
+}

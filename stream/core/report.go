@@ -1,0 +1,75 @@
+package core
+
+import (
+	"encoding/binary"
+	"time"
+
+	"slipstream/stream/handover"
+)
+
+const consentExpiry = 30 * time.Second // RFC 7675 §5.1
+
+// tendPeers ends the viewers whose consent has expired, and sends the others a
+// sender report each.
+func (c *Core) tendPeers(now int64) {
+	for _, p := range c.peers {
+		if now-p.consentAt > int64(c.config.Consent) {
+			c.closeViewer(&p.viewer, handover.EndedConsent, "")
+			continue
+		}
+		p.tellTime(c, now)
+	}
+}
+
+// tellTime sends a sender report, from the capture clock that all the streams of
+// a device share.
+func (p *peer) tellTime(c *Core, now int64) {
+	if !p.begun {
+		return
+	}
+	report := senderReport{
+		ssrc: p.ssrc, ntp: c.ntp(now), ts: p.base + ticks(now),
+		packets: uint32(p.counts.Packets), octets: p.octets,
+	}
+	sealed := p.local.sealRTCP(c.sealed[:0], report.append(c.plain[:0]), p.reports)
+	p.reports++                    // used up, sent or not
+	_ = sendDatagram(p.fd, sealed) // the next one is as good
+}
+
+// cname names the forwarder's media. It is what the gateway's answers say.
+const cname = "slipstream"
+
+// senderReport is what a viewer needs to play several streams of one capture
+// clock in step.
+type senderReport struct {
+	ssrc            uint32
+	ntp             uint64
+	ts              uint32
+	packets, octets uint32
+}
+
+// append adds the report and the source's description, which go together
+// (RFC 3550 §6.4.1, §6.5).
+func (r senderReport) append(dst []byte) []byte {
+	dst = append(dst, 0x80, rtcpSender, 0, 6)
+	dst = binary.BigEndian.AppendUint32(dst, r.ssrc)
+	dst = binary.BigEndian.AppendUint64(dst, r.ntp)
+	dst = binary.BigEndian.AppendUint32(dst, r.ts)
+	dst = binary.BigEndian.AppendUint32(dst, r.packets)
+	dst = binary.BigEndian.AppendUint32(dst, r.octets)
+
+	const item = 2 + len(cname)
+	const chunk = 4 + (item/4+1)*4 // ends with at least one zero
+	dst = append(dst, 0x81, rtcpSource, 0, byte(chunk/4))
+	dst = binary.BigEndian.AppendUint32(dst, r.ssrc)
+	dst = append(dst, 1, byte(len(cname)))
+	dst = append(dst, cname...)
+	return append(dst, make([]byte, chunk-4-item)...)
+}
+
+// ntpTime is a time in nanoseconds since 1970 as RFC 3550 §4 has it.
+func ntpTime(ns int64) uint64 {
+	const since1900 = 2_208_988_800
+	sec, frac := uint64(ns/1e9)+since1900, uint64(ns%1e9)
+	return sec<<32 | frac<<32/1e9
+}

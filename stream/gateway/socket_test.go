@@ -1,0 +1,308 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pion/stun"
+	"golang.org/x/sys/unix"
+)
+
+// marked makes a datagram, which is no STUN, that tells its sender.
+func marked(viewer int) []byte {
+	return binary.BigEndian.AppendUint32([]byte{200, 0, 0, 0}, uint32(viewer))
+}
+
+func markOf(pkt []byte) int { return int(binary.BigEndian.Uint32(pkt[4:])) }
+
+// Many viewers send all the time while each gets its own socket: nothing lands in
+// a socket that is not its sender's, and nothing is lost, not even what came
+// between a bind and a connection.
+func TestManyViewersNoneMisrouted(t *testing.T) {
+	const viewers, rounds = 100, 150
+	for _, addr := range []string{"127.0.0.1:0", "0.0.0.0:0", ":0"} {
+		t.Run(addr, func(t *testing.T) {
+			p := runPort(t, addr)
+			to := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: p.addr().Port}
+			got := make([]int, viewers) // of the datagrams of each viewer
+			var passing sync.WaitGroup
+			passing.Go(func() {
+				buf := make([]byte, maxDatagram)
+				for {
+					if _, _, err := p.ReadFrom(buf); err != nil {
+						return
+					}
+					if markOf(buf) == viewers {
+						return
+					}
+					got[markOf(buf)]++
+				}
+			})
+			conns := make([]*net.UDPConn, viewers)
+			for i := range conns {
+				conns[i] = client(t)
+			}
+			var sending sync.WaitGroup
+			for part := range 4 {
+				sending.Go(func() {
+					for range rounds {
+						for i := part; i < viewers; i += 4 {
+							conns[i].WriteToUDP(marked(i), to)
+						}
+						<-time.After(time.Millisecond)
+					}
+				})
+			}
+			own := make([]socket, viewers)
+			for i, c := range conns {
+				s, err := p.connect(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(c.LocalAddr().(*net.UDPAddr).Port)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.close()
+				p.drain(s)
+				own[i] = s
+			}
+			sending.Wait()
+			client(t).WriteToUDP(marked(viewers), to)
+			passing.Wait()
+
+			var foreign, kept int
+			buf := make([]byte, maxDatagram)
+			for i, s := range own {
+				for {
+					n, _, err := unix.Recvfrom(s.fd, buf, unix.MSG_DONTWAIT)
+					if err != nil || n == 0 {
+						break
+					}
+					kept++
+					if markOf(buf) != i {
+						foreign++
+					}
+					got[markOf(buf)]++
+				}
+			}
+			if foreign > 0 {
+				t.Errorf("%d of %d datagrams in the viewers' sockets are not theirs", foreign, kept)
+			}
+			for i, n := range got {
+				if n != rounds {
+					t.Errorf("viewer %d sent %d datagrams, %d came", i, rounds, n)
+				}
+			}
+			if kept < viewers*rounds/10 {
+				t.Errorf("only %d datagrams came to the viewers' sockets: the test was too slow to show anything", kept)
+			}
+		})
+	}
+}
+
+// What comes between a socket's bind and its connection goes to whom it belongs.
+func TestCaughtDatagramsGoBack(t *testing.T) {
+	const others = 100
+	for _, addr := range []string{"127.0.0.1:0", "0.0.0.0:0", ":0"} {
+		p := runPort(t, addr)
+		to := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: p.addr().Port}
+		viewer := client(t).LocalAddr().(*net.UDPAddr).AddrPort()
+		s, err := p.bind(viewer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.close()
+		for i := range others {
+			client(t).WriteToUDP(marked(i), to)
+		}
+		if err := unix.Connect(s.fd, sockaddr(viewer)); err != nil {
+			t.Fatal(err)
+		}
+		p.drain(s)
+		client(t).WriteToUDP(marked(others), to)
+		buf := make([]byte, maxDatagram)
+		seen := map[int]bool{}
+		for range others + 1 {
+			if _, _, err := p.ReadFrom(buf); err != nil {
+				t.Fatal(err)
+			}
+			seen[markOf(buf)] = true
+			if markOf(buf) == others {
+				break
+			}
+		}
+		if len(seen) != others+1 {
+			t.Errorf("%s: %d of %d datagrams came back", addr, len(seen), others+1)
+		}
+	}
+}
+
+func runPort(t *testing.T, addr string) *port {
+	t.Helper()
+	p, err := openPort(addr, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- p.run() }()
+	t.Cleanup(func() {
+		p.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func client(t *testing.T) *net.UDPConn {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// A new gateway takes the port while the viewers of the one before are on it.
+func TestPortIsTakenAgain(t *testing.T) {
+	first, err := openPort("127.0.0.1:0", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, young := client(t), client(t)
+	s, err := first.connect(old.LocalAddr().(*net.UDPAddr).AddrPort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	addr := first.addr()
+	first.Close()
+	second := runPort(t, addr.String())
+	old.WriteToUDP(marked(1), addr)
+	young.WriteToUDP(marked(2), addr)
+	buf := make([]byte, maxDatagram)
+	if _, _, err := second.ReadFrom(buf); err != nil || markOf(buf) != 2 {
+		t.Errorf("the new gateway got %v, %v", markOf(buf), err)
+	}
+	if n, _, err := unix.Recvfrom(s.fd, buf, unix.MSG_DONTWAIT); err != nil || n == 0 || markOf(buf) != 1 {
+		t.Errorf("the viewer's socket got %d bytes, %v", n, err)
+	}
+}
+
+// binding makes a check for a link.
+func binding(t *testing.T, l *link, pwd string, more ...stun.Setter) []byte {
+	t.Helper()
+	m, err := stun.Build(append([]stun.Setter{stun.TransactionID, stun.BindingRequest, stun.NewUsername(l.ufrag + ":theirs")},
+		append(more, stun.NewShortTermIntegrity(pwd), stun.Fingerprint)...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Raw
+}
+
+// The checks of a viewer that the forwarder has: answered wherever they come from
+// if they are valid, and followed where the viewer means to move.
+func TestChecksOfAKnownViewer(t *testing.T) {
+	p := runPort(t, "127.0.0.1:0")
+	l := newLink()
+	p.add(l)
+	nominate := stun.RawAttribute{Type: stun.AttrUseCandidate}
+	for _, c := range []struct {
+		name            string
+		at              string // where the viewer is
+		pkt             func() []byte
+		answered, moved bool
+	}{
+		{"the address that it has", "here", func() []byte { return binding(t, l, l.pwd, nominate) }, true, false},
+		{"another port", "127.0.0.1:9", func() []byte { return binding(t, l, l.pwd) }, true, true},
+		{"another interface", "192.0.2.1:9", func() []byte { return binding(t, l, l.pwd) }, true, false},
+		{"another interface, nominated", "192.0.2.1:9", func() []byte { return binding(t, l, l.pwd, nominate) }, true, true},
+		{"a wrong password", "192.0.2.1:9", func() []byte { return binding(t, l, "x", nominate) }, false, false},
+		{"another viewer's name", "192.0.2.1:9", func() []byte { return binding(t, newLink(), l.pwd, nominate) }, false, false},
+		{"no integrity", "192.0.2.1:9", func() []byte {
+			return stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername(l.ufrag+":theirs"), nominate).Raw
+		}, false, false},
+	} {
+		conn := client(t)
+		here := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+		if c.at == "here" {
+			l.at(here)
+		} else {
+			l.at(netip.MustParseAddrPort(c.at))
+		}
+		l.lastMove = time.Time{}
+		pkt := c.pkt()
+		conn.WriteToUDP(pkt, p.addr())
+		conn.WriteToUDP(marked(1), p.addr()) // after it has come through, all was said
+		p.ReadFrom(make([]byte, maxDatagram))
+		conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		buf := make([]byte, maxDatagram)
+		n, err := conn.Read(buf)
+		if (err == nil) != c.answered {
+			t.Errorf("%s: answered %v", c.name, err == nil)
+		}
+		if err == nil {
+			reply := stun.Message{Raw: buf[:n]}
+			var mapped stun.XORMappedAddress
+			if reply.Decode() != nil || reply.Type != stun.BindingSuccess || [12]byte(pkt[8:20]) != reply.TransactionID ||
+				stun.NewShortTermIntegrity(l.pwd).Check(&reply) != nil || stun.Fingerprint.Check(&reply) != nil ||
+				mapped.GetFrom(&reply) != nil || mapped.String() != here.String() {
+				t.Errorf("%s: reply %v, %v", c.name, reply, mapped)
+			}
+		}
+		var moved netip.AddrPort
+		select {
+		case moved = <-l.moved:
+		default:
+		}
+		if c.moved && moved != here || !c.moved && moved.IsValid() {
+			t.Errorf("%s: moved to %v", c.name, moved)
+		}
+	}
+}
+
+// A viewer that jumps about is followed now and then only.
+func TestMovesAreSlow(t *testing.T) {
+	l := newLink()
+	l.at(netip.MustParseAddrPort("192.0.2.1:1"))
+	n := 0
+	for i := range 1000 {
+		l.heard(netip.MustParseAddrPort(fmt.Sprintf("192.0.2.1:%d", i+2)), true)
+		select {
+		case <-l.moved:
+			n++
+		default:
+		}
+	}
+	if n == 0 || n > 5 {
+		t.Errorf("%d moves", n)
+	}
+}
+
+// Nothing that comes to the port may do harm.
+func FuzzTake(f *testing.F) {
+	l := newLink()
+	l.ufrag, l.pwd = "fuzzed", "password"
+	f.Add([]byte{})
+	f.Add([]byte{0, 1, 0, 0})
+	f.Add(stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername("fuzzed:x"), stun.NewShortTermIntegrity(l.pwd), stun.Fingerprint).Raw)
+	f.Add([]byte{22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1})
+	p, err := openPort("127.0.0.1:0", slog.New(slog.DiscardHandler))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { p.Close() })
+	l.at(netip.MustParseAddrPort("127.0.0.1:9"))
+	p.add(l)
+	f.Fuzz(func(_ *testing.T, pkt []byte) {
+		p.take(pkt, netip.MustParseAddrPort("127.0.0.1:9"))
+		newCipherChoice().see(pkt)
+		for len(p.passed) > 0 {
+			<-p.passed
+		}
+	})
+}

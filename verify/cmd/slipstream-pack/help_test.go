@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"slipstream/verify"
+	"slipstream/verify/pack"
+)
+
+// keysOf lists the keys of a struct as templates write them.
+func keysOf(prefix string, v any) []string {
+	var keys []string
+	for field := range reflect.TypeOf(v).Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		keys = append(keys, prefix+name)
+	}
+	return keys
+}
+
+func TestHelpDescribesEveryKey(t *testing.T) {
+	keys := append(keysOf("", verify.Manifest{}), keysOf("app.", verify.App{})...)
+	for _, key := range append(keys, keysOf("  ", verify.Stream{})...) {
+		switch key {
+		case "images", "app": // computed; described by its keys
+			continue
+		case "  width", "  height":
+			key = "  width, height"
+		}
+		if !regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(key) + ` +\S`).MatchString(buildHelp) {
+			t.Errorf("the help does not describe %q", key)
+		}
+	}
+}
+
+// exampleTemplate is what a newcomer copies out of the help.
+func exampleTemplate(t *testing.T, text string) (verify.Manifest, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "manifest.json")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return pack.LoadTemplate(path)
+}
+
+func TestHelpTellsTheTrueDefaults(t *testing.T) {
+	dir, out := t.TempDir(), t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bin/camera"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m, err := exampleTemplate(t, buildExample)
+	if err != nil {
+		t.Fatalf("the help's example: %v", err)
+	}
+	key, err := pack.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.IssuedAt = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	path, err := pack.BuildFile(t.Context(), out, pack.Options{Dir: dir, Manifest: m, Key: key})
+	if err != nil {
+		t.Fatalf("the help's example: %v", err)
+	}
+	if want := filepath.Join(out, "gatecam-2.0.0.slip"); path != want {
+		t.Errorf("the help's example became %s, want %s", path, want)
+	}
+
+	m.App = &verify.App{Exec: m.App.Exec, Streams: []verify.Stream{{Name: "main", Width: 320, Height: 180}}}
+	path, err = pack.BuildFile(t.Context(), out, pack.Options{Dir: dir, Manifest: m, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := inspect(path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := r.Manifest.App
+	for key, value := range map[string]any{
+		"app.overlap": a.Overlap, "app.greenlight": a.Greenlight, "app.deadlineMs": a.DeadlineMS, "app.soakMs": a.SoakMS,
+		"app.startTimeoutMs": a.StartTimeoutMS, "app.stopTimeoutMs": a.StopTimeoutMS, "app.watchdogMs": a.WatchdogMS,
+		"app.restartMax": a.RestartMax, "app.restartWindowMs": a.RestartWindow, "app.publishRtsp": a.PublishRTSP,
+		"  codec": a.Streams[0].Codec, "  stallMs": a.Streams[0].StallMS, "format": r.Manifest.Format,
+	} {
+		if !regexp.MustCompile(fmt.Sprintf(`(?m)^  %s +%v `, regexp.QuoteMeta(key), value)).MatchString(buildHelp) {
+			t.Errorf("the help does not say that %s is %v by default", key, value)
+		}
+	}
+}
