@@ -82,18 +82,8 @@ func openLock(fds []int) (*lockWatch, error) {
 	return w, nil
 }
 
-// errForeignLock is the end of a source's credit: no descriptors are taken from
-// it any more.
-var errForeignLock = errors.New("it is not one memfd")
-
-// closeForeign closes what should not have been sent. That may block for as long
-// as the sender likes (a file on its own FUSE mount), so it has its own
-// goroutine, of which a source gets one.
-func closeForeign(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
-}
+// errForeignLock is the end of a source's credit: it is not heard again.
+var errForeignLock = errors.New("what came with the stream is not one memfd")
 
 // read returns the lock word without touching the mapping.
 func (w *lockWatch) read() (word uint32, ok bool) {
@@ -181,21 +171,19 @@ type locks struct {
 // receive takes a publisher's first message, and the lock if a usable one came
 // with it.
 func (p *publisher) receive(c *Core) (n int, lock *lockWatch, errno unix.Errno) {
-	if p.source.foreignLock || c.ignores(orders.ByFutex) {
-		n, errno = receive(p.fd, c.scratch[:]) // the kernel drops what came along
+	n, fds, errno := receiveRights(p.fd, c.scratch[:])
+	if len(fds) == 0 {
 		return n, nil, errno
 	}
-	var oob [64]byte
-	n, oobn, _, _, err := unix.Recvmsg(p.fd, c.scratch[:], oob[:], unix.MSG_DONTWAIT|unix.MSG_TRUNC|unix.MSG_CMSG_CLOEXEC)
-	if err != nil {
-		errors.As(err, &errno)
-		return 0, nil, errno
-	}
-	if fds := descriptors(oob[:oobn]); len(fds) > 0 {
-		if lock, err = openLock(fds); err != nil {
-			c.log.Warn("a publisher's lock is of no use", "source", p.source.spec.ID, "reason", err)
-			p.source.foreignLock = errors.Is(err, errForeignLock)
-		}
+	lock, err := openLock(fds)
+	switch {
+	case errors.Is(err, errForeignLock):
+		return 0, nil, errRights
+	case err != nil:
+		c.log.Warn("a publisher's lock is of no use", "source", p.source.spec.ID, "reason", err)
+	case c.ignores(orders.ByFutex):
+		lock.stop()
+		lock = nil
 	}
 	return n, lock, 0
 }

@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"slipstream/stream/core"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
 )
@@ -204,14 +206,6 @@ func TestUselessLocks(t *testing.T) {
 	long, word := lockFile(t, 1<<20, sized)
 	*word = 1 | publish.LockWaiters
 	idle, _ := lockFile(t, publish.LockSize, sized)
-	pipe := make([]int, 2)
-	if err := unix.Pipe(pipe); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(pipe[0])
-	defer unix.Close(pipe[1])
-	good, word := lockFile(t, publish.LockSize, sized)
-	*word = 1 | publish.LockWaiters
 	for _, c := range []struct {
 		name string
 		fds  []int
@@ -220,10 +214,6 @@ func TestUselessLocks(t *testing.T) {
 		{"too short", []int{short}},
 		{"too long", []int{long}},
 		{"held by nobody", []int{idle}},
-		{"two locks", []int{good, good}},
-		{"a pipe", []int{pipe[0]}},
-		{"many descriptors", slices.Repeat([]int{pipe[0]}, 100)},
-		{"a good one from a source that sent a pipe", []int{good}},
 	} {
 		conn := w.helloWith(t, c.fds...)
 		if n := watchedLocks(t); n > 0 {
@@ -237,6 +227,42 @@ func TestUselessLocks(t *testing.T) {
 	}
 	v.until("more of a", v.count()+5, func(picture) bool { return true })
 	v.unbroken()
+}
+
+// Descriptors that nobody has asked for end the sender's credit, and closing
+// them blocks nobody.
+func TestForeignDescriptors(t *testing.T) {
+	hello := append([]byte("Smain\n"), sdpOf(spsBaseline, ppsBaseline)...)
+	for name, attack := range map[string]func(*net.UnixConn, int){
+		"with the first message": func(conn *net.UnixConn, fd int) {
+			conn.WriteMsgUnix(hello, unix.UnixRights(fd), nil)
+		},
+		"as many as go with one message": func(conn *net.UnixConn, fd int) {
+			one := int(os.Stderr.Fd())
+			conn.WriteMsgUnix(hello, unix.UnixRights(append(slices.Repeat([]int{one}, 252), fd)...), nil)
+		},
+		"behind the first message": func(conn *net.UnixConn, fd int) {
+			conn.Write(hello)
+			conn.WriteMsgUnix([]byte{publish.MsgClock}, unix.UnixRights(fd), nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _, v := steadyWorld(t)
+			w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0), src("b-2", 0)}, Permanent: "a-1"})
+			fd := core.Lingering(t)
+			conn := w.raw(t, "pub/b-2.sock")
+			attack(conn, fd)
+			go unix.Close(fd) // the last one but the forwarder's
+			conn.SetReadDeadline(time.Now().Add(patience))
+			for buf := make([]byte, 4096); ; {
+				if n, err := conn.Read(buf); err != nil || n == 0 {
+					break
+				}
+			}
+			v.until("more of a", v.count()+20, func(picture) bool { return true })
+			v.unbroken()
+		})
+	}
 }
 
 // An app that plays with its lock ends nobody's trial but its own.
@@ -336,6 +362,39 @@ func TestTwoStreamsWithOneLock(t *testing.T) {
 	}
 }
 
+// A connection that says which stream it is only after its source has gone must
+// not bring that back.
+func TestLateHelloOfADroppedSource(t *testing.T) {
+	w, _, v := steadyWorld(t)
+	b := src("b-2", 0)
+	b.Streams[0].Name = "other" // so that the stream goes with the source
+	w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0), b}, Permanent: "a-1"})
+	conn := w.raw(t, "pub/b-2.sock")
+	w.helloRefused(t) // the connection before it has been accepted too
+	w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0)}, Permanent: "a-1"})
+	fd, word := lockFile(t, publish.LockSize, sized)
+	*word = 1 | publish.LockWaiters
+	conn.WriteMsgUnix(append([]byte("Sother\n"), sdpOf(spsBaseline, ppsBaseline)...), unix.UnixRights(fd), nil)
+	conn.SetReadDeadline(time.Now().Add(patience))
+	if n, err := conn.Read(make([]byte, 100)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d bytes in answer, %v", n, err)
+	}
+	v.until("more of a", v.count()+5, func(picture) bool { return true })
+	v.unbroken()
+	if n := watchedLocks(t); n > 0 {
+		t.Errorf("%d locks are watched", n)
+	}
+}
+
+// helloRefused publishes a stream that b-2 does not declare.
+func (w *world) helloRefused(t *testing.T) {
+	t.Helper()
+	_, err := publish.Dial(filepath.Join(w.run, "pub", "b-2.sock"), "main", sdpOf(spsBaseline, ppsBaseline))
+	if err == nil {
+		t.Fatal("a stream that is not declared was taken")
+	}
+}
+
 // Silent connections are bounded, and do not keep a publisher out once they go.
 func TestSilentPublishersAreBounded(t *testing.T) {
 	w, _, v := steadyWorld(t)
@@ -345,8 +404,8 @@ func TestSilentPublishersAreBounded(t *testing.T) {
 		silent = append(silent, w.raw(t, "pub/b-2.sock"))
 	}
 	path := filepath.Join(w.run, "pub", "b-2.sock")
-	if _, err := publish.Dial(path, "main", sdpOf(spsBaseline, ppsBaseline)); err == nil || !strings.Contains(err.Error(), "too many connections") {
-		t.Errorf("seventeenth connection: %v", err)
+	if got := expect(t, w.raw(t, "pub/b-2.sock"), publish.MsgError, "seventeenth connection"); !strings.Contains(got, "too many connections") {
+		t.Errorf("seventeenth connection: %s", got)
 	}
 	for _, conn := range silent {
 		conn.Close()

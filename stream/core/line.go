@@ -74,6 +74,10 @@ func (l *line) ready(c *Core, now int64) {
 		switch {
 		case errno == eagain || errno == eintr:
 			return
+		case errno == errRights:
+			c.ban(l.source)
+			c.refuse(l, "a message with descriptors that nobody has asked for")
+			return
 		case errno != 0 || n == 0:
 			if c.ignores(orders.ByEOF) {
 				c.poll.mute(l.fd)

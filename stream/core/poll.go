@@ -114,9 +114,20 @@ func (p *poller) again(fd int, events uint32) {
 // find no handler. It is taken from the set by name: closing does that only for
 // the last descriptor of a file, and the agent keeps its own of a passed pidfd.
 func (p *poller) close(fd int) {
+	p.forget(fd)
+	unix.Close(fd)
+}
+
+// closeAside is close for a publisher's socket: messages that are still unread in
+// it may hold descriptors whose closing blocks (see rightsRoom).
+func (p *poller) closeAside(fd int) {
+	p.forget(fd)
+	go unix.Close(fd)
+}
+
+func (p *poller) forget(fd int) {
 	p.handlers[fd] = bound{}
 	_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil) // it was in the set
-	unix.Close(fd)
 }
 
 // arm makes wait return at the time due at the latest. An earlier alarm that is

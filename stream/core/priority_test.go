@@ -175,4 +175,7 @@ func TestListenerRests(t *testing.T) {
 	if !isReady() {
 		t.Error("a rested listener stays away")
 	}
+	if len(p.resting) > 0 {
+		t.Error("a rested listener is still counted")
+	}
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -50,13 +51,52 @@ func enlarge(fd, option, size int) {
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, size)
 }
 
+// errRights is receive's answer to a message that carried descriptors.
+const errRights = unix.EBADMSG
+
 // receive reads one message without blocking and returns its true length, which
-// is larger than buf if the message was cut. 0 means end of file.
+// is larger than buf if the message was cut. 0 means end of file. A message with
+// descriptors is dropped: errRights.
 func receive(fd int, buf []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd),
-		uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)),
-		unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
-	return int(n), errno
+	n, fds, errno := receiveRights(fd, buf)
+	if len(fds) > 0 {
+		go closeForeign(fds)
+		return 0, errRights
+	}
+	return n, errno
+}
+
+// rightsRoom holds all descriptors that one message can carry (SCM_MAX_FD is
+// 253): those that find no room, or are not asked for, the kernel closes at once
+// on the calling thread. Closing what somebody else has made may block for as
+// long as he likes: a file on his FUSE mount, a TCP socket that lingers.
+const rightsRoom = 1040
+
+// receiveRights is receive for a message that may carry descriptors.
+func receiveRights(fd int, buf []byte) (n int, fds []int, errno unix.Errno) {
+	var oob [rightsRoom]byte
+	iov := unix.Iovec{Base: &buf[0]}
+	iov.SetLen(len(buf))
+	msg := unix.Msghdr{Iov: &iov, Control: &oob[0]}
+	msg.SetIovlen(1)
+	msg.SetControllen(len(oob))
+	r, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)),
+		unix.MSG_DONTWAIT|unix.MSG_TRUNC|unix.MSG_CMSG_CLOEXEC)
+	if errno != 0 {
+		return 0, nil, errno
+	}
+	if msg.Controllen > 0 {
+		fds = descriptors(bytes.Clone(oob[:msg.Controllen])) // a clone, so that oob stays on the stack
+	}
+	return int(r), fds, 0
+}
+
+// closeForeign closes what a peer has sent, on a goroutine that may be kept
+// waiting. A publisher that does this is not heard again, so there are few.
+func closeForeign(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
 }
 
 // sender writes one message from two pieces without allocating: a packet's new

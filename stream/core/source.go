@@ -41,8 +41,6 @@ type source struct {
 	exited bool
 	lines  map[string]*line // the newest one of each stream
 	silent map[*publisher]int64
-
-	foreignLock bool // it sent a lock that is none
 }
 
 // newSource opens the publish socket of a source.
@@ -123,18 +121,18 @@ func (c *Core) closeSource(s *source) {
 		c.closeLine(l)
 	}
 	for p := range s.silent {
-		c.poll.close(p.fd)
+		c.poll.closeAside(p.fd)
 	}
 	if s.pidfd >= 0 {
 		c.poll.close(s.pidfd)
 	}
-	c.poll.close(s.listen)
+	c.ban(s)
 	_ = unix.Unlink(c.publishPath(s.spec.ID)) // the next forwarder replaces what is left
 }
 
 func (c *Core) closeLine(l *line) {
 	if l.alive() {
-		c.poll.close(l.fd)
+		c.poll.closeAside(l.fd)
 		l.fd = -1
 		c.dropLock(l)
 	}
@@ -158,7 +156,16 @@ func (c *Core) refuse(l *line, reason string) {
 
 func refusePublisher(fd int, reason string) {
 	sendLast(fd, publish.MsgError, reason)
-	unix.Close(fd)
+	go unix.Close(fd) // as closeAside
+}
+
+// ban takes no more connections from a source that sends descriptors which
+// nobody has asked for.
+func (c *Core) ban(s *source) {
+	if s.listen >= 0 {
+		c.poll.closeAside(s.listen)
+		s.listen = -1
+	}
 }
 
 // publisher is a connection that has not yet said which stream it is.
@@ -173,9 +180,13 @@ func (p *publisher) ready(c *Core, now int64) {
 		return
 	}
 	delete(p.source.silent, p)
+	if errno == errRights {
+		c.log.Warn("source banned", "source", p.source.spec.ID, "reason", errForeignLock)
+		_ = sendControl(p.fd, append([]byte{publish.MsgError}, errForeignLock.Error()...))
+		c.ban(p.source)
+	}
 	if errno != 0 || n == 0 {
-		lock.stop()
-		c.poll.close(p.fd)
+		c.poll.closeAside(p.fd)
 		return
 	}
 	l, err := p.hello(c, c.scratch[:min(n, len(c.scratch))], n)
@@ -183,7 +194,7 @@ func (p *publisher) ready(c *Core, now int64) {
 		lock.stop()
 		c.log.Warn("publisher refused", "source", p.source.spec.ID, "reason", err)
 		sendLast(p.fd, publish.MsgError, err.Error())
-		c.poll.close(p.fd)
+		c.poll.closeAside(p.fd)
 		if errors.As(err, new(*mediaError)) {
 			c.lost(orders.SourceLost{Source: p.source.spec.ID, Cause: orders.CauseMedia, Detail: err.Error(), At: now})
 		}
@@ -205,7 +216,7 @@ func (c *Core) hangUpSilent(now int64) {
 		for p, since := range s.silent {
 			if now-since > int64(silentLimit) {
 				delete(s.silent, p)
-				c.poll.close(p.fd)
+				c.poll.closeAside(p.fd)
 			}
 		}
 	}

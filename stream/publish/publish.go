@@ -31,9 +31,10 @@
 // forwarder. All streams of a process may carry the same lock.
 //
 // The lock is a favour to the app itself, whose viewers go back to the version
-// before a little sooner. Without it, or with one that is not as described, the
-// stream is taken all the same. An app that sets [LockDied] itself has declared
-// itself dead.
+// before a little sooner. Without it, or with a memfd that is not as described, the
+// stream is taken all the same. Other descriptors, or any with a later message, end
+// the connection, and the source may not connect again. An app that sets
+// [LockDied] itself has declared itself dead.
 //
 // [Dial] sends the lock wherever the kernel has robust futexes; an app in C does
 // the same with c/slipstream.h.
