@@ -27,7 +27,7 @@ const (
 func compile(t *testing.T, compiler string, args ...string) {
 	t.Helper()
 	if _, err := exec.LookPath(compiler); err != nil {
-		t.Skipf("%s is missing", compiler)
+		t.Fatalf("%s is missing: apt-get install gcc g++ libc6-dev", compiler)
 	}
 	if out, err := exec.Command(compiler, args...).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Fatalf("%s: %v\n%s", compiler, err, out)
