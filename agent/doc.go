@@ -43,8 +43,8 @@
 // itself ("auto").
 //
 // The invariants of today are: viewers are on the new version, its app said that
-// it is ready, and it was not restarted. One that fails is an [InvariantFailed]
-// and ends the trial, marker or not.
+// it is ready, and it was not restarted. Declared ones are not there yet; the core
+// has the event by which one that fails will end the trial, marker or not.
 //
 // # What survives a power cut, at each arrow
 //

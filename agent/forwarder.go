@@ -3,24 +3,19 @@ package agent
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"reflect"
 	"slices"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"slipstream/stream/orders"
+	"slipstream/stream/seqpacket"
 )
 
 const (
 	dialEvery    = 20 * time.Millisecond
-	writeLimit   = 200 * time.Millisecond // a forwarder that reads nothing for longer is as good as gone
 	statusEvery  = time.Second
 	maxPending   = 256 // requests without an answer
 	maxRightsFDs = 8   // pidfds in one message: two are in use
@@ -35,7 +30,7 @@ type forwarder struct {
 	post func(any)
 
 	mu       sync.Mutex // guards what follows
-	conn     *net.UnixConn
+	conn     *orders.Conn
 	number   uint64 // of the connection
 	admitted bool   // the core knows of it
 	next     uint64 // request number
@@ -60,7 +55,7 @@ type status struct{ orders.Status }
 // run keeps a connection until ctx ends.
 func (f *forwarder) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: f.path, Net: "unixpacket"})
+		conn, err := orders.Dial(f.path)
 		if err != nil {
 			wait(ctx, dialEvery)
 			continue
@@ -74,7 +69,7 @@ func (f *forwarder) run(ctx context.Context) {
 	}
 }
 
-func (f *forwarder) take(conn *net.UnixConn) uint64 {
+func (f *forwarder) take(conn *orders.Conn) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.number++
@@ -82,7 +77,7 @@ func (f *forwarder) take(conn *net.UnixConn) uint64 {
 	return f.number
 }
 
-func (f *forwarder) drop(conn *net.UnixConn) {
+func (f *forwarder) drop(conn *orders.Conn) {
 	conn.Close()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,20 +100,11 @@ func (f *forwarder) ask(q question, fds ...int) {
 	}
 	f.next++
 	q.Req = f.next
-	body, err := json.Marshal(q.Request)
-	if err == nil && len(body) > orders.MaxMessage {
-		err = fmt.Errorf("the request has %d bytes, the limit is %d", len(body), orders.MaxMessage)
-	}
-	if err != nil {
+	switch err := f.conn.Send(q.Request, fds...); {
+	case errors.Is(err, seqpacket.ErrTooLarge):
 		f.log.Error("request to the forwarder not sent", "reason", err)
 		return
-	}
-	var oob []byte
-	if len(fds) > 0 {
-		oob = unix.UnixRights(fds...)
-	}
-	f.conn.SetWriteDeadline(time.Now().Add(writeLimit))
-	if _, _, err := f.conn.WriteMsgUnix(body, oob, nil); err != nil {
+	case err != nil:
 		f.log.Warn("forwarder does not read", "reason", err)
 		f.conn.Close() // the reader notices and connects again
 		f.admitted = false
@@ -131,7 +117,7 @@ func (f *forwarder) ask(q question, fds ...int) {
 
 // read takes messages until the connection ends, and asks for the status once a
 // second, for people to see.
-func (f *forwarder) read(ctx context.Context, conn *net.UnixConn) error {
+func (f *forwarder) read(ctx context.Context, conn *orders.Conn) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var polling sync.WaitGroup
 	defer polling.Wait()
@@ -141,18 +127,10 @@ func (f *forwarder) read(ctx context.Context, conn *net.UnixConn) error {
 			f.ask(question{Request: orders.Request{Status: true}})
 		}
 	})
-	buf := make([]byte, orders.MaxMessage)
 	for {
-		n, err := conn.Read(buf)
-		if err == nil && n == 0 {
-			err = errors.New("closed by the forwarder")
-		}
+		m, err := conn.Receive()
 		if err != nil {
 			return err
-		}
-		var m orders.Message
-		if err := json.Unmarshal(buf[:n], &m); err != nil {
-			return fmt.Errorf("message from the forwarder: %w", err)
 		}
 		f.message(m)
 	}

@@ -274,7 +274,7 @@ func TestRequestsWaitForAdmission(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	mine, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+	mine, err := orders.Dial(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,8 @@ const (
 const policy = `
 	# Leaves: they can be read, used and trusted alone.
 	verify, slots, agent/wire, agent/control, agent/supervise, agent/config < NONE
-	stream/handover, stream/orders, stream/publish, stream/subscribe < NONE
+	stream/publish, stream/seqpacket, stream/subscribe < NONE
+	stream/handover, stream/orders < stream/seqpacket
 	adminpanel/store, adminpanel/ui < NONE
 
 	# What makes and signs packages stays off the device.
@@ -39,7 +40,7 @@ const policy = `
 
 	# The device: nothing of the panel, and of the streams the contracts only.
 	agent/link < agent/control, agent/wire
-	agent/... < agent/..., slots, verify, stream/orders, stream/publish
+	agent/... < agent/..., slots, verify, stream/orders, stream/publish, stream/seqpacket
 
 	stream/core < stream/handover, stream/orders, stream/publish, stream/subscribe
 	stream/gateway < stream/handover, stream/orders, stream/publish, stream/subscribe

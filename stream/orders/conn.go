@@ -1,65 +1,25 @@
 package orders
 
 import (
-	"encoding/json"
 	"fmt"
-	"net"
+	"time"
 
-	"golang.org/x/sys/unix"
+	"slipstream/stream/seqpacket"
 )
 
-// Conn is the agent's end of the conversation. Send and Receive may be called
-// from two goroutines at once.
-type Conn struct {
-	conn *net.UnixConn
-	buf  [MaxMessage]byte
-}
+// sendTime: a forwarder that reads nothing for longer is as good as gone.
+const sendTime = 200 * time.Millisecond
+
+// Conn is the agent's end of the conversation. The descriptors that go with a
+// [Request] are those that its Pidfd fields count. When it ends, the orders stand.
+type Conn = seqpacket.Conn[Request, Message]
 
 // Dial connects to the forwarder's orders socket. The forwarder drops the
 // connection that it had before.
 func Dial(path string) (*Conn, error) {
-	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+	c, err := seqpacket.Dial[Request, Message](path, MaxMessage, sendTime)
 	if err != nil {
 		return nil, fmt.Errorf("orders: %w", err)
 	}
-	return &Conn{conn: c}, nil
+	return c, nil
 }
-
-// Send sends one request, with the descriptors that its Pidfd fields count. They
-// stay the caller's.
-func (c *Conn) Send(r Request, fds ...int) error {
-	body, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("orders: %w", err)
-	}
-	if len(body) > MaxMessage {
-		return fmt.Errorf("orders: a request of %d bytes is over the limit of %d", len(body), MaxMessage)
-	}
-	var oob []byte
-	if len(fds) > 0 {
-		oob = unix.UnixRights(fds...)
-	}
-	if _, _, err := c.conn.WriteMsgUnix(body, oob, nil); err != nil {
-		return fmt.Errorf("orders: %w", err)
-	}
-	return nil
-}
-
-// Receive waits for the next message. Its error ends the connection.
-func (c *Conn) Receive() (Message, error) {
-	var m Message
-	n, err := c.conn.Read(c.buf[:])
-	if err == nil && n == 0 {
-		err = net.ErrClosed
-	}
-	if err == nil {
-		err = json.Unmarshal(c.buf[:n], &m)
-	}
-	if err != nil {
-		return m, fmt.Errorf("orders: %w", err)
-	}
-	return m, nil
-}
-
-// Close ends the connection; the orders stand.
-func (c *Conn) Close() error { return c.conn.Close() }

@@ -68,7 +68,7 @@ func count(t *testing.T, data []byte) (frames, keys int) {
 func TestPictureShowsCounterAtAnyScale(t *testing.T) {
 	ffmpeg, err := exec.LookPath("ffmpeg")
 	if err != nil {
-		t.Skip("ffmpeg is not installed")
+		t.Fatal("ffmpeg is not installed")
 	}
 	for _, c := range clips.All {
 		for _, size := range [][2]int{{320, 180}, {214, 120}} {

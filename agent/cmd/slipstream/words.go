@@ -104,15 +104,21 @@ func count(n int, noun string) string {
 // reasons are the causes of a revert in words, for records that carry none.
 var reasons = map[string]string{
 	"exit":     "its application ended",
-	"signal":   "its application was killed by a signal",
-	"oom":      "its application used up its memory",
 	"eof":      "it closed its streams",
 	"stall":    "a stream stood still",
 	"watchdog": "its application stopped answering the watchdog",
 	"deadline": "nobody greenlit it in time",
 	"operator": "an operator asked for it",
-	"panel":    "the panel asked for it",
 	"power":    "the device restarted during the trial",
+
+	"start":     "it could not be started, or was not on viewers' screens in time",
+	"lease":     "the agent was not heard of again",
+	"media":     "a stream was not what its manifest declares",
+	"agent":     "the agent was gone together with it",
+	"forwarder": "the forwarder was started anew",
+	"record":    "the disk did not take that it is permanent",
+	"orders":    "the agent gave the trial up",
+	"damaged":   "its slot no longer held what was staged",
 }
 
 // because gives a record's cause: the agent's sentence, else our words for the

@@ -36,7 +36,7 @@ wake a process that waits for the same death by a pidfd.`,
 			return bench.Write(out, figures)
 		},
 	}
-	cmd.Flags().IntVar(&kills, "kills", 40, "how often, for the smallest app")
+	cmd.Flags().IntVar(&kills, "kills", 50, "how often, for the smallest app")
 	cmd.Flags().StringVar(&out, "out", filepath.Join("build", "bench.json"), "JSON file of the figures")
 	return cmd
 }
