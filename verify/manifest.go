@@ -55,10 +55,28 @@ type App struct {
 
 // Stream is one declared media line with the envelope that viewers may rely on.
 type Stream struct {
-	Name    string `json:"name"`  // "main"
-	Codec   string `json:"codec"` // "h264"
-	Width   int    `json:"width"`
-	Height  int    `json:"height"`
+	Name    string `json:"name"`              // "main"
+	Codec   string `json:"codec"`             // "h264", "h265", "mjpeg", "opus", "pcmu", "pcma" or "aac"
+	Width   int    `json:"width,omitempty"`   // of a picture
+	Height  int    `json:"height,omitempty"`  // likewise
 	Profile string `json:"profile,omitempty"` // H.264 profile-level-id, six hex digits
 	StallMS int64  `json:"stallMs,omitempty"` // longest silence before a trial is reverted; 0: the device's default
+	// Events says that frames come on events only, so that there is no stall limit.
+	Events bool `json:"events,omitempty"`
+	// Audio names another stream of this version that viewers of this one are given
+	// with it: opus or G.711, for RTSP viewers also aac.
+	Audio string `json:"audio,omitempty"`
+	// Invariants must hold while this version is on trial.
+	Invariants []Invariant `json:"invariants,omitempty"`
+}
+
+// Invariant bounds one measure of a stream (see package orders of the forwarder).
+type Invariant struct {
+	Name     string   `json:"name"`
+	Measure  string   `json:"measure"` // "frame-rate", "key-interval", "gap", "bitrate", "picture-size" or "drift"
+	Against  string   `json:"against"` // "permanent" (a ratio; drift: a difference) or "nothing"
+	Min      *float64 `json:"min,omitempty"`
+	Max      *float64 `json:"max,omitempty"`
+	WindowMS int64    `json:"windowMs,omitempty"` // 1 000 to 60 000; default 3 000
+	Severity string   `json:"severity,omitempty"` // "required" (default): reverts; "wanted": reported
 }

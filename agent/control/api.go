@@ -123,6 +123,8 @@ type StreamProof struct {
 	Viewers        int     `json:"viewers"`
 	ReplayedFrames int     `json:"replayedFrames"`
 	ContentJumpMS  float64 `json:"contentJumpMs"`
+	GapMS          float64 `json:"gapMs"` // between the frames that were handed to viewers before and after
+	ParameterSets  string  `json:"parameterSets,omitempty"`
 }
 
 // StageRequest names a package by a path on the device or by a URL.

@@ -136,7 +136,7 @@ func (c *Core) serve(spec *handover.Viewer, fds []int, now int64) error {
 		return err
 	}
 	fds[0] = -1
-	if err := c.admit(&p.viewer, spec.Stream, now); err != nil {
+	if err := c.admit(&p.viewer, spec.Tracks[0].Stream, now); err != nil {
 		c.poll.close(p.fd)
 		return err
 	}
@@ -187,8 +187,8 @@ func checkViewer(v *handover.Viewer) error {
 		}
 	}
 	switch {
-	case v.PayloadType > 127:
-		return fmt.Errorf("viewer %q: payload type %d", v.ID, v.PayloadType)
+	case len(v.Tracks) != 1 || v.Tracks[0].PayloadType > 127:
+		return fmt.Errorf("viewer %q: tracks or payload type", v.ID)
 	case len(v.Flight) > maxDatagram:
 		return fmt.Errorf("viewer %q: a DTLS flight of %d bytes", v.ID, len(v.Flight))
 	}

@@ -31,7 +31,7 @@ func newPipedPeer(t *testing.T, c *Core, profile string) *pipedPeer {
 	}
 	t.Cleanup(func() { unix.Close(fds[1]) })
 	v := &pipedPeer{far: fds[1], spec: handover.Viewer{
-		ID: "one", Stream: "main", SSRC: 7, PayloadType: 102,
+		ID: "one", Tracks: []handover.Track{{Stream: "main", SSRC: 7, PayloadType: 102}},
 		ICE: handover.ICE{LocalUfrag: "local", RemoteUfrag: "remote", LocalPwd: "a password of some length"},
 	}}
 	s := &v.spec.SRTP

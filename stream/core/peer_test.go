@@ -66,7 +66,7 @@ func steadyPeer(t *testing.T) (*world, *camera, *gateway, *peer) {
 }
 
 func nack(p *peer, pairs ...rtcp.NackPair) *rtcp.TransportLayerNack {
-	return &rtcp.TransportLayerNack{MediaSSRC: p.spec.SSRC, Nacks: pairs}
+	return &rtcp.TransportLayerNack{MediaSSRC: p.spec.Tracks[0].SSRC, Nacks: pairs}
 }
 
 // newest is the newest sequence number that came.
@@ -135,9 +135,9 @@ func TestNACKIsBounded(t *testing.T) {
 // A lost picture is shown again from the arena while its key frame is fresh.
 func TestPLIIsAnsweredFromTheArena(t *testing.T) {
 	for name, ask := range map[string]func(*peer) rtcp.Packet{
-		"PLI": func(p *peer) rtcp.Packet { return &rtcp.PictureLossIndication{MediaSSRC: p.spec.SSRC} },
+		"PLI": func(p *peer) rtcp.Packet { return &rtcp.PictureLossIndication{MediaSSRC: p.spec.Tracks[0].SSRC} },
 		"FIR": func(p *peer) rtcp.Packet {
-			return &rtcp.FullIntraRequest{FIR: []rtcp.FIREntry{{SSRC: p.spec.SSRC, SequenceNumber: 1}}}
+			return &rtcp.FullIntraRequest{FIR: []rtcp.FIREntry{{SSRC: p.spec.Tracks[0].SSRC, SequenceNumber: 1}}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -252,7 +252,7 @@ func TestReplayedRTCPIsIgnored(t *testing.T) {
 	if n := p.again(seq); n != 1 {
 		t.Errorf("a replayed request was answered %d times", n-1)
 	}
-	p.say(&rtcp.TransportLayerNack{SenderSSRC: 99, MediaSSRC: p.spec.SSRC, Nacks: []rtcp.NackPair{{PacketID: seq}}})
+	p.say(&rtcp.TransportLayerNack{SenderSSRC: 99, MediaSSRC: p.spec.Tracks[0].SSRC, Nacks: []rtcp.NackPair{{PacketID: seq}}})
 	await(t, "an answer to another of the viewer's senders, who counts from 1, too", func() bool { return p.again(seq) == 2 })
 	m := g.ask(handover.Request{End: &handover.End{ID: "one"}})
 	if m.Ended == nil || m.Ended.Report.Refused != 6 || m.Ended.Reason != handover.EndedAsked {
@@ -320,7 +320,7 @@ func TestMovedViewerGoesOnAtItsNewAddress(t *testing.T) {
 
 func TestByeEndsAViewer(t *testing.T) {
 	_, _, g, p := steadyPeer(t)
-	p.say(&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: p.spec.SSRC, TotalLost: 7, Jitter: 90}}}, &rtcp.Goodbye{Sources: []uint32{1}})
+	p.say(&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: p.spec.Tracks[0].SSRC, TotalLost: 7, Jitter: 90}}}, &rtcp.Goodbye{Sources: []uint32{1}})
 	m := g.next()
 	if m.Ended == nil || m.Ended.Reason != handover.EndedClosed || m.Ended.Report.Lost != 7 || m.Ended.Report.JitterMS != 1 {
 		t.Errorf("ended: %+v", m)
@@ -341,7 +341,7 @@ func TestStreamThatIsGoneEndsItsViewers(t *testing.T) {
 func TestSenderReportsTellTheCaptureClock(t *testing.T) {
 	_, _, _, p := steadyPeer(t)
 	first, second := <-p.reports, <-p.reports
-	if first.SSRC != p.spec.SSRC || second.PacketCount <= first.PacketCount || second.OctetCount <= first.OctetCount {
+	if first.SSRC != p.spec.Tracks[0].SSRC || second.PacketCount <= first.PacketCount || second.OctetCount <= first.OctetCount {
 		t.Errorf("%+v, then %+v", first, second)
 	}
 	seconds := float64(second.NTPTime-first.NTPTime) / (1 << 32)

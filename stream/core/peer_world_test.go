@@ -118,7 +118,7 @@ func secret(n int) []byte {
 func newSpec(id, profile string) handover.Viewer {
 	p := profiles[profile]
 	return handover.Viewer{
-		ID: id, Stream: "main", SSRC: 0xfeed0001, PayloadType: 102,
+		ID: id, Tracks: []handover.Track{{Stream: "main", SSRC: 0xfeed0001, PayloadType: 102}},
 		SRTP: handover.SRTP{
 			Profile: profile, LocalKey: secret(p.key), LocalSalt: secret(p.salt), RemoteKey: secret(p.key), RemoteSalt: secret(p.salt),
 		},
@@ -245,7 +245,7 @@ func (p *peer) media(b []byte, cur *picture) {
 		}
 		return
 	}
-	if ssrc := binary.BigEndian.Uint32(b[8:]); b[0] != 0x80 || b[1]&0x7f != p.spec.PayloadType || ssrc != p.spec.SSRC {
+	if ssrc := binary.BigEndian.Uint32(b[8:]); b[0] != 0x80 || b[1]&0x7f != p.spec.Tracks[0].PayloadType || ssrc != p.spec.Tracks[0].SSRC {
 		p.fault("a packet that was not negotiated: " + hex.EncodeToString(b[:12]))
 	}
 	plain, err := p.in.DecryptRTP(nil, b, nil)

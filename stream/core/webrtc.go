@@ -59,7 +59,7 @@ type peer struct {
 }
 
 func newPeer(spec *handover.Viewer) (*peer, error) {
-	p := &peer{id: spec.ID, ssrc: spec.SSRC, pt: spec.PayloadType, ice: newICELite(spec.ICE), flight: spec.Flight}
+	p := &peer{id: spec.ID, ssrc: spec.Tracks[0].SSRC, pt: spec.Tracks[0].PayloadType, ice: newICELite(spec.ICE), flight: spec.Flight}
 	p.out, p.fd = p, -1
 	var err error
 	if p.local, err = newSRTP(spec.SRTP.Profile, spec.SRTP.LocalKey, spec.SRTP.LocalSalt); err != nil {

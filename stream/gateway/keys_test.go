@@ -172,7 +172,7 @@ func TestMediaKeys(t *testing.T) {
 			if !reflect.DeepEqual(theirs, mirrored) {
 				t.Errorf("the viewer has %+v, we %+v", theirs, k)
 			}
-			if got.SSRC == 0 || got.PayloadType == 0 || got.ICE.RemoteUfrag == "" || len(got.Flight) == 0 {
+			if got.Tracks[0].SSRC == 0 || got.Tracks[0].PayloadType == 0 || got.ICE.RemoteUfrag == "" || len(got.Flight) == 0 {
 				t.Errorf("%+v", got)
 			}
 		})

@@ -232,7 +232,7 @@ func (v *peer) viewer(id, stream string) (handover.Viewer, netip.AddrPort, error
 		return handover.Viewer{}, netip.AddrPort{}, fmt.Errorf("the viewer's address: %w", err)
 	}
 	return handover.Viewer{
-		ID: id, Stream: stream, SSRC: v.ssrc, PayloadType: v.format, SRTP: keys,
+		ID: id, Tracks: []handover.Track{{Stream: stream, SSRC: v.ssrc, PayloadType: v.format}}, SRTP: keys,
 		ICE:    handover.ICE{LocalUfrag: v.link.ufrag, LocalPwd: v.link.pwd, RemoteUfrag: v.remote},
 		Flight: v.link.lastFlight(),
 	}, netip.AddrPortFrom(addr.Unmap(), pair.Remote.Port), nil

@@ -2,12 +2,24 @@
 // forwarder, which from then on alone encrypts, sends and listens to it.
 //
 // The gateway connects to the forwarder's handover socket (SOCK_SEQPACKET, same
-// user only) and sends one JSON message a packet, at most [MaxMessage] bytes. A
-// [Viewer] comes with one descriptor by SCM_RIGHTS: a UDP socket that is bound to
-// the gateway's port and connected to the viewer. No socket ever has two readers:
-// the gateway does not touch it again. The forwarder answers each [Viewer], [Moved]
-// and [End] with a message that names its ID: Taken for the first two, an error, or
-// [Ended]. It also tells by itself when a viewer has ended.
+// user only) and sends one JSON message a packet, at most [MaxMessage] bytes, with
+// descriptors attached by SCM_RIGHTS. No socket ever has two readers: the gateway
+// does not touch again what it has sent.
+//
+//	Describe   what a stream is → Described or Error
+//	Viewer     an established WebRTC session; one descriptor: a UDP socket that is
+//	           bound to the gateway's port and connected to the viewer → Taken or Error
+//	Player     an RTSP session at its PLAY; the TCP connection, and for RTP over UDP
+//	           then two connected UDP sockets (RTP, RTCP) for each track → Taken or Error
+//	Moved      a known WebRTC viewer has a new address, and a new socket in place of
+//	           the old one; or new credentials of ICE; or both → Taken or Error
+//	Reply      the answer to a request that the forwarder passed on (Asked)
+//	End        let a viewer go → Ended
+//
+// To a gateway that connects, the forwarder first tells each viewer that it has
+// (Known), then says Listed. It tells by itself when a viewer has ended, and passes
+// on the RTSP requests of a player that are not its own to answer (Asked); those
+// are OPTIONS, GET_PARAMETER, SET_PARAMETER and TEARDOWN.
 //
 // The connection may end at any time, and a new one takes the place of the one
 // before; viewers that were taken stay.
@@ -25,20 +37,72 @@ const (
 
 // Request is one message from the gateway. Exactly one member is set.
 type Request struct {
-	Viewer *Viewer `json:"viewer,omitempty"`
-	Moved  *Moved  `json:"moved,omitempty"`
-	End    *End    `json:"end,omitempty"`
+	Describe *Describe `json:"describe,omitempty"`
+	Viewer   *Viewer   `json:"viewer,omitempty"`
+	Player   *Player   `json:"player,omitempty"`
+	Moved    *Moved    `json:"moved,omitempty"`
+	Reply    *Reply    `json:"reply,omitempty"`
+	End      *End      `json:"end,omitempty"`
+}
+
+// Describe asks what viewers of a stream are given.
+type Describe struct {
+	ID     string `json:"id"` // names the answer
+	Stream string `json:"stream"`
+}
+
+// Described answers Describe: the stream, and then the audio that goes with it.
+type Described struct {
+	Streams []Stream `json:"streams"`
+}
+
+// Stream is one stream as its viewers may rely on it.
+type Stream struct {
+	Name    string `json:"name"`
+	Codec   string `json:"codec"`             // as in package orders
+	Width   int    `json:"width,omitempty"`   // declared; 0: any
+	Height  int    `json:"height,omitempty"`  // likewise
+	Profile string `json:"profile,omitempty"` // declared profile-level-id of H.264; "": none
+	SDP     string `json:"sdp"`               // of the line that is followed now
+}
+
+// Track is one stream of a viewer.
+type Track struct {
+	Stream      string `json:"stream"`
+	SSRC        uint32 `json:"ssrc"`
+	PayloadType uint8  `json:"payloadType"`
+	Channel     uint8  `json:"channel,omitempty"` // RTSP over TCP: of RTP; RTCP has the next one
+	Seq         uint16 `json:"seq,omitempty"`     // RTSP: sequence number of the first packet
+}
+
+// MaxTracks: a picture and its sound.
+const MaxTracks = 2
+
+// Player is an RTSP session whose PLAY is granted but not yet answered.
+type Player struct {
+	ID      string  `json:"id"`
+	Session string  `json:"session"` // session identifier (RFC 2326 §3.4)
+	Tracks  []Track `json:"tracks"`
+	UDP     bool    `json:"udp,omitempty"` // false: interleaved
+	// TimeoutMS is how long a viewer over UDP may send neither a request nor RTCP.
+	TimeoutMS int64  `json:"timeoutMs"`
+	Reply     []byte `json:"reply"`            // to PLAY; the forwarder writes it before the first packet
+	Unread    []byte `json:"unread,omitempty"` // what came on the connection behind PLAY
+}
+
+// Reply is the gateway's answer to Asked, byte for byte.
+type Reply struct {
+	ID    string `json:"id"`
+	Reply []byte `json:"reply"`
 }
 
 // Viewer is an established WebRTC session. Nothing was sent on its media keys
 // yet, and nobody but the forwarder will.
 type Viewer struct {
-	ID          string `json:"id"` // the gateway's, unique while the viewer lives
-	Stream      string `json:"stream"`
-	SSRC        uint32 `json:"ssrc"`
-	PayloadType uint8  `json:"payloadType"`
-	SRTP        SRTP   `json:"srtp"`
-	ICE         ICE    `json:"ice"`
+	ID     string  `json:"id"` // the gateway's, unique while the viewer lives
+	Tracks []Track `json:"tracks"`
+	SRTP   SRTP    `json:"srtp"`
+	ICE    ICE     `json:"ice"`
 	// Flight is the datagram that ended the DTLS handshake. A viewer that sends
 	// handshake records has not received it, and is sent it again as it is.
 	Flight []byte `json:"flight,omitempty"`
@@ -62,10 +126,11 @@ type ICE struct {
 	RemoteUfrag string `json:"remoteUfrag"`
 }
 
-// Moved says that a known viewer sends valid checks from a new address. It comes
-// with a new connected socket in place of the old one.
+// Moved says that a known viewer sends valid checks from a new address, if a
+// socket comes with it, and that ICE was restarted, if it has new credentials.
 type Moved struct {
-	ID string `json:"id"`
+	ID  string `json:"id"`
+	ICE *ICE   `json:"ice,omitempty"`
 }
 
 // End asks the forwarder to let a viewer go (WHEP DELETE).
@@ -79,7 +144,39 @@ type Message struct {
 	Error string `json:"error,omitempty"` // with ID: why a viewer was not taken
 	ID    string `json:"id,omitempty"`
 	Ended *Ended `json:"ended,omitempty"`
+
+	Described *Described `json:"described,omitempty"` // with ID
+	Asked     *Asked     `json:"asked,omitempty"`
+	Known     *Known     `json:"known,omitempty"`
+	Listed    bool       `json:"listed,omitempty"` // all that are known were told
+	// NotFound is set beside Error when no version has a stream of that name; else
+	// the stream is declared and has no source yet.
+	NotFound bool `json:"notFound,omitempty"`
 }
+
+// Asked passes on an RTSP request of a player, which waits for the Reply. Without
+// a gateway the forwarder answers such a request with 503 by itself.
+type Asked struct {
+	ID      string `json:"id"`
+	Request []byte `json:"request"`
+}
+
+// Known is a viewer that the forwarder has from an earlier gateway.
+type Known struct {
+	ID     string `json:"id"`
+	Stream string `json:"stream"` // of its first track
+	Kind   string `json:"kind"`   // KindWHEP, KindRTSP or KindLeg
+	// Address is the viewer's, IP:port.
+	Address string `json:"address"`
+	ICE     *ICE   `json:"ice,omitempty"` // of a WebRTC viewer
+}
+
+// Kinds of viewers.
+const (
+	KindWHEP = "whep"
+	KindRTSP = "rtsp"
+	KindLeg  = "leg"
+)
 
 // Ended says that a viewer is gone.
 type Ended struct {
@@ -94,7 +191,9 @@ const (
 	EndedClosed  = "closed"  // the viewer said goodbye (RTCP BYE)
 	EndedStuck   = "stuck"   // its socket took nothing for seconds
 	EndedStream  = "stream"  // the running version no longer has the stream
-	EndedAsked   = "asked"   // the gateway sent End
+	EndedAsked   = "asked"   // the gateway sent End, or the viewer TEARDOWN
+	EndedSilent  = "silent"  // an RTSP viewer over UDP was not heard of for its timeout
+	EndedBroken  = "broken"  // what it sent was no RTSP
 )
 
 // Report is what is known of a viewer's connection.

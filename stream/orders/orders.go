@@ -9,6 +9,8 @@
 // Times are CLOCK_MONOTONIC nanoseconds, which all processes of a device share.
 package orders
 
+import "slipstream/stream/handover"
+
 // MaxMessage bounds one message in bytes, either way.
 const MaxMessage = 64 << 10
 
@@ -40,15 +42,98 @@ type Source struct {
 	Pidfd int `json:"pidfd,omitempty"`
 	// UID must own the publishing process; -1 means any user.
 	UID int `json:"uid"`
+	// Frozen says that the source's cgroup is frozen: nothing is expected from it,
+	// and what it has sent is of the past.
+	Frozen bool `json:"frozen,omitempty"`
+	// Freezer is 1 + the index of a descriptor of the source's cgroup.freeze, open
+	// for writing; 0 means none came and an earlier one stays in use. Before viewers
+	// go back to a frozen source the forwarder thaws it by itself.
+	Freezer int `json:"freezer,omitempty"`
 }
+
+// Codecs of a stream.
+const (
+	H264  = "h264"
+	H265  = "h265"
+	MJPEG = "mjpeg" // RTSP viewers only
+	Opus  = "opus"
+	PCMU  = "pcmu" // G.711
+	PCMA  = "pcma" // G.711
+	AAC   = "aac"  // RTSP viewers only
+)
 
 // Stream is one line that a source declares.
 type Stream struct {
 	Name    string `json:"name"`
-	Codec   string `json:"codec"`           // "h264"
+	Codec   string `json:"codec"`           // one of the codecs above
 	StallMS int64  `json:"stallMs"`         // 0: event-driven, no stall limit
 	Width   int    `json:"width,omitempty"` // declared picture size; 0: any
 	Height  int    `json:"height,omitempty"`
+	// Profile bounds what viewers must be able to decode: a profile-level-id of
+	// H.264 (RFC 6184 §8.1), in hex; "": not declared.
+	Profile string `json:"profile,omitempty"`
+	// Audio names another stream of the same source that viewers of this one are
+	// given with it; "": none.
+	Audio string `json:"audio,omitempty"`
+	// Invariants must hold while the stream is on trial.
+	Invariants []Invariant `json:"invariants,omitempty"`
+}
+
+// Invariant bounds one measure of a stream on trial. It is judged over a sliding
+// window, and is broken when it does not hold for two windows' thirds in a row.
+type Invariant struct {
+	Name    string `json:"name"`    // unique within the stream; reports call it STREAM.NAME
+	Measure string `json:"measure"` // one of the measures below
+	// Against says what the value is compared with: AgainstPermanent divides by
+	// (for drift: subtracts) what the permanent source shows in the same seconds, or
+	// has shown in its last ten minutes if it is gone; AgainstNothing takes it as it is.
+	Against  string   `json:"against"`
+	Min      *float64 `json:"min,omitempty"`
+	Max      *float64 `json:"max,omitempty"`
+	WindowMS int64    `json:"windowMs"` // 1 000 to 60 000
+	// Required reverts the trial when it is broken; otherwise it is only reported.
+	Required bool `json:"required"`
+}
+
+// Measures of a stream, over the window of an invariant.
+const (
+	MeasureFrameRate   = "frame-rate"   // frames a second
+	MeasureKeyInterval = "key-interval" // longest time between key frames in ms
+	MeasureGap         = "gap"          // longest time between frames in ms
+	MeasureBitrate     = "bitrate"      // bit/s
+	MeasurePictureSize = "picture-size" // pixels
+	MeasureDrift       = "drift"        // how far capture times have moved against arrival since the window's start, in ms
+)
+
+// What an invariant compares with.
+const (
+	AgainstPermanent = "permanent"
+	AgainstNothing   = "nothing"
+)
+
+// Verdict is what became of one invariant.
+type Verdict struct {
+	Stream    string   `json:"stream"`
+	Invariant string   `json:"invariant"`
+	Measure   string   `json:"measure"`
+	Against   string   `json:"against"`
+	Baseline  string   `json:"baseline,omitempty"` // "permanent", "history" (its last ten minutes), or "" if there was nothing to compare with
+	Value     float64  `json:"value"`              // of the trial's source
+	Base      float64  `json:"base,omitempty"`     // of what it is compared with
+	Compared  float64  `json:"compared"`           // what Min and Max bound
+	Min       *float64 `json:"min,omitempty"`
+	Max       *float64 `json:"max,omitempty"`
+	Required  bool     `json:"required"`
+	Judged    bool     `json:"judged"` // false: the window was not over yet
+	Holds     bool     `json:"holds"`
+}
+
+// Leg is a viewer that the device itself has connected to (behind NAT): the
+// panel's relay. One descriptor comes with it: a connected UDP socket, or a
+// connected stream socket on which each packet goes behind its length (RFC 4571).
+type Leg struct {
+	Viewer handover.Viewer `json:"viewer"`
+	Framed bool            `json:"framed,omitempty"` // the descriptor is a stream socket
 }
 
 // Trial arms the dead man's switch.
@@ -66,6 +151,8 @@ type Request struct {
 	Settle *Settle `json:"settle,omitempty"`
 	Revert *Revert `json:"revert,omitempty"`
 	Status bool    `json:"status,omitempty"`
+	Leg    *Leg    `json:"leg,omitempty"`    // answered by "ok"; its end is told by Message.LegEnded
+	EndLeg string  `json:"endLeg,omitempty"` // the viewer's ID
 }
 
 // Hold asks for the right to commit: the deadline becomes a lease. Answered by
@@ -109,6 +196,10 @@ type Message struct {
 	Lost   *SourceLost `json:"lost,omitempty"`   // event: a source's app or stream is gone
 	Switch *Switched   `json:"switch,omitempty"` // event: the trial's source carries every stream
 	Revert *Reverted   `json:"revert,omitempty"` // event or answer: the trial is over
+
+	Verdicts []Verdict       `json:"verdicts,omitempty"` // with "held": how the invariants stand
+	Breaking *Verdict        `json:"breaking,omitempty"` // event: an invariant that is not required was broken
+	LegEnded *handover.Ended `json:"legEnded,omitempty"` // event: a leg is gone
 }
 
 // Causes of a revert, and of a lost source, as history and explain show them.
@@ -120,6 +211,9 @@ const (
 	CauseLease    = "lease"    // hold was granted, and nothing came after it
 	CauseMedia    = "media"    // the stream broke its declaration (codec, B-frames)
 	CauseOrders   = "orders"   // the agent's orders no longer name the trial
+
+	// CauseInvariant, with ':' and STREAM.NAME behind it, is a broken invariant.
+	CauseInvariant = "invariant"
 )
 
 // Ways in which a death is seen, as Reverted.By and SourceLost.By say.
@@ -161,6 +255,7 @@ type Reverted struct {
 	Done     int64          `json:"done"`     // last packet of the catch-up handed over
 	Switched bool           `json:"switched"` // false: viewers had never left the old version
 	Streams  []StreamSwitch `json:"streams,omitempty"`
+	Verdicts []Verdict      `json:"verdicts,omitempty"` // how the invariants stood
 }
 
 // StreamSwitch is what one stream's viewers got at a switch or revert.
@@ -169,7 +264,18 @@ type StreamSwitch struct {
 	Viewers        int     `json:"viewers"`
 	ReplayedFrames int     `json:"replayedFrames"` // sent again, from the source's last key frame on
 	ContentJumpMS  float64 `json:"contentJumpMs"`  // how far the picture's capture time went back
+	GapMS          float64 `json:"gapMs"`          // between the last frame that was handed to viewers before, and the first one after
+	// ParameterSets says how the decoder learned of the new source's: SetsSame,
+	// SetsInBand (they differ, its key frame brings its own) or SetsInjected.
+	ParameterSets string `json:"parameterSets,omitempty"`
 }
+
+// Values of StreamSwitch.ParameterSets; "" where a codec has none.
+const (
+	SetsSame     = "same"
+	SetsInBand   = "in-band"
+	SetsInjected = "injected"
+)
 
 // Status is the forwarder's own view.
 type Status struct {
@@ -177,6 +283,9 @@ type Status struct {
 	Trial     TrialID        `json:"trial,omitempty"`
 	Phase     string         `json:"phase"` // "steady", "armed", "switched" or "held"
 	Streams   []StreamStatus `json:"streams"`
+	Verdicts  []Verdict      `json:"verdicts,omitempty"` // of the trial under way
+	// Restored counts the viewers that this forwarder took over from one that died.
+	Restored int `json:"restored,omitempty"`
 }
 
 // StreamStatus is one named stream as viewers know it.
@@ -190,6 +299,8 @@ type StreamStatus struct {
 // LineStatus is one source's line of a stream.
 type LineStatus struct {
 	Source       SourceID `json:"source"`
+	Alive        bool     `json:"alive"` // its publisher is connected
+	Codec        string   `json:"codec"`
 	Frames       uint64   `json:"frames"`
 	KeyFrames    uint64   `json:"keyFrames"`
 	Bytes        uint64   `json:"bytes"`
