@@ -20,8 +20,14 @@ func sampleManifest() Manifest {
 		ReleaseCounter: 7, MinFromCounter: 2, IssuedAt: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC),
 		Images: []Image{{Name: "app.tree", Class: ClassLive, Kind: KindTree, Size: 100, SHA256: zeros,
 			Chunks: ChunkIndex{SHA256: zeros, Count: 1}}},
-		App: &App{Exec: []string{"camera"}, Streams: []Stream{{Name: "main", Codec: CodecH264, Width: 320, Height: 180, Profile: "42e01f"}},
-			Overlap: OverlapFull, Greenlight: GreenlightApp, StartTimeoutMS: 1000, DeadlineMS: 5000, SoakMS: 100, StopTimeoutMS: 1000,
+		App: &App{Exec: []string{"camera"}, Streams: []Stream{
+			{Name: "main", Codec: CodecH264, Width: 320, Height: 180, Profile: "42e01f", Audio: "mic", Invariants: []Invariant{
+				{Name: "rate", Measure: MeasureFrameRate, Against: AgainstPermanent, Min: new(0.9), Max: new(1.1), WindowMS: 1000, Severity: SeverityRequired},
+				{Name: "drift", Measure: MeasureDrift, Against: AgainstNothing, Min: new(-12.5), Severity: SeverityWanted},
+			}},
+			{Name: "mic", Codec: CodecOpus},
+		},
+			Overlap: OverlapFull, Greenlight: GreenlightApp, StartTimeoutMS: 1000, DeadlineMS: 5000, SoakMS: 1000, StopTimeoutMS: 1000,
 			RestartMax: 3, RestartWindow: 60_000},
 		Notes: "first line\nsecond",
 	}

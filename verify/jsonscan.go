@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -27,8 +28,9 @@ func decodeStrict(what string, data []byte, into any) error {
 }
 
 // scanJSON checks the whole document: an object, valid UTF-8, nothing behind it,
-// no duplicate or case-folded names, depth, integers only, no null. If t is a
-// type, then also that every name is exactly one of its members.
+// no duplicate or case-folded names, depth, one spelling of each number, no null.
+// If t is a type, then also that every name is exactly one of its members, and
+// that a fraction stands only where it has one.
 func scanJSON(what string, data []byte, t reflect.Type) error {
 	s := scanner{what: what}
 	switch {
@@ -63,7 +65,7 @@ func (s *scanner) value(t reflect.Type, depth int) error {
 	case string:
 		return s.text(token)
 	case json.Number:
-		return s.integer(token.String())
+		return s.number(t, token.String())
 	case json.Delim:
 		if depth == MaxJSONDepth {
 			return s.fault("it is nested deeper than %d", MaxJSONDepth)
@@ -126,6 +128,28 @@ func (s *scanner) text(v string) error {
 	}
 	return nil
 }
+
+// number lets fractions pass where a float is expected, or anything.
+func (s *scanner) number(t reflect.Type, v string) error {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if (t == nil || t.Kind() == reflect.Float64) && isDecimal(v) {
+		return nil
+	}
+	return s.integer(v)
+}
+
+// isDecimal knows a number's only spelling that signed JSON may have: no exponent,
+// no zero at its end, at most [MaxJSONDecimals] digits behind the point.
+func isDecimal(v string) bool {
+	f, err := strconv.ParseFloat(v, 64)
+	_, decimals, _ := strings.Cut(v, ".")
+	return err == nil && math.Abs(f) <= MaxJSONInteger && len(decimals) <= MaxJSONDecimals && v != "-0" && spell(f) == v
+}
+
+// spell writes a number as encoding/json does within these bounds.
+func spell(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
 func (s *scanner) integer(v string) error {
 	n, err := strconv.ParseInt(v, 10, 64)

@@ -12,6 +12,7 @@ type document struct {
 	Inner *inner   `json:"inner,omitempty"`
 	List  []inner  `json:"list,omitempty"`
 	Words []string `json:"words,omitempty"`
+	Bound *float64 `json:"bound,omitempty"`
 }
 
 type inner struct {
@@ -20,11 +21,11 @@ type inner struct {
 
 func TestDecodeStrictTakesWhatIsMeant(t *testing.T) {
 	var got document
-	text := ` {"name":"a \u00e9 \"b\" 😀","count":-9007199254740992,"inner":{"flag":true},"list":[{"flag":false},{}],"words":["x",""]} ` + "\n"
+	text := ` {"name":"a \u00e9 \"b\" 😀","count":-9007199254740992,"inner":{"flag":true},"list":[{"flag":false},{}],"words":["x",""],"bound":-0.000001} ` + "\n"
 	if err := decodeStrict("the document", []byte(strings.TrimLeft(text, " ")), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := document{"a é \"b\" 😀", -MaxJSONInteger, &inner{true}, []inner{{}, {}}, []string{"x", ""}}
+	want := document{"a é \"b\" 😀", -MaxJSONInteger, &inner{true}, []inner{{}, {}}, []string{"x", ""}, new(-1e-6)}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -56,6 +57,14 @@ func TestDecodeStrictRefuses(t *testing.T) {
 		{"leading zero", `{"count":01}`, CodeJSON},
 		{"above 2^53", `{"count":9007199254740993}`, CodeJSON},
 		{"below -2^53", `{"count":-9007199254740993}`, CodeJSON},
+		{"fraction with a zero at its end", `{"bound":1.50}`, CodeJSON},
+		{"whole number as a fraction", `{"bound":1.0}`, CodeJSON},
+		{"fraction with an exponent", `{"bound":15e-1}`, CodeJSON},
+		{"fraction of seven digits", `{"bound":0.0000001}`, CodeJSON},
+		{"fraction that no float is", `{"bound":9007199254740991.1}`, CodeJSON},
+		{"fraction of minus zero", `{"bound":-0}`, CodeJSON},
+		{"fraction above 2^53", `{"bound":1e300}`, CodeJSON},
+		{"text for a fraction", `{"bound":"0.9"}`, CodeJSON},
 		{"number for a text", `{"name":1}`, CodeJSON},
 		{"text for a number", `{"count":"1"}`, CodeJSON},
 		{"list for an object", `{"inner":[]}`, CodeJSON},

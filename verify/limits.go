@@ -10,16 +10,18 @@ const (
 	MaxChunk     = 256 << 10 // bytes of one chunk
 	MaxChunks    = 65536     // chunks of one image
 
-	MaxJSONDepth   = 16
-	MaxJSONInteger = 1 << 53 // beyond it other JSON readers lose digits
+	MaxJSONDepth    = 16
+	MaxJSONInteger  = 1 << 53 // beyond it other JSON readers lose digits
+	MaxJSONDecimals = 6       // digits behind a point
 
-	MaxName     = 64 // bytes of a product, hardware or version name
-	MaxStream   = 32 // bytes of a stream's name
-	MaxHardware = 64 // hardware names in one package
-	MaxStreams  = 8
-	MaxArgs     = 64      // words of app.exec
-	MaxArgBytes = 8 << 10 // of all words together
-	MaxNotes    = 4 << 10 // bytes
+	MaxName       = 64 // bytes of a product, hardware or version name
+	MaxStream     = 32 // bytes of a stream's or an invariant's name
+	MaxHardware   = 64 // hardware names in one package
+	MaxStreams    = 8
+	MaxInvariants = 16      // of one stream
+	MaxArgs       = 64      // words of app.exec
+	MaxArgBytes   = 8 << 10 // of all words together
+	MaxNotes      = 4 << 10 // bytes
 
 	MinPicture = 16   // pixels, width and height
 	MaxPicture = 8192 // pixels
@@ -40,4 +42,6 @@ const (
 	minStallMS    = 20
 	maxStallMS    = 60 * 1000
 	maxRestarts   = 100
+	minWindowMS   = 1000
+	maxWindowMS   = 60 * 1000
 )

@@ -3,8 +3,8 @@ package verify
 import "time"
 
 // Manifest is the predicate of a package's in-toto Statement: everything that
-// is signed about a version. Durations are whole milliseconds, because signed
-// JSON carries integers only.
+// is signed about a version. Durations are whole milliseconds: in signed JSON only
+// the bounds of invariants may be fractions, and each number has one spelling.
 type Manifest struct {
 	Format         int       `json:"format"`  // 1
 	Product        string    `json:"product"` // must equal the device's product

@@ -12,10 +12,8 @@ import (
 
 // Values of the manifest's choices.
 const (
-	ClassLive = "live"
-	KindTree  = "tree"
-	CodecH264 = "h264"
-
+	ClassLive     = "live"
+	KindTree      = "tree"
 	OverlapFull   = "full"
 	OverlapFrozen = "frozen"
 	OverlapNone   = "none"
@@ -27,13 +25,11 @@ const (
 
 var (
 	// Names are ASCII: no two of them look alike and none hides a character.
-	nameRE   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-	streamRE = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
+	nameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	// The grammar of semver.org, version 2.0.0.
 	semverRE = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
 		`(-(0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(\.(0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*)?` +
 		`(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
-	profileRE = regexp.MustCompile(`^[0-9a-fA-F]{6}$`)
 )
 
 // The years in which a manifest can have been made.
@@ -199,29 +195,6 @@ func checkExec(argv []string) error {
 	return nil
 }
 
-func checkStreams(streams []Stream) error {
-	if len(streams) == 0 || len(streams) > MaxStreams {
-		return bad("app.streams lists %d streams, allowed are 1 to %d", len(streams), MaxStreams)
-	}
-	for i, s := range streams {
-		switch {
-		case len(s.Name) > MaxStream || !streamRE.MatchString(s.Name):
-			return bad("stream %s is not a name of at most %d lower-case letters and digits", quote(s.Name), MaxStream)
-		case slices.ContainsFunc(streams[:i], func(other Stream) bool { return other.Name == s.Name }):
-			return bad("two streams are named %s", quote(s.Name))
-		case s.Codec != CodecH264:
-			return refuse(CodeCodec, "stream %s has the codec %s, which is not supported here", quote(s.Name), quote(s.Codec))
-		case !within(int64(s.Width), MinPicture, MaxPicture) || !within(int64(s.Height), MinPicture, MaxPicture):
-			return bad("stream %s has the picture size %d x %d", quote(s.Name), s.Width, s.Height)
-		case s.Profile != "" && !profileRE.MatchString(s.Profile):
-			return bad("stream %s has the profile %s, not six hex digits", quote(s.Name), quote(s.Profile))
-		case s.StallMS != 0 && !within(s.StallMS, minStallMS, maxStallMS):
-			return bad("stream %s has a stallMs of %d, allowed are 0 and %d to %d", quote(s.Name), s.StallMS, minStallMS, maxStallMS)
-		}
-	}
-	return nil
-}
-
 func (a *App) checkLimits() error {
 	for _, limit := range []struct {
 		name      string
@@ -244,7 +217,7 @@ func (a *App) checkLimits() error {
 	if a.StartTimeoutMS > a.DeadlineMS || a.SoakMS >= a.DeadlineMS {
 		return bad("app.deadlineMs (%d) leaves no time for startTimeoutMs (%d) or soakMs (%d)", a.DeadlineMS, a.StartTimeoutMS, a.SoakMS)
 	}
-	return nil
+	return a.checkSoak()
 }
 
 func within(v, low, high int64) bool { return v >= low && v <= high }

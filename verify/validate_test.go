@@ -10,7 +10,7 @@ import (
 func TestValidateTakesTheExtremes(t *testing.T) {
 	for name, change := range map[string]func(*Manifest){
 		"as it is":         func(*Manifest) {},
-		"no soak":          func(m *Manifest) { m.App.SoakMS = 0 },
+		"no soak":          func(m *Manifest) { m.App.SoakMS, m.App.Streams[0].Invariants = 0, nil },
 		"never restarted":  func(m *Manifest) { m.App.RestartMax, m.App.RestartWindow = 0, 0 },
 		"expires":          func(m *Manifest) { m.Expires = m.IssuedAt.Add(time.Second) },
 		"absolute program": func(m *Manifest) { m.App.Exec = []string{"/bin/sh", "-c", "exec ./camera"} },

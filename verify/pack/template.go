@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -79,19 +80,40 @@ func appDefaults(a verify.App) verify.App {
 	setDefault(&a.Greenlight, verify.GreenlightApp)
 	setDefault(&a.DeadlineMS, defaultDeadline)
 	setDefault(&a.StartTimeoutMS, min(defaultStartTimeout, a.DeadlineMS))
-	setDefault(&a.SoakMS, min(defaultSoak, a.DeadlineMS/2))
+	a.Streams = streamDefaults(a.Streams)
+	setDefault(&a.SoakMS, min(max(defaultSoak, longestWindow(a.Streams)), a.DeadlineMS/2))
 	setDefault(&a.StopTimeoutMS, defaultStopTimeout)
 	if a.RestartMax == 0 && a.RestartWindow == 0 { // a window alone says: never restart
 		a.RestartMax = defaultRestartMax
 	}
 	setDefault(&a.RestartWindow, defaultRestartWindow)
-	streams := make([]verify.Stream, 0, max(1, len(a.Streams)))
-	for _, s := range a.Streams {
-		setDefault(&s.Codec, verify.CodecH264)
-		streams = append(streams, s)
-	}
-	a.Streams = streams
 	return a
+}
+
+func streamDefaults(streams []verify.Stream) []verify.Stream {
+	out := make([]verify.Stream, 0, max(1, len(streams)))
+	for _, s := range streams {
+		setDefault(&s.Codec, verify.CodecH264)
+		s.Invariants = slices.Clone(s.Invariants)
+		for n := range s.Invariants {
+			setDefault(&s.Invariants[n].WindowMS, verify.DefaultWindow.Milliseconds())
+			setDefault(&s.Invariants[n].Severity, verify.SeverityRequired)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// longestWindow is the least soak after which all that may revert was judged.
+func longestWindow(streams []verify.Stream) (longest int64) {
+	for _, s := range streams {
+		for _, i := range s.Invariants {
+			if i.Required() {
+				longest = max(longest, i.Window().Milliseconds())
+			}
+		}
+	}
+	return longest
 }
 
 func setDefault[T comparable](field *T, value T) {

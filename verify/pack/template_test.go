@@ -45,6 +45,30 @@ func TestTemplateDefaults(t *testing.T) {
 	}
 }
 
+func TestTemplateDefaultsOfInvariants(t *testing.T) {
+	m, err := loadTemplate(t, `{"product":"gatecam","hardware":["cam-a1"],"version":"1.0.0","releaseCounter":1,
+		"app":{"exec":["/bin/sh"],"streams":[{"name":"main","width":320,"height":180,"invariants":[
+			{"name":"rate","measure":"frame-rate","against":"permanent","min":0.9},
+			{"name":"jitter","measure":"drift","against":"nothing","min":-40,"max":40,"windowMs":9000,"severity":"wanted"}]}]}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := options(t, t.TempDir())
+	opts.Manifest = m
+	p, _ := build(t, opts)
+	app := p.Manifest.App
+	rate := app.Streams[0].Invariants[0]
+	if *rate.Min != 0.9 || rate.WindowMS != 3000 || rate.Severity != verify.SeverityRequired {
+		t.Errorf("defaults: %+v", rate)
+	}
+	if app.SoakMS != 3000 {
+		t.Errorf("soakMs is %d by default, want the longest window of a required invariant, 3000", app.SoakMS)
+	}
+	if m.App.Streams[0].Invariants[0].WindowMS != 0 {
+		t.Error("building changed the caller's template")
+	}
+}
+
 func TestTemplateRefuses(t *testing.T) {
 	for _, row := range []struct{ name, text, says string }{
 		{"not JSON", `product = "x"`, "manifest.json:1: invalid character"},

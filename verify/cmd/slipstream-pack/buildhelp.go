@@ -27,11 +27,31 @@ KEYS OF THE TEMPLATE (- must be given)
                               slash is taken from --dir
   app.streams       -         list of streams that the app publishes, each with
     name            -           lower-case letters and digits
-    codec           h264        nothing else yet
-    width, height   -           pixels
+    codec           h264        pictures: h264, h265, mjpeg; sound: opus, pcmu,
+                                pcma, aac; browsers play h264, opus, pcmu, pcma,
+                                and h265 where they offer it; RTSP viewers all
+    width, height   -           pixels; not of sound
     profile         none        H.264 profile-level-id, six hex digits
     stallMs         0           longest silence before a trial is reverted;
                                 0: the device's own limit
+    events          false       true: frames come on events only, there is no
+                                stall limit
+    audio           none        another stream of this template, whose sound the
+                                viewers of this one get with it
+    invariants      none        list of what must hold during a trial, each with
+      name            -           lower-case letters and digits
+      measure         -           frame-rate (a second), key-interval (longest, ms),
+                                  gap (longest between frames, ms), bitrate (bit/s),
+                                  picture-size (pixels), drift (of capture times
+                                  against arrival, ms)
+      against         -           permanent: the value is divided by what the
+                                  version before shows in the same seconds (drift:
+                                  less its drift), so that 1 is the same;
+                                  nothing: taken as it is
+      min, max        none        bounds, one or both of them
+      windowMs        3000        judged over so long
+      severity        required    required: the trial is reverted when it is
+                                  broken; wanted: it is only reported
   app.publishRtsp   false     true: the app publishes by RTSP, to the address in
                               $SLIPSTREAM_PUBLISH_RTSP (ffmpeg, GStreamer);
                               false: to the socket in $SLIPSTREAM_PUBLISH
@@ -41,15 +61,20 @@ KEYS OF THE TEMPLATE (- must be given)
   app.deadlineMs    60000     a trial without a greenlight ends so long after its
                               start, with the version before
   app.soakMs        2000      how long it has to carry the streams before it
-                              becomes permanent; at most half of deadlineMs by
-                              default
+                              becomes permanent; at least the longest window of a
+                              required invariant, and at most half of deadlineMs,
+                              by default
   app.startTimeoutMs  10000   until its pictures are shown; at most deadlineMs by default
   app.stopTimeoutMs   3000    between SIGTERM and SIGKILL
   app.watchdogMs      0       longest time between two WATCHDOG=1 of the app;
                               0: no watchdog
   app.restartMax      3       a permanent app that ends is started again, at most
   app.restartWindowMs 60000   so often in this time; a window alone: never
-  app.overlap         full    both versions run during a trial; nothing else yet`
+  app.overlap         full    during a trial the version before keeps running
+                              (full), is frozen once the new one shows its
+                              pictures (frozen: less CPU; a revert takes up to a
+                              key frame), or is stopped before the new one starts
+                              (none: memory for one; viewers wait meanwhile)`
 
 const buildExample = `  {
     "product": "gatecam",

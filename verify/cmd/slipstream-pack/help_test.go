@@ -26,12 +26,15 @@ func keysOf(prefix string, v any) []string {
 
 func TestHelpDescribesEveryKey(t *testing.T) {
 	keys := append(keysOf("", verify.Manifest{}), keysOf("app.", verify.App{})...)
-	for _, key := range append(keys, keysOf("  ", verify.Stream{})...) {
+	keys = append(keys, keysOf("  ", verify.Stream{})...)
+	for _, key := range append(keys, keysOf("    ", verify.Invariant{})...) {
 		switch key {
 		case "images", "app": // computed; described by its keys
 			continue
 		case "  width", "  height":
 			key = "  width, height"
+		case "    min", "    max":
+			key = "    min, max"
 		}
 		if !regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(key) + ` +\S`).MatchString(buildHelp) {
 			t.Errorf("the help does not describe %q", key)
@@ -74,7 +77,13 @@ func TestHelpTellsTheTrueDefaults(t *testing.T) {
 		t.Errorf("the help's example became %s, want %s", path, want)
 	}
 
-	m.App = &verify.App{Exec: m.App.Exec, Streams: []verify.Stream{{Name: "main", Width: 320, Height: 180}}}
+	m.App = &verify.App{Exec: m.App.Exec, Streams: []verify.Stream{{
+		Name: "main", Width: 320, Height: 180,
+		Invariants: []verify.Invariant{
+			{Name: "rate", Measure: verify.MeasureFrameRate, Against: verify.AgainstNothing, Min: new(1.0), Severity: verify.SeverityWanted},
+			{Name: "gap", Measure: verify.MeasureGap, Against: verify.AgainstNothing, Max: new(1.0), WindowMS: 1000},
+		},
+	}}}
 	path, err = pack.BuildFile(t.Context(), out, pack.Options{Dir: dir, Manifest: m, Key: key})
 	if err != nil {
 		t.Fatal(err)
@@ -84,11 +93,13 @@ func TestHelpTellsTheTrueDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := r.Manifest.App
+	stream := a.Streams[0]
 	for key, value := range map[string]any{
 		"app.overlap": a.Overlap, "app.greenlight": a.Greenlight, "app.deadlineMs": a.DeadlineMS, "app.soakMs": a.SoakMS,
 		"app.startTimeoutMs": a.StartTimeoutMS, "app.stopTimeoutMs": a.StopTimeoutMS, "app.watchdogMs": a.WatchdogMS,
 		"app.restartMax": a.RestartMax, "app.restartWindowMs": a.RestartWindow, "app.publishRtsp": a.PublishRTSP,
-		"  codec": a.Streams[0].Codec, "  stallMs": a.Streams[0].StallMS, "format": r.Manifest.Format,
+		"  codec": stream.Codec, "  stallMs": stream.StallMS, "  events": stream.Events, "format": r.Manifest.Format,
+		"    windowMs": stream.Invariants[0].WindowMS, "    severity": stream.Invariants[1].Severity,
 	} {
 		if !regexp.MustCompile(fmt.Sprintf(`(?m)^  %s +%v `, regexp.QuoteMeta(key), value)).MatchString(buildHelp) {
 			t.Errorf("the help does not say that %s is %v by default", key, value)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -135,11 +136,7 @@ func (r report) printMembers(w io.Writer) {
 func printApp(w io.Writer, a *verify.App) {
 	fmt.Fprintf(w, "\napp\t%q\n", a.Exec)
 	for _, s := range a.Streams {
-		stall := "the device's stall limit"
-		if s.StallMS > 0 {
-			stall = fmt.Sprintf("stall limit %d ms", s.StallMS)
-		}
-		fmt.Fprintf(w, "stream\t%s: %s %dx%d, %s\n", s.Name, s.Codec, s.Width, s.Height, stall)
+		printStream(w, s)
 	}
 	fmt.Fprintf(w, "overlap\t%s\n", a.Overlap)
 	fmt.Fprintf(w, "greenlight\tby %s within %d ms, after %d ms of soak\n", a.Greenlight, a.DeadlineMS, a.SoakMS)
@@ -152,3 +149,53 @@ func printApp(w io.Writer, a *verify.App) {
 		fmt.Fprintln(w, "publishes\tby RTSP")
 	}
 }
+
+func printStream(w io.Writer, s verify.Stream) {
+	what := s.Codec
+	if !s.Sound() {
+		what += fmt.Sprintf(" %dx%d", s.Width, s.Height)
+	}
+	if s.Profile != "" {
+		what += ", profile " + s.Profile
+	}
+	switch {
+	case s.Events:
+		what += ", frames on events"
+	case s.StallMS > 0:
+		what += fmt.Sprintf(", stall limit %d ms", s.StallMS)
+	default:
+		what += ", the device's stall limit"
+	}
+	if s.Audio != "" {
+		what += ", sound from " + s.Audio
+	}
+	fmt.Fprintf(w, "stream\t%s: %s\n", s.Name, what)
+	for _, i := range s.Invariants {
+		fmt.Fprintf(w, "invariant\t%s.%s: %s\n", s.Name, i.Name, invariantText(i))
+	}
+}
+
+// invariantText is an invariant as one line: "frame-rate against permanent >= 0.9 over 3000 ms, required".
+func invariantText(i verify.Invariant) string {
+	text := i.Measure
+	if i.Against == verify.AgainstPermanent {
+		text += " against permanent"
+	}
+	if i.Min != nil {
+		text += " >= " + plain(*i.Min)
+	}
+	if i.Min != nil && i.Max != nil {
+		text += " and"
+	}
+	if i.Max != nil {
+		text += " <= " + plain(*i.Max)
+	}
+	severity := verify.SeverityWanted
+	if i.Required() {
+		severity = verify.SeverityRequired
+	}
+	return fmt.Sprintf("%s over %d ms, %s", text, i.Window().Milliseconds(), severity)
+}
+
+// plain writes a number as the manifest does.
+func plain(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
