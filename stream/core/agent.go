@@ -179,7 +179,7 @@ func (c *Core) settle(s *orders.Settle, now int64) error {
 func (c *Core) status(now int64) *orders.Status {
 	st := &orders.Status{Permanent: c.permanent, Trial: c.trial.id, Phase: c.trial.phase.String()}
 	for _, s := range c.streams {
-		view := orders.StreamStatus{Name: s.name, Viewers: len(s.viewers)}
+		view := orders.StreamStatus{Name: s.name, Viewers: len(s.tracks)}
 		if s.followed != nil {
 			view.Followed = s.followed.source.spec.ID
 		}

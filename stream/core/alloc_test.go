@@ -27,12 +27,14 @@ func allocWorld(t *testing.T) (c *Core, l *line, fill func()) {
 	}
 	pub, app := socketpair(t)
 	s := c.streams["main"]
-	l = &line{source: c.sources["a-1"], stream: s, spec: orders.Stream{Name: "main"}, fd: pub, arena: newArena(), pt: 96}
-	c.sources["a-1"].lines["main"] = l
+	if l, err = c.newLine(c.sources["a-1"], orders.Stream{Name: "main", Codec: orders.H264}); err != nil {
+		t.Fatal(err)
+	}
+	l.fd, l.pt = pub, 96
+	c.sources["a-1"].lines["main"], c.lines[l.number] = l, l
 	out, gateway := socketpair(t)
 	v := newSubscription(out)
-	v.stream = s
-	s.viewers = append(s.viewers, &v.viewer)
+	v.track.join(s)
 	pkt := append([]byte{0x80, 96, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0x65, 0x98}, make([]byte, 1000)...)
 	var n uint32
 	sink := make([]byte, 4096)
@@ -56,6 +58,13 @@ func allocWorld(t *testing.T) (c *Core, l *line, fill func()) {
 			}
 		}
 	}
+}
+
+// bareLine is a line in ordinary memory, of no forwarder.
+func bareLine(number uint64) *line {
+	m := &lineMemory{}
+	m.line.number, m.line.pt = number, 96
+	return lineOf(memory[lineMemory]{fd: -1, data: m}, &source{}, &stream{name: "main"}, orders.Stream{Name: "main"}, h264{})
 }
 
 func socketpair(t *testing.T) (a, b int) {

@@ -27,35 +27,63 @@ type unit struct {
 	bytes   uint32
 	capture int64 // CLOCK_MONOTONIC ns
 	arrival int64 // of its first packet
-	key     bool  // holds an IDR picture
+	key     bool  // holds a key frame
 }
 
 // arena keeps the newest packets of one line, in the order of arrival, with an
-// index of whole access units. It is the GOP cache and the first picture of a
-// new viewer in one. Packets and units are named by numbers that only grow; the
-// newest unit is open until its last packet is in and is not shown to viewers,
-// so that a source that dies in the middle of a frame leaves no half frame.
+// index of whole access units. It is the GOP cache, the store for lost packets and
+// the first picture of a new viewer in one. Packets and units are named by numbers
+// that only grow; the newest unit is open until its last packet is in and is not
+// shown to viewers, so that a source that dies in the middle of a frame leaves no
+// half frame.
 //
-// It allocates nothing after newArena.
+// It allocates nothing, and is plain data: it may lie in memory that outlives the
+// process. Each counter is set after what it counts.
 type arena struct {
-	buf     []byte
-	packets []packet
-	units   []unit
-	write   int // where the next packet goes
+	write int64 // where the next packet goes
 
 	packetTail, packetHead uint64 // packets kept: tail … head−1
 	unitTail, unitHead     uint64 // whole units kept: tail … head−1
 
 	open   unit // being received; count 0: none
 	key    uint64
-	hasKey bool // unit key is whole, holds an IDR and is still kept
+	hasKey bool // unit key is whole, holds a key frame and is still kept
+
+	packets [arenaPackets]packet
+	units   [arenaUnits]unit
+	buf     [arenaBytes]byte
 }
 
-func newArena() *arena {
-	return &arena{
-		buf:     make([]byte, arenaBytes),
-		packets: make([]packet, arenaPackets),
-		units:   make([]unit, arenaUnits),
+// sound says that what the arena says of itself can be true: nothing in it points
+// outside of it. It is asked once, about the arena of a process that has died.
+func (a *arena) sound() bool {
+	if a.packetTail > a.packetHead || a.packetHead-a.packetTail > arenaPackets ||
+		a.unitTail > a.unitHead || a.unitHead-a.unitTail > arenaUnits ||
+		a.write < 0 || a.write > arenaBytes || a.hasKey && (a.key < a.unitTail || a.key >= a.unitHead) {
+		return false
+	}
+	for n := a.packetTail; n < a.packetHead; n++ {
+		if p := a.packet(n); int(p.off)+int(p.len) > arenaBytes || p.len < rtpHeader {
+			return false
+		}
+	}
+	for n := a.unitTail; n < a.unitHead; n++ {
+		if u := a.unit(n); u.first < a.packetTail || u.first+uint64(u.count) > a.packetHead || u.count == 0 {
+			return false
+		}
+	}
+	o := &a.open
+	return o.count == 0 || o.first >= a.packetTail && o.first+uint64(o.count) <= a.packetHead
+}
+
+// mend undoes what a process had begun when it died: a packet that no unit has, and
+// a unit that is whole and still open.
+func (a *arena) mend() {
+	if o := &a.open; o.count > 0 {
+		a.packetHead = o.first + uint64(o.count)
+		if a.unitHead > a.unitTail && a.unit(a.unitHead-1).first == o.first {
+			a.open = unit{}
+		}
 	}
 }
 
@@ -70,14 +98,14 @@ func (a *arena) bytes(n uint64) []byte {
 
 // space returns room for the next packet, dropping the oldest ones for it.
 func (a *arena) space() []byte {
-	if a.write+publish.MaxPacket > len(a.buf) {
+	if a.write+publish.MaxPacket > arenaBytes {
 		a.write = 0
 	}
 	end := a.write + publish.MaxPacket
 	for a.packetTail < a.packetHead {
 		p := a.packet(a.packetTail)
 		full := a.packetHead-a.packetTail == arenaPackets
-		if !full && (int(p.off) >= end || int(p.off)+int(p.len) <= a.write) {
+		if !full && (int64(p.off) >= end || int64(p.off)+int64(p.len) <= a.write) {
 			break
 		}
 		a.dropPacket()
@@ -87,10 +115,10 @@ func (a *arena) space() []byte {
 
 // dropPacket gives up the oldest packet and with it the unit that it is part of.
 func (a *arena) dropPacket() {
-	a.packetTail++
-	for a.unitTail < a.unitHead && a.unit(a.unitTail).first < a.packetTail {
+	for a.unitTail < a.unitHead && a.unit(a.unitTail).first <= a.packetTail {
 		a.dropUnit()
 	}
+	a.packetTail++
 }
 
 func (a *arena) dropUnit() {
@@ -106,10 +134,10 @@ func (a *arena) append(n int) {
 	if a.open.count == 0 {
 		a.open.first = a.packetHead
 	}
-	a.open.count++
+	a.write += int64(n)
 	a.open.bytes += uint32(n)
 	a.packetHead++
-	a.write += n
+	a.open.count++
 }
 
 // begin opens a unit.
@@ -129,10 +157,10 @@ func (a *arena) finish() *unit {
 	}
 	u := a.unit(a.unitHead)
 	*u = a.open
-	if u.key {
-		a.key, a.hasKey = a.unitHead, true
-	}
 	a.unitHead++
+	if u.key {
+		a.key, a.hasKey = a.unitHead-1, true
+	}
 	a.open = unit{}
 	return u
 }

@@ -3,7 +3,7 @@ package core
 import "time"
 
 const (
-	videoRate = 90_000 // RTP clock of every video format, RFC 3551 §5
+	videoRate = 90_000 // Hz: RTP clock of every video format, RFC 3551 §5
 
 	// maxClockLead and maxClockLag bound what a publisher may say of its capture
 	// time against the forwarder's own clock.
@@ -35,13 +35,14 @@ func (c *captureClock) tell(ts uint32, mono, now int64) bool {
 	return true
 }
 
-// at returns the capture time of a frame with RTP time ts that arrives now.
-func (c *captureClock) at(ts uint32, now int64) int64 {
+// at returns the capture time of a frame with RTP time ts, on a clock of so many
+// Hz, that arrives now.
+func (c *captureClock) at(ts uint32, rate, now int64) int64 {
 	if !c.set {
 		c.set, c.ts, c.mono = true, ts, now
 		return now
 	}
-	mono := c.mono + int64(int32(ts-c.ts))*int64(time.Second)/videoRate
+	mono := c.mono + int64(int32(ts-c.ts))*int64(time.Second)/rate
 	if off := now - mono; off > int64(maxClockJump) || off < -int64(maxClockJump) {
 		c.resets++
 		mono = now
@@ -58,6 +59,9 @@ func (c *captureClock) at(ts uint32, now int64) int64 {
 	return mono
 }
 
-// ticks is a capture time in RTP units. All sources of a device share the clock,
-// so a viewer's times go on over every switch and never drift.
-func ticks(mono int64) uint32 { return uint32(uint64(mono) * 9 / 100_000) }
+// ticks is a capture time in RTP units of so many Hz. All sources of a device share
+// the clock, so a viewer's times go on over every switch and never drift.
+func ticks(mono, rate int64) uint32 {
+	const second = int64(time.Second)
+	return uint32(mono/second*rate + mono%second*rate/second)
+}

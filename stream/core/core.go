@@ -41,11 +41,13 @@ type Core struct {
 	gateway *gatewayConn     // nil while none is connected
 	peers   map[string]*peer // WebRTC viewers
 	used    usedKeys
+	records *records
+	lines   map[uint64]*line // by number: those that viewers may still be sent packets of
 
 	permanent orders.SourceID
 	sources   map[orders.SourceID]*source
 	streams   map[string]*stream
-	silent    map[*viewer]int64 // connected since, and not yet on a stream
+	silent    map[*subscription]int64 // connected since, and not yet on a stream
 	trial     trial
 	reversion *reversion // nil: none under way
 	ended     endings
@@ -70,9 +72,14 @@ func New(config Config, log *slog.Logger) (*Core, error) {
 	}
 	c := &Core{
 		config: config, log: log, poll: poll, firstOut: -1,
-		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{}, silent: map[*viewer]int64{},
-		peers: map[string]*peer{},
+		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{}, silent: map[*subscription]int64{},
+		peers: map[string]*peer{}, lines: map[uint64]*line{},
 	}
+	if c.records, err = newRecords(); err != nil {
+		poll.closeAll()
+		return nil, fmt.Errorf("forwarder: %w", err)
+	}
+	c.used = newUsedKeys(&c.records.memory.data.keys)
 	poll.rebind(poll.event, alarms(poll.event))
 	if err := c.listen(); err != nil {
 		poll.closeAll()
@@ -161,6 +168,7 @@ func (c *Core) advance(now int64) {
 		c.kickStuck(now)
 		c.tendPeers(now)
 		c.hangUpSilent(now)
+		c.forgetLines(now)
 		c.poll.rested()
 	}
 	c.poll.arm(c.due(now), now)

@@ -13,9 +13,8 @@ func FuzzPacket(f *testing.F) {
 	f.Add([]byte{0xb1, 0xe0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 1, 9, 9, 9, 9, 28, 0x85, 0x98, 2}, []byte{'C'})
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		c := &Core{poll: &poller{}}
-		s := &stream{name: "main"}
-		l := &line{source: &source{}, stream: s, spec: orders.Stream{Name: "main"}, arena: newArena(), pt: 96, fd: -1}
-		l.params.sps, l.params.pps = []byte{0x67, 1}, []byte{0x68, 1}
+		l := bareLine(1)
+		l.params.sets[setSPS].n, l.params.sets[setPPS].n = 2, 2
 		for range 3 {
 			for _, msg := range [][]byte{first, second} {
 				buf := l.arena.space()
@@ -39,9 +38,9 @@ func FuzzPacket(f *testing.F) {
 func FuzzDescribe(f *testing.F) {
 	f.Add([]byte("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n"))
 	f.Fuzz(func(t *testing.T, sdp []byte) {
-		l := &line{spec: orders.Stream{Codec: "h264"}}
-		if l.describe(sdp) == nil && (len(l.params.sps) > maxSetBytes || len(l.params.pps) > maxSetBytes) {
-			t.Fatal("a parameter set over the limit was taken")
+		l := bareLine(1)
+		if l.describe(sdp) == nil && len(l.sdp) != int(l.memory.data.sdp.n) {
+			t.Fatal("an SDP over the limit was taken")
 		}
 	})
 }
@@ -52,7 +51,7 @@ func FuzzOrders(f *testing.F) {
 	f.Add("..", "", int64(-1), "", "", "")
 	f.Fuzz(func(t *testing.T, id, stream string, stall int64, permanent, trial, source string) {
 		o := &orders.Orders{
-			Sources:   []orders.Source{{ID: orders.SourceID(id), Streams: []orders.Stream{{Name: stream, StallMS: stall}}}},
+			Sources:   []orders.Source{{ID: orders.SourceID(id), Streams: []orders.Stream{{Name: stream, Codec: orders.H264, StallMS: stall}}}},
 			Permanent: orders.SourceID(permanent),
 			Trial:     &orders.Trial{ID: orders.TrialID(trial), Source: orders.SourceID(source)},
 		}

@@ -121,31 +121,60 @@ func (c *Core) handedOver(r *handover.Request, fds []int, now int64) error {
 
 // serve takes a viewer and shows it its first picture.
 func (c *Core) serve(spec *handover.Viewer, fds []int, now int64) error {
-	p, err := newPeer(spec)
-	if err != nil {
-		return err
-	}
 	key := nameKey(&spec.SRTP)
 	switch {
-	case c.peers[p.id] != nil:
-		return fmt.Errorf("viewer %q is served already", p.id)
+	case c.peers[spec.ID] != nil:
+		return fmt.Errorf("viewer %q is served already", spec.ID)
 	case c.used.has(key):
-		return fmt.Errorf("viewer %q comes with keys that were used before", p.id)
+		return fmt.Errorf("viewer %q comes with keys that were used before", spec.ID)
 	}
-	if err := p.attach(c, fds[0], now); err != nil {
-		return err
-	}
-	fds[0] = -1
-	if err := c.admit(&p.viewer, spec.Tracks[0].Stream, now); err != nil {
-		c.poll.close(p.fd)
+	p, err := c.takePeer(spec, fds, now)
+	if err != nil {
 		return err
 	}
 	c.peers[p.id] = p
 	c.used.add(key)
+	p.record.kind = peerRecord
 	c.answer(handover.Message{Taken: p.id})
 	p.pump(c)
 	p.tellTime(c, now)
 	return nil
+}
+
+// takePeer makes a viewer and puts it on its streams.
+func (c *Core) takePeer(spec *handover.Viewer, fds []int, now int64) (*peer, error) {
+	r, err := c.records.take(spec)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPeer(spec, r)
+	if err == nil {
+		p.begin(spec.Tracks)
+		err = p.attach(c, fds[0], now)
+	}
+	if err != nil {
+		c.records.free(r)
+		return nil, err
+	}
+	fds[0] = -1
+	for i, t := range p.tracks {
+		if err := c.admit(t, spec.Tracks[i].Stream, now); err != nil {
+			c.abandon(&p.viewer)
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// abandon undoes what was begun for a viewer that could not be taken.
+func (c *Core) abandon(v *viewer) {
+	c.poll.close(v.fd)
+	v.fd = -1
+	for _, t := range v.tracks {
+		t.leave()
+	}
+	c.records.free(v.record)
+	v.record = nil
 }
 
 // viewerID is what a viewer may be called.
@@ -175,6 +204,24 @@ func checkRequest(r *handover.Request, descriptors int) error {
 	return nil
 }
 
+// checkTracks refuses tracks that no viewer has.
+func checkTracks(id string, tracks []handover.Track) error {
+	if n := len(tracks); n < 1 || n > handover.MaxTracks {
+		return fmt.Errorf("viewer %q has %d tracks, not 1 to %d", id, n, handover.MaxTracks)
+	}
+	for i, t := range tracks {
+		if t.PayloadType > 127 {
+			return fmt.Errorf("viewer %q: payload type %d", id, t.PayloadType)
+		}
+		for _, other := range tracks[:i] {
+			if other.Stream == t.Stream || other.SSRC == t.SSRC {
+				return fmt.Errorf("viewer %q has two tracks of one stream or SSRC", id)
+			}
+		}
+	}
+	return nil
+}
+
 func checkViewer(v *handover.Viewer) error {
 	for name, text := range map[string]struct {
 		value string
@@ -187,10 +234,8 @@ func checkViewer(v *handover.Viewer) error {
 		}
 	}
 	switch {
-	case len(v.Tracks) != 1 || v.Tracks[0].PayloadType > 127:
-		return fmt.Errorf("viewer %q: tracks or payload type", v.ID)
 	case len(v.Flight) > maxDatagram:
 		return fmt.Errorf("viewer %q: a DTLS flight of %d bytes", v.ID, len(v.Flight))
 	}
-	return nil
+	return checkTracks(v.ID, v.Tracks)
 }

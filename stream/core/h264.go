@@ -1,7 +1,8 @@
 package core
 
 import (
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+	"github.com/bluenviron/gortsplib/v5/pkg/format"
+	codech264 "github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 )
 
 // H.264 NAL unit types (ITU-T H.264 table 7-1) and RTP payload structures
@@ -18,62 +19,109 @@ const (
 	fuStart     = 0x80
 )
 
-// nalInfo is what one RTP payload tells about its access unit.
-type nalInfo struct {
-	idr       bool // an IDR picture begins
-	reordered bool // a B slice begins
-	sps, pps  []byte
+// h264 is a [codec]: RFC 6184, packetization modes 0 and 1.
+type h264 struct{}
+
+// Kinds of parameter sets, in the order in which they go before a key frame.
+const (
+	setSPS = iota
+	setPPS
+)
+
+func (h264) clockRate() int64 { return videoRate }
+func (h264) sound() bool      { return false }
+
+func (h264) refusal() string {
+	return "an H.264 payload outside packetization modes 0 and 1 (RFC 6184)"
 }
+
+// describe implements [codec].
+func (h264) describe(f format.Format) (sets [maxSets][]byte, ok bool) {
+	video, ok := f.(*format.H264)
+	if ok {
+		sets[setSPS], sets[setPPS] = video.SPS, video.PPS
+	}
+	return sets, ok
+}
+
+// whole implements [codec].
+func (h264) whole(p *parameterSets) bool { return p.sets[setSPS].n > 0 && p.sets[setPPS].n > 0 }
+
+// learn implements [codec].
+func (h264) learn(p *parameterSets, kind int, nal []byte) (refusal string) {
+	if kind != setSPS {
+		return ""
+	}
+	var sps codech264.SPS
+	if err := sps.Unmarshal(nal); err != nil {
+		return "a broken sequence parameter set"
+	}
+	p.width, p.height = int32(sps.Width()), int32(sps.Height())
+	if v := sps.VUI; v != nil && v.BitstreamRestriction != nil && v.BitstreamRestriction.MaxNumReorderFrames > 0 {
+		return reorderRefusal
+	}
+	return ""
+}
+
+// look implements [codec].
+func (h264) look(payload []byte) (info unitInfo, ok bool) {
+	n := nals{&info}
+	ok = n.inspect(payload)
+	return info, ok
+}
+
+// nals reads H.264 NAL units into what they say of their access unit.
+type nals struct{ *unitInfo }
 
 // inspect looks at the NAL units that begin in an H.264 RTP payload. It reports
 // false for a payload that RFC 6184's packetization modes 0 and 1 do not have.
-func inspect(payload []byte) (info nalInfo, ok bool) {
+func (i nals) inspect(payload []byte) bool {
 	if len(payload) < 1 {
-		return info, false
+		return false
 	}
 	switch t := payload[0] & nalTypeMask; {
 	case t >= nalSlice && t < nalSTAPA:
-		info.look(payload)
+		i.look(payload)
 	case t == nalSTAPA:
 		for rest := payload[1:]; len(rest) > 0; {
 			if len(rest) < 3 {
-				return info, false
+				return false
 			}
 			n := int(rest[0])<<8 | int(rest[1])
 			if n == 0 || n > len(rest)-2 {
-				return info, false
+				return false
 			}
-			info.look(rest[2 : 2+n])
+			i.look(rest[2 : 2+n])
 			rest = rest[2+n:]
 		}
 	case t == nalFUA:
 		if len(payload) < 3 {
-			return info, false
+			return false
 		}
 		if payload[1]&fuStart != 0 {
-			info.slice(payload[1]&nalTypeMask, payload[2:])
+			i.slice(payload[1]&nalTypeMask, payload[2:])
 		}
 	default:
-		return info, false
+		return false
 	}
-	return info, true
+	return true
 }
 
-func (i *nalInfo) look(nal []byte) {
+func (i nals) look(nal []byte) {
 	switch nal[0] & nalTypeMask {
 	case nalSPS:
-		i.sps = nal
+		i.sets[setSPS] = nal
 	case nalPPS:
-		i.pps = nal
+		i.sets[setPPS] = nal
 	default:
 		i.slice(nal[0]&nalTypeMask, nal[1:])
 	}
 }
 
-func (i *nalInfo) slice(nalType byte, header []byte) {
+func (i nals) slice(nalType byte, header []byte) {
 	switch nalType {
 	case nalIDR:
-		i.idr = true
+		i.key = true
 	case nalSlice:
 		i.reordered = i.reordered || isB(header)
 	}
@@ -117,32 +165,4 @@ func (b *bits) golomb() uint32 {
 		v = v<<1 | b.bit()
 	}
 	return v - 1
-}
-
-// parameterSets are the newest ones of a line, from SDP or from the stream.
-type parameterSets struct {
-	sps, pps      []byte
-	width, height int
-}
-
-// setSPS keeps a sequence parameter set; it allocates only when it is a new one.
-// It reports false if the set is broken, and whether pictures may be reordered.
-func (p *parameterSets) setSPS(nal []byte) (reordered, ok bool) {
-	if string(nal) == string(p.sps) {
-		return false, true
-	}
-	var sps h264.SPS
-	if err := sps.Unmarshal(nal); err != nil {
-		return false, false
-	}
-	p.sps = append(p.sps[:0], nal...)
-	p.width, p.height = sps.Width(), sps.Height()
-	restriction := sps.VUI != nil && sps.VUI.BitstreamRestriction != nil
-	return restriction && sps.VUI.BitstreamRestriction.MaxNumReorderFrames > 0, true
-}
-
-func (p *parameterSets) setPPS(nal []byte) {
-	if string(nal) != string(p.pps) {
-		p.pps = append(p.pps[:0], nal...)
-	}
 }

@@ -12,9 +12,24 @@ const rememberedKeys = 4096
 // usedKeys knows the keys that the core has sealed with. A session that is handed
 // over a second time would use its packet indices a second time.
 type usedKeys struct {
+	*keyRing
 	known map[keyName]bool
-	ring  [rememberedKeys]keyName
-	next  int
+}
+
+// keyRing is what is remembered, as plain data.
+type keyRing struct {
+	names [rememberedKeys]keyName
+	next  uint64
+}
+
+func newUsedKeys(ring *keyRing) usedKeys {
+	u := usedKeys{keyRing: ring, known: make(map[keyName]bool)}
+	for _, name := range ring.names {
+		if name != (keyName{}) {
+			u.known[name] = true
+		}
+	}
+	return u
 }
 
 type keyName [16]byte
@@ -28,11 +43,9 @@ func nameKey(s *handover.SRTP) (name keyName) {
 func (u *usedKeys) has(name keyName) bool { return u.known[name] }
 
 func (u *usedKeys) add(name keyName) {
-	if u.known == nil {
-		u.known = make(map[keyName]bool)
-	}
-	delete(u.known, u.ring[u.next])
-	u.ring[u.next] = name
-	u.next = (u.next + 1) % len(u.ring)
+	at := &u.names[u.next%rememberedKeys]
+	delete(u.known, *at)
+	*at = name
+	u.next++
 	u.known[name] = true
 }

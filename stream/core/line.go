@@ -32,21 +32,43 @@ const (
 )
 
 // line is one stream of one source: a publisher's connection and its arena. The
-// arena outlives the connection.
+// arena outlives the connection, and both outlive the process.
 type line struct {
+	*lineState
+	memory memory[lineMemory]
 	source *source
 	stream *stream
 	spec   orders.Stream
+	codec  codec
 	fd     int // −1 once the publisher is gone
 	lock   *lockWatch
 	arena  *arena
+	sdp    []byte
+	endAt  int64 // when the publisher was gone
+}
+
+// lineMemory is a line as it lies in memory that outlives the process.
+type lineMemory struct {
+	line  lineState
+	arena arena
+	sdp   struct {
+		n     uint32
+		bytes [publish.MaxHello]byte
+	}
+}
+
+// lineState is what a line knows of itself, as plain data.
+type lineState struct {
+	number         uint64 // names the line, and is never used twice by a forwarder and its successors
+	sourceID, name text
+
 	clock  captureClock
 	params parameterSets
-	sdp    []byte
 	pt     uint8
 
 	ts       uint32 // of the open unit
 	setsSeen bool   // the open unit brought its own parameter sets
+	injected bool   // the last key frame was given them
 	seq      uint16 // next one expected
 	started  bool
 
@@ -59,6 +81,26 @@ type line struct {
 
 	frames, keyFrames, octets, missed, foreign uint64
 	holes                                      holeCounter
+}
+
+// newLine makes a line in memory of its own.
+func (c *Core) newLine(src *source, spec orders.Stream) (*line, error) {
+	codec, err := codecOf(spec.Codec)
+	if err != nil {
+		return nil, &mediaError{err}
+	}
+	m, err := newMemory[lineMemory]("line")
+	if err != nil {
+		return nil, err
+	}
+	m.data.line.number = c.records.nextLine()
+	m.data.line.sourceID.set(string(src.spec.ID))
+	m.data.line.name.set(spec.Name)
+	return lineOf(m, src, c.streams[spec.Name], spec, codec), nil
+}
+
+func lineOf(m memory[lineMemory], src *source, s *stream, spec orders.Stream, codec codec) *line {
+	return &line{lineState: &m.data.line, memory: m, source: src, stream: s, spec: spec, codec: codec, fd: -1, arena: &m.data.arena}
 }
 
 func (l *line) alive() bool { return l.fd >= 0 }
@@ -126,9 +168,9 @@ func (l *line) packet(c *Core, pkt []byte) (refusal string) {
 		l.missed += uint64(seq - l.seq)
 	}
 	l.seq, l.started = seq+1, true
-	info, ok := inspect(payload)
+	info, ok := l.codec.look(payload)
 	if !ok {
-		return "an H.264 payload outside packetization modes 0 and 1 (RFC 6184)"
+		return l.codec.refusal()
 	}
 	if info.reordered {
 		return reorderRefusal
@@ -139,13 +181,13 @@ func (l *line) packet(c *Core, pkt []byte) (refusal string) {
 		l.finish(c, now) // the publisher left out the marker
 	}
 	if a.open.count == 0 {
-		a.begin(l.clock.at(ts, now), now)
+		a.begin(l.clock.at(ts, l.codec.clockRate(), now), now)
 		l.ts, l.setsSeen = ts, false
 	}
 	if refusal := l.parameterSets(info); refusal != "" {
 		return refusal
 	}
-	if info.idr && !a.open.key {
+	if info.key && !a.open.key {
 		a.open.key = true
 		pkt = l.prependSets(c, pkt)
 	}
@@ -154,7 +196,7 @@ func (l *line) packet(c *Core, pkt []byte) (refusal string) {
 	if a.tooLarge() {
 		return fmt.Sprintf("a frame of more than %d bytes or %d packets", maxUnitBytes, maxUnitPackets)
 	}
-	if pkt[1]&rtpMarker != 0 {
+	if pkt[1]&rtpMarker != 0 || l.codec.sound() {
 		l.finish(c, now)
 	}
 	return ""
@@ -162,43 +204,44 @@ func (l *line) packet(c *Core, pkt []byte) (refusal string) {
 
 const reorderRefusal = "the stream reorders pictures (B-frames); set the encoder to none (x264: bframes=0, ffmpeg: -bf 0)"
 
-func (l *line) parameterSets(info nalInfo) (refusal string) {
-	if info.sps != nil {
-		reordered, ok := l.params.setSPS(info.sps)
-		if !ok {
-			return "a broken sequence parameter set"
+// parameterSets keeps what a payload, or the SDP, brought of them.
+func (l *line) parameterSets(info unitInfo) (refusal string) {
+	for kind, set := range info.sets {
+		if len(set) == 0 {
+			continue
 		}
-		if reordered {
-			return reorderRefusal
-		}
-		if p, d := l.params, l.spec; d.Width > 0 && (p.width != d.Width || p.height != d.Height) {
-			return fmt.Sprintf("stream %s is %dx%d, the manifest declares %dx%d", d.Name, p.width, p.height, d.Width, d.Height)
+		if refusal := l.params.set(l.codec, kind, set); refusal != "" {
+			return refusal
 		}
 		l.setsSeen = true
 	}
-	if info.pps != nil {
-		l.params.setPPS(info.pps)
+	if p, d := &l.params, &l.spec; d.Width > 0 && p.width > 0 && (int(p.width) != d.Width || int(p.height) != d.Height) {
+		return fmt.Sprintf("stream %s is %dx%d, the manifest declares %dx%d", d.Name, p.width, p.height, d.Width, d.Height)
 	}
 	return ""
 }
 
-// prependSets puts the parameter sets in front of an IDR picture that came
-// without them, so that every key frame can be decoded by a viewer who saw
-// nothing before it, or another version's sets. It returns where the picture's
-// packet lies now.
+// prependSets puts the parameter sets in front of a key frame that came without
+// them, so that every one can be decoded by a viewer who saw nothing before it, or
+// another version's sets. It returns where the picture's packet lies now.
 func (l *line) prependSets(c *Core, pkt []byte) []byte {
-	if l.setsSeen || len(l.params.sps) == 0 || len(l.params.pps) == 0 {
+	l.injected = !l.setsSeen && l.codec.whole(&l.params)
+	if !l.injected {
 		return pkt
 	}
-	idr := c.scratch[:copy(c.scratch[:], pkt)]
-	for _, nal := range [...][]byte{l.params.sps, l.params.pps} {
+	picture := c.scratch[:copy(c.scratch[:], pkt)]
+	for i := range l.params.sets {
+		set := l.params.sets[i].get()
+		if len(set) == 0 {
+			continue
+		}
 		buf := l.arena.space()
-		copy(buf, idr[:rtpHeader])
+		copy(buf, picture[:rtpHeader])
 		buf[0], buf[1] = 0x80, l.pt
-		l.arena.append(rtpHeader + copy(buf[rtpHeader:], nal))
+		l.arena.append(rtpHeader + copy(buf[rtpHeader:], set))
 	}
 	buf := l.arena.space()
-	return buf[:copy(buf, idr)]
+	return buf[:copy(buf, picture)]
 }
 
 // finish shows the open unit to whoever follows the line.
@@ -237,9 +280,9 @@ func (l *line) wishKey(now int64) {
 
 func (l *line) status(now int64) orders.LineStatus {
 	return orders.LineStatus{
-		Source: l.source.spec.ID, Frames: l.frames, KeyFrames: l.keyFrames, Bytes: l.octets,
+		Source: l.source.spec.ID, Alive: l.alive(), Codec: l.spec.Codec, Frames: l.frames, KeyFrames: l.keyFrames, Bytes: l.octets,
 		LastFrame: l.lastUnit, LongestGapMS: milliseconds(l.gaps.longest(now)),
-		Missed: l.missed, Holes: l.holes.count, Width: l.params.width, Height: l.params.height,
+		Missed: l.missed, Holes: l.holes.count, Width: int(l.params.width), Height: int(l.params.height),
 	}
 }
 

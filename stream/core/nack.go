@@ -13,10 +13,10 @@ const (
 )
 
 // sentRun is a run of packets that a viewer was sent: part of one access unit,
-// with indices and places in the arena that count up together. The line is the
-// generation: a packet is never looked for among another version's.
+// with indices and places in the arena that count up together. The line is
+// part of it: a packet is never looked for among another version's.
 type sentRun struct {
-	line   *line
+	line   uint64 // its number
 	index  uint64 // of the first packet
 	packet uint64 // its number in the line's arena
 	ts     uint32
@@ -32,22 +32,22 @@ type sentLog struct {
 }
 
 // note adds the packet with an index, which lies at a place in the line's arena.
-func (s *sentLog) note(l *line, index, packet uint64, ts uint32, marked bool) {
+func (s *sentLog) note(line, index, packet uint64, ts uint32, marked bool) {
 	if s.head > 0 {
 		r := &s.runs[(s.head-1)%sentRuns]
 		n := uint64(r.count)
-		if r.line == l && r.ts == ts && !r.marked && r.index+n == index && r.packet+n == packet {
+		if r.line == line && r.ts == ts && !r.marked && r.index+n == index && r.packet+n == packet {
 			r.count++
 			r.marked = marked
 			return
 		}
 	}
-	s.runs[s.head%sentRuns] = sentRun{line: l, index: index, packet: packet, ts: ts, count: 1, marked: marked}
+	s.runs[s.head%sentRuns] = sentRun{line: line, index: index, packet: packet, ts: ts, count: 1, marked: marked}
 	s.head++
 }
 
 // find returns the packet with an index as it was sent, if it is still there.
-func (s *sentLog) find(index uint64) (pkt []byte, ts uint32, marked, ok bool) {
+func (s *sentLog) find(lines map[uint64]*line, index uint64) (pkt []byte, ts uint32, marked, ok bool) {
 	for n := s.head; n > 0 && s.head-n < sentRuns; n-- {
 		r := &s.runs[(n-1)%sentRuns]
 		if index >= r.index+uint64(r.count) {
@@ -56,11 +56,11 @@ func (s *sentLog) find(index uint64) (pkt []byte, ts uint32, marked, ok bool) {
 		if index < r.index {
 			continue
 		}
-		at := r.packet + index - r.index
-		if at < r.line.arena.packetTail {
+		at, l := r.packet+index-r.index, lines[r.line]
+		if l == nil || at < l.arena.packetTail || at >= l.arena.packetHead {
 			break
 		}
-		return r.line.arena.bytes(at), r.ts, r.marked && index == r.index+uint64(r.count)-1, true
+		return l.arena.bytes(at), r.ts, r.marked && index == r.index+uint64(r.count)-1, true
 	}
 	return nil, 0, false, false
 }
@@ -71,12 +71,12 @@ func indexOf(seq uint16, next uint64) uint64 {
 }
 
 // resendPair sends the packets of one NACK pair again (RFC 4585 §6.2.1).
-func (p *peer) resendPair(c *Core, seq, following uint16, now int64) {
+func (p *peer) resendPair(c *Core, t *track, seq, following uint16, now int64) {
 	if now-p.resendsFrom > int64(resendWindow) {
 		p.resends, p.resendsFrom = 0, now
 	}
 	for ; ; seq, following = seq+1, following>>1 {
-		p.resend(c, seq)
+		p.resend(c, t, seq)
 		for ; following != 0 && following&1 == 0; following >>= 1 {
 			seq++
 		}
@@ -88,19 +88,19 @@ func (p *peer) resendPair(c *Core, seq, following uint16, now int64) {
 
 // resend sends a packet again, byte for byte: the same header and payload under
 // the same index.
-func (p *peer) resend(c *Core, seq uint16) {
+func (p *peer) resend(c *Core, t *track, seq uint16) {
 	if p.resends >= resendLimit || p.blockedAt != 0 {
 		return
 	}
-	index := indexOf(seq, p.index)
-	pkt, ts, marked, ok := p.sent.find(index)
+	index := indexOf(seq, t.index)
+	pkt, ts, marked, ok := t.sent.find(c.lines, index)
 	if !ok {
 		return
 	}
 	p.resends++
 	payload, _ := rtpPayload(pkt) // as it was sent
 	c.head = header(index, ts, marked)
-	if sendDatagram(p.fd, p.seal(c, &c.head, payload, index)) == 0 {
-		p.counts.Resent++
+	if sendDatagram(p.fd, p.seal(c, t, &c.head, payload, index)) == 0 {
+		p.resent++
 	}
 }

@@ -24,7 +24,8 @@ func TestSentLog(t *testing.T) {
 		var log sentLog
 		var all []packet
 		first := rapid.Uint64Range(0, 1<<20).Draw(t, "first")
-		lines := []*line{{arena: newArena()}, {arena: newArena()}}
+		lines := []*line{bareLine(1), bareLine(2)}
+		numbered := map[uint64]*line{1: lines[0], 2: lines[1]}
 		for unit := range rapid.IntRange(1, 200).Draw(t, "units") {
 			l := lines[rapid.IntRange(0, 1).Draw(t, "line")]
 			size := rapid.IntRange(1, 12).Draw(t, "size")
@@ -37,7 +38,7 @@ func TestSentLog(t *testing.T) {
 				l.arena.append(len(body))
 				if i < sent {
 					marked := i == size-1 && rapid.Bool().Draw(t, "marked")
-					log.note(l, first+uint64(len(all)), at, ts, marked)
+					log.note(l.number, first+uint64(len(all)), at, ts, marked)
 					all = append(all, packet{body, ts, marked, unit, l, at})
 				}
 			}
@@ -48,7 +49,7 @@ func TestSentLog(t *testing.T) {
 			lines[0].arena.append(100)
 		}
 		for i, want := range all {
-			body, ts, marked, ok := log.find(first + uint64(i))
+			body, ts, marked, ok := log.find(numbered, first + uint64(i))
 			kept := want.at >= want.line.arena.packetTail
 			if !ok && kept && all[len(all)-1].run-want.run < sentRuns-1 {
 				t.Fatalf("packet %d of %d is not found", i, len(all))
@@ -61,7 +62,7 @@ func TestSentLog(t *testing.T) {
 			}
 		}
 		for _, index := range []uint64{first - 1, first + uint64(len(all)), first + 1<<32} {
-			if _, _, _, ok := log.find(index); ok {
+			if _, _, _, ok := log.find(numbered, index); ok {
 				t.Fatalf("packet %d was never sent and is found", index)
 			}
 		}

@@ -66,6 +66,9 @@ func checkStreams(s orders.Source) error {
 		if !identifier.MatchString(st.Name) {
 			return fmt.Errorf("source %q: stream name %q", s.ID, st.Name)
 		}
+		if _, err := codecOf(st.Codec); err != nil {
+			return fmt.Errorf("source %q: stream %q: %w", s.ID, st.Name, err)
+		}
 		if st.StallMS < 0 {
 			return fmt.Errorf("source %q: stream %q has a stall limit of %d ms", s.ID, st.Name, st.StallMS)
 		}
@@ -108,7 +111,8 @@ func (c *Core) orderStreams(o *orders.Orders) {
 		for _, spec := range src.Streams {
 			declared[spec.Name] = true
 			if c.streams[spec.Name] == nil {
-				c.streams[spec.Name] = &stream{name: spec.Name}
+				codec, _ := codecOf(spec.Codec) // checked
+				c.streams[spec.Name] = &stream{name: spec.Name, codec: codec}
 			}
 		}
 	}
@@ -116,8 +120,8 @@ func (c *Core) orderStreams(o *orders.Orders) {
 		if declared[name] {
 			continue
 		}
-		for _, v := range slices.Clone(s.viewers) {
-			c.closeViewer(v, handover.EndedStream, "the running version no longer has stream "+name)
+		for _, t := range slices.Clone(s.tracks) {
+			c.closeViewer(t.viewer, handover.EndedStream, "the running version no longer has stream "+name)
 		}
 		delete(c.streams, name)
 	}

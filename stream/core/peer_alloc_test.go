@@ -17,6 +17,7 @@ import (
 // a pair that, other than UDP on loopback, can be full.
 type pipedPeer struct {
 	*peer
+	*track
 	far      int
 	spec     handover.Viewer
 	in, out  *pionsrtp.Context
@@ -38,9 +39,15 @@ func newPipedPeer(t *testing.T, c *Core, profile string) *pipedPeer {
 	s.Profile = profile
 	s.LocalKey, s.LocalSalt = masterKey(profile)
 	s.RemoteKey, s.RemoteSalt = masterKey(profile)
-	if v.peer, err = newPeer(&v.spec); err != nil {
+	r, err := c.records.take(&v.spec)
+	if err != nil {
 		t.Fatal(err)
 	}
+	if v.peer, err = newPeer(&v.spec, r); err != nil {
+		t.Fatal(err)
+	}
+	v.peer.begin(v.spec.Tracks)
+	v.track = v.tracks[0]
 	if v.in, err = pionsrtp.CreateContext(s.LocalKey, s.LocalSalt, profiles[profile]); err != nil {
 		t.Fatal(err)
 	}
@@ -53,10 +60,11 @@ func newPipedPeer(t *testing.T, c *Core, profile string) *pipedPeer {
 	v.fd, v.consentAt = fds[0], c.now()
 	c.streams["main"].sdp = []byte("v=0")
 	c.streams["main"].followed = c.sources["a-1"].lines["main"]
-	if err := c.admit(&v.viewer, "main", c.now()); err != nil {
+	if err := c.admit(v.track, "main", c.now()); err != nil {
 		t.Fatal(err)
 	}
 	c.peers[v.id] = v.peer
+	v.record.kind = peerRecord
 	return v
 }
 
@@ -126,12 +134,12 @@ func TestWebRTCPathAllocs(t *testing.T) {
 		for range 200 {
 			frame()
 		}
-		packets, refused := v.counts.Packets, v.counts.Refused
+		packets, refused := v.packets, v.refused
 		if n := testing.AllocsPerRun(500, frame); n != 0 {
 			t.Errorf("%s: %v allocations a frame", profile, n)
 		}
-		if v.counts.Packets < packets+2000 || v.counts.Refused != refused {
-			t.Errorf("%s: %+v", profile, v.counts)
+		if v.packets < packets+2000 || v.refused != refused {
+			t.Errorf("%s: %+v", profile, v.peer.report())
 		}
 	}
 }
@@ -148,7 +156,7 @@ func TestResendAllocs(t *testing.T) {
 	seq, now := uint16(v.index-40), c.now()
 	if n := testing.AllocsPerRun(100, func() {
 		now += int64(resendWindow) + 1
-		v.resendPair(c, seq, 0xffff, now)
+		v.resendPair(c, v.track, seq, 0xffff, now)
 		if got := v.drain(); got != 17 {
 			t.Fatalf("%d packets were sent again, not 17", got)
 		}
@@ -156,7 +164,7 @@ func TestResendAllocs(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 	v.resends = 0
-	if v.resend(c, uint16(v.index)); v.resends != 0 {
+	if v.resend(c, v.track, uint16(v.index)); v.resends != 0 {
 		t.Error("a packet that was never sent was found")
 	}
 }
@@ -189,7 +197,7 @@ func TestSequenceWrapsForWebRTC(t *testing.T) {
 		if v.index < 1<<16+20 {
 			t.Fatalf("%s: no wrap, index %d", profile, v.index)
 		}
-		v.resend(c, binary.BigEndian.Uint16(before[2:]))
+		v.resend(c, v.track, binary.BigEndian.Uint16(before[2:]))
 		if again := v.next(); !bytes.Equal(again, before) {
 			t.Errorf("%s: the packet from before the wrap is %d other bytes", profile, len(again))
 		}
@@ -253,7 +261,7 @@ func TestFullSocketOfAWebRTCViewer(t *testing.T) {
 	}
 	play(60)
 	c.kickStuck(v.blockedAt + int64(kickAfter) + 1)
-	if v.fd >= 0 || c.peers["one"] != nil || len(c.streams["main"].viewers) != 1 {
+	if v.fd >= 0 || c.peers["one"] != nil || len(c.streams["main"].tracks) != 1 {
 		t.Error("a viewer that takes nothing is not ended")
 	}
 }

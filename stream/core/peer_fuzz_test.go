@@ -65,14 +65,16 @@ func FuzzRTCP(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, compound []byte) {
-		c := &Core{poll: &poller{}}
-		l := &line{arena: newArena(), fd: -1}
-		p := &peer{ssrc: 7, local: local, viewer: viewer{fd: -1, stream: &stream{followed: l}}}
+		l := bareLine(1)
+		c := &Core{poll: &poller{}, lines: map[uint64]*line{1: l}, records: &records{}}
+		p := &peer{peerState: &peerState{}, local: local, viewer: viewer{fd: -1}}
+		v := &track{trackState: &trackState{ssrc: 7}, viewer: &p.viewer, stream: &stream{followed: l}}
+		p.tracks = []*track{v}
 		l.arena.begin(1, 1)
-		for ; p.index < 20; p.index++ {
+		for ; v.index < 20; v.index++ {
 			copy(l.arena.space(), []byte{0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1})
 			l.arena.append(rtpHeader + 1)
-			p.sent.note(l, p.index, p.index, 9, p.index == 19)
+			v.sent.note(1, v.index, v.index, 9, v.index == 19)
 		}
 		p.obey(c, compound, 1e12)
 		if p.resends > resendLimit {
@@ -83,7 +85,7 @@ func FuzzRTCP(f *testing.F) {
 
 // FuzzHandover gives the core any request of a gateway.
 func FuzzHandover(f *testing.F) {
-	f.Add([]byte(`{"viewer":{"id":"one","stream":"main","payloadType":102,"srtp":{"profile":"SRTP_AEAD_AES_128_GCM","localKey":"AAAAAAAAAAAAAAAAAAAAAA==","localSalt":"AAAAAAAAAAAAAAAA","remoteKey":"AAAAAAAAAAAAAAAAAAAAAA==","remoteSalt":"AAAAAAAAAAAAAAAA"},"ice":{"localUfrag":"abcd","localPwd":"0123456789012345678901","remoteUfrag":"abcd"}}}`), 1)
+	f.Add([]byte(`{"viewer":{"id":"one","tracks":[{"stream":"main","payloadType":102}],"srtp":{"profile":"SRTP_AEAD_AES_128_GCM","localKey":"AAAAAAAAAAAAAAAAAAAAAA==","localSalt":"AAAAAAAAAAAAAAAA","remoteKey":"AAAAAAAAAAAAAAAAAAAAAA==","remoteSalt":"AAAAAAAAAAAAAAAA"},"ice":{"localUfrag":"abcd","localPwd":"0123456789012345678901","remoteUfrag":"abcd"}}}`), 1)
 	f.Add([]byte(`{"moved":{"id":"one"}}`), 1)
 	f.Add([]byte(`{"end":{"id":"one"}}`), 0)
 	f.Fuzz(func(t *testing.T, msg []byte, descriptors int) {
@@ -97,7 +99,7 @@ func FuzzHandover(f *testing.F) {
 		if r.Viewer == nil {
 			return
 		}
-		if p, err := newPeer(r.Viewer); err == nil && (p.local == nil || p.remote == nil || p.pt > 127) {
+		if p, err := newPeer(r.Viewer, &record{}); err == nil && (p.local == nil || p.remote == nil || len(p.tracks) == 0) {
 			t.Fatalf("taken: %+v", r.Viewer)
 		}
 	})

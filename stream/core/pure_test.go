@@ -78,7 +78,7 @@ func TestStallLimitGrowsWithHealthyGaps(t *testing.T) {
 // stay, and the key frame it names must be the newest one.
 func TestArena(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a := newArena()
+		a := &arena{}
 		type kept struct {
 			seed byte
 			lens []int
@@ -130,22 +130,22 @@ func TestArena(t *testing.T) {
 // only go up, and outside of a catch-up they are the capture clock.
 func TestStamps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		v := &viewer{base: rapid.Uint32().Draw(t, "base")}
+		v := &track{trackState: &trackState{base: rapid.Uint32().Draw(t, "base")}, rate: videoRate}
 		capture := rapid.Int64Range(1, 1<<45).Draw(t, "start")
-		v.last, v.begun = v.base+ticks(capture)-1, true
+		v.last, v.begun = v.base+ticks(capture, videoRate)-1, true
 		for range rapid.IntRange(1, 200).Draw(t, "frames") {
 			if rapid.IntRange(0, 20).Draw(t, "switch") == 0 {
 				n := int64(rapid.IntRange(1, 15).Draw(t, "replayed"))
 				capture -= (n - 1) * 33 * ms
 				v.catchUp.left = uint32(n)
-				v.catchUp.to = v.base + ticks(capture+(n-1)*33*ms)
+				v.catchUp.to = v.base + ticks(capture+(n-1)*33*ms, videoRate)
 			}
 			left := v.catchUp.left
 			ts := v.stamp(&unit{capture: capture})
 			if int32(ts-v.last) <= 0 {
 				t.Fatalf("time went from %d to %d", v.last, ts)
 			}
-			if exact := v.base + ticks(capture); left == 0 && int32(exact-v.last) > 0 && ts != exact {
+			if exact := v.base + ticks(capture, videoRate); left == 0 && int32(exact-v.last) > 0 && ts != exact {
 				t.Fatalf("time %d is not the capture clock's %d", ts, exact)
 			}
 			v.last = ts
@@ -159,7 +159,7 @@ func TestClockWithoutPublishersFollowsArrivals(t *testing.T) {
 	now, ts := int64(1e12), uint32(1<<32-5000)
 	// The publisher's clock is 0.1 % fast: 60 ms a minute.
 	for range 30 * 600 {
-		mono := c.at(ts, now)
+		mono := c.at(ts, videoRate, now)
 		if off := now - mono; off < 0 || off > 50*ms {
 			t.Fatalf("mapped %v from the arrival", time.Duration(off))
 		}
@@ -241,7 +241,7 @@ func TestClockMayNotRunAhead(t *testing.T) {
 	if !c.tell(0, now, now) {
 		t.Fatal("a true clock was refused")
 	}
-	if ahead := c.at(5*videoRate, now) - now; ahead > int64(maxClockLead) {
+	if ahead := c.at(5*videoRate, videoRate, now) - now; ahead > int64(maxClockLead) {
 		t.Errorf("a frame was captured %v after it came", time.Duration(ahead))
 	}
 }

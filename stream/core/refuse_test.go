@@ -32,7 +32,7 @@ func TestPublisherRefusals(t *testing.T) {
 	}{
 		{"B-frames in the SDP", "b-2", "main", sdpOf(spsReorder, ppsBaseline), "bframes=0"},
 		{"another picture size", "c-3", "main", sdpOf(spsBaseline, ppsBaseline), "is 320x180, the manifest declares 640x360"},
-		{"another codec", "b-2", "main", h265, "publish H.264"},
+		{"another codec", "b-2", "main", h265, "declares it as h264"},
 		{"two media", "b-2", "main", two, "exactly one medium"},
 		{"no SDP", "b-2", "main", []byte("hello"), "cannot be read"},
 		{"a stream that is not declared", "b-2", "sub", sdpOf(spsBaseline, ppsBaseline), "not declared"},

@@ -32,7 +32,7 @@ const maxSenders = 8
 type replayWindows struct {
 	ssrcs   [maxSenders]uint32
 	windows [maxSenders]replayWindow
-	used    int
+	used    int32
 }
 
 func (r *replayWindows) fresh(ssrc, index uint32) bool {

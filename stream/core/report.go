@@ -24,16 +24,22 @@ func (c *Core) tendPeers(now int64) {
 // tellTime sends a sender report, from the capture clock that all the streams of
 // a device share.
 func (p *peer) tellTime(c *Core, now int64) {
-	if !p.begun {
-		return
+	for _, t := range p.tracks {
+		if !t.begun {
+			continue
+		}
+		sealed := p.local.sealRTCP(c.sealed[:0], t.report(c, now).append(c.plain[:0]), p.reports)
+		p.reports++                    // used up, sent or not
+		_ = sendDatagram(p.fd, sealed) // the next one is as good
 	}
-	report := senderReport{
-		ssrc: p.ssrc, ntp: c.ntp(now), ts: p.base + ticks(now),
-		packets: uint32(p.counts.Packets), octets: p.octets,
+}
+
+// report is the track's sender report as of now.
+func (t *track) report(c *Core, now int64) senderReport {
+	return senderReport{
+		ssrc: t.ssrc, ntp: c.ntp(now), ts: t.base + ticks(now, t.rate),
+		packets: uint32(t.packets), octets: uint32(t.octets),
 	}
-	sealed := p.local.sealRTCP(c.sealed[:0], report.append(c.plain[:0]), p.reports)
-	p.reports++                    // used up, sent or not
-	_ = sendDatagram(p.fd, sealed) // the next one is as good
 }
 
 // cname names the forwarder's media. It is what the gateway's answers say.

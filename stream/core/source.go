@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/pion/sdp/v3"
@@ -20,9 +20,6 @@ import (
 
 const (
 	publishReceiveBuffer = 4 << 20
-
-	// maxSetBytes bounds one parameter set, so that it fits a packet of its own.
-	maxSetBytes = 1024
 
 	// Connections that have not said what they are: how many, and for how long.
 	maxSilent   = 16 // publishers of one source
@@ -133,8 +130,26 @@ func (c *Core) closeSource(s *source) {
 func (c *Core) closeLine(l *line) {
 	if l.alive() {
 		c.poll.closeAside(l.fd)
-		l.fd = -1
+		l.fd, l.endAt = -1, c.now()
 		c.dropLock(l)
+	}
+}
+
+// keepLine is how long a line is kept after its end, for viewers who have yet to
+// take or to ask again for what it has sent.
+const keepLine = 5 * time.Second
+
+// forgetLines gives back the memory of lines that nobody needs any more.
+func (c *Core) forgetLines(now int64) {
+	for number, l := range c.lines {
+		if l.alive() || now-l.endAt < int64(keepLine) || l.stream.followed == l || l.source.lines[l.spec.Name] == l && c.sources[l.source.spec.ID] == l.source {
+			continue
+		}
+		if !slices.ContainsFunc(l.stream.tracks, func(t *track) bool { return t.line == l }) {
+			delete(c.lines, number)
+			l.memory.close()
+			l.lineState, l.arena = nil, nil
+		}
 	}
 }
 
@@ -201,7 +216,7 @@ func (p *publisher) ready(c *Core, now int64) {
 		return
 	}
 	c.poll.rebind(p.fd, l)
-	p.source.lines[l.stream.name] = l
+	p.source.lines[l.stream.name], c.lines[l.number] = l, l
 	c.watchLock(l, lock)
 	_ = sendControl(p.fd, []byte{publish.MsgAccepted})
 	c.log.Info("stream published", "source", p.source.spec.ID, "stream", l.stream.name)
@@ -222,7 +237,7 @@ func (c *Core) hangUpSilent(now int64) {
 	}
 	for v, since := range c.silent {
 		if now-since > int64(silentLimit) {
-			c.closeViewer(v, handover.EndedClosed, "")
+			c.closeViewer(&v.viewer, handover.EndedClosed, "")
 		}
 	}
 }
@@ -244,10 +259,15 @@ func (p *publisher) hello(c *Core, msg []byte, length int) (*line, error) {
 	if old := p.source.lines[spec.Name]; old != nil && old.alive() {
 		return nil, fmt.Errorf("stream %q is published already", spec.Name)
 	}
-	l := &line{source: p.source, stream: c.streams[spec.Name], spec: spec, fd: p.fd, arena: newArena(), sdp: bytes.Clone(body)}
+	l, err := c.newLine(p.source, spec)
+	if err != nil {
+		return nil, err
+	}
 	if err := l.describe(body); err != nil {
+		l.memory.close()
 		return nil, &mediaError{err}
 	}
+	l.fd = p.fd
 	return l, nil
 }
 
@@ -264,7 +284,7 @@ func (s *source) stream(name string) (orders.Stream, bool) {
 	return orders.Stream{}, false
 }
 
-// describe reads the SDP: one H.264 medium.
+// describe reads the SDP: one medium of the declared codec.
 func (l *line) describe(body []byte) error {
 	var d sdp.SessionDescription
 	if err := d.Unmarshal(body); err != nil {
@@ -278,23 +298,16 @@ func (l *line) describe(body []byte) error {
 	if err != nil {
 		return fmt.Errorf("the SDP's format cannot be read: %w", err)
 	}
-	video, ok := f.(*format.H264)
-	if !ok || !strings.EqualFold(l.spec.Codec, "h264") {
-		return fmt.Errorf("codec %s is not supported; publish H.264", f.Codec())
+	sets, ok := l.codec.describe(f)
+	if !ok {
+		return fmt.Errorf("stream %s is %s, the manifest declares it as %s; publish that, or change the manifest", l.spec.Name, f.Codec(), l.spec.Codec)
 	}
-	l.pt = video.PayloadType()
-	if len(video.SPS) > maxSetBytes || len(video.PPS) > maxSetBytes {
-		return fmt.Errorf("a parameter set in the SDP is over the limit of %d bytes", maxSetBytes)
-	}
-	if refusal := l.parameterSets(nalInfo{sps: nonEmpty(video.SPS), pps: nonEmpty(video.PPS)}); refusal != "" {
+	l.pt = f.PayloadType()
+	if refusal := l.parameterSets(unitInfo{sets: sets}); refusal != "" {
 		return errors.New(refusal)
 	}
+	kept := &l.memory.data.sdp
+	kept.n = uint32(copy(kept.bytes[:], body))
+	l.sdp = bytes.Clone(body)
 	return nil
-}
-
-func nonEmpty(nal []byte) []byte {
-	if len(nal) == 0 {
-		return nil
-	}
-	return nal
 }

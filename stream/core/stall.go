@@ -54,7 +54,7 @@ func stallLimit(declared time.Duration, longestHealthyGap int64) int64 {
 
 // stallJudge decides whether a silent line has stalled or the machine has.
 type stallJudge struct {
-	waits int
+	waits int64
 	since int64 // silence counts from here
 }
 
@@ -65,7 +65,7 @@ func (j *stallJudge) start(now int64) { *j = stallJudge{since: now} }
 func (j *stallJudge) heard(now int64) { *j = stallJudge{since: now} }
 
 // due is when the next verdict is to be given.
-func (j *stallJudge) due(limit int64) int64 { return j.since + int64(j.waits+1)*limit }
+func (j *stallJudge) due(limit int64) int64 { return j.since + (j.waits+1)*limit }
 
 // verdict says whether the line has stalled. It is asked when due has passed
 // and the line's socket has been read empty. A core that looks late may have
@@ -80,7 +80,7 @@ func (j *stallJudge) verdict(now, limit int64, otherSilent bool) bool {
 	if (late || otherSilent) && j.waits < maxStallWaits {
 		// Counted from now: after a long sleep all the limits would have passed at once.
 		j.waits++
-		j.since = now - int64(j.waits)*limit
+		j.since = now - j.waits*limit
 		return false
 	}
 	return true

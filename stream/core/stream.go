@@ -32,7 +32,8 @@ type stream struct {
 	want     orders.SourceID
 	giveUp   int64  // when the longer past is taken; 0: at the next key frame
 	entry    uint64 // the followed line's unit from which viewers of another line go on
-	viewers  []*viewer
+	tracks   []*track
+	codec    codec
 	sdp      []byte
 }
 
@@ -56,7 +57,7 @@ func short(l *line, now int64) bool {
 // seen the scene up to that key frame, because the other line had stalled, they
 // go on from an earlier one if the bounds allow it.
 func (c *Core) follow(s *stream, l *line) orders.StreamSwitch {
-	report := orders.StreamSwitch{Name: s.name, Viewers: len(s.viewers)}
+	report := orders.StreamSwitch{Name: s.name, Viewers: len(s.tracks)}
 	a := l.arena
 	s.entry = a.key
 	if old := s.followed; old != nil && old.frames > 0 {
@@ -72,8 +73,8 @@ func (c *Core) follow(s *stream, l *line) orders.StreamSwitch {
 	l.stall.start(c.now())
 	if !bytes.Equal(s.sdp, l.sdp) {
 		s.sdp = l.sdp
-		for _, v := range s.viewers {
-			v.out.described()
+		for _, t := range s.tracks {
+			t.viewer.out.described(t)
 		}
 	}
 	c.pumpAll(s)
@@ -83,8 +84,8 @@ func (c *Core) follow(s *stream, l *line) orders.StreamSwitch {
 // pumpAll lets every viewer go on. It walks backwards because a viewer may be
 // closed on the way.
 func (c *Core) pumpAll(s *stream) {
-	for _, v := range slices.Backward(s.viewers) {
-		v.pump(c)
+	for _, t := range slices.Backward(s.tracks) {
+		t.pump(c)
 	}
 }
 
@@ -103,7 +104,7 @@ func (c *Core) turn(s *stream, want orders.SourceID, now int64) {
 func (c *Core) settled(s *stream, now int64) (done, hope bool, report orders.StreamSwitch) {
 	l := c.target(s)
 	if l != nil && l == s.followed {
-		return true, true, orders.StreamSwitch{Name: s.name, Viewers: len(s.viewers)}
+		return true, true, orders.StreamSwitch{Name: s.name, Viewers: len(s.tracks)}
 	}
 	if l == nil || !l.alive() {
 		return false, false, report
@@ -115,22 +116,35 @@ func (c *Core) settled(s *stream, now int64) (done, hope bool, report orders.Str
 	return false, l.arena.hasKey, report
 }
 
-// admit puts a viewer on a stream. What it is to see first is sent by its pump.
-func (c *Core) admit(v *viewer, name string, now int64) error {
+// admit puts a track on a stream. What it is to see first is sent by its pump.
+func (c *Core) admit(t *track, name string, now int64) error {
 	s := c.streams[name]
 	switch {
 	case s == nil || s.sdp == nil:
 		return fmt.Errorf("stream %q has no source yet", name)
-	case len(s.viewers) >= maxViewers:
+	case len(s.tracks) >= maxViewers:
 		return fmt.Errorf("stream %q has %d viewers already", name, maxViewers)
 	}
-	delete(c.silent, v)
-	v.stream = s
-	s.viewers = append(s.viewers, v)
+	t.join(s)
 	if l := s.followed; l != nil && !short(l, now) {
 		l.wishKey(now)
 	}
 	return nil
+}
+
+func (t *track) join(s *stream) {
+	t.stream, t.rate = s, s.codec.clockRate()
+	s.tracks = append(s.tracks, t)
+}
+
+// leave takes a track from its stream, if it is on one.
+func (t *track) leave() {
+	if s := t.stream; s != nil {
+		if i := slices.Index(s.tracks, t); i >= 0 {
+			s.tracks = slices.Delete(s.tracks, i, i+1)
+		}
+	}
+	t.stream = nil
 }
 
 // closeViewer ends a viewer, for one of the reasons of [handover.Ended].
@@ -141,19 +155,18 @@ func (c *Core) closeViewer(v *viewer, reason, sentence string) {
 	v.out.leaving(c, reason, sentence)
 	c.poll.close(v.fd)
 	v.fd = -1
-	delete(c.silent, v)
-	if s := v.stream; s != nil {
-		if i := slices.Index(s.viewers, v); i >= 0 {
-			s.viewers = slices.Delete(s.viewers, i, i+1)
-		}
+	for _, t := range v.tracks {
+		t.leave()
 	}
+	c.records.free(v.record)
+	v.record = nil
 }
 
 // kickStuck closes viewers that have taken nothing for too long.
 func (c *Core) kickStuck(now int64) {
 	for _, s := range c.streams {
-		for _, v := range slices.Backward(s.viewers) {
-			if v.blockedAt != 0 && now-v.blockedAt > int64(kickAfter) {
+		for _, t := range slices.Backward(s.tracks) {
+			if v := t.viewer; v.blockedAt != 0 && now-v.blockedAt > int64(kickAfter) {
 				c.log.Warn("viewer takes nothing and is closed", "stream", s.name)
 				c.closeViewer(v, handover.EndedStuck, "")
 			}

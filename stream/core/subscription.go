@@ -24,7 +24,10 @@ const (
 
 // subscription is a viewer that the gateway carries: it is given packets over a
 // unix socket, and whoever reads them sends them on (RTSP playback).
-type subscription struct{ viewer }
+type subscription struct {
+	viewer
+	track track
+}
 
 type subscriptionListener int
 
@@ -45,13 +48,15 @@ func (fd subscriptionListener) ready(c *Core, now int64) {
 			unix.Close(conn)
 			continue
 		}
-		c.silent[&v.viewer] = now
+		c.silent[v] = now
 	}
 }
 
 func newSubscription(fd int) *subscription {
-	v := &subscription{viewer{fd: fd}}
+	v := &subscription{viewer: viewer{fd: fd}}
 	v.out = v
+	v.track = track{trackState: &trackState{}, viewer: &v.viewer}
+	v.tracks = []*track{&v.track}
 	return v
 }
 
@@ -79,14 +84,14 @@ func (v *subscription) ready(c *Core, now int64) {
 // take handles one message; it reports false when the viewer is closed.
 func (v *subscription) take(c *Core, msg []byte, now int64) bool {
 	switch {
-	case v.stream == nil && msg[0] == subscribe.MsgView:
+	case v.track.stream == nil && msg[0] == subscribe.MsgView:
 		return v.join(c, msg[1:], now)
-	case v.stream != nil && msg[0] == subscribe.MsgKeyFrame:
-		if l := v.stream.followed; l != nil {
+	case v.track.stream != nil && msg[0] == subscribe.MsgKeyFrame:
+		if l := v.track.stream.followed; l != nil {
 			l.wishKey(now)
 		}
-	case v.stream != nil && msg[0] == subscribe.MsgReplay:
-		v.replay(now)
+	case v.track.stream != nil && msg[0] == subscribe.MsgReplay:
+		v.track.replay(now)
 	default:
 		c.closeViewer(&v.viewer, handover.EndedClosed, "")
 		return false
@@ -97,14 +102,16 @@ func (v *subscription) take(c *Core, msg []byte, now int64) bool {
 // join puts the viewer on a stream: hello is its name and where to go on.
 func (v *subscription) join(c *Core, hello []byte, now int64) bool {
 	name, resume, _ := bytes.Cut(hello, []byte{'\n'})
-	v.index, v.base = uint64(uint16(rand.Uint32())), rand.Uint32()
+	t := &v.track
+	t.index, t.base = uint64(uint16(rand.Uint32())), rand.Uint32()
 	if len(resume) == 6 {
-		v.index, v.base = uint64(binary.BigEndian.Uint16(resume)), binary.BigEndian.Uint32(resume[2:])
+		t.index, t.base = uint64(binary.BigEndian.Uint16(resume)), binary.BigEndian.Uint32(resume[2:])
 	}
-	if err := c.admit(&v.viewer, string(name), now); err != nil {
+	if err := c.admit(t, string(name), now); err != nil {
 		c.closeViewer(&v.viewer, handover.EndedStream, err.Error())
 		return false
 	}
+	delete(c.silent, v)
 	if v.info() != nil {
 		c.closeViewer(&v.viewer, handover.EndedClosed, "")
 		return false
@@ -112,22 +119,26 @@ func (v *subscription) join(c *Core, hello []byte, now int64) bool {
 	return true
 }
 
+// sendUnit implements [egress].
+func (v *subscription) sendUnit(c *Core, t *track, u *unit) bool { return t.sendEach(c, u, v.send) }
+
 // send leaves SSRC and payload type to the gateway.
-func (v *subscription) send(c *Core, head *[rtpHeader]byte, pkt []byte) unix.Errno {
+func (v *subscription) send(c *Core, _ *track, head *[rtpHeader]byte, pkt []byte) unix.Errno {
 	head[0] = pkt[0]
 	head[1] |= pkt[1] &^ rtpMarker
 	return c.sender.send(v.fd, head[:], pkt[rtpHeader:])
 }
 
 // described tells the gateway; one that misses it goes on with the old description.
-func (v *subscription) described() { _ = v.info() }
+func (v *subscription) described(*track) { _ = v.info() }
 
 func (v *subscription) info() error {
-	msg := binary.BigEndian.AppendUint32([]byte{subscribe.MsgInfo}, v.base)
-	return sendControl(v.fd, append(msg, v.stream.sdp...))
+	msg := binary.BigEndian.AppendUint32([]byte{subscribe.MsgInfo}, v.track.base)
+	return sendControl(v.fd, append(msg, v.track.stream.sdp...))
 }
 
-func (v *subscription) leaving(_ *Core, _, sentence string) {
+func (v *subscription) leaving(c *Core, _, sentence string) {
+	delete(c.silent, v)
 	if sentence != "" {
 		sendLast(v.fd, subscribe.MsgError, sentence)
 	}

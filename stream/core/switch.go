@@ -126,7 +126,7 @@ func (c *Core) goOnReverting(now int64) {
 // giveUp notes a stream that has no source now: its sessions are held, and the
 // source's next key frame continues them.
 func (r *reversion) giveUp(s *stream) {
-	r.report.Streams = append(r.report.Streams, orders.StreamSwitch{Name: s.name, Viewers: len(s.viewers)})
+	r.report.Streams = append(r.report.Streams, orders.StreamSwitch{Name: s.name, Viewers: len(s.tracks)})
 	r.report.Source = ""
 }
 

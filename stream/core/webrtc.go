@@ -36,31 +36,33 @@ const (
 // again to a viewer that missed it.
 type peer struct {
 	viewer
+	*peerState
 	id      string
-	ssrc    uint32
-	pt      byte
 	address netip.AddrPort
 
 	local, remote srtp
-	reports       uint32 // index of the next SRTCP packet
-	replays       replayWindows
 	ice           iceLite
-	consentAt     int64  // when the last valid check came
 	flight        []byte // the DTLS server's last one
-	flownAt       int64
-
-	sent        sentLog
-	resends     int // since resendsFrom
-	resendsFrom int64
-
-	octets    uint32
-	counts    handover.Report
-	reception reception
 }
 
-func newPeer(spec *handover.Viewer) (*peer, error) {
-	p := &peer{id: spec.ID, ssrc: spec.Tracks[0].SSRC, pt: spec.Tracks[0].PayloadType, ice: newICELite(spec.ICE), flight: spec.Flight}
-	p.out, p.fd = p, -1
+// peerState is what changes of a peer, as plain data.
+type peerState struct {
+	reports   uint32 // index of the next SRTCP packet
+	replays   replayWindows
+	consentAt int64 // when the last valid check came
+	flownAt   int64
+
+	resends     int64 // since resendsFrom
+	resendsFrom int64
+
+	resent, refused uint64
+	reception       reception
+}
+
+// newPeer makes a peer from what the gateway said of it, with its state in a record.
+func newPeer(spec *handover.Viewer, r *record) (*peer, error) {
+	p := &peer{id: spec.ID, ice: newICELite(spec.ICE), flight: spec.Flight, peerState: &r.peer}
+	p.out, p.fd, p.record = p, -1, r
 	var err error
 	if p.local, err = newSRTP(spec.SRTP.Profile, spec.SRTP.LocalKey, spec.SRTP.LocalSalt); err != nil {
 		return nil, err
@@ -68,10 +70,21 @@ func newPeer(spec *handover.Viewer) (*peer, error) {
 	if p.remote, err = newSRTP(spec.SRTP.Profile, spec.SRTP.RemoteKey, spec.SRTP.RemoteSalt); err != nil {
 		return nil, err
 	}
-	// In the lower half, so that a viewer who misses the first packets does not
-	// miss a wrap of the number with them (RFC 3711 §3.3.1).
-	p.index, p.base = uint64(rand.Uint32N(1<<15)), rand.Uint32()
+	for i := range spec.Tracks {
+		p.tracks = append(p.tracks, &track{trackState: &r.tracks[i], viewer: &p.viewer})
+	}
 	return p, nil
+}
+
+// begin gives the tracks of a new peer their first numbers.
+func (p *peer) begin(tracks []handover.Track) {
+	base := rand.Uint64()
+	for i, t := range p.tracks {
+		t.ssrc, t.pt = tracks[i].SSRC, tracks[i].PayloadType
+		// In the lower half, so that a viewer who misses the first packets does not
+		// miss a wrap of the number with them (RFC 3711 §3.3.1).
+		t.index, t.base = uint64(rand.Uint32N(1<<15)), uint32(base>>(32*i))
+	}
 }
 
 // attach makes a socket that is connected to the viewer the one it is served on.
@@ -123,7 +136,7 @@ func (p *peer) ready(c *Core, now int64) {
 		}
 		// Any other error is one that the network reported: consent decides.
 		if errno != 0 || n == 0 || n > maxDatagram || !p.take(c, c.scratch[:n], now) {
-			p.counts.Refused++
+			p.refused++
 		}
 		if p.fd < 0 {
 			return
@@ -180,35 +193,45 @@ func (p *peer) feedback(c *Core, msg []byte, now int64) bool {
 // follows a packet that is not whole, is skipped.
 func (p *peer) obey(c *Core, compound []byte, now int64) {
 	for pkt, rest, ok := nextRTCP(compound); ok; pkt, rest, ok = nextRTCP(rest) {
-		switch {
-		case pkt.kind == rtcpBye:
+		if pkt.kind == rtcpBye {
 			c.closeViewer(&p.viewer, handover.EndedClosed, "")
 			return
-		case pkt.lostPicture(p.ssrc):
-			p.replay(now)
 		}
-		if block := pkt.report(p.ssrc); block != nil {
+		p.about(c, &pkt, now)
+	}
+}
+
+// about takes what an RTCP packet says of each track.
+func (p *peer) about(c *Core, pkt *rtcpPacket, now int64) {
+	for _, t := range p.tracks {
+		if pkt.lostPicture(t.ssrc) {
+			t.replay(now)
+		}
+		if block := pkt.report(t.ssrc); block != nil {
 			p.reception = readReception(block, c.ntp(now))
 		}
-		for pairs := pkt.lostPackets(p.ssrc); len(pairs) > 0; pairs = pairs[4:] {
-			p.resendPair(c, binary.BigEndian.Uint16(pairs), binary.BigEndian.Uint16(pairs[2:]), now)
+		for pairs := pkt.lostPackets(t.ssrc); len(pairs) > 0; pairs = pairs[4:] {
+			p.resendPair(c, t, binary.BigEndian.Uint16(pairs), binary.BigEndian.Uint16(pairs[2:]), now)
 		}
 	}
 }
 
 // seal protects a payload; the packet is valid until the next call.
-func (p *peer) seal(c *Core, head *[rtpHeader]byte, payload []byte, index uint64) []byte {
+func (p *peer) seal(c *Core, t *track, head *[rtpHeader]byte, payload []byte, index uint64) []byte {
 	head[0] = 0x80
-	head[1] |= p.pt
-	binary.BigEndian.PutUint32(head[8:], p.ssrc)
+	head[1] |= t.pt
+	binary.BigEndian.PutUint32(head[8:], t.ssrc)
 	return p.local.sealRTP(c.sealed[:0], head[:], payload, index)
 }
 
-// send implements [egress]. A packet that left, or that the network refused, has
+// sendUnit implements [egress].
+func (p *peer) sendUnit(c *Core, t *track, u *unit) bool { return t.sendEach(c, u, p.send) }
+
+// send seals a packet and sends it. One that left, or that the network refused, has
 // used up its index, and the viewer may ask for it again.
-func (p *peer) send(c *Core, head *[rtpHeader]byte, pkt []byte) unix.Errno {
+func (p *peer) send(c *Core, t *track, head *[rtpHeader]byte, pkt []byte) unix.Errno {
 	payload, _ := rtpPayload(pkt) // no packet without one gets into an arena
-	sealed := p.seal(c, head, payload, p.index)
+	sealed := p.seal(c, t, head, payload, t.index)
 	errno := sendDatagram(p.fd, sealed)
 	if errno == unix.ECONNREFUSED { // about an earlier packet
 		errno = sendDatagram(p.fd, sealed)
@@ -220,24 +243,32 @@ func (p *peer) send(c *Core, head *[rtpHeader]byte, pkt []byte) unix.Errno {
 		c.poll.again(p.fd, unix.EPOLLIN|unix.EPOLLOUT)
 		return eagain
 	}
-	at := p.line.arena.unit(p.unit).first + uint64(p.packet)
-	p.sent.note(p.line, p.index, at, p.ts, head[1]&rtpMarker != 0)
-	p.counts.Packets++
-	p.octets += uint32(len(payload))
+	at := t.line.arena.unit(t.unit).first + uint64(t.packet)
+	t.sent.note(t.onLine, t.index, at, t.ts, head[1]&rtpMarker != 0)
+	t.packets++
+	t.octets += uint64(len(payload))
 	return 0
 }
 
 // described implements [egress]: what a WebRTC viewer may get was negotiated.
-func (p *peer) described() {}
+func (p *peer) described(*track) {}
 
 // leaving implements [egress].
 func (p *peer) leaving(c *Core, reason, _ string) {
 	delete(c.peers, p.id)
-	report := p.counts
-	report.Lost = p.reception.lost
-	report.JitterMS = float64(p.reception.jitter) * 1000 / videoRate
-	report.RoundTrip = float64(p.reception.trip) * 1000 / 65536
+	report := p.report()
 	c.log.Info("viewer ended", "id", p.id, "reason", reason,
 		"packets", report.Packets, "resent", report.Resent, "refused", report.Refused, "lost", report.Lost)
 	c.answer(handover.Message{Ended: &handover.Ended{ID: p.id, Reason: reason, Report: report}})
+}
+
+// report is what is known of the connection.
+func (p *peer) report() handover.Report {
+	r := handover.Report{Resent: p.resent, Refused: p.refused, Lost: p.reception.lost}
+	for _, t := range p.tracks {
+		r.Packets += t.packets
+	}
+	r.JitterMS = float64(p.reception.jitter) * 1000 / videoRate
+	r.RoundTrip = float64(p.reception.trip) * 1000 / 65536
+	return r
 }
