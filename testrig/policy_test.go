@@ -31,8 +31,9 @@ const (
 const policy = `
 	# Leaves: they can be read, used and trusted alone.
 	verify, slots, agent/wire, agent/control, agent/supervise, agent/config < NONE
-	stream/publish, stream/seqpacket, stream/subscribe < NONE
-	stream/handover, stream/orders < stream/seqpacket
+	stream/publish, stream/seqpacket, stream/subscribe, stream/viewers < NONE
+	stream/handover < stream/seqpacket
+	stream/orders < stream/handover, stream/seqpacket
 	adminpanel/store, adminpanel/ui < NONE
 
 	# What makes and signs packages stays off the device.
@@ -40,10 +41,10 @@ const policy = `
 
 	# The device: nothing of the panel, and of the streams the contracts only.
 	agent/link < agent/control, agent/wire
-	agent/... < agent/..., slots, verify, stream/orders, stream/publish, stream/seqpacket
+	agent/... < agent/..., slots, verify, stream/orders, stream/publish, stream/seqpacket, stream/viewers
 
 	stream/core < stream/handover, stream/orders, stream/publish, stream/subscribe
-	stream/gateway < stream/handover, stream/orders, stream/publish, stream/subscribe
+	stream/gateway < stream/handover, stream/orders, stream/publish, stream/subscribe, stream/viewers
 	stream/ingest < stream/orders, stream/publish, stream/subscribe
 	stream/cmd/slipstream-forward < stream/core
 	stream/cmd/slipstream-gateway < stream/gateway

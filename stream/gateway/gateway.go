@@ -35,6 +35,10 @@ type Config struct {
 	UDP        string       // the one port of all WHEP media
 	Advertise  []netip.Addr // told to viewers in place of the UDP socket's own addresses
 	MaxViewers int          // 0: DefaultMaxViewers
+
+	Public  bool   // everybody may watch; else those in Viewers
+	Viewers string // file of those who may (see package viewers)
+	Secret  string // with which the device itself watches; "": it does not
 }
 
 // Gateway serves viewers from [New] until Run ends.
@@ -45,6 +49,7 @@ type Gateway struct {
 	rtsp  *rtspServer // nil without RTSP
 	peers *peers
 	seats chan struct{} // holds a token for each viewer
+	guard *guard
 
 	forwarder *forwarder
 
@@ -62,6 +67,10 @@ func New(cfg Config, log *slog.Logger) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	g := &Gateway{cfg: cfg, log: log, seats: make(chan struct{}, cfg.MaxViewers), sessions: map[string]*session{}}
+	var err error
+	if g.guard, err = newGuard(cfg, log); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	g.forwarder = newForwarder(filepath.Join(cfg.Run, handover.Socket), log)
 	if err := g.listen(); err != nil {
 		g.close()

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 func runGateway(f []string) error {
-	g, err := gateway.New(gateway.Config{Run: f[0], HTTP: f[1], UDP: f[2]}, slog.New(slog.DiscardHandler))
+	g, err := gateway.New(gateway.Config{Run: f[0], HTTP: f[1], UDP: f[2], Public: true}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func newWorld(t *testing.T, change ...func(*gateway.Config)) *world {
 	}
 	t.Cleanup(func() { os.RemoveAll(run) })
 	w := &world{run: run, log: &logBuffer{}}
-	cfg := gateway.Config{Run: run, HTTP: "127.0.0.1:0", RTSP: "127.0.0.1:0", UDP: "127.0.0.1:0"}
+	cfg := gateway.Config{Run: run, HTTP: "127.0.0.1:0", RTSP: "127.0.0.1:0", UDP: "127.0.0.1:0", Public: true}
 	for _, f := range change {
 		f(&cfg)
 	}
