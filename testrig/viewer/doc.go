@@ -17,8 +17,8 @@
 // A stream without stamps (another app than the sample camera) is measured for
 // gaps, times and lost packets only.
 //
-// It does not decode, conceal or ask for packets again, so that a defect is seen
-// and not mended. Times include the viewer process's own waiting for a processor;
-// a control stream in the same process carries the same error, which is why gaps
-// are compared and never judged alone.
+// It does not decode or conceal, and asks for packets again only when it is told
+// to ([Repair]), so that a defect is seen and not mended. Times include the viewer
+// process's own waiting for a processor; a control stream in the same process
+// carries the same error, which is why gaps are compared and never judged alone.
 package viewer

@@ -16,6 +16,9 @@ const silenceFor = 500 * time.Millisecond
 // lineBefore is how far before a window its time line is learnt.
 const lineBefore = 2 * time.Second
 
+// rtpClock is the RTP clock rate of video, in Hz.
+const rtpClock = 90000
+
 // Report is what a viewer suffered in a window of time.
 type Report struct {
 	Frames          int      `json:"frames"`
@@ -129,8 +132,32 @@ func silence(units []Unit) (longest time.Duration) {
 
 // delay is the arrival's distance from the RTP time, on a scale of its own.
 func (u Unit) delay() time.Duration {
-	const rtpClock = 90000
 	return u.First - time.Duration(u.time)*time.Second/rtpClock
+}
+
+// driftUnits is how many units at either end of a window are looked at for drift.
+const driftUnits = 100
+
+// Drift is how far RTP times have moved against the capture times in the stamps,
+// from the beginning of [from, to] to its end. Units that are shown again carry the
+// times of the silence that they fill, and are left out.
+func (r *Recorder) Drift(from, to time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var offsets []time.Duration
+	for _, u := range r.units {
+		if u.Last >= from && u.Last <= to && !u.replayed && u.Stamp.Version != "" {
+			offsets = append(offsets, time.Duration(u.time)*time.Second/rtpClock-u.Stamp.Captured)
+		}
+	}
+	if len(offsets) == 0 {
+		return 0
+	}
+	n := min(driftUnits, len(offsets))
+	first, last := slices.Clone(offsets[:n]), slices.Clone(offsets[len(offsets)-n:])
+	slices.Sort(first)
+	slices.Sort(last)
+	return last[n/2] - first[n/2]
 }
 
 // FirstOf is when the first packet of a version's first unit that began at or

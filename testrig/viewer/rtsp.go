@@ -13,9 +13,9 @@ import (
 )
 
 // DialRTSP plays a stream by RTSP, kind [RTSPTCP] or [RTSPUDP], and returns once
-// the server plays.
-func DialRTSP(ctx context.Context, kind, address string) (*Viewer, error) {
-	v := newViewer(kind, address)
+// the server plays. [Answer] and [Repair] mean nothing to it.
+func DialRTSP(ctx context.Context, kind, address string, options ...Option) (*Viewer, error) {
+	v := newViewer(kind, address, options)
 	if err := v.playRTSP(ctx); err != nil {
 		return nil, fmt.Errorf("%s viewer of %s: %w", kind, address, err)
 	}
@@ -70,7 +70,7 @@ func (v *Viewer) setUp(c *gortsplib.Client, u *base.URL) error {
 	if _, err := c.Setup(desc.BaseURL, media, 0, 0); err != nil {
 		return fmt.Errorf("setup: %w", err)
 	}
-	c.OnPacketRTP(media, h264, func(p *rtp.Packet) { v.Packet(now(), p) })
+	c.OnPacketRTP(media, h264, func(p *rtp.Packet) { v.sink(now(), p) })
 	if _, err := c.Play(nil); err != nil {
 		return fmt.Errorf("play: %w", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pion/rtp"
+
 	"slipstream/stream/publish"
 )
 
@@ -23,6 +25,10 @@ type Viewer struct {
 	Kind string
 	URL  string
 
+	sink   func(at time.Duration, p *rtp.Packet)
+	answer func(sdp string) string
+	repair *repairer // nil: what is lost stays lost
+
 	hangUp func()
 	once   sync.Once
 
@@ -30,8 +36,35 @@ type Viewer struct {
 	ended string
 }
 
-func newViewer(kind, url string) *Viewer {
-	return &Viewer{Recorder: NewRecorder(), Kind: kind, URL: url}
+// Option changes how a viewer plays.
+type Option func(*Viewer)
+
+// Sink gives packets to a function as they come, and records nothing.
+func Sink(f func(at time.Duration, p *rtp.Packet)) Option { return func(v *Viewer) { v.sink = f } }
+
+// Answer lets a function change the SDP answer that a WHEP viewer takes, such as
+// to a relay's address.
+func Answer(f func(sdp string) string) Option { return func(v *Viewer) { v.answer = f } }
+
+// Repair makes a WHEP viewer ask for lost packets and put them in their places,
+// as a browser does. What does not come is seen as lost.
+func Repair() Option { return func(v *Viewer) { v.repair = newRepairer() } }
+
+func newViewer(kind, url string, options []Option) *Viewer {
+	v := &Viewer{Recorder: NewRecorder(), Kind: kind, URL: url, answer: func(sdp string) string { return sdp }}
+	v.sink = v.Packet
+	for _, change := range options {
+		change(v)
+	}
+	return v
+}
+
+// Asked is how many packets the viewer asked for again.
+func (v *Viewer) Asked() int {
+	if v.repair == nil {
+		return 0
+	}
+	return v.repair.count()
 }
 
 // Alive says that the session has stood since it was made. What the server ended

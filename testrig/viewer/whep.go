@@ -21,14 +21,14 @@ const receiveMTU = 4096
 
 // DialWHEP plays a stream by WebRTC (draft-ietf-wish-whep) and returns once the
 // session is connected.
-func DialWHEP(ctx context.Context, endpoint string) (*Viewer, error) {
+func DialWHEP(ctx context.Context, endpoint string, options ...Option) (*Viewer, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	pc, err := newPeer()
 	if err != nil {
 		return nil, fmt.Errorf("whep viewer: %w", err)
 	}
-	v := newViewer(WHEP, endpoint)
+	v := newViewer(WHEP, endpoint, options)
 	s := &whepSession{viewer: v, pc: pc, connected: make(chan struct{})}
 	v.hangUp = s.hangUp
 	pc.OnConnectionStateChange(s.state)
@@ -40,7 +40,8 @@ func DialWHEP(ctx context.Context, endpoint string) (*Viewer, error) {
 	return v, nil
 }
 
-// newPeer has no interceptors: a lost packet must be seen, not asked for again.
+// newPeer has no interceptors: a lost packet must be seen. Who wants it to be asked
+// for has [Repair], which counts.
 func newPeer() (*webrtc.PeerConnection, error) {
 	media := &webrtc.MediaEngine{}
 	if err := media.RegisterDefaultCodecs(); err != nil {
@@ -88,7 +89,7 @@ func (s *whepSession) negotiate(ctx context.Context, endpoint string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+	if err := s.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: s.viewer.answer(answer)}); err != nil {
 		return fmt.Errorf("take the answer: %w", err)
 	}
 	select {
@@ -147,13 +148,19 @@ func (s *whepSession) play(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 	s.playing.Add(1)
 	s.mu.Unlock()
 	defer s.playing.Done()
+	take := s.viewer.sink
+	if r := s.viewer.repair; r != nil {
+		stop := r.run(s.pc, track, take)
+		defer stop()
+		take = r.packet
+	}
 	for {
 		p, _, err := track.ReadRTP()
 		if err != nil {
 			s.viewer.end("the track ended: " + err.Error())
 			return
 		}
-		s.viewer.Packet(now(), p)
+		take(now(), p)
 	}
 }
 

@@ -1,0 +1,88 @@
+package stand
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// logTail is how much of each log stands in an error, in bytes.
+const logTail = 2000
+
+// Process is one of the stand's processes.
+type Process struct {
+	PID int
+
+	cmd  *exec.Cmd
+	once sync.Once
+	done chan struct{}
+}
+
+// run starts one of the binaries; its log goes to a file of its name. What it is
+// told must name a path of the stand's directory, so that the guard finds it.
+func (s *Stand) run(name string, env []string, args ...string) (*Process, error) {
+	cmd := exec.Command(filepath.Join(s.config.Bin, name), args...)
+	cmd.Env = append(os.Environ(), env...)
+	return s.begin(name, cmd)
+}
+
+// Begin starts a command of the caller's; its log goes to a file of that name. It
+// ends with the stand at the latest if a path of the stand's directory is among its
+// SLIPSTREAM_ variables.
+func (s *Stand) Begin(log string, cmd *exec.Cmd) (*Process, error) { return s.begin(log, cmd) }
+
+func (s *Stand) begin(name string, cmd *exec.Cmd) (*Process, error) {
+	log, err := os.OpenFile(filepath.Join(s.Dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() // the process has its own
+	if cmd.Stdout == nil {
+		cmd.Stdout = log
+	}
+	cmd.Stderr = log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the user alone
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p := &Process{PID: cmd.Process.Pid, cmd: cmd, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		_ = cmd.Wait() // how it ended is in the log
+	}()
+	return p, nil
+}
+
+// Signal sends a signal; a process that has ended is left alone.
+func (p *Process) Signal(sig syscall.Signal) {
+	_ = p.cmd.Process.Signal(sig) // an error says that it has ended
+}
+
+// Kill ends the process by SIGKILL and waits for its end.
+func (p *Process) Kill() {
+	p.once.Do(func() { p.Signal(syscall.SIGKILL) })
+	<-p.done
+}
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Logs is the end of each log, for an error message.
+func (s *Stand) Logs() string {
+	files, _ := filepath.Glob(filepath.Join(s.Dir, "*.log"))
+	var b strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			text = []byte(err.Error())
+		}
+		fmt.Fprintf(&b, "--- %s\n%s\n", filepath.Base(file), bytes.TrimSpace(text[max(0, len(text)-logTail):]))
+	}
+	return b.String()
+}
