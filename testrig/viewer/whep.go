@@ -19,6 +19,10 @@ const maxAnswer = 64 << 10
 // receiveMTU is larger than any packet.
 const receiveMTU = 4096
 
+// replayWindow is a browser's: how many packets late one may come that was sent
+// again. The library's own 64 are a fifth of a second.
+const replayWindow = 1024
+
 // DialWHEP plays a stream by WebRTC (draft-ietf-wish-whep) and returns once the
 // session is connected.
 func DialWHEP(ctx context.Context, endpoint string, options ...Option) (*Viewer, error) {
@@ -50,6 +54,7 @@ func newPeer() (*webrtc.PeerConnection, error) {
 	setting := webrtc.SettingEngine{}
 	setting.SetIncludeLoopbackCandidate(true)
 	setting.SetReceiveMTU(receiveMTU)
+	setting.SetSRTPReplayProtectionWindow(replayWindow)
 	setting.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(setting))
 	return api.NewPeerConnection(webrtc.Configuration{})
