@@ -149,7 +149,11 @@ func (a *Agent) startIngest(source orders.SourceID, m verify.Manifest, socket st
 	secret := rand.Text()
 	args := []string{"--publish", socket}
 	for _, s := range m.App.Streams {
-		args = append(args, "--stream", s.Name)
+		arg := s.Name
+		if s.Audio != "" {
+			arg += ",audio=" + s.Audio
+		}
+		args = append(args, "--stream", arg)
 	}
 	path, err := a.binary("ingest")
 	if err != nil {

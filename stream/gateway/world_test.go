@@ -180,7 +180,7 @@ func (w *world) publishAs(t *testing.T, source orders.SourceID, options ...strin
 		t.Fatal(err)
 	}
 	to := filepath.Join(w.run, "pub", string(source)+".sock")
-	in, err := ingest.New(ln, ingest.Config{Publish: to, Streams: []string{"main"}, Secret: "s"}, slog.New(slog.DiscardHandler))
+	in, err := ingest.New(ln, ingest.Config{Publish: to, Streams: []ingest.Stream{{Name: "main"}}, Secret: "s"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,17 @@ const maxConns = 32
 // Config says who may publish what, and where to.
 type Config struct {
 	Publish string   // the forwarder's publish socket for this app
-	Streams []string // declared names; the first one is also known by the secret alone
+	Streams []Stream // as declared; the first one is also known by the secret alone
 	Secret  string   // first segment of the path
+	// Cgroup is the directory of the cgroup (v2) whose processes may publish; "":
+	// only the user is looked at.
+	Cgroup string
+}
+
+// Stream is one stream that the app declares.
+type Stream struct {
+	Name  string
+	Audio string // the stream that takes the sound which is announced beside this picture; "": none
 }
 
 // Server takes publishers until Run ends.
@@ -68,21 +77,28 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// take reserves a stream for one publisher.
-func (s *Server) take(stream string) bool {
+// take reserves streams for one publisher, all or none; it returns one that has a
+// publisher already.
+func (s *Server) take(streams []string) (busy string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken[stream] {
-		return false
+	for _, name := range streams {
+		if s.taken[name] {
+			return name
+		}
 	}
-	s.taken[stream] = true
-	return true
+	for _, name := range streams {
+		s.taken[name] = true
+	}
+	return ""
 }
 
-func (s *Server) free(stream string) {
+func (s *Server) free(streams []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.taken, stream)
+	for _, name := range streams {
+		delete(s.taken, name)
+	}
 }
 
 // refuse logs why a publisher cannot go on, for the app's technician, and makes
@@ -98,14 +114,21 @@ func (s *Server) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*base.Re
 	if !ok {
 		return s.refuse(base.StatusNotFound, errors.New("the path has a wrong secret or names no declared stream"))
 	}
-	m, text, err := onlyH264(ctx.Description)
+	if err := s.cfg.mayPublish(ctx.Conn.NetConn()); err != nil {
+		return s.refuse(base.StatusForbidden, err)
+	}
+	media, err := s.cfg.assign(stream, ctx.Description)
 	if err != nil {
 		return s.refuse(base.StatusUnsupportedMediaType, fmt.Errorf("stream %q: %w", stream, err))
 	}
-	if !s.take(stream) {
-		return s.refuse(base.StatusMethodNotValidInThisState, fmt.Errorf("stream %q has a publisher already", stream))
+	p, err := newPublisher(s, ctx.Session, stream, media)
+	if err != nil {
+		return s.refuse(base.StatusBadRequest, fmt.Errorf("stream %q: %w", stream, err))
 	}
-	ctx.Session.SetUserData(&publisher{server: s, session: ctx.Session, stream: stream, media: m, sdp: text})
+	if busy := s.take(p.streams()); busy != "" {
+		return s.refuse(base.StatusMethodNotValidInThisState, fmt.Errorf("stream %q has a publisher already", busy))
+	}
+	ctx.Session.SetUserData(p)
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }
 
@@ -121,9 +144,9 @@ func (s *Server) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response
 func (s *Server) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Response, error) {
 	p := ctx.Session.UserData().(*publisher)
 	if err := p.start(); err != nil {
-		return s.refuse(base.StatusServiceUnavailable, fmt.Errorf("stream %q: %w", p.stream, err))
+		return s.refuse(base.StatusServiceUnavailable, err)
 	}
-	s.log.Info("publisher sends", "stream", p.stream)
+	s.log.Info("publisher sends", "streams", p.streams())
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }
 
@@ -134,8 +157,8 @@ func (s *Server) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
 		return
 	}
 	p.stop()
-	s.free(p.stream)
-	s.log.Info("publisher left", "stream", p.stream, "because", ctx.Error)
+	s.free(p.streams())
+	s.log.Info("publisher left", "streams", p.streams(), "because", ctx.Error)
 }
 
 // OnDecodeError hears of a packet that is not what was announced.

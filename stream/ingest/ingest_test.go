@@ -99,9 +99,9 @@ func TestRefusals(t *testing.T) {
 		{"a stream that is not declared", "/other", x264, []string{"wrong secret or names no declared stream"}},
 		{"B-frames", "", slices.Concat([]string{"-c:v", "libx264", "-preset", "medium", "-bf", "2", "-pix_fmt", "yuv420p"}),
 			[]string{"B-frames", "-bf 0"}},
-		{"another codec", "", []string{"-c:v", "mpeg4"}, []string{"MPEG-4 Video", "publish H.264 video alone"}},
+		{"another codec", "", []string{"-c:v", "mpeg4"}, []string{"MPEG-4 Video", "publish H.264, H.265 or MJPEG"}},
 		{"audio beside the video", "", slices.Concat([]string{"-f", "lavfi", "-i", "sine", "-c:a", "aac"}, x264),
-			[]string{"MPEG-4 Audio", "-an"}},
+			[]string{"mpeg-4 audio", `\"codec\": \"aac\"`, "-an"}},
 		{"RTP over UDP alone", "", append([]string{"-rtsp_transport", "udp"}, x264...), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

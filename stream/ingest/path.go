@@ -14,12 +14,18 @@ func (c Config) route(path string) (stream string, ok bool) {
 		return "", false
 	}
 	if !named {
-		return c.Streams[0], true
+		return c.Streams[0].Name, true
 	}
+	s := c.stream(name)
+	return s.Name, s.Name != ""
+}
+
+// stream is the declared one of that name; its own name is "" if there is none.
+func (c Config) stream(name string) Stream {
 	for _, s := range c.Streams {
-		if s == name {
-			return s, true
+		if s.Name == name {
+			return s
 		}
 	}
-	return "", false
+	return Stream{}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func TestRoute(t *testing.T) {
-	c := Config{Secret: "s3cret", Streams: []string{"main", "sub"}}
+	c := Config{Secret: "s3cret", Streams: []Stream{{Name: "main"}, {Name: "sub"}}}
 	for path, want := range map[string]string{
 		"/s3cret": "main", "/s3cret/": "main", "/s3cret/main": "main", "/s3cret/sub": "sub", "/s3cret/sub/": "sub",
 		"": "", "/": "", "//": "", "/s3cre": "", "/s3crett": "", "/S3CRET": "", "/s3cret/x": "", "/s3cret/sub/x": "",
@@ -18,7 +18,7 @@ func TestRoute(t *testing.T) {
 			t.Errorf("%q leads to %q, %v; want %q", path, got, ok, want)
 		}
 	}
-	if got, ok := (Config{Streams: []string{"main"}}).route("/"); ok {
+	if got, ok := (Config{Streams: []Stream{{Name: "main"}}}).route("/"); ok {
 		t.Errorf("no secret at all leads to %q", got)
 	}
 }
@@ -27,10 +27,10 @@ func FuzzRoute(f *testing.F) {
 	for _, path := range []string{"/s3cret", "/s3cret/sub", "/s3cret/other", "//s3cret", "/", ""} {
 		f.Add(path)
 	}
-	c := Config{Secret: "s3cret", Streams: []string{"main", "sub"}}
+	c := Config{Secret: "s3cret", Streams: []Stream{{Name: "main"}, {Name: "sub"}}}
 	f.Fuzz(func(t *testing.T, path string) {
 		stream, ok := c.route(path)
-		if ok != slices.Contains(c.Streams, stream) {
+		if ok != slices.Contains(c.Streams, Stream{Name: stream}) {
 			t.Fatalf("%q leads to %q, %v", path, stream, ok)
 		}
 		if ok && !strings.HasPrefix(strings.TrimPrefix(path, "/"), c.Secret) {

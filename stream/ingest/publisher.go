@@ -1,73 +1,142 @@
 package ingest
 
 import (
+	"fmt"
 	"sync"
+	"time"
 
 	"github.com/bluenviron/gortsplib/v5"
-	"github.com/bluenviron/gortsplib/v5/pkg/description"
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
 	"slipstream/stream/publish"
 )
 
-// publisher is one RTSP session and its connection to the forwarder.
+// publisher is one RTSP session: a picture, a sound, or both.
 type publisher struct {
 	server  *Server
 	session *gortsplib.ServerSession
-	stream  string
-	media   *description.Media
-	sdp     []byte
+	name    string // of the stream that the path names
+	feeds   []*feed
+	clock   sessionClock // of the one goroutine that reads the session's connection
 
-	conn    *publish.Conn // nil until RECORD
-	cutter  fragmenter
-	watcher sync.WaitGroup
-	failed  sync.Once
+	watchers sync.WaitGroup
+	failed   sync.Once
+}
+
+// feed is one medium of a publisher and its connection to the forwarder.
+type feed struct {
+	publisher *publisher
+	stream    string
+	medium    medium
+	sdp       []byte
+
+	conn   *publish.Conn // nil until RECORD
+	cutter cutter
+	clock  mediumClock
+}
+
+func newPublisher(s *Server, session *gortsplib.ServerSession, name string, media map[string]medium) (*publisher, error) {
+	p := &publisher{server: s, session: session, name: name}
+	for stream, m := range media {
+		sdp, err := m.describe()
+		if err != nil {
+			return nil, err
+		}
+		p.feeds = append(p.feeds, &feed{publisher: p, stream: stream, medium: m, sdp: sdp, clock: mediumClock{rate: m.format.ClockRate()}})
+	}
+	return p, nil
+}
+
+func (p *publisher) streams() (names []string) {
+	for _, f := range p.feeds {
+		names = append(names, f.stream)
+	}
+	return names
 }
 
 // start connects to the forwarder and lets packets pass.
 func (p *publisher) start() error {
-	conn, err := publish.Dial(p.server.cfg.Publish, p.stream, p.sdp)
+	for _, f := range p.feeds {
+		if err := f.start(); err != nil {
+			return fmt.Errorf("stream %q: %w", f.stream, err)
+		}
+	}
+	return nil
+}
+
+func (f *feed) start() error {
+	p := f.publisher
+	conn, err := publish.Dial(p.server.cfg.Publish, f.stream, f.sdp)
 	if err != nil {
 		return err
 	}
-	p.conn = conn
-	p.watcher.Go(func() {
+	f.conn = conn
+	p.watchers.Go(func() {
 		select {
 		case <-conn.Done():
-			p.fail(conn.Err())
+			p.fail(f.stream, conn.Err())
 		case <-p.server.ending: // forward may be waiting for the forwarder
 			p.failed.Do(func() {})
 			conn.Close()
 		}
 	})
-	p.cutter.send = conn.WriteRTP
-	p.session.OnPacketRTP(p.media, p.media.Formats[0], p.forward)
+	f.cutter = f.medium.cutter(sender{send: conn.WriteRTP})
+	p.session.OnPacketRTCP(f.medium.Media, f.reported)
+	p.session.OnPacketRTP(f.medium.Media, f.medium.format, f.forward)
 	return nil
+}
+
+// reported takes the publisher's sender reports.
+func (f *feed) reported(packet rtcp.Packet) {
+	if sr, ok := packet.(*rtcp.SenderReport); ok {
+		f.clock.report(wallTime(sr.NTPTime), sr.RTPTime)
+		f.publisher.clock.begin(time.Duration(time.Now().UnixNano()), publish.Monotonic())
+	}
 }
 
 // forward sends one packet on. It may wait for the forwarder, and the publisher
 // then waits too.
-func (p *publisher) forward(pkt *rtp.Packet) {
-	if err := p.cutter.take(pkt); err != nil {
-		p.fail(err)
+func (f *feed) forward(pkt *rtp.Packet) {
+	err := f.tellClock(pkt.Timestamp)
+	if err == nil {
+		err = f.cutter.take(pkt)
+	}
+	if err != nil {
+		f.publisher.fail(f.stream, err)
 	}
 }
 
+// tellClock says now and then when the frame of a packet was captured.
+func (f *feed) tellClock(rtp uint32) error {
+	if !f.clock.set {
+		return nil
+	}
+	now := publish.Monotonic()
+	captured := f.publisher.clock.captured(&f.clock, rtp, now)
+	if f.clock.told != 0 && now-f.clock.told < clockTold {
+		return nil
+	}
+	f.clock.told = now
+	return f.conn.WriteClock(rtp, captured, publish.FramesUnknown)
+}
+
 // fail ends the session for a reason that the technician should see, once.
-func (p *publisher) fail(err error) {
+func (p *publisher) fail(stream string, err error) {
 	p.failed.Do(func() {
-		p.server.log.Error("publisher is cut off", "stream", p.stream, "because", err)
+		p.server.log.Error("publisher is cut off", "stream", stream, "because", err)
 		p.session.Close()
 	})
 }
 
-// stop closes the connection to the forwarder. What happens to it from here on is
-// our own doing and no failure.
+// stop closes the connections to the forwarder. What happens to them from here on
+// is our own doing and no failure.
 func (p *publisher) stop() {
 	p.failed.Do(func() {})
-	if p.conn == nil {
-		return
+	for _, f := range p.feeds {
+		if f.conn != nil {
+			f.conn.Close()
+		}
 	}
-	p.conn.Close()
-	p.watcher.Wait()
+	p.watchers.Wait()
 }

@@ -53,7 +53,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.url = "rtsp://" + ln.Addr().String() + "/" + secret
 	s, err := ingest.New(ln, ingest.Config{
-		Publish: filepath.Join(run, "pub", "a-1.sock"), Streams: []string{"main", "sub"}, Secret: secret,
+		Publish: filepath.Join(run, "pub", "a-1.sock"), Streams: []ingest.Stream{{Name: "main"}, {Name: "sub"}}, Secret: secret,
 	}, slog.New(slog.NewTextHandler(w.log, nil)))
 	if err != nil {
 		t.Fatal(err)

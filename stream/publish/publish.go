@@ -74,6 +74,10 @@ const (
 // ClockSize is the length of a capture clock message in bytes.
 const ClockSize = 1 + 4 + 8 + 8
 
+// FramesUnknown is for a publisher that does not know how many frames were
+// captured: holes are then not looked for.
+const FramesUnknown = 0
+
 // sendBuffer holds the largest key frame that the forwarder may be late for:
 // the default of a SEQPACKET socket blocks after about 110 KB.
 const sendBuffer = 4 << 20

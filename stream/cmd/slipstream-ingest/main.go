@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"slipstream/stream/ingest"
@@ -25,17 +26,26 @@ func main() {
 	}
 }
 
+// readStream reads NAME or NAME,audio=NAME.
+func readStream(text string) (s ingest.Stream, err error) {
+	name, option, more := strings.Cut(text, ",")
+	audio, isAudio := strings.CutPrefix(option, "audio=")
+	if name == "" || more && (!isAudio || audio == "" || strings.Contains(audio, ",")) {
+		return s, errors.New("a stream is given as NAME or NAME,audio=NAME")
+	}
+	return ingest.Stream{Name: name, Audio: audio}, nil
+}
+
 func run(args []string) error {
 	var cfg ingest.Config
 	flags := flag.NewFlagSet("slipstream-ingest", flag.ExitOnError)
 	flags.StringVar(&cfg.Publish, "publish", "", "the forwarder's publish `socket` for this app")
-	flags.Func("stream", "declared stream `name`; may be repeated, the first is also known by the secret alone", func(name string) error {
-		if name == "" {
-			return errors.New("a stream needs a name")
-		}
-		cfg.Streams = append(cfg.Streams, name)
-		return nil
+	flags.Func("stream", "declared stream `name[,audio=name]`, with the stream that takes the sound announced beside it; may be repeated, the first is also known by the secret alone", func(text string) error {
+		s, err := readStream(text)
+		cfg.Streams = append(cfg.Streams, s)
+		return err
 	})
+	flags.StringVar(&cfg.Cgroup, "cgroup", "", "`directory` of the app's cgroup, outside of which nobody may publish")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "slipstream-ingest: the first segment of every publisher's path comes from %s\n", secretVar)
 		flags.PrintDefaults()

@@ -1,0 +1,109 @@
+package ingest
+
+import "time"
+
+const (
+	// clockTold is how often the forwarder is told of the capture clock.
+	clockTold = time.Second
+
+	// maxDelay is how long before its arrival a frame may have been captured: an
+	// encoder that looks ahead was seen to take more than a second.
+	maxDelay = 4 * time.Second
+
+	// maxReportStep is how far two reports of one medium may disagree. More is the
+	// publisher's wall clock that was set, and not the capture.
+	maxReportStep = 100 * time.Millisecond
+
+	// driftWindow is how long the shortest delay is looked for before it is compared
+	// with the one before, and driftPart the share of the difference that is made good.
+	driftWindow = 10 * time.Second
+	driftPart   = 8
+)
+
+// sessionClock maps what one publisher's sender reports (RFC 3550 §6.4.1) say of
+// capture to CLOCK_MONOTONIC. All its media share the offset, so they stay in
+// step whatever their wall clock shows.
+type sessionClock struct {
+	set    bool
+	offset time.Duration // from the publisher's wall clock
+
+	usual  time.Duration // the shortest delay of a packet after its capture …
+	lowest time.Duration // … and that of this window
+	judged time.Duration // when the window began; 0: there is none yet
+}
+
+// mediumClock maps one medium's RTP time to its publisher's wall clock.
+type mediumClock struct {
+	rate int
+	set  bool
+	rtp  uint32
+	wall time.Duration
+	step time.Duration // by which the publisher's clock was set since
+	told time.Duration // when the forwarder was told last; 0: never
+}
+
+// report takes one sender report: at this time of the publisher's wall clock, the
+// medium's RTP time was this.
+func (m *mediumClock) report(wall time.Duration, rtp uint32) {
+	wall -= m.step
+	if m.set {
+		if off := wall - m.at(rtp); off > maxReportStep || off < -maxReportStep {
+			m.step += off
+			wall -= off
+		}
+	}
+	m.set, m.rtp, m.wall, m.told = true, rtp, wall, 0
+}
+
+func (m *mediumClock) at(rtp uint32) time.Duration {
+	return m.wall + time.Duration(int64(int32(rtp-m.rtp))*int64(time.Second)/int64(m.rate))
+}
+
+// begin believes that the publisher's wall clock is this machine's.
+func (s *sessionClock) begin(wall, mono time.Duration) {
+	if !s.set {
+		s.set, s.offset = true, mono-wall
+	}
+}
+
+// captured is when the frame of a packet that arrives now was captured. Nothing
+// arrives before it was captured: a publisher whose reports say so has counted
+// from a later instant (ffmpeg: its start), and its whole session is moved. One
+// whose packets are older than can be has another wall clock, and then the
+// earliest arrival counts.
+func (s *sessionClock) captured(m *mediumClock, rtp uint32, now time.Duration) time.Duration {
+	delay := now - s.offset - m.at(rtp)
+	if delay < 0 || delay > maxDelay {
+		s.offset += delay
+		delay, s.judged = 0, 0
+	}
+	s.follow(delay, now)
+	return m.at(rtp) + s.offset
+}
+
+// follow makes good for a medium's clock that runs off: the shortest delay of a
+// window is that of the pipeline, which stays.
+func (s *sessionClock) follow(delay, now time.Duration) {
+	if s.judged == 0 {
+		s.judged, s.usual, s.lowest = now, maxDelay, delay
+	}
+	s.lowest = min(s.lowest, delay)
+	if now-s.judged < driftWindow {
+		return
+	}
+	if more := s.lowest - s.usual; more > 0 {
+		s.offset += more / driftPart
+	} else {
+		s.usual = s.lowest
+	}
+	s.judged, s.lowest = now, maxDelay
+}
+
+// ntpEpoch is the Unix epoch in seconds of NTP (RFC 5905).
+const ntpEpoch = 2_208_988_800
+
+// wallTime is an NTP timestamp as time since the Unix epoch.
+func wallTime(ntp uint64) time.Duration {
+	seconds := int64(ntp>>32) - ntpEpoch
+	return time.Duration(seconds*int64(time.Second) + int64(ntp&0xffffffff*uint64(time.Second)>>32))
+}
