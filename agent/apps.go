@@ -108,6 +108,14 @@ func (m *machine) appStarted(e AppStarted) {
 	}
 }
 
+// appKnown: orders go out again because now there is a pidfd to send along.
+func (m *machine) appKnown(e AppKnown) {
+	if i := m.slotOf(e.Source); i >= 0 {
+		m.Apps[i].PID = e.PID
+		m.sendOrders()
+	}
+}
+
 // appReady arms the trial: from now on the forwarder switches by itself, and
 // reverts by itself.
 func (m *machine) appReady(e AppReady) {

@@ -179,6 +179,9 @@ func (a *Agent) shownTrial(s State) *control.Trial {
 	if t.SoakEnds > 0 {
 		out.SoakMS = max(0, t.SoakEnds-now) / int64(time.Millisecond)
 	}
+	if st := a.forward.streams(); st != nil && st.Trial == t.ID {
+		out.Verdicts = verdicts(st.Verdicts)
+	}
 	return out
 }
 

@@ -42,9 +42,11 @@
 // the log. The manifest says who makes it: the app, an operator, or the agent
 // itself ("auto").
 //
-// The invariants of today are: viewers are on the new version, its app said that
-// it is ready, and it was not restarted. Declared ones are not there yet; the core
-// has the event by which one that fails will end the trial, marker or not.
+// These invariants always hold: viewers are on the new version, its app said that it
+// is ready, and it was not restarted. Those that the manifest declares of its streams
+// are judged by the forwarder, which ends the trial when a required one is broken,
+// marker or not: a marker with a broken invariant does not commit, and the revert
+// says both facts. The history keeps how all of them stood, also after a commit.
 //
 // # What survives a power cut, at each arrow
 //
@@ -70,8 +72,10 @@
 // # The permanent version
 //
 // It is restarted when it ends, when it is not ready in time, when it does not feed
-// its watchdog, and when it lives but has lost a stream and sent no frame of it for
-// some seconds. Its start may find that its slot is damaged. Then the version before
+// its watchdog, and when it lives but has lost a stream and not published it again
+// within some seconds, also if nobody heard of the loss, because the forwarder died
+// with it. A stream that has frames on events only counts as published by a publisher
+// that is connected. Its start may find that its slot is damaged. Then the version before
 // takes its place, if it is whole and of the same security epoch, with a commit of
 // its own ("fallback"); the history says "damaged", and the floor stays where it
 // was, but for the damaged version itself, which may be staged again. Apps run in
@@ -106,9 +110,7 @@
 // before: it restarts it, first soon, and beyond the manifest's restart
 // intensity each half minute. Damage is another matter than crashing, to which an
 // app can be brought from outside. If the version before is damaged too, or there
-// is none, the status names the way out: the same package, staged again. An app
-// whose stream has frames only on events and that publishes it again is ended all
-// the same if no event comes within the grace. It runs
+// is none, the status names the way out: the same package, staged again. It runs
 // both versions in full; manifests that ask for another overlap are refused. On a
 // machine where everything runs as one user it cannot tell who made a marker. The
 // data directory of a trial is a copy: what the old version writes into its own

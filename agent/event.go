@@ -69,6 +69,12 @@ type (
 		PID    int
 		At     int64 // CLOCK_MONOTONIC ns of its start
 	}
+	// AppKnown says that an adopted process, of which it was not known whether it
+	// lives, does.
+	AppKnown struct {
+		Source orders.SourceID
+		PID    int
+	}
 	// AppReady is the app's READY=1.
 	AppReady struct{ Source orders.SourceID }
 	// AppAlive is the app's WATCHDOG=1.
@@ -91,12 +97,6 @@ type (
 		Trial orders.TrialID
 		Error string
 	}
-	// InvariantFailed ends a trial, marker or not.
-	InvariantFailed struct {
-		Trial        orders.TrialID
-		Name, Detail string
-	}
-
 	// ForwarderConnected says that the forwarder listens on a new connection.
 	ForwarderConnected struct{}
 	// ForwarderLost says that the forwarder's process ended, and its memory with it.
@@ -121,7 +121,10 @@ type (
 	// TrialReverted says that viewers are back, whoever wanted it.
 	TrialReverted struct{ orders.Reverted }
 	// Held answers [Hold]: the agent may commit for as long as the lease lasts.
-	Held struct{ Trial orders.TrialID }
+	Held struct {
+		Trial    orders.TrialID
+		Verdicts []orders.Verdict
+	}
 	// Settled answers [Settle].
 	Settled struct{ Trial orders.TrialID }
 
@@ -156,7 +159,6 @@ const (
 	CauseForwarder = "forwarder" // the forwarder died; a new one serves the permanent version
 	CauseRecord    = "record"    // the active record could not be written
 	CauseDamaged   = "damaged"   // the slot does not hold what was staged
-	CauseInvariant = "invariant:"
 )
 
 // Codes of refused requests, beside those of package verify.

@@ -165,6 +165,9 @@ func (f *fake) request(q orders.Request, fds []int) {
 			}
 		}
 		st.Streams = []orders.StreamStatus{{Name: "main", Followed: followed, Viewers: 1}}
+		for source := range f.pidfds { // a lie: no app publishes here
+			st.Streams[0].Lines = append(st.Streams[0].Lines, orders.LineStatus{Source: source, Alive: true})
+		}
 		f.tell(orders.Message{Req: q.Req, Result: orders.ResultOK, Status: st})
 	}
 }

@@ -147,10 +147,12 @@ func (f *forwarder) message(m orders.Message) {
 	case m.Revert != nil:
 		f.post(TrialReverted{*m.Revert})
 	case m.Lost != nil:
-		f.log.Warn("source lost", "source", m.Lost.Source, "stream", m.Lost.Stream, "cause", m.Lost.Cause, "detail", m.Lost.Detail)
+		f.log.Warn("source lost", "source", m.Lost.Source, "stream", m.Lost.Stream, "cause", m.Lost.Cause, "by", m.Lost.By, "detail", m.Lost.Detail)
 		if m.Lost.Cause != orders.CauseExit { // of which the agent hears itself
 			f.post(LineLost{m.Lost.Source, Lost{m.Lost.Stream, m.Lost.At, cmp.Or(m.Lost.Detail, m.Lost.Cause)}})
 		}
+	case m.Breaking != nil:
+		f.log.Warn("invariant broken", "invariant", verdictName(*m.Breaking), "verdict", verdictText(*m.Breaking))
 	}
 }
 
@@ -166,7 +168,7 @@ func (f *forwarder) answer(m orders.Message) {
 	case m.Result == orders.ResultError:
 		f.log.Error("forwarder refuses a request", "reason", m.Error)
 	case q.Hold != nil && m.Result == orders.ResultHeld:
-		f.post(Held{q.Hold.Trial})
+		f.post(Held{Trial: q.Hold.Trial, Verdicts: m.Verdicts})
 	case q.Hold != nil && m.Result == orders.ResultReverted:
 		f.post(TrialReverted{ending(m.Revert, q.Hold.Trial)})
 	case q.Settle != nil && m.Result == orders.ResultSettled:

@@ -124,7 +124,7 @@ func (m *machine) trialReverted(e orders.Reverted) {
 	}
 	t.Back, t.Reverted = true, &e
 	if !m.knowsBetter(e.Cause) {
-		t.Cause, t.Detail = e.Cause, cmp.Or(e.Detail, t.sentence(e.Cause))
+		t.Cause, t.Detail = e.Cause, cmp.Or(brokenDetail(e, t.Latched), e.Detail, t.sentence(e.Cause))
 		if e.Cause == orders.CauseDeadline {
 			t.Detail = t.sentence(e.Cause) // the forwarder knows of no marker
 		}

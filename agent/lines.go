@@ -43,19 +43,24 @@ func (m *machine) linesSeen(e LinesSeen) {
 }
 
 // judgeLines ends a permanent app that lives and does not publish. A frame that
-// came after the loss says that it publishes again.
+// came after the loss says that it publishes again; of a stream that has frames on
+// events only, a publisher that is connected says so.
 func (m *machine) judgeLines(i int, streams []orders.StreamStatus) {
 	app, slot := &m.Apps[i], slotNames[i]
+	m.noticeLines(i, streams)
 	if len(app.Lost) == 0 {
 		return
 	}
-	declared := m.version(slot).Streams
+	v := m.version(slot)
 	app.Lost = slices.DeleteFunc(slices.Clone(app.Lost), func(l Lost) bool {
 		names := []string{l.Stream}
 		if l.Stream == "" {
-			names = declared
+			names = v.Streams
 		}
-		return !slices.ContainsFunc(names, func(name string) bool { return !sends(streams, name, app.Source, l.At) })
+		return !slices.ContainsFunc(names, func(name string) bool {
+			line := lineOf(streams, name, app.Source)
+			return line.LastFrame <= l.At && !(line.Alive && slices.Contains(v.Events, name))
+		})
 	})
 	over := slices.IndexFunc(app.Lost, func(l Lost) bool { return m.now-l.At >= int64(lostGrace) })
 	if over < 0 || app.Status != AppRunning || !m.restarts(slot) {
@@ -68,11 +73,31 @@ func (m *machine) judgeLines(i int, streams []orders.StreamStatus) {
 	m.endPermanent(slot, revertGrace, fmt.Sprintf("ended because it did not publish %s again, which was lost: %s", what, l.Detail))
 }
 
-// sends says whether a frame of a stream came from a source after a time.
-func sends(streams []orders.StreamStatus, name string, source orders.SourceID, after int64) bool {
-	return slices.ContainsFunc(streams, func(s orders.StreamStatus) bool {
-		return s.Name == name && slices.ContainsFunc(s.Lines, func(l orders.LineStatus) bool {
-			return l.Source == source && l.LastFrame > after
-		})
-	})
+// noticeLines notes streams of the permanent app that nobody publishes and of
+// which no loss was heard: a forwarder that was started anew has none to report.
+// Until its start timeout is over an app may still be about to publish.
+func (m *machine) noticeLines(i int, streams []orders.StreamStatus) {
+	app, slot := &m.Apps[i], slotNames[i]
+	if slot != m.Permanent.Slot || app.Status != AppRunning || m.now < app.StartBy || m.Trial.under() {
+		return
+	}
+	for _, name := range m.version(slot).Streams {
+		line := lineOf(streams, name, app.Source)
+		known := slices.ContainsFunc(app.Lost, func(l Lost) bool { return l.Stream == "" || l.Stream == name })
+		if !known && !line.Alive && line.LastFrame <= m.now-int64(lostGrace) {
+			app.Lost = append(slices.Clone(app.Lost), Lost{Stream: name, At: m.now, Detail: "nobody publishes it"})
+		}
+	}
+}
+
+// lineOf is a source's line of a stream; zero if there is none.
+func lineOf(streams []orders.StreamStatus, name string, source orders.SourceID) orders.LineStatus {
+	for _, s := range streams {
+		for _, l := range s.Lines {
+			if s.Name == name && l.Source == source {
+				return l
+			}
+		}
+	}
+	return orders.LineStatus{}
 }

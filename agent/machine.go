@@ -66,6 +66,8 @@ func (m *machine) take(what any) {
 
 	case AppStarted:
 		m.appStarted(e)
+	case AppKnown:
+		m.appKnown(e)
 	case AppReady:
 		m.appReady(e)
 	case AppAlive:
@@ -77,8 +79,6 @@ func (m *machine) take(what any) {
 		m.markerSeen(e)
 	case MarkerFailed:
 		m.markerFailed(e)
-	case InvariantFailed:
-		m.invariantFailed(e)
 
 	case ForwarderConnected:
 		m.forwarderConnected()
@@ -244,7 +244,7 @@ func (m *machine) held(e Held) {
 	}
 	t.asked = 0
 	if m.Phase == PhaseHolding {
-		m.Phase = PhaseCommitting
+		m.Phase, t.Verdicts = PhaseCommitting, e.Verdicts
 		m.do(WriteRecord{Trial: t.ID, Version: t.To, Previous: t.From})
 	}
 }
@@ -340,17 +340,4 @@ func (m *machine) entry(outcome string) control.Record {
 		r.Reason, r.Detail, r.Evidence = t.Cause, t.Detail, t.Evidence
 	}
 	return r
-}
-
-// invariantFailed ends the trial even if the marker was made: then the history
-// says both.
-func (m *machine) invariantFailed(e InvariantFailed) {
-	if e.Trial != m.Trial.ID || !m.open() {
-		return
-	}
-	detail := e.Detail
-	if m.Trial.Latched {
-		detail += "; the greenlight marker had been made"
-	}
-	m.revert(CauseInvariant+e.Name, detail)
 }

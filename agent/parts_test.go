@@ -24,6 +24,7 @@ import (
 	"slipstream/agent/control"
 	"slipstream/agent/supervise"
 	"slipstream/stream/orders"
+	"slipstream/verify"
 )
 
 // The parts of the runner that need no device. White-box, because the package
@@ -243,6 +244,37 @@ func TestPermanentDataIsNeverDropped(t *testing.T) {
 	}
 	if _, err := os.Stat(d.of("b")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a trial's data: %v", err)
+	}
+}
+
+func TestManifestsStreamsInOrders(t *testing.T) {
+	a := &Agent{cfg: config.Config{Stream: config.Stream{StallMS: 250}}}
+	bound := verify.Invariant{Name: "rate", Measure: "frame-rate", Against: "permanent", Min: new(0.9)}
+	wanted := verify.Invariant{Name: "gap", Measure: "gap", Against: "nothing", Max: new(80.0), WindowMS: 9000, Severity: "wanted"}
+	app := &verify.App{Streams: []verify.Stream{
+		{Name: "main", Codec: "h264", Width: 320, Height: 180, Profile: "42e01f", Audio: "mic", StallMS: 20, Invariants: []verify.Invariant{bound, wanted}},
+		{Name: "mic", Codec: "opus", StallMS: 900},
+		{Name: "door", Codec: "mjpeg", Width: 64, Height: 64, Events: true},
+	}}
+	want := []orders.Stream{
+		{Name: "main", Codec: "h264", StallMS: 250, Width: 320, Height: 180, Profile: "42e01f", Audio: "mic", Invariants: []orders.Invariant{
+			{Name: "rate", Measure: "frame-rate", Against: "permanent", Min: new(0.9), WindowMS: 3000, Required: true},
+			{Name: "gap", Measure: "gap", Against: "nothing", Max: new(80.0), WindowMS: 9000},
+		}},
+		{Name: "mic", Codec: "opus", StallMS: 900},
+		{Name: "door", Codec: "mjpeg", Width: 64, Height: 64},
+	}
+	r := &run{manifest: verify.Manifest{App: app}}
+	if got := a.streams(r); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+
+	// Of a slot that was refused its version's names and codecs are still known.
+	a.state.Permanent = versionOf(r.manifest, "digest", "a")
+	r.slot, r.refused = "a", errors.New("it is damaged")
+	want = []orders.Stream{{Name: "main", Codec: "h264"}, {Name: "mic", Codec: "opus"}, {Name: "door", Codec: "mjpeg"}}
+	if got := a.streams(r); !reflect.DeepEqual(got, want) {
+		t.Errorf("refused: got %+v", got)
 	}
 }
 

@@ -140,7 +140,10 @@ func versionOf(m verify.Manifest, digest, slot string) Version {
 	if app := m.App; app != nil {
 		v.App = contract(app)
 		for _, s := range app.Streams {
-			v.Streams = append(v.Streams, s.Name)
+			v.Streams, v.Codecs = append(v.Streams, s.Name), append(v.Codecs, s.Codec)
+			if s.Events {
+				v.Events = append(v.Events, s.Name)
+			}
 		}
 		v.Rules = Rules{
 			Greenlight: app.Greenlight, StartTimeout: milliseconds(app.StartTimeoutMS), Deadline: milliseconds(app.DeadlineMS),

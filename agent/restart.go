@@ -137,6 +137,16 @@ func (a *Agent) adoptProcess(name string) (*supervise.Process, bool) {
 	return a.sup.Adopt(name)
 }
 
+// tellWhenKnown waits until it is known that an adopted process lives.
+func (a *Agent) tellWhenKnown(source orders.SourceID, p *supervise.Process) {
+	select {
+	case <-p.Known():
+		a.post(AppKnown{Source: source, PID: p.PID()})
+	case <-p.Done():
+	case <-a.stopped:
+	}
+}
+
 // adopt takes over an app that still runs. One of which nobody can tell what it
 // declares, or that has lost its ingest and so its way to the viewers, is ended
 // and started anew.
@@ -145,6 +155,9 @@ func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process)
 	r.process = p
 	ingest, found := a.adoptProcess(ingestName(source))
 	a.wg.Go(func() { a.follow(r, p, ingest) })
+	if p.PID() == 0 {
+		a.wg.Go(func() { a.tellWhenKnown(source, p) })
+	}
 	switch _, _, err := a.recheck(slot); {
 	case r.refused != nil:
 		a.log.Error("app ended: its slot no longer says what it is", "source", source, "reason", r.refused)

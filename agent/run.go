@@ -225,14 +225,31 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 // is enough to know the names.
 func (a *Agent) streams(r *run) (out []orders.Stream) {
 	if r.refused != nil {
-		for _, name := range a.state.version(r.slot).Streams {
-			out = append(out, orders.Stream{Name: name, Codec: verify.CodecH264})
+		v := a.state.version(r.slot)
+		for i, name := range v.Streams {
+			out = append(out, orders.Stream{Name: name, Codec: v.codec(i)})
 		}
 		return out
 	}
 	for _, s := range r.manifest.App.Streams {
-		out = append(out, orders.Stream{
-			Name: s.Name, Codec: s.Codec, StallMS: max(s.StallMS, a.cfg.Stream.StallMS), Width: s.Width, Height: s.Height,
+		out = append(out, a.stream(s))
+	}
+	return out
+}
+
+// stream is a declared stream in the forwarder's words.
+func (a *Agent) stream(s verify.Stream) orders.Stream {
+	out := orders.Stream{
+		Name: s.Name, Codec: s.Codec, StallMS: max(s.StallMS, a.cfg.Stream.StallMS),
+		Width: s.Width, Height: s.Height, Profile: s.Profile, Audio: s.Audio,
+	}
+	if s.Events {
+		out.StallMS = 0
+	}
+	for _, i := range s.Invariants {
+		out.Invariants = append(out.Invariants, orders.Invariant{
+			Name: i.Name, Measure: i.Measure, Against: i.Against, Min: i.Min, Max: i.Max,
+			WindowMS: i.Window().Milliseconds(), Required: i.Required(),
 		})
 	}
 	return out
@@ -251,7 +268,7 @@ func (a *Agent) sendOrders(e SendOrders) {
 		if len(s.Streams) == 0 {
 			continue
 		}
-		if r.process != nil {
+		if r.process != nil && r.process.Pidfd() >= 0 {
 			fds = append(fds, r.process.Pidfd())
 			s.Pidfd = len(fds)
 		}

@@ -58,6 +58,8 @@ type Version struct {
 	Rules   Rules  `json:"rules"`
 
 	Streams []string `json:"streams,omitempty"` // that it declares
+	Codecs  []string `json:"codecs,omitempty"`  // of these
+	Events  []string `json:"events,omitempty"`  // those that have frames on events only
 }
 
 // Rules are the parts of the signed manifest that the upgrade obeys.
@@ -136,6 +138,7 @@ type Trial struct {
 
 	Switched *orders.Switched `json:"switched,omitempty"` // the forwarder's own reports
 	Reverted *orders.Reverted `json:"reverted,omitempty"`
+	Verdicts []orders.Verdict `json:"verdicts,omitempty"` // when the right to commit was given
 
 	askAt   int64    // when the request of this phase is sent again
 	asked   int      // how often it went without an answer
@@ -163,6 +166,14 @@ const (
 func (t Trial) under() bool { return t.ID != "" }
 
 func (v Version) none() bool { return v.Slot == "" }
+
+// codec is that of the i-th stream; versions of older journals have only H.264.
+func (v Version) codec(i int) string {
+	if i < len(v.Codecs) {
+		return v.Codecs[i]
+	}
+	return verify.CodecH264
+}
 
 // slots names the two live slots, as State.Apps counts them.
 var slotNames = [2]string{"a", "b"}
@@ -297,20 +308,35 @@ func (t Trial) giveUp() int64 {
 
 // proof is what the forwarder reported, in the words of package control.
 func (t Trial) proof() *control.Proof {
-	if t.Switched == nil && t.Reverted == nil {
+	if t.Switched == nil && t.Reverted == nil && len(t.Verdicts) == 0 {
 		return nil
 	}
-	p := &control.Proof{}
+	p := &control.Proof{Verdicts: verdicts(t.Verdicts)}
 	if sw := t.Switched; sw != nil {
 		p.Switch = streamProofs(sw.Streams)
 	}
 	if r := t.Reverted; r != nil {
-		p.Detected, p.First, p.Revert = r.Detected, r.First, streamProofs(r.Streams)
+		p.Detected, p.First, p.Revert, p.By = r.Detected, r.First, streamProofs(r.Streams), r.By
+		if len(r.Verdicts) > 0 {
+			p.Verdicts = verdicts(r.Verdicts)
+		}
 		if r.First > 0 {
 			p.DetectToFirstMS = float64(r.First-r.Detected) / float64(time.Millisecond)
 		}
 	}
 	return p
+}
+
+// verdicts are those of the forwarder, by stream and name.
+func verdicts(list []orders.Verdict) []control.Verdict {
+	var out []control.Verdict
+	for _, v := range list {
+		out = append(out, control.Verdict(v))
+	}
+	slices.SortFunc(out, func(x, y control.Verdict) int {
+		return cmp.Or(cmp.Compare(x.Stream, y.Stream), cmp.Compare(x.Invariant, y.Invariant))
+	})
+	return out
 }
 
 func streamProofs(switches []orders.StreamSwitch) []control.StreamProof {

@@ -239,8 +239,14 @@ func describeRecord(r control.Record) string {
 	if len(r.Evidence) > 0 {
 		s += fmt.Sprintf(" evidence=%q", r.Evidence)
 	}
-	if r.Proof != nil && r.Proof.First > 0 {
-		s += fmt.Sprintf(" first=%.1fms", r.Proof.DetectToFirstMS)
+	if p := r.Proof; p != nil {
+		s += optional(" by=", p.By)
+		if p.First > 0 {
+			s += fmt.Sprintf(" first=%.1fms", p.DetectToFirstMS)
+		}
+		for _, v := range p.Verdicts {
+			s += fmt.Sprintf(" %s.%s=%v", v.Stream, v.Invariant, v.Compared)
+		}
 	}
 	return s
 }

@@ -94,6 +94,8 @@ func (w *world) command(line string) error {
 		w.step(agent.AppStarted{Source: source, PID: 200, At: w.now})
 	case "ready":
 		w.step(agent.AppReady{Source: source})
+	case "known":
+		w.step(agent.AppKnown{Source: source, PID: 300})
 	case "ping":
 		w.step(agent.AppAlive{Source: source})
 	case "exited":
@@ -118,8 +120,6 @@ func (w *world) command(line string) error {
 		w.step(agent.MarkerFailed{Trial: trial, Error: "make the greenlight marker: no space left on device"})
 	case "marker":
 		w.step(agent.MarkerSeen{Trial: trial})
-	case "invariant":
-		w.step(agent.InvariantFailed{Trial: trial, Name: first(), Detail: "frames per second: 12, at least 25"})
 
 	case "connected":
 		w.step(agent.ForwarderConnected{})
@@ -137,13 +137,14 @@ func (w *world) command(line string) error {
 		if err != nil {
 			return err
 		}
-		line := orders.LineStatus{Source: source, LastFrame: w.now - int64(ago)}
+		line := orders.LineStatus{Source: source, LastFrame: w.now - int64(ago), Alive: slices.Contains(plain, "alive")}
 		w.step(agent.LinesSeen{Streams: []orders.StreamStatus{{Name: "main", Followed: source, Lines: []orders.LineStatus{line}}}})
 	case "took-over":
 		w.step(agent.TookOver{Switched: orders.Switched{Trial: trial, Source: source, At: w.now, Done: w.now}})
 	case "reverted":
 		w.step(agent.TrialReverted{Reverted: orders.Reverted{
 			Trial: trial, Cause: args["cause"], Detail: args["detail"], Switched: true, Detected: w.now, First: w.now + 2e6,
+			By: args["by"], Verdicts: verdictsOf(args["cause"]),
 		}})
 	case "held":
 		w.step(agent.Held{Trial: trial})
@@ -198,6 +199,19 @@ func (w *world) quietly(lines ...string) error {
 	return nil
 }
 
+// verdictsOf is the forwarder's word on the invariant that ended a trial.
+func verdictsOf(cause string) []orders.Verdict {
+	name, found := strings.CutPrefix(cause, "invariant:")
+	if !found {
+		return nil
+	}
+	stream, invariant, _ := strings.Cut(name, ".")
+	return []orders.Verdict{{
+		Stream: stream, Invariant: invariant, Measure: orders.MeasureFrameRate, Against: orders.AgainstPermanent,
+		Baseline: "permanent", Value: 12, Base: 25, Compared: 0.48, Min: new(0.9), Required: true, Judged: true,
+	}}
+}
+
 // manifest changes a version's rules.
 func (w *world) manifest(v *agent.Version, args map[string]string) {
 	if g := args["greenlight"]; g != "" {
@@ -209,6 +223,9 @@ func (w *world) manifest(v *agent.Version, args map[string]string) {
 	v.Rules.Silent = args["ready"] == "never"
 	if s := args["streams"]; s != "" {
 		v.Streams = strings.Split(s, ",")
+	}
+	if s := args["events"]; s != "" {
+		v.Events = strings.Split(s, ",")
 	}
 	if e := args["epoch"]; e != "" {
 		fmt.Sscan(e, &v.Epoch)

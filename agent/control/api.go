@@ -63,8 +63,9 @@ type Trial struct {
 	Latched     bool      `json:"latched"`    // the marker was seen
 	Started     time.Time `json:"started"`
 	TookOver    time.Time `json:"tookOver,omitzero"`
-	RemainingMS int64     `json:"remainingMs"` // until the deadline
-	SoakMS      int64     `json:"soakMs"`      // soak still to go; 0 when done
+	RemainingMS int64     `json:"remainingMs"`        // until the deadline
+	SoakMS      int64     `json:"soakMs"`             // soak still to go; 0 when done
+	Verdicts    []Verdict `json:"verdicts,omitempty"` // how its invariants stand now
 }
 
 // StreamStatus is a stream as its viewers see it.
@@ -115,6 +116,26 @@ type Proof struct {
 	DetectToFirstMS float64       `json:"detectToFirstMs,omitempty"` // absent if no revert was measured
 	Switch          []StreamProof `json:"switch,omitempty"`
 	Revert          []StreamProof `json:"revert,omitempty"`
+	By              string        `json:"by,omitempty"`       // how a death was seen: "futex", "pidfd", "eof" or "stall"
+	Verdicts        []Verdict     `json:"verdicts,omitempty"` // how the invariants stood at the end
+}
+
+// Verdict is what became of one invariant of a trial. Its fields are those of
+// package orders.
+type Verdict struct {
+	Stream    string   `json:"stream"`
+	Invariant string   `json:"invariant"`
+	Measure   string   `json:"measure"`
+	Against   string   `json:"against"`
+	Baseline  string   `json:"baseline,omitempty"`
+	Value     float64  `json:"value"`
+	Base      float64  `json:"base,omitempty"`
+	Compared  float64  `json:"compared"` // what Min and Max bound
+	Min       *float64 `json:"min,omitempty"`
+	Max       *float64 `json:"max,omitempty"`
+	Required  bool     `json:"required"`
+	Judged    bool     `json:"judged"`
+	Holds     bool     `json:"holds"`
 }
 
 // StreamProof is one stream's share of a [Proof].

@@ -80,6 +80,10 @@ func (p *Process) isKnown() bool {
 	}
 }
 
+// Known is closed as soon as the process is known to live: of a started one at
+// once, of an adopted one see [Supervisor.Adopt].
+func (p *Process) Known() <-chan struct{} { return p.known }
+
 // PID is the number of the main process, 0 while it is unknown whether it lives
 // (see [Supervisor.Adopt]). It names it for people; to act on the process use
 // its methods or the pidfd.

@@ -179,6 +179,19 @@ func (p *printer) trial(s control.Status) {
 	p.line("    %s pictures  %s", p.tick(!t.TookOver.IsZero()), picturesWords(t, s.Time))
 	p.line("    %s soak      %s", p.tick(soaked(t)), soakWords(t))
 	p.line("    %s marker    %s", p.tick(t.Latched), markerWords(t))
+	if len(t.Verdicts) > 0 {
+		p.verdicts(fmt.Sprintf("    %s invariants", p.tick(allHold(t.Verdicts))), "      ", t.Verdicts)
+	}
+}
+
+// allHold says that no invariant that could end the trial is open or broken.
+func allHold(list []control.Verdict) bool {
+	for _, v := range list {
+		if v.Required && !(v.Judged && v.Holds) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *printer) tick(ok bool) string {
