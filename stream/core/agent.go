@@ -126,11 +126,20 @@ func (c *Core) hold(req *orders.Request, now int64) error {
 	if cause := c.trial.expired(now); cause != "" {
 		c.revert(cause, expiry[cause], now)
 	}
-	if c.trial.hold(h.Trial, now+h.LeaseMS*1e6) {
-		c.tell(orders.Message{Req: req.Req, Result: orders.ResultHeld})
-		return nil
+	why := "the trial's source does not carry every stream yet"
+	answer := orders.Message{Req: req.Req}
+	answer.Result = c.standing.hold(h, now, func() (ok bool) {
+		ok, why = c.mayCommit(now)
+		return ok
+	})
+	switch answer.Verdicts = c.verdicts(); answer.Result {
+	case orders.ResultReverted:
+		return c.answerReverted(req.Req, h.Trial)
+	case orders.ResultWait:
+		answer.Error = why
 	}
-	return c.answerReverted(req.Req, h.Trial)
+	c.tell(answer)
+	return nil
 }
 
 // answerReverted answers a request about a trial that is over, once viewers are back.
@@ -163,11 +172,11 @@ func (c *Core) settle(s *orders.Settle, now int64) error {
 	if c.sources[s.Source] == nil {
 		return fmt.Errorf("source %q is not among the orders", s.Source)
 	}
-	c.permanent = s.Source
-	if c.trial.id == s.Trial {
-		c.trial.end()
+	c.setPermanent(c.sources[s.Source])
+	c.standing.settle(s)
+	if a := c.amendment; a != nil && a.report.Trial == s.Trial {
+		c.amendment = nil
 	}
-	c.ended.add(ending{Reverted: orders.Reverted{Trial: s.Trial, Source: s.Source}, settled: true})
 	for _, spec := range c.sources[s.Source].spec.Streams {
 		if st := c.streams[spec.Name]; st.want != s.Source {
 			c.turn(st, s.Source, now)
@@ -177,7 +186,7 @@ func (c *Core) settle(s *orders.Settle, now int64) error {
 }
 
 func (c *Core) status(now int64) *orders.Status {
-	st := &orders.Status{Permanent: c.permanent, Trial: c.trial.id, Phase: c.trial.phase.String()}
+	st := &orders.Status{Permanent: c.permanent, Trial: c.trial.id, Phase: c.trial.phase.String(), Verdicts: c.verdicts()}
 	for _, s := range c.streams {
 		view := orders.StreamStatus{Name: s.name, Viewers: len(s.tracks)}
 		if s.followed != nil {

@@ -44,13 +44,14 @@ type Core struct {
 	records *records
 	lines   map[uint64]*line // by number: those that viewers may still be sent packets of
 
-	permanent orders.SourceID
+	standing
+	version   string // of the last source that was permanent
 	sources   map[orders.SourceID]*source
 	streams   map[string]*stream
 	silent    map[*subscription]int64 // connected since, and not yet on a stream
-	trial     trial
-	reversion *reversion // nil: none under way
-	ended     endings
+	judgement *judging                // of the last trial that carried the streams
+	reversion *reversion              // nil: none under way
+	amendment *amendment              // nil: none is due
 	locks     locks
 	nextWish  int64
 	nextKick  int64
@@ -155,11 +156,14 @@ func (c *Core) advance(now int64) {
 		c.revert(cause, expiry[cause], now)
 	}
 	c.judgeStalls(now)
+	c.judge(now)
 	c.trySwitch(now)
 	c.goOnReverting(now)
 	for _, s := range c.streams {
 		if s.followed == nil || s.followed != c.target(s) {
-			c.settled(s, now)
+			if done, _, report := c.settled(s, now); done {
+				c.amend(s, report)
+			}
 		}
 	}
 	c.wishTrialKeys(now)
@@ -190,7 +194,7 @@ func (c *Core) due(now int64) int64 {
 	if c.trial.phase == steady {
 		return due
 	}
-	due = min(due, c.trial.due(), c.nextWish)
+	due = min(due, c.trial.due(), c.nextWish, c.judging().due())
 	if src := c.sources[c.trial.source]; c.trial.carries() && src != nil {
 		for _, l := range src.lines {
 			if l.spec.StallMS > 0 {

@@ -81,6 +81,9 @@ type lineState struct {
 
 	frames, keyFrames, octets, missed, foreign uint64
 	holes                                      holeCounter
+
+	meter   meter
+	resumed int64 // when the source was thawed; 0 once a frame came that counts
 }
 
 // newLine makes a line in memory of its own.
@@ -96,7 +99,9 @@ func (c *Core) newLine(src *source, spec orders.Stream) (*line, error) {
 	m.data.line.number = c.records.nextLine()
 	m.data.line.sourceID.set(string(src.spec.ID))
 	m.data.line.name.set(spec.Name)
-	return lineOf(m, src, c.streams[spec.Name], spec, codec), nil
+	l := lineOf(m, src, c.streams[spec.Name], spec, codec)
+	l.takeUpPast()
+	return l, nil
 }
 
 func lineOf(m memory[lineMemory], src *source, s *stream, spec orders.Stream, codec codec) *line {
@@ -247,7 +252,11 @@ func (l *line) prependSets(c *Core, pkt []byte) []byte {
 // finish shows the open unit to whoever follows the line.
 func (l *line) finish(c *Core, now int64) {
 	u := l.arena.finish()
-	if l.frames > 0 {
+	if l.resumed != 0 && l.stale(u, now) {
+		l.arena.forget()
+		return
+	}
+	if l.frames > 0 && l.resumed == 0 {
 		l.interval = min(max(u.capture-l.lastCapture, int64(minInterval)), int64(maxInterval))
 		l.gaps.add(now-l.lastUnit, now)
 	}
@@ -255,8 +264,9 @@ func (l *line) finish(c *Core, now int64) {
 	if u.key {
 		l.keyFrames++
 	}
-	l.lastUnit, l.lastCapture = now, u.capture
+	l.lastUnit, l.lastCapture, l.resumed = now, u.capture, 0
 	l.stall.heard(now)
+	l.meter.add(u, now)
 	c.unitDone(l)
 }
 
@@ -270,7 +280,7 @@ func (l *line) frameInterval() int64 {
 
 // wishKey asks the publisher for a key frame unless it was asked just now.
 func (l *line) wishKey(now int64) {
-	if !l.alive() || now-l.lastWish < int64(keyWish) {
+	if !l.alive() || l.source.frozen() || now-l.lastWish < int64(keyWish) {
 		return
 	}
 	l.lastWish = now

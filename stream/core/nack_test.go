@@ -49,7 +49,7 @@ func TestSentLog(t *testing.T) {
 			lines[0].arena.append(100)
 		}
 		for i, want := range all {
-			body, ts, marked, ok := log.find(numbered, first + uint64(i))
+			body, ts, marked, ok := log.find(numbered, first+uint64(i))
 			kept := want.at >= want.line.arena.packetTail
 			if !ok && kept && all[len(all)-1].run-want.run < sentRuns-1 {
 				t.Fatalf("packet %d of %d is not found", i, len(all))

@@ -14,18 +14,13 @@ func (c *Core) obey(o *orders.Orders, fds []int, now int64) error {
 	if err := check(o, len(fds)); err != nil {
 		return err
 	}
-	if err := c.addSources(o, fds); err != nil {
+	if err := c.addSources(o, fds, now); err != nil {
 		return err
 	}
-	if t := o.Trial; t != nil {
-		if end := c.ended.find(t.ID); end != nil && end.settled {
-			// The agent has not heard that this trial is settled.
-			o.Permanent, o.Trial = t.Source, nil
-		}
-	}
+	c.catchUp(o)
 	c.orderStreams(o)
 	c.orderTrial(o, now)
-	c.permanent = o.Permanent
+	c.setPermanent(c.sources[o.Permanent])
 	c.turnSteady(o, now)
 	c.dropSources(o)
 	return nil
@@ -46,6 +41,8 @@ func check(o *orders.Orders, descriptors int) error {
 			return fmt.Errorf("source %q has %d streams, not 1 to %d", s.ID, len(s.Streams), maxStreams)
 		case s.Pidfd < 0 || s.Pidfd > descriptors:
 			return fmt.Errorf("source %q names descriptor %d of %d", s.ID, s.Pidfd, descriptors)
+		case s.Freezer < 0 || s.Freezer > descriptors || s.Freezer != 0 && s.Freezer == s.Pidfd:
+			return fmt.Errorf("source %q names descriptor %d of %d as its freezer", s.ID, s.Freezer, descriptors)
 		}
 		known[s.ID] = true
 		if err := checkStreams(s); err != nil {
@@ -54,6 +51,9 @@ func check(o *orders.Orders, descriptors int) error {
 	}
 	if o.Permanent != "" && !known[o.Permanent] {
 		return fmt.Errorf("permanent source %q is not among the sources", o.Permanent)
+	}
+	if t := o.Trial; t != nil && slices.ContainsFunc(o.Sources, func(s orders.Source) bool { return s.ID == t.Source && s.Frozen }) {
+		return fmt.Errorf("trial %q of source %q, which is frozen", t.ID, t.Source)
 	}
 	if t := o.Trial; t != nil && (!known[t.Source] || !identifier.MatchString(string(t.ID)) || t.Source == o.Permanent) {
 		return fmt.Errorf("trial %q of source %q", t.ID, t.Source)
@@ -66,7 +66,11 @@ func checkStreams(s orders.Source) error {
 		if !identifier.MatchString(st.Name) {
 			return fmt.Errorf("source %q: stream name %q", s.ID, st.Name)
 		}
-		if _, err := codecOf(st.Codec); err != nil {
+		codec, err := codecOf(st.Codec)
+		if err == nil {
+			err = checkInvariants(st, codec.sound())
+		}
+		if err != nil {
 			return fmt.Errorf("source %q: stream %q: %w", s.ID, st.Name, err)
 		}
 		if st.StallMS < 0 {
@@ -79,7 +83,7 @@ func checkStreams(s orders.Source) error {
 	return nil
 }
 
-func (c *Core) addSources(o *orders.Orders, fds []int) error {
+func (c *Core) addSources(o *orders.Orders, fds []int, now int64) error {
 	for _, spec := range o.Sources {
 		src := c.sources[spec.ID]
 		if src == nil {
@@ -96,6 +100,11 @@ func (c *Core) addSources(o *orders.Orders, fds []int) error {
 				return err
 			}
 		}
+		freezer := -1
+		if spec.Freezer > 0 {
+			freezer, fds[spec.Freezer-1] = fds[spec.Freezer-1], -1
+		}
+		c.orderFreeze(src, spec, freezer, now)
 	}
 	return nil
 }
@@ -130,23 +139,17 @@ func (c *Core) orderStreams(o *orders.Orders) {
 // orderTrial arms a new trial, keeps one that goes on, and ends one that the
 // orders no longer name.
 func (c *Core) orderTrial(o *orders.Orders, now int64) {
-	current := c.trial.phase != steady
-	if current && (o.Trial == nil || o.Trial.ID != c.trial.id) {
-		if o.Permanent == c.trial.source { // committed meanwhile
-			c.trial.end()
-		} else {
-			c.revert(orders.CauseOrders, "the agent's orders no longer name the trial", now)
-		}
+	if c.drop(o) {
+		c.revert(orders.CauseOrders, "the agent's orders no longer name the trial", now)
 	}
-	if o.Trial == nil || c.trial.id == o.Trial.ID {
-		return
-	}
-	if over := c.ended.find(o.Trial.ID); over != nil {
+	armed, over := c.arm(o, now)
+	if over != nil {
 		c.tell(orders.Message{Revert: &over.Reverted})
+	}
+	if !armed {
 		return
 	}
-	c.trial.arm(*o.Trial, now)
-	c.nextWish = 0
+	c.nextWish, c.amendment = 0, nil
 	if src := c.sources[o.Trial.Source]; src.exited {
 		c.revert(orders.CauseExit, "the app's process ended before the trial was armed", now)
 	}
@@ -159,6 +162,9 @@ func (c *Core) turnSteady(o *orders.Orders, now int64) {
 		if !onTrial && s.want != o.Permanent {
 			c.turn(s, o.Permanent, now)
 		}
+	}
+	if !c.trial.carries() {
+		c.thaw(c.sources[o.Permanent], now)
 	}
 }
 

@@ -36,6 +36,7 @@ type source struct {
 	listen int
 	pidfd  int // −1: none came
 	exited bool
+	freeze freeze
 	lines  map[string]*line // the newest one of each stream
 	silent map[*publisher]int64
 }
@@ -49,7 +50,8 @@ func (c *Core) newSource(spec orders.Source) (*source, error) {
 	if c.ignores(orders.ByStall) {
 		spec = withoutStalls(spec)
 	}
-	s := &source{spec: spec, listen: fd, pidfd: -1, lines: map[string]*line{}, silent: map[*publisher]int64{}}
+	spec.Frozen = false // until it is told apart: what it sends now is not of the past
+	s := &source{spec: spec, listen: fd, pidfd: -1, freeze: freeze{fd: -1}, lines: map[string]*line{}, silent: map[*publisher]int64{}}
 	if err := c.poll.add(fd, unix.EPOLLIN, s); err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -123,12 +125,14 @@ func (c *Core) closeSource(s *source) {
 	if s.pidfd >= 0 {
 		c.poll.close(s.pidfd)
 	}
+	s.closeFreezer()
 	c.ban(s)
 	_ = unix.Unlink(c.publishPath(s.spec.ID)) // the next forwarder replaces what is left
 }
 
 func (c *Core) closeLine(l *line) {
 	if l.alive() {
+		c.keepPast(l)
 		c.poll.closeAside(l.fd)
 		l.fd, l.endAt = -1, c.now()
 		c.dropLock(l)

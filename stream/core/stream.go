@@ -35,6 +35,8 @@ type stream struct {
 	tracks   []*track
 	codec    codec
 	sdp      []byte
+	out      handOver
+	past     *past // what the permanent version has shown of it; nil: nothing yet
 }
 
 // target is the line that viewers should be on, if its source has one.
@@ -77,7 +79,9 @@ func (c *Core) follow(s *stream, l *line) orders.StreamSwitch {
 			t.viewer.out.described(t)
 		}
 	}
+	s.out.begin()
 	c.pumpAll(s)
+	report.GapMS = s.gapMS(c.now())
 	return report
 }
 
@@ -113,7 +117,7 @@ func (c *Core) settled(s *stream, now int64) (done, hope bool, report orders.Str
 		return true, true, c.follow(s, l)
 	}
 	l.wishKey(now)
-	return false, l.arena.hasKey, report
+	return false, l.arena.hasKey || l.thawing(now), report
 }
 
 // admit puts a track on a stream. What it is to see first is sent by its pump.

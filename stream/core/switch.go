@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"time"
 
 	"slipstream/stream/orders"
@@ -25,7 +26,8 @@ const (
 type reversion struct {
 	report orders.Reverted
 	wait   []*stream
-	reqs   []uint64 // requests of the agent that are answered when it is done
+	left   []*stream // given up: they have no source now
+	reqs   []uint64  // requests of the agent that are answered when it is done
 }
 
 // trySwitch follows the trial's source once every stream of it can be followed.
@@ -60,6 +62,7 @@ func (c *Core) trySwitch(now int64) {
 		event.Streams = append(event.Streams, c.follow(s, src.lines[spec.Name]))
 	}
 	event.Done = c.now()
+	c.beginJudging(now)
 	c.log.Info("viewers are on the trial's version", "trial", event.Trial, "version", src.spec.Version)
 	c.tell(orders.Message{Switch: &event})
 }
@@ -83,11 +86,13 @@ func (c *Core) revert(cause, detail string, now int64) { c.revertSeen(cause, "",
 // revertSeen is revert for what one of the ways to see a death has shown.
 func (c *Core) revertSeen(cause, by, detail string, now int64) {
 	c.finishReverting() // an earlier trial's, if viewers still wait for a key frame
-	t := c.trial
+	t, verdicts := c.trial, c.verdicts()
 	c.trial.end()
 	c.reversion = &reversion{report: orders.Reverted{
 		Trial: t.id, Source: c.permanent, Cause: cause, By: by, Detail: detail, Detected: now, Switched: t.carries(),
+		Verdicts: verdicts,
 	}}
+	c.thaw(c.sources[c.permanent], now)
 	c.log.Warn("trial reverts", "trial", t.id, "cause", cause, "by", by, "detail", detail)
 	if t.carries() {
 		c.firstOut = 0
@@ -115,7 +120,7 @@ func (c *Core) goOnReverting(now int64) {
 		case hope:
 			left = append(left, s)
 		default:
-			r.giveUp(s)
+			r.giveUp(s, now)
 		}
 	}
 	if r.wait = left; len(left) == 0 {
@@ -125,9 +130,10 @@ func (c *Core) goOnReverting(now int64) {
 
 // giveUp notes a stream that has no source now: its sessions are held, and the
 // source's next key frame continues them.
-func (r *reversion) giveUp(s *stream) {
-	r.report.Streams = append(r.report.Streams, orders.StreamSwitch{Name: s.name, Viewers: len(s.tracks)})
+func (r *reversion) giveUp(s *stream, now int64) {
+	r.report.Streams = append(r.report.Streams, s.held(now))
 	r.report.Source = ""
+	r.left = append(r.left, s)
 }
 
 // finishReverting reports the reversion that is under way as it stands.
@@ -137,11 +143,16 @@ func (c *Core) finishReverting() {
 		return
 	}
 	for _, s := range r.wait {
-		r.giveUp(s)
+		r.giveUp(s, c.now())
 	}
 	r.report.First, r.report.Done = max(c.firstOut, 0), c.now()
 	c.firstOut = -1
 	c.reversion = nil
+	if len(r.left) > 0 {
+		c.amendment = &amendment{r.report, r.left}
+		c.amendment.report.Streams = slices.Clone(r.report.Streams)
+		c.firstOut = 0
+	}
 	c.ended.add(ending{Reverted: r.report})
 	c.tell(orders.Message{Revert: &r.report})
 	for _, req := range r.reqs {
@@ -177,7 +188,7 @@ func (c *Core) judgeStalls(now int64) {
 			return
 		}
 		now = c.now()
-		silent := other != nil && other.alive() && now-other.lastUnit > limit
+		silent := other != nil && other.alive() && !other.source.frozen() && now-other.lastUnit > limit
 		if l.stall.verdict(now, limit, silent) {
 			c.revertSeen(orders.CauseStall, orders.ByStall, "stream "+spec.Name+" sent no frame for "+
 				time.Duration(now-l.lastUnit).Round(time.Millisecond).String(), now)

@@ -218,6 +218,7 @@ func (t *track) pump(c *Core) {
 		if !t.viewer.out.sendUnit(c, t, u) {
 			return
 		}
+		t.stream.handed(c, t.line, t.unit)
 		t.unit, t.packet, t.last = t.unit+1, 0, t.ts
 	}
 }

@@ -78,16 +78,24 @@ type ending struct {
 	settled bool
 }
 
+// add takes the word on how a trial ended. A later one takes the place of one before,
+// but nothing undoes a settlement.
 func (e *endings) add(end ending) {
+	if old := e.find(end.Trial); old != nil {
+		if !old.settled {
+			*old = end
+		}
+		return
+	}
 	if len(e.list) == maxEnded {
 		e.list = append(e.list[:0], e.list[1:]...)
 	}
 	e.list = append(e.list, end)
 }
 
-// find returns the last word on a trial, nil if it has not ended.
+// find returns the word on a trial, nil if it has not ended.
 func (e *endings) find(id orders.TrialID) *ending {
-	for i := len(e.list) - 1; i >= 0; i-- {
+	for i := range e.list {
 		if e.list[i].Trial == id {
 			return &e.list[i]
 		}

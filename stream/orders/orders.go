@@ -43,11 +43,13 @@ type Source struct {
 	// UID must own the publishing process; -1 means any user.
 	UID int `json:"uid"`
 	// Frozen says that the source's cgroup is frozen: nothing is expected from it,
-	// and what it has sent is of the past.
+	// and what it has sent is of the past. It is to be said after the freeze, and until
+	// the agent has thawed the source. A trial's source cannot be frozen.
 	Frozen bool `json:"frozen,omitempty"`
 	// Freezer is 1 + the index of a descriptor of the source's cgroup.freeze, open
 	// for writing; 0 means none came and an earlier one stays in use. Before viewers
-	// go back to a frozen source the forwarder thaws it by itself.
+	// go back to a source the forwarder writes "0" there by itself, and again whenever
+	// orders call a source frozen that viewers need.
 	Freezer int `json:"freezer,omitempty"`
 }
 
@@ -79,14 +81,20 @@ type Stream struct {
 	Invariants []Invariant `json:"invariants,omitempty"`
 }
 
-// Invariant bounds one measure of a stream on trial. It is judged over a sliding
-// window, and is broken when it does not hold for two windows' thirds in a row.
+// Invariant bounds one measure of a stream on trial. The first window begins when
+// viewers are on the trial's source. When it is over, and from then on each third of
+// it, the invariant is judged over the last whole window; two judgements in a row
+// that do not hold break it. What could be the machine's own fault is not judged:
+// the forwarder woke late, or a bound against nothing is broken by the permanent
+// source in the same seconds, too.
 type Invariant struct {
 	Name    string `json:"name"`    // unique within the stream; reports call it STREAM.NAME
 	Measure string `json:"measure"` // one of the measures below
 	// Against says what the value is compared with: AgainstPermanent divides by
 	// (for drift: subtracts) what the permanent source shows in the same seconds, or
-	// has shown in its last ten minutes if it is gone; AgainstNothing takes it as it is.
+	// has shown in its last ten minutes if it is gone or frozen; AgainstNothing takes it
+	// as it is. If nothing was ever seen of the permanent version's stream, there is
+	// nothing that could be lost, and the invariant holds.
 	Against  string   `json:"against"`
 	Min      *float64 `json:"min,omitempty"`
 	Max      *float64 `json:"max,omitempty"`
@@ -156,7 +164,9 @@ type Request struct {
 }
 
 // Hold asks for the right to commit: the deadline becomes a lease. Answered by
-// "held" or, when the trial is over, "reverted". Sent again it renews the lease.
+// "held" or, when the trial is over, "reverted", or by "wait" while a required
+// invariant does not hold or was not yet judged over a whole window: then it is to be
+// asked again, and the deadline stands. Sent again it renews the lease.
 type Hold struct {
 	Trial   TrialID `json:"trial"`
 	LeaseMS int64   `json:"leaseMs"`
@@ -180,6 +190,7 @@ type Revert struct {
 const (
 	ResultOK       = "ok"       // orders taken, or the status attached
 	ResultHeld     = "held"     // hold granted or renewed
+	ResultWait     = "wait"     // hold not granted yet; Message.Error says what it waits for
 	ResultReverted = "reverted" // the trial is over; Message.Revert says how it ended
 	ResultSettled  = "settled"  // the new source is permanent
 	ResultError    = "error"    // the request was not understood; nothing changed
@@ -197,7 +208,7 @@ type Message struct {
 	Switch *Switched   `json:"switch,omitempty"` // event: the trial's source carries every stream
 	Revert *Reverted   `json:"revert,omitempty"` // event or answer: the trial is over
 
-	Verdicts []Verdict       `json:"verdicts,omitempty"` // with "held": how the invariants stand
+	Verdicts []Verdict       `json:"verdicts,omitempty"` // with "held" and "wait": how the invariants stand
 	Breaking *Verdict        `json:"breaking,omitempty"` // event: an invariant that is not required was broken
 	LegEnded *handover.Ended `json:"legEnded,omitempty"` // event: a leg is gone
 }
@@ -243,7 +254,9 @@ type Switched struct {
 	Streams []StreamSwitch `json:"streams"`
 }
 
-// Reverted reports that viewers are back on the permanent source.
+// Reverted reports that viewers are back on the permanent source. If they had none
+// to go back to, it is told at once with an empty Source, and again, by an event, when
+// the source's next run has its viewers back: only then are the gaps over.
 type Reverted struct {
 	Trial    TrialID        `json:"trial"`
 	Source   SourceID       `json:"source"` // whom viewers see now; "" if no source is left
@@ -264,7 +277,7 @@ type StreamSwitch struct {
 	Viewers        int     `json:"viewers"`
 	ReplayedFrames int     `json:"replayedFrames"` // sent again, from the source's last key frame on
 	ContentJumpMS  float64 `json:"contentJumpMs"`  // how far the picture's capture time went back
-	GapMS          float64 `json:"gapMs"`          // between the last frame that was handed to viewers before, and the first one after
+	GapMS          float64 `json:"gapMs"`          // between the last frame that was handed to viewers before, and the first one after; so far, if none came yet
 	// ParameterSets says how the decoder learned of the new source's: SetsSame,
 	// SetsInBand (they differ, its key frame brings its own) or SetsInjected.
 	ParameterSets string `json:"parameterSets,omitempty"`
