@@ -19,7 +19,8 @@
 //	            READY=1 (publishRtsp) has no longer for its first pictures than others
 //	trial       viewers see the new version; the soak runs
 //	holding     marker and soak are there: the forwarder is asked whether the trial
-//	            still stands. It answers "held" or "reverted", and nobody else decides
+//	            still stands. It answers "held", "reverted", or "wait" while declared
+//	            invariants were not judged or do not hold, and nobody else decides
 //	committing  the active record is being replaced: THE COMMIT POINT
 //	settling    the forwarder makes the new source its permanent one; then the old
 //	            app is asked to stop, or, if the new one's ended meanwhile, goes on

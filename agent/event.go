@@ -125,6 +125,9 @@ type (
 		Trial    orders.TrialID
 		Verdicts []orders.Verdict
 	}
+	// HoldWaits answers [Hold] while an invariant was not judged or does not hold. The
+	// forwarder's deadline goes on.
+	HoldWaits struct{ Trial orders.TrialID }
 	// Settled answers [Settle].
 	Settled struct{ Trial orders.TrialID }
 

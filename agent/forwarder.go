@@ -169,6 +169,9 @@ func (f *forwarder) answer(m orders.Message) {
 		f.log.Error("forwarder refuses a request", "reason", m.Error)
 	case q.Hold != nil && m.Result == orders.ResultHeld:
 		f.post(Held{Trial: q.Hold.Trial, Verdicts: m.Verdicts})
+	case q.Hold != nil && m.Result == orders.ResultWait:
+		f.log.Info("not permanent yet", "trial", q.Hold.Trial, "reason", m.Error)
+		f.post(HoldWaits{q.Hold.Trial})
 	case q.Hold != nil && m.Result == orders.ResultReverted:
 		f.post(TrialReverted{ending(m.Revert, q.Hold.Trial)})
 	case q.Settle != nil && m.Result == orders.ResultSettled:

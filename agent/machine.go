@@ -96,6 +96,8 @@ func (m *machine) take(what any) {
 		m.trialReverted(e.Reverted)
 	case Held:
 		m.held(e)
+	case HoldWaits:
+		m.holdWaits(e)
 	case RecordWritten:
 		m.recordWritten(e)
 	case RecordFailed:
@@ -246,6 +248,14 @@ func (m *machine) held(e Held) {
 	if m.Phase == PhaseHolding {
 		m.Phase, t.Verdicts = PhaseCommitting, e.Verdicts
 		m.do(WriteRecord{Trial: t.ID, Version: t.To, Previous: t.From})
+	}
+}
+
+// holdWaits: the forwarder lives and answers, so it is asked for as long as the trial
+// stands.
+func (m *machine) holdWaits(e HoldWaits) {
+	if e.Trial == m.Trial.ID && m.Phase == PhaseHolding {
+		m.Trial.asked = 0
 	}
 }
 

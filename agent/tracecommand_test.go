@@ -148,6 +148,8 @@ func (w *world) command(line string) error {
 		}})
 	case "held":
 		w.step(agent.Held{Trial: trial})
+	case "hold-waits":
+		w.step(agent.HoldWaits{Trial: trial})
 	case "settled":
 		w.step(agent.Settled{Trial: trial})
 

@@ -3,6 +3,8 @@ package agent_test
 import (
 	"slices"
 
+	"pgregory.net/rapid"
+
 	"slipstream/agent"
 	"slipstream/stream/orders"
 )
@@ -51,6 +53,10 @@ func (w *walk) obey(e agent.SendOrders) {
 }
 
 func (w *walk) hold(id orders.TrialID) {
+	if w.fwd.trial == id && w.fwd.switched && !w.held[id] && rapid.IntRange(0, 3).Draw(w.T, "judged") == 0 {
+		w.tell(agent.HoldWaits{Trial: id})
+		return
+	}
 	if w.fwd.trial == id && w.fwd.switched {
 		w.held[id] = true
 		w.tell(agent.Held{Trial: id})
