@@ -35,6 +35,7 @@ type Agent struct {
 	record  recordFile
 	journal *journal
 	lock    *os.File // of the run directory
+	secret  string   // of the gateway, for the device itself
 	sup     *supervise.Supervisor
 	forward *forwarder
 	markers markers
@@ -111,6 +112,9 @@ func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
 
 func (a *Agent) open() (err error) {
 	if a.lock, err = lockRun(a.cfg.Run); err != nil {
+		return err
+	}
+	if a.secret, err = gatewaySecret(a.cfg.Run); err != nil {
 		return err
 	}
 	if a.set, err = slots.Open(filepath.Join(a.cfg.State, "slots")); errors.Is(err, slots.ErrLocked) {

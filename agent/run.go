@@ -326,19 +326,11 @@ func (a *Agent) startDaemons(ctx context.Context) (adopted bool) {
 	a.wg.Go(func() { a.forward.run(ctx) })
 
 	gw := a.cfg.Gateway
-	if gw.HTTP == "" && gw.RTSP == "" {
+	if !gw.On() {
 		return adopted
 	}
-	args := []string{"--run", a.cfg.Run}
-	for flag, value := range map[string]string{"--http": gw.HTTP, "--rtsp": gw.RTSP, "--udp": gw.UDP} {
-		if value != "" {
-			args = append(args, flag, value)
-		}
-	}
-	for _, ip := range gw.Advertise {
-		args = append(args, "--advertise", ip)
-	}
-	gateway := a.daemon(gatewayName, args...)
+	gateway := a.daemon(gatewayName, gatewayArgs(a.cfg.Run, gw)...)
+	gateway.spec.Env = append(os.Environ(), gatewaySecretEnv+"="+a.secret)
 	running, _ := a.adoptProcess(gatewayName)
 	a.wg.Go(func() { gateway.run(ctx, running) })
 	return adopted

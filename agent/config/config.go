@@ -30,12 +30,17 @@ type Stream struct {
 	StallMS int64 `toml:"stall_ms"`
 }
 
-// Gateway says where viewers find the device. An empty HTTP or RTSP address
-// turns that way of watching off.
+// Gateway says where viewers find the device, and who may be one. An empty HTTP,
+// RTSP or RTSPS address turns that way of watching off.
 type Gateway struct {
+	Public    bool     `toml:"public"`    // everybody may watch; else those in Viewers
+	Viewers   string   `toml:"viewers"`   // file of those who may
 	HTTP      string   `toml:"http"`      // WHEP
 	RTSP      string   `toml:"rtsp"`      // RTSP playback
 	UDP       string   `toml:"udp"`       // media of WHEP viewers
+	RTSPS     string   `toml:"rtsps"`     // RTSP over TLS
+	TLSCert   string   `toml:"tls_cert"`  // PEM files of its certificate
+	TLSKey    string   `toml:"tls_key"`   // and key
 	Advertise []string `toml:"advertise"` // addresses told to viewers behind a mapping
 }
 
@@ -47,18 +52,24 @@ type Panel struct {
 }
 
 // Default is what a file that names only the device, product and hardware
-// gives. Viewers come in by loopback only: whoever opens a camera to a network
-// says so.
+// gives. Viewers come in by loopback only, and need a credential: whoever opens a
+// camera to a network or to everybody says so.
 func Default() Config {
 	return Config{
-		State:   "/var/lib/slipstream",
-		Run:     "/run/slipstream",
-		Trust:   "/etc/slipstream/trust.pem",
-		Bin:     ownDir(),
-		Stream:  Stream{StallMS: 50},
-		Gateway: Gateway{HTTP: "127.0.0.1:8889", RTSP: "127.0.0.1:8554", UDP: "127.0.0.1:8189"},
+		State:  "/var/lib/slipstream",
+		Run:    "/run/slipstream",
+		Trust:  "/etc/slipstream/trust.pem",
+		Bin:    ownDir(),
+		Stream: Stream{StallMS: 50},
+		Gateway: Gateway{
+			Viewers: "/etc/slipstream/viewers",
+			HTTP:    "127.0.0.1:8889", RTSP: "127.0.0.1:8554", UDP: "127.0.0.1:8189",
+		},
 	}
 }
+
+// On tells whether there is any way to watch.
+func (g Gateway) On() bool { return g.HTTP != "" || g.RTSP != "" || g.RTSPS != "" }
 
 // Socket is the path of the agent's local face.
 func (c Config) Socket() string { return filepath.Join(c.Run, "agent.sock") }

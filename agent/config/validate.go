@@ -84,7 +84,10 @@ func (s Stream) validate() error {
 }
 
 func (g Gateway) validate() error {
-	problems := []error{address("gateway.http", g.HTTP), address("gateway.rtsp", g.RTSP), address("gateway.udp", g.UDP)}
+	problems := []error{
+		address("gateway.http", g.HTTP), address("gateway.rtsp", g.RTSP), address("gateway.udp", g.UDP),
+		g.validateViewers(), g.validateTLS(),
+	}
 	if g.HTTP != "" && g.UDP == "" {
 		problems = append(problems, errors.New("gateway.udp is not set; WHEP viewers (gateway.http) get their media there"))
 	}
@@ -94,6 +97,23 @@ func (g Gateway) validate() error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+func (g Gateway) validateViewers() error {
+	if g.Public || !g.On() {
+		return nil
+	}
+	if g.Viewers == "" {
+		return errors.New("gateway.viewers is not set; without it, and without gateway.public, nobody may watch")
+	}
+	return absolute("gateway.viewers", g.Viewers)
+}
+
+func (g Gateway) validateTLS() error {
+	if g.RTSPS == "" {
+		return nil
+	}
+	return errors.Join(address("gateway.rtsps", g.RTSPS), absolute("gateway.tls_cert", g.TLSCert), absolute("gateway.tls_key", g.TLSKey))
 }
 
 // address wants HOST:PORT with an IP address, "localhost" or nothing as the

@@ -25,14 +25,16 @@ type Media interface {
 // Gateway is the [Media] of the gateway at an HTTP address of this device.
 type Gateway struct {
 	base   string
+	secret string
 	client *http.Client
 }
 
 var _ Media = (*Gateway)(nil)
 
-// NewGateway speaks to the gateway that listens at addr, such as "127.0.0.1:8889".
-func NewGateway(addr string) *Gateway {
-	return &Gateway{"http://" + addr + "/whep/", &http.Client{Timeout: mediaTimeout}}
+// NewGateway speaks to the gateway that listens at addr, such as "127.0.0.1:8889",
+// and shows it the secret.
+func NewGateway(addr, secret string) *Gateway {
+	return &Gateway{"http://" + addr + "/whep/", secret, &http.Client{Timeout: mediaTimeout}}
 }
 
 var (
@@ -46,7 +48,7 @@ func (g *Gateway) WHEP(ctx context.Context, stream string, offer []byte) ([]byte
 	if !streamForm.MatchString(stream) {
 		return nil, "", fmt.Errorf("%q cannot be the name of a stream", stream)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.base+stream, bytes.NewReader(offer))
+	req, err := g.request(ctx, http.MethodPost, stream, bytes.NewReader(offer))
 	if err != nil {
 		return nil, "", err
 	}
@@ -72,6 +74,14 @@ func (g *Gateway) WHEP(ctx context.Context, stream string, offer []byte) ([]byte
 	return answer, session, nil
 }
 
+func (g *Gateway) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, g.base+path, body)
+	if err == nil {
+		req.Header.Set("Authorization", "Bearer "+g.secret)
+	}
+	return req, err
+}
+
 // EndWHEP implements [Media]. A session that cannot be ended ends by itself
 // when the gateway misses the viewer.
 func (g *Gateway) EndWHEP(session string) {
@@ -80,7 +90,7 @@ func (g *Gateway) EndWHEP(session string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), mediaTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, g.base+session, nil)
+	req, err := g.request(ctx, http.MethodDelete, session, nil)
 	if err != nil {
 		return
 	}

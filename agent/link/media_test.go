@@ -14,14 +14,14 @@ import (
 func gateway(t *testing.T, h http.HandlerFunc) *link.Gateway {
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	return link.NewGateway(strings.TrimPrefix(s.URL, "http://"))
+	return link.NewGateway(strings.TrimPrefix(s.URL, "http://"), "s3cret")
 }
 
 func TestTheGatewayIsAskedByWHEP(t *testing.T) {
 	var seen []string
 	g := gateway(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		seen = append(seen, r.Method+" "+r.URL.Path+" "+r.Header.Get("Content-Type")+" "+string(body))
+		seen = append(seen, r.Method+" "+r.URL.Path+" "+r.Header.Get("Content-Type")+" "+r.Header.Get("Authorization")+" "+string(body))
 		if r.Method == http.MethodPost {
 			w.Header().Set("Location", "/whep/main/id-1")
 			w.WriteHeader(http.StatusCreated)
@@ -34,7 +34,7 @@ func TestTheGatewayIsAskedByWHEP(t *testing.T) {
 	}
 	g.EndWHEP(session)
 	g.EndWHEP("../../v1/status")
-	want := "POST /whep/main application/sdp v=0 offer\nDELETE /whep/main/id-1  "
+	want := "POST /whep/main application/sdp Bearer s3cret v=0 offer\nDELETE /whep/main/id-1  Bearer s3cret "
 	if got := strings.Join(seen, "\n"); got != want {
 		t.Errorf("the gateway saw\n%s\nwant\n%s", got, want)
 	}

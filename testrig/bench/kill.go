@@ -151,7 +151,7 @@ func newKillBench(ctx context.Context, bin, ignore string) (_ *killBench, err er
 	}); err != nil {
 		return nil, err
 	}
-	if _, err := k.start("slipstream-gateway", nil, "--run", run, "--http", ports[0], "--rtsp", ports[1], "--udp", ports[2]); err != nil {
+	if _, err := k.start("slipstream-gateway", nil, "--run", run, "--public", "--http", ports[0], "--rtsp", ports[1], "--udp", ports[2]); err != nil {
 		return nil, err
 	}
 	app, err := k.camera("1.0", "a-1", cameraMB)

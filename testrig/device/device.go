@@ -102,7 +102,7 @@ func (d *Device) configure(cfg Config) error {
 	c.State, c.Run = filepath.Join(d.Dir, "state"), filepath.Join(d.Dir, "run")
 	c.Trust, c.Bin = cfg.Trust, cfg.Bin
 	c.Stream.StallMS = StallMS
-	c.Gateway = config.Gateway{HTTP: ports[0], RTSP: ports[1], UDP: ports[2]}
+	c.Gateway = config.Gateway{Public: true, HTTP: ports[0], RTSP: ports[1], UDP: ports[2]}
 	if cfg.PanelURL != "" {
 		c.Panel = config.Panel{URL: cfg.PanelURL, TokenFile: filepath.Join(d.Dir, "panel.token")}
 		if err := os.WriteFile(c.Panel.TokenFile, []byte(cfg.PanelToken+"\n"), 0o600); err != nil {

@@ -99,7 +99,7 @@ func (s *Stand) Connect(ctx context.Context) error {
 
 // StartGateway runs the gateway, again if there was one, and waits until it serves.
 func (s *Stand) StartGateway(ctx context.Context) (err error) {
-	args := []string{"--run", s.Run, "--http", s.http, "--rtsp", s.rtsp, "--udp", s.udp}
+	args := []string{"--run", s.Run, "--public", "--http", s.http, "--rtsp", s.rtsp, "--udp", s.udp}
 	if s.gateway, err = s.run("slipstream-gateway", nil, append(args, s.config.Gateway...)...); err != nil {
 		return err
 	}

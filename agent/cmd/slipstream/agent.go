@@ -111,6 +111,9 @@ func announce(ctx context.Context, a *agent.Agent, cfg config.Config, socket str
 	if cfg.Gateway.RTSP != "" {
 		where = append(where, "rtsp", "rtsp://"+cfg.Gateway.RTSP)
 	}
+	if cfg.Gateway.RTSPS != "" {
+		where = append(where, "rtsps", "rtsps://"+cfg.Gateway.RTSPS)
+	}
 	if cfg.Gateway.HTTP != "" {
 		where = append(where, "whep", "http://"+cfg.Gateway.HTTP+"/whep")
 	}
@@ -135,10 +138,10 @@ func outliveLog() (undo func()) {
 
 // keepLink keeps the device's link to its panel until ctx ends. The field
 // technician's way in does not depend on it.
-func keepLink(ctx context.Context, cfg config.Config, b control.Backend, log *slog.Logger) error {
+func keepLink(ctx context.Context, cfg config.Config, a *agent.Agent, log *slog.Logger) error {
 	err := link.Run(ctx, link.Config{
 		URL: cfg.Panel.URL, TokenFile: cfg.Panel.TokenFile, CAFile: cfg.Panel.CAFile, Device: cfg.Device,
-	}, b, link.NewGateway(cfg.Gateway.HTTP), log)
+	}, a, link.NewGateway(cfg.Gateway.HTTP, a.GatewaySecret()), log)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		log.Error("no link to the panel; the device goes on without it", "error", fmt.Errorf("link: %w", err))
 	}

@@ -23,12 +23,18 @@ func main() {
 	}
 }
 
+// secretEnv holds a secret with which the agent's own link watches. Arguments can
+// be read by every user of the device.
+const secretEnv = "SLIPSTREAM_GATEWAY_SECRET"
+
 func run(args []string) error {
 	var cfg gateway.Config
 	flags := flag.NewFlagSet("slipstream-gateway", flag.ExitOnError)
 	flags.StringVar(&cfg.Run, "run", "", "run `directory`, in which the forwarder listens")
 	flags.StringVar(&cfg.HTTP, "http", "", "`address` of WHEP, such as 127.0.0.1:8889")
 	flags.StringVar(&cfg.RTSP, "rtsp", "", "`address` of RTSP, such as 127.0.0.1:8554; without it there is no RTSP")
+	flags.BoolVar(&cfg.Public, "public", false, "let everybody watch")
+	flags.StringVar(&cfg.Viewers, "viewers", "", "`FILE` of those who may watch, NAME:SECRET a line; read again when it changes")
 	flags.StringVar(&cfg.UDP, "udp", "", "`address` of all WHEP media, such as :8189")
 	flags.Func("advertise", "`IP` told to viewers in place of the UDP address's own; may be repeated", func(text string) error {
 		addr, err := netip.ParseAddr(text)
@@ -47,6 +53,7 @@ func run(args []string) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
+	cfg.Secret = os.Getenv(secretEnv)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	g, err := gateway.New(cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
