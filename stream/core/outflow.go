@@ -1,0 +1,124 @@
+package core
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/stream/publish"
+)
+
+const (
+	// maxReply bounds what is written into a viewer's stream between two packets.
+	maxReply = 4 << 10
+
+	// maxPrefix is what stands before a packet on a stream socket, at most.
+	maxPrefix = interleavedHeader
+
+	// maxKept holds the rest of one packet, a reply, and a report for each track.
+	maxKept = 2 * maxReply
+)
+
+// outflow is the way out on a stream socket. What a call has left unwritten of a
+// packet that it cut is kept and goes first, because nothing may come in between.
+// It is plain data.
+type outflow struct {
+	kept     [maxKept]byte
+	from, to int32 // of kept: what is not written yet
+}
+
+func (o *outflow) empty() bool { return o.from == o.to }
+
+// room says that so many bytes more can be kept.
+func (o *outflow) room(n int) bool { return n <= maxKept-int(o.to-o.from) }
+
+// keep adds what is to be written next. Whoever keeps has made sure of the room.
+func (o *outflow) keep(b []byte) {
+	if o.from > 0 {
+		o.to = int32(copy(o.kept[:], o.kept[o.from:o.to]))
+		o.from = 0
+	}
+	o.to += int32(copy(o.kept[o.to:], b))
+}
+
+// flush writes what is kept; EAGAIN says that some of it is left.
+func (o *outflow) flush(fd int) (n int, errno unix.Errno) {
+	for !o.empty() {
+		more, errno := sendStream(fd, o.kept[o.from:o.to])
+		if errno == eintr {
+			continue
+		}
+		if errno != 0 {
+			return n, errno
+		}
+		n += more
+		o.from += int32(more)
+	}
+	return n, 0
+}
+
+// sendStream writes on a stream socket without blocking.
+func sendStream(fd int, b []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),
+		uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), 0
+}
+
+// batchPackets is how many packets one call writes: the largest access units take
+// a few calls, and a call takes at most 1024 pieces (UIO_MAXIOV).
+const batchPackets = 256
+
+// batch writes many packets with one call, without allocating or copying.
+type batch struct {
+	heads [batchPackets][interleavedHeader + rtpHeader]byte
+	iov   [2 * batchPackets]unix.Iovec
+	msg   unix.Msghdr
+	n     int
+}
+
+func (b *batch) reset()     { b.n = 0 }
+func (b *batch) full() bool { return b.n == batchPackets }
+
+// add returns the place for the header of the next packet.
+func (b *batch) add(payload []byte) *[interleavedHeader + rtpHeader]byte {
+	head := &b.heads[b.n]
+	b.iov[2*b.n].Base, b.iov[2*b.n+1].Base = &head[0], &payload[0]
+	b.iov[2*b.n].SetLen(len(head))
+	b.iov[2*b.n+1].SetLen(len(payload))
+	b.n++
+	return head
+}
+
+// size is how long the i-th packet is with its header.
+func (b *batch) size(i int) int { return len(b.heads[i]) + b.payload(i) }
+
+func (b *batch) payload(i int) int { return int(b.iov[2*i+1].Len) }
+
+// send writes as much as there is room for.
+func (b *batch) send(fd int) (int, unix.Errno) {
+	b.msg.Iov = &b.iov[0]
+	b.msg.SetIovlen(2 * b.n)
+	n, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd),
+		uintptr(unsafe.Pointer(&b.msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), 0
+}
+
+// rest keeps what the i-th packet has left behind its first n bytes.
+func (b *batch) rest(i, n int, out *outflow) {
+	head := &b.heads[i]
+	if n < len(head) {
+		out.keep(head[n:])
+		n = len(head)
+	}
+	out.keep(unsafe.Slice(b.iov[2*i+1].Base, b.payload(i))[n-len(head):])
+}
+
+// A packet that was cut fits beside a reply.
+var _ [maxKept - maxReply - maxPrefix - publish.MaxPacket - srtpOverhead - 2*maxSenderReport]byte
+const maxSenderReport = 128
