@@ -108,6 +108,18 @@ func (c *Core) request(req *orders.Request, fds []int, now int64) error {
 		answer.Result = orders.ResultSettled
 	case req.Revert != nil:
 		return c.revertOnRequest(req, now)
+	case req.Leg != nil:
+		p, err := c.serveLeg(req.Leg, fds, now)
+		if err != nil {
+			return err
+		}
+		c.tell(answer)
+		p.play(c, now)
+		return nil
+	case req.EndLeg != "":
+		if err := c.endLeg(req.EndLeg); err != nil {
+			return err
+		}
 	case req.Status:
 		answer.Status = c.status(now)
 	default:

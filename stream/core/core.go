@@ -40,6 +40,7 @@ type Core struct {
 
 	gateway *gatewayConn     // nil while none is connected
 	peers   map[string]*peer // WebRTC viewers
+	players map[string]*player
 	used    usedKeys
 	records *records
 	lines   map[uint64]*line // by number: those that viewers may still be sent packets of
@@ -57,7 +58,9 @@ type Core struct {
 	nextKick  int64
 
 	sender   sender
+	batch    batch
 	head     [rtpHeader]byte
+	prefix   [lengthPrefix]byte
 	firstOut int64 // 0: wanted; −1: not wanted; else when a revert's first packet went out
 	scratch  [publish.MaxHello + 1]byte
 	plain    [maxDatagram]byte                      // an opened or not yet sealed RTCP packet
@@ -74,7 +77,7 @@ func New(config Config, log *slog.Logger) (*Core, error) {
 	c := &Core{
 		config: config, log: log, poll: poll, firstOut: -1,
 		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{}, silent: map[*subscription]int64{},
-		peers: map[string]*peer{}, lines: map[uint64]*line{},
+		peers: map[string]*peer{}, players: map[string]*player{}, lines: map[uint64]*line{},
 	}
 	if c.records, err = newRecords(); err != nil {
 		poll.closeAll()
@@ -171,6 +174,7 @@ func (c *Core) advance(now int64) {
 		c.nextKick = now + int64(time.Second)
 		c.kickStuck(now)
 		c.tendPeers(now)
+		c.tendPlayers(now)
 		c.hangUpSilent(now)
 		c.forgetLines(now)
 		c.poll.rested()

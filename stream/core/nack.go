@@ -100,7 +100,7 @@ func (p *peer) resend(c *Core, t *track, seq uint16) {
 	p.resends++
 	payload, _ := rtpPayload(pkt) // as it was sent
 	c.head = header(index, ts, marked)
-	if sendDatagram(p.fd, p.seal(c, t, &c.head, payload, index)) == 0 {
+	if p.emit(c, p.seal(c, t, &c.head, payload, index)) == 0 {
 		p.resent++
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"slipstream/stream/handover"
 	"slipstream/stream/publish"
 )
 
@@ -17,14 +18,17 @@ const (
 
 	// maxKept holds the rest of one packet, a reply, and a report for each track.
 	maxKept = 2 * maxReply
+
+	// maxSenderReport is one with the source's description.
+	maxSenderReport = 64
 )
 
 // outflow is the way out on a stream socket. What a call has left unwritten of a
 // packet that it cut is kept and goes first, because nothing may come in between.
 // It is plain data.
 type outflow struct {
-	kept     [maxKept]byte
-	from, to int32 // of kept: what is not written yet
+	buf      [maxKept]byte
+	from, to int32 // of buf: what is not written yet
 }
 
 func (o *outflow) empty() bool { return o.from == o.to }
@@ -32,19 +36,19 @@ func (o *outflow) empty() bool { return o.from == o.to }
 // room says that so many bytes more can be kept.
 func (o *outflow) room(n int) bool { return n <= maxKept-int(o.to-o.from) }
 
-// keep adds what is to be written next. Whoever keeps has made sure of the room.
-func (o *outflow) keep(b []byte) {
+// add keeps what is to be written next. Whoever adds has made sure of the room.
+func (o *outflow) add(b []byte) {
 	if o.from > 0 {
-		o.to = int32(copy(o.kept[:], o.kept[o.from:o.to]))
+		o.to = int32(copy(o.buf[:], o.buf[o.from:o.to]))
 		o.from = 0
 	}
-	o.to += int32(copy(o.kept[o.to:], b))
+	o.to += int32(copy(o.buf[o.to:], b))
 }
 
 // flush writes what is kept; EAGAIN says that some of it is left.
 func (o *outflow) flush(fd int) (n int, errno unix.Errno) {
 	for !o.empty() {
-		more, errno := sendStream(fd, o.kept[o.from:o.to])
+		more, errno := sendStream(fd, o.buf[o.from:o.to])
 		if errno == eintr {
 			continue
 		}
@@ -113,12 +117,11 @@ func (b *batch) send(fd int) (int, unix.Errno) {
 func (b *batch) rest(i, n int, out *outflow) {
 	head := &b.heads[i]
 	if n < len(head) {
-		out.keep(head[n:])
+		out.add(head[n:])
 		n = len(head)
 	}
-	out.keep(unsafe.Slice(b.iov[2*i+1].Base, b.payload(i))[n-len(head):])
+	out.add(unsafe.Slice(b.iov[2*i+1].Base, b.payload(i))[n-len(head):])
 }
 
 // A packet that was cut fits beside a reply.
-var _ [maxKept - maxReply - maxPrefix - publish.MaxPacket - srtpOverhead - 2*maxSenderReport]byte
-const maxSenderReport = 128
+var _ [maxKept - maxReply - maxPrefix - publish.MaxPacket - srtpOverhead - handover.MaxTracks*(maxPrefix+maxSenderReport)]byte

@@ -43,7 +43,7 @@ func newPipedPeer(t *testing.T, c *Core, profile string) *pipedPeer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v.peer, err = newPeer(&v.spec, r); err != nil {
+	if v.peer, err = newPeer(&v.spec, peerRecord, r); err != nil {
 		t.Fatal(err)
 	}
 	v.peer.begin(v.spec.Tracks)

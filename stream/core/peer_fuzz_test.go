@@ -99,7 +99,7 @@ func FuzzHandover(f *testing.F) {
 		if r.Viewer == nil {
 			return
 		}
-		if p, err := newPeer(r.Viewer, &record{}); err == nil && (p.local == nil || p.remote == nil || len(p.tracks) == 0) {
+		if p, err := newPeer(r.Viewer, peerRecord, &record{}); err == nil && (p.local == nil || p.remote == nil || len(p.tracks) == 0) {
 			t.Fatalf("taken: %+v", r.Viewer)
 		}
 	})

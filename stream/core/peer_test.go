@@ -410,7 +410,8 @@ func TestHandoverRefusals(t *testing.T) {
 		{"a viewer twice", change(func(v *handover.Viewer) { v.ID = "one" }), []*net.UDPConn{udp}, "served already"},
 		{"keys twice", change(func(v *handover.Viewer) { v.SRTP = p.spec.SRTP }), []*net.UDPConn{udp}, "used before"},
 		{"a move of nobody", handover.Request{Moved: &handover.Moved{ID: "two"}}, []*net.UDPConn{udp}, "not known"},
-		{"a move without a socket", handover.Request{Moved: &handover.Moved{ID: "one"}}, nil, "0 descriptors"},
+		{"a move of nothing", handover.Request{Moved: &handover.Moved{ID: "one"}}, nil, "neither"},
+		{"a move to short credentials", handover.Request{Moved: &handover.Moved{ID: "one", ICE: &handover.ICE{}}}, nil, "characters"},
 		{"an end with a socket", handover.Request{End: &handover.End{ID: "one"}}, []*net.UDPConn{udp}, "1 descriptors"},
 		{"nothing", handover.Request{}, nil, "asks for 0 things"},
 		{"two things", handover.Request{Moved: &handover.Moved{ID: "one"}, End: &handover.End{ID: "one"}}, nil, "asks for 2 things"},
@@ -423,6 +424,11 @@ func TestHandoverRefusals(t *testing.T) {
 	p.unbroken()
 
 	raw := w.raw(t, handover.Socket)
+	for _, greeting := range []string{"known", "listed"} {
+		if got := expect(t, raw, '{', "what a new gateway is told"); !strings.Contains(got, greeting) {
+			t.Errorf("greeting: %s", got)
+		}
+	}
 	raw.Write(bytes.Repeat([]byte("{"), handover.MaxMessage+1))
 	if got := expect(t, raw, '{', "a message over the limit"); !strings.Contains(got, "error") {
 		t.Errorf("answer: %s", got)

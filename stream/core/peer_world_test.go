@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -32,6 +33,7 @@ type gateway struct {
 	t      *testing.T
 	conn   *handover.Conn
 	events chan handover.Message
+	known  []handover.Known // at the connection's start
 }
 
 func (w *world) gateway() *gateway {
@@ -52,11 +54,29 @@ func (w *world) gateway() *gateway {
 			g.events <- m
 		}
 	}()
+	for m := g.next(); !m.Listed; m = g.next() {
+		if m.Known == nil {
+			w.t.Fatalf("before all viewers were told: %+v", m)
+		}
+		g.known = append(g.known, *m.Known)
+	}
 	return g
 }
 
 // ask sends a request with a socket, if there is one, and returns what comes back.
 func (g *gateway) ask(r handover.Request, socks ...*net.UDPConn) handover.Message {
+	g.t.Helper()
+	var files []filed
+	for _, s := range socks {
+		files = append(files, s)
+	}
+	return g.askWith(r, files...)
+}
+
+// filed is what a descriptor can be had of.
+type filed interface{ File() (*os.File, error) }
+
+func (g *gateway) askWith(r handover.Request, socks ...filed) handover.Message {
 	g.t.Helper()
 	var fds []int
 	for _, s := range socks {
@@ -256,10 +276,10 @@ func (p *peer) media(b []byte, cur *picture) {
 	p.packet(plain, cur)
 }
 
-func (p *peer) fault(what string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.breaks = append(p.breaks, what)
+func (v *viewer) fault(what string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.breaks = append(v.breaks, what)
 }
 
 // check sends a connectivity check signed with a password.

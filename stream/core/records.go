@@ -27,6 +27,8 @@ type record struct {
 	}
 	tracks [handover.MaxTracks]trackState
 	peer   peerState
+	player playerState
+	flow   flow // of an RTSP viewer, or a framed leg
 }
 
 // recordKind says whose record it is.
@@ -35,6 +37,9 @@ type recordKind uint32
 const (
 	freeRecord recordKind = iota
 	peerRecord
+	playerRecord
+	legRecord
+	framedRecord // a leg, too
 )
 
 // ledger is all that a forwarder must remember to go on where another one ended.
@@ -70,21 +75,26 @@ var errNoRecord = fmt.Errorf("there are %d viewers already", maxRecords)
 // take gives out a place for a viewer that was handed over with spec. It is the
 // caller's to mark as used once the viewer is whole, or to free.
 func (r *records) take(spec any) (*record, error) {
-	body, err := json.Marshal(spec)
-	if err != nil {
-		return nil, err
-	}
-	if len(body) > maxSpec {
-		return nil, errors.New("what the viewer was handed over with is too long")
-	}
 	for range maxRecords {
 		r.search = (r.search + 1) % maxRecords
 		if one := &r.memory.data.records[r.search]; one.kind == freeRecord {
-			one.spec.n = uint32(copy(one.spec.bytes[:], body))
-			return one, nil
+			return one, one.remember(spec)
 		}
 	}
 	return nil, errNoRecord
+}
+
+// remember keeps what a viewer was handed over with, in place of what there was.
+func (one *record) remember(spec any) error {
+	body, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	if len(body) > maxSpec {
+		return errors.New("what the viewer was handed over with is too long")
+	}
+	one.spec.n = uint32(copy(one.spec.bytes[:], body))
+	return nil
 }
 
 // free forgets a viewer, with its keys; nil is none.

@@ -17,7 +17,18 @@ func (c *Core) tendPeers(now int64) {
 			c.closeViewer(&p.viewer, handover.EndedConsent, "")
 			continue
 		}
-		p.tellTime(c, now)
+		p.tend(c, now)
+	}
+}
+
+// tend sends what a viewer is sent beside packets.
+func (p *peer) tend(c *Core, now int64) {
+	if p.fd < 0 {
+		return
+	}
+	p.tellTime(c, now)
+	if p.isLeg() && p.sent() == 0 {
+		p.keepOpen(c)
 	}
 }
 
@@ -29,8 +40,8 @@ func (p *peer) tellTime(c *Core, now int64) {
 			continue
 		}
 		sealed := p.local.sealRTCP(c.sealed[:0], t.report(c, now).append(c.plain[:0]), p.reports)
-		p.reports++                    // used up, sent or not
-		_ = sendDatagram(p.fd, sealed) // the next one is as good
+		p.reports++           // used up, sent or not
+		_ = p.emit(c, sealed) // the next one is as good
 	}
 }
 

@@ -1,6 +1,10 @@
 package core
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"slipstream/stream/handover"
+)
 
 // RTCP packet types and feedback formats that the forwarder reads or writes
 // (RFC 3550 §12.1, RFC 4585 §6.2 and §6.3, RFC 5104 §4.3.1).
@@ -115,4 +119,11 @@ func readReception(block []byte, ntpNow uint64) (r reception) {
 		r.trip = trip
 	}
 	return r
+}
+
+// report is what is known from the viewer's own words.
+func (r reception) report() handover.Report {
+	return handover.Report{
+		Lost: r.lost, JitterMS: float64(r.jitter) * 1000 / videoRate, RoundTrip: float64(r.trip) * 1000 / 65536,
+	}
 }

@@ -159,6 +159,11 @@ func (c *Core) closeViewer(v *viewer, reason, sentence string) {
 	v.out.leaving(c, reason, sentence)
 	c.poll.close(v.fd)
 	v.fd = -1
+	c.release(v)
+}
+
+// release takes a viewer from its streams, and forgets it.
+func (c *Core) release(v *viewer) {
 	for _, t := range v.tracks {
 		t.leave()
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"hash"
 	"hash/crc32"
+	"math/rand/v2"
 	"net/netip"
 
 	"slipstream/stream/handover"
@@ -18,6 +19,7 @@ const (
 	stunCookie  = 0x2112a442
 	stunRequest = 0x0001
 	stunSuccess = 0x0101
+	stunSilence = 0x0011 // a binding indication
 
 	attrUsername    = 0x0006
 	attrIntegrity   = 0x0008
@@ -114,11 +116,25 @@ func (i *iceLite) answer(request []byte, from netip.AddrPort) []byte {
 	out = binary.BigEndian.AppendUint16(out, sha1.Size)
 	out = append(out, sum...)
 
+	return appendFingerprint(out)
+}
+
+func appendFingerprint(out []byte) []byte {
 	binary.BigEndian.PutUint16(out[2:], uint16(len(out)-stunHeader+fingerprintSize))
 	crc := fingerprint(out)
 	out = binary.BigEndian.AppendUint16(out, attrFingerprint)
 	out = binary.BigEndian.AppendUint16(out, 4)
 	return binary.BigEndian.AppendUint32(out, crc)
+}
+
+// indication is a message that wants no answer. It is valid until the next call.
+func (i *iceLite) indication() []byte {
+	out := binary.BigEndian.AppendUint16(i.out[:0], stunSilence)
+	out = append(out, 0, 0)
+	out = binary.BigEndian.AppendUint32(out, stunCookie)
+	out = binary.BigEndian.AppendUint64(out, rand.Uint64())
+	out = binary.BigEndian.AppendUint32(out, rand.Uint32())
+	return appendFingerprint(out)
 }
 
 // appendMapped adds the XOR-MAPPED-ADDRESS (RFC 8489 §14.2); mask is the

@@ -184,6 +184,14 @@ func (v *viewer) progress() (n uint64) {
 	return n
 }
 
+// sent counts the packets, without the resent ones.
+func (v *viewer) sent() (n uint64) {
+	for _, t := range v.tracks {
+		n += t.packets
+	}
+	return n
+}
+
 // pump lets all of the viewer's tracks go on.
 func (v *viewer) pump(c *Core) {
 	for _, t := range v.tracks {
@@ -257,4 +265,11 @@ func header(index uint64, ts uint32, marker bool) (head [rtpHeader]byte) {
 	binary.BigEndian.PutUint16(head[2:], uint16(index))
 	binary.BigEndian.PutUint32(head[4:], ts)
 	return head
+}
+
+// sign completes a header with what the viewer knows the track by.
+func (t *track) sign(head *[rtpHeader]byte) {
+	head[0] = 0x80
+	head[1] |= t.pt
+	binary.BigEndian.PutUint32(head[8:], t.ssrc)
 }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipstream/stream/handover"
+	"slipstream/stream/orders"
 )
 
 const (
@@ -37,12 +39,15 @@ const (
 type peer struct {
 	viewer
 	*peerState
+	*flow   // of a framed leg
+	kind    recordKind
 	id      string
+	spec    handover.Viewer
 	address netip.AddrPort
 
 	local, remote srtp
 	ice           iceLite
-	flight        []byte // the DTLS server's last one
+	earlier       *iceLite // from before ICE was restarted, until the viewer uses the new one
 }
 
 // peerState is what changes of a peer, as plain data.
@@ -60,8 +65,8 @@ type peerState struct {
 }
 
 // newPeer makes a peer from what the gateway said of it, with its state in a record.
-func newPeer(spec *handover.Viewer, r *record) (*peer, error) {
-	p := &peer{id: spec.ID, ice: newICELite(spec.ICE), flight: spec.Flight, peerState: &r.peer}
+func newPeer(spec *handover.Viewer, kind recordKind, r *record) (*peer, error) {
+	p := &peer{id: spec.ID, spec: *spec, kind: kind, ice: newICELite(spec.ICE), peerState: &r.peer, flow: &r.flow}
 	p.out, p.fd, p.record = p, -1, r
 	var err error
 	if p.local, err = newSRTP(spec.SRTP.Profile, spec.SRTP.LocalKey, spec.SRTP.LocalSalt); err != nil {
@@ -87,9 +92,26 @@ func (p *peer) begin(tracks []handover.Track) {
 	}
 }
 
+// renew takes new credentials of ICE. Checks with those before are answered until
+// the viewer uses the new ones (RFC 8445 §9).
+func (p *peer) renew(ice handover.ICE) error {
+	spec := p.spec
+	spec.ICE = ice
+	if err := p.record.remember(&spec); err != nil {
+		return err
+	}
+	before := p.ice
+	p.spec, p.earlier, p.ice = spec, &before, newICELite(ice)
+	return nil
+}
+
 // attach makes a socket that is connected to the viewer the one it is served on.
 func (p *peer) attach(c *Core, fd int, now int64) error {
-	address, err := connectedTo(fd)
+	far := connectedTo
+	if p.kind == framedRecord {
+		far = streamTo
+	}
+	address, err := far(fd)
 	if err != nil {
 		return err
 	}
@@ -106,8 +128,25 @@ func (p *peer) attach(c *Core, fd int, now int64) error {
 // connectedTo is the address that a UDP socket is connected to.
 func connectedTo(fd int) (netip.AddrPort, error) {
 	if protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || protocol != unix.IPPROTO_UDP {
-		return netip.AddrPort{}, fmt.Errorf("the descriptor is no UDP socket")
+		return netip.AddrPort{}, errors.New("the descriptor is no UDP socket")
 	}
+	address, err := farEnd(fd)
+	if err == nil && !address.IsValid() {
+		err = errors.New("the socket's address is of no known family")
+	}
+	return address, err
+}
+
+// streamTo is the address that a stream socket is connected to; it is not valid if
+// that is no address of the Internet.
+func streamTo(fd int) (netip.AddrPort, error) {
+	if kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
+		return netip.AddrPort{}, errors.New("the descriptor is no stream socket")
+	}
+	return farEnd(fd)
+}
+
+func farEnd(fd int) (netip.AddrPort, error) {
 	name, err := unix.Getpeername(fd)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("the socket is not connected: %w", err)
@@ -118,7 +157,7 @@ func connectedTo(fd int) (netip.AddrPort, error) {
 	case *unix.SockaddrInet6:
 		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)), nil
 	}
-	return netip.AddrPort{}, fmt.Errorf("the socket's address is of no known family")
+	return netip.AddrPort{}, nil
 }
 
 // ready takes what the viewer sent, and goes on sending if its socket was full.
@@ -129,6 +168,18 @@ func (p *peer) ready(c *Core, now int64) {
 			c.poll.again(p.fd, unix.EPOLLIN)
 		}
 	}
+	read := p.readDatagrams
+	if p.kind == framedRecord {
+		read = p.readStream
+	}
+	if read(c, now) {
+		p.pump(c)
+	}
+}
+
+// readDatagrams takes what came on a socket of its own; it reports false when the
+// viewer is closed.
+func (p *peer) readDatagrams(c *Core, now int64) bool {
 	for range ingressBatch {
 		n, errno := receive(p.fd, c.scratch[:maxDatagram])
 		if errno == eagain {
@@ -139,10 +190,10 @@ func (p *peer) ready(c *Core, now int64) {
 			p.refused++
 		}
 		if p.fd < 0 {
-			return
+			return false
 		}
 	}
-	p.pump(c)
+	return true
 }
 
 // take handles one datagram by its first byte (RFC 7983); it reports false for
@@ -150,9 +201,9 @@ func (p *peer) ready(c *Core, now int64) {
 func (p *peer) take(c *Core, msg []byte, now int64) bool {
 	switch {
 	case msg[0] <= 3:
-		return p.check(msg, now)
-	case msg[0] == dtlsHandshake && len(p.flight) > 0:
-		p.fly(now)
+		return p.check(c, msg, now)
+	case msg[0] == dtlsHandshake && len(p.spec.Flight) > 0:
+		p.fly(c, now)
 		return true
 	case msg[0]>>6 == 2 && len(msg) > 1 && msg[1] >= 192 && msg[1] <= 223: // RFC 5761 §4
 		return p.feedback(c, msg, now)
@@ -161,21 +212,27 @@ func (p *peer) take(c *Core, msg []byte, now int64) bool {
 }
 
 // check answers a connectivity or consent check.
-func (p *peer) check(msg []byte, now int64) bool {
-	if !p.ice.authentic(msg) {
+func (p *peer) check(c *Core, msg []byte, now int64) bool {
+	ice := &p.ice
+	switch {
+	case ice.authentic(msg):
+		p.earlier = nil
+	case p.earlier != nil && p.earlier.authentic(msg):
+		ice = p.earlier
+	default:
 		return false
 	}
 	p.consentAt = now
-	_ = sendDatagram(p.fd, p.ice.answer(msg, p.address)) // lost: the viewer asks again
+	_ = p.emit(c, ice.answer(msg, p.address)) // lost: the viewer asks again
 	return true
 }
 
 // fly answers a handshake record. The viewer sends one only if it has not seen
 // the end of the handshake, and what it has not seen may be sent as it was.
-func (p *peer) fly(now int64) {
+func (p *peer) fly(c *Core, now int64) {
 	if now-p.flownAt >= int64(flightPause) {
 		p.flownAt = now
-		_ = sendDatagram(p.fd, p.flight) // lost: the viewer asks again
+		_ = p.emit(c, p.spec.Flight) // lost: the viewer asks again
 	}
 }
 
@@ -218,9 +275,7 @@ func (p *peer) about(c *Core, pkt *rtcpPacket, now int64) {
 
 // seal protects a payload; the packet is valid until the next call.
 func (p *peer) seal(c *Core, t *track, head *[rtpHeader]byte, payload []byte, index uint64) []byte {
-	head[0] = 0x80
-	head[1] |= t.pt
-	binary.BigEndian.PutUint32(head[8:], t.ssrc)
+	t.sign(head)
 	return p.local.sealRTP(c.sealed[:0], head[:], payload, index)
 }
 
@@ -232,16 +287,16 @@ func (p *peer) sendUnit(c *Core, t *track, u *unit) bool { return t.sendEach(c, 
 func (p *peer) send(c *Core, t *track, head *[rtpHeader]byte, pkt []byte) unix.Errno {
 	payload, _ := rtpPayload(pkt) // no packet without one gets into an arena
 	sealed := p.seal(c, t, head, payload, t.index)
-	errno := sendDatagram(p.fd, sealed)
+	errno := p.emit(c, sealed)
 	if errno == unix.ECONNREFUSED { // about an earlier packet
-		errno = sendDatagram(p.fd, sealed)
+		errno = p.emit(c, sealed)
 	}
-	switch errno {
-	case eintr:
-		return eintr
-	case eagain:
+	switch {
+	case errno == eagain:
 		c.poll.again(p.fd, unix.EPOLLIN|unix.EPOLLOUT)
 		return eagain
+	case errno == eintr, errno != 0 && p.kind == framedRecord:
+		return errno
 	}
 	at := t.line.arena.unit(t.unit).first + uint64(t.packet)
 	t.sent.note(t.onLine, t.index, at, t.ts, head[1]&rtpMarker != 0)
@@ -259,16 +314,16 @@ func (p *peer) leaving(c *Core, reason, _ string) {
 	report := p.report()
 	c.log.Info("viewer ended", "id", p.id, "reason", reason,
 		"packets", report.Packets, "resent", report.Resent, "refused", report.Refused, "lost", report.Lost)
-	c.answer(handover.Message{Ended: &handover.Ended{ID: p.id, Reason: reason, Report: report}})
+	ended := &handover.Ended{ID: p.id, Reason: reason, Report: report}
+	if p.isLeg() {
+		c.tell(orders.Message{LegEnded: ended})
+	}
+	c.answer(handover.Message{Ended: ended})
 }
 
 // report is what is known of the connection.
 func (p *peer) report() handover.Report {
-	r := handover.Report{Resent: p.resent, Refused: p.refused, Lost: p.reception.lost}
-	for _, t := range p.tracks {
-		r.Packets += t.packets
-	}
-	r.JitterMS = float64(p.reception.jitter) * 1000 / videoRate
-	r.RoundTrip = float64(p.reception.trip) * 1000 / 65536
+	r := p.reception.report()
+	r.Packets, r.Resent, r.Refused = p.sent(), p.resent, p.refused
 	return r
 }

@@ -1,0 +1,91 @@
+package core
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// playerPath is how one track goes to an RTSP viewer over UDP: two sockets that are
+// connected to the ports that it named at SETUP.
+type playerPath struct{ rtp, rtcp playerSocket }
+
+type playerSocket struct {
+	player *player
+	fd     int
+	rtcp   bool
+}
+
+// handlers are those of the viewer's descriptors, in their order.
+func (p *player) handlers(fds []int) []handler {
+	all := []handler{p}
+	for i := range p.paths {
+		way := &p.paths[i]
+		way.rtp = playerSocket{player: p, fd: fds[1+2*i]}
+		way.rtcp = playerSocket{player: p, fd: fds[2+2*i], rtcp: true}
+		all = append(all, &way.rtp, &way.rtcp)
+	}
+	return all
+}
+
+// closePaths closes what the viewer has beside its connection.
+func (p *player) closePaths(c *Core) {
+	for i := range p.paths {
+		c.poll.close(p.paths[i].rtp.fd)
+		c.poll.close(p.paths[i].rtcp.fd)
+	}
+}
+
+// ready takes what came from the viewer's port, and goes on sending if the socket
+// was full. What comes on the way of the packets is there to open it.
+func (s *playerSocket) ready(c *Core, now int64) {
+	p := s.player
+	if !s.rtcp && p.blockedAt != 0 {
+		p.unblock(c)
+	}
+	for range ingressBatch {
+		n, errno := receive(s.fd, c.scratch[:maxDatagram])
+		switch {
+		case errno == eagain:
+			return
+		case errno != 0 || n == 0 || n > maxDatagram: // the network's word on what was sent; rubbish
+			p.refused++
+		case s.rtcp:
+			p.hear(c, c.scratch[:n], now)
+		}
+		if p.fd < 0 {
+			return
+		}
+	}
+	c.poll.again(s.fd, playerEvents)
+}
+
+// sendPacket gives a packet to the network. One that it refused is lost as others
+// are: whether the viewer is still there, its silence says.
+func (p *player) sendPacket(c *Core, t *track, head *[rtpHeader]byte, pkt []byte) unix.Errno {
+	payload, _ := rtpPayload(pkt) // no packet without one gets into an arena
+	t.sign(head)
+	fd := p.paths[p.number(t)].rtp.fd
+	errno := c.sender.send(fd, head[:], payload)
+	if errno == unix.ECONNREFUSED { // about an earlier packet
+		errno = c.sender.send(fd, head[:], payload)
+	}
+	if errno == eintr || errno == eagain {
+		return errno
+	}
+	t.packets++
+	t.octets += uint64(len(payload))
+	return 0
+}
+
+// sayGoodbye tells a viewer over UDP that nothing more comes (RFC 3550 §6.6); over
+// TCP the end of the connection says so.
+func (p *player) sayGoodbye(c *Core) {
+	for i := range p.paths {
+		t := p.tracks[i]
+		compound := t.report(c, c.now()).append(c.plain[:0])
+		compound = append(compound, 0x81, rtcpBye, 0, 1)
+		compound = binary.BigEndian.AppendUint32(compound, t.ssrc)
+		_ = sendDatagram(p.paths[i].rtcp.fd, compound) // it may be gone already
+	}
+}
