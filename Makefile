@@ -8,7 +8,7 @@ LINT_VERSION := v2.15.0
 LINT := build/tools/$(LINT_VERSION)/golangci-lint
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
-.PHONY: build test race lint fuzz bench demo clips
+.PHONY: build test race lint fuzz bench bench-stream soak demo clips
 
 build:
 	@mkdir -p build/bin
@@ -35,6 +35,16 @@ fuzz:
 
 bench: build
 	build/bin/slipstream-rig bench
+
+# About half an hour; with MEDIAMTX=/path/to/binary that is measured in turns with ours.
+bench-stream: build
+	@.ci/need ffmpeg
+	build/bin/slipstream-rig bench --stream
+
+# The stream's tests at full length.
+soak: build
+	@.ci/need ffmpeg chromium
+	SLIPSTREAM_SOAK=1 go test -timeout 3h -count 1 -p 1 -v ./testrig/relay ./testrig/stand
 
 # The sample camera's films, which are committed.
 clips:

@@ -2,38 +2,48 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
+	"slipstream/testrig/stand"
 	"slipstream/testrig/viewer"
 )
 
 // killPatience bounds one step of one kill.
 const killPatience = 20 * time.Second
 
+// longStall keeps stalls out of measurements of deaths.
+const longStall = time.Second
+
+// forwarderWays are ways to run the forwarder that deaths are measured with.
+var forwarderWays = []struct {
+	name string
+	args []string
+}{
+	{"with FIFO and futex", nil},
+	{"without FIFO", []string{"--no-fifo"}},
+	{"without futex", []string{"--ignore", orders.ByFutex}},
+}
+
 // Kill kills the version on trial with SIGKILL, at random moments, and measures
 // when the first packet of the old version reaches viewers of WHEP and of RTSP:
 // for apps of several sizes, whose memory the kernel has to tear down, with and
-// without the lock by which the forwarder learns of a death early. Beside it
-// stands the time that the machine takes to wake a process that waits for the
-// same app's death by its pidfd. A small app is killed so many times, larger ones
-// less often. bin holds the product's binaries.
-func Kill(ctx context.Context, bin string, kills int) ([]Figure, error) {
-	var figures []Figure
-	for _, ignore := range []string{"", orders.ByFutex} {
-		some, err := killRound(ctx, bin, kills, ignore)
+// without FIFO priority, and with and without the lock by which the forwarder
+// learns of a death early. Beside it stands the time that this machine takes to
+// wake a process that waits for the same app's death by its pidfd, and by the lock
+// of an app of that size. A small app is killed so many times, larger ones less
+// often. bin holds the product's binaries.
+func Kill(ctx context.Context, bin string, kills int) (figures []Figure, err error) {
+	locks, err := lockFloors(ctx, bin, kills)
+	if err != nil {
+		return nil, err
+	}
+	for _, way := range forwarderWays {
+		some, err := killRound(ctx, bin, kills, way.name, way.args, locks)
 		if err != nil {
 			return nil, err
 		}
@@ -44,188 +54,161 @@ func Kill(ctx context.Context, bin string, kills int) ([]Figure, error) {
 
 // killSizes are the apps that are killed.
 var killSizes = []struct{ megabytes, share int }{
-	{cameraMB, 1}, {100, 2}, {500, 4},
+	{stand.CameraMB, 1}, {100, 2}, {500, 4},
 }
 
-// killRound kills apps of every size beside one forwarder, which ignores one way
-// of seeing a death if that is named.
-func killRound(ctx context.Context, bin string, kills int, ignore string) ([]Figure, error) {
-	k, err := newKillBench(ctx, bin, ignore)
+// killRound kills apps of every size beside one forwarder.
+func killRound(ctx context.Context, bin string, kills int, how string, args []string, locks map[int][]time.Duration) ([]Figure, error) {
+	k, err := newKillBench(ctx, bin, args)
 	if err != nil {
 		return nil, err
 	}
 	defer k.close()
-	how := "with futex"
-	if ignore != "" {
-		how = "without " + ignore
-	}
 	var figures []Figure
 	total := 0
 	for _, size := range killSizes {
-		k.first, k.seen, k.floor, k.early = map[string][]time.Duration{}, nil, nil, 0
-		count := max(1, kills/size.share)
-		for range count {
+		k.first, k.seen, k.handed, k.floor, k.early = map[string][]time.Duration{}, nil, nil, nil, 0
+		for range max(1, kills/size.share) {
 			total++
 			if err := k.once(ctx, total, size.megabytes); err != nil {
-				return nil, fmt.Errorf("kill %d, app of %d MB, %s: %w", total, size.megabytes, how, err)
+				return nil, fmt.Errorf("kill %d, app of %d MB, %s: %w\n%s", total, size.megabytes, how, err, k.Logs())
 			}
 		}
-		figures = append(figures, k.figures(fmt.Sprintf("app of %d MB, %s", size.megabytes, how))...)
+		figures = append(figures, k.figures(size.megabytes, how, locks[size.megabytes])...)
 	}
 	return append(figures, k.losses(fmt.Sprintf("over %d kills, %s", total, how))), nil
 }
 
+// killTargets are those of design §15, by size and percentile.
+func killTarget(megabytes int, how string, p float64) string {
+	switch {
+	case megabytes == stand.CameraMB && p == 50:
+		return "≤ 1 ms"
+	case megabytes == stand.CameraMB:
+		return "≤ 6 ms"
+	case megabytes == 500 && p == 50 && how == forwarderWays[0].name:
+		return "≤ 0.3 ms"
+	case megabytes == 500 && how == forwarderWays[1].name && p == 50, megabytes == 500 && how == forwarderWays[0].name:
+		return "≤ 2 ms"
+	}
+	return ""
+}
+
 // figures are those of the kills since first was last emptied.
-func (k *killBench) figures(what string) (figures []Figure) {
-	add := func(name string, samples []time.Duration) {
+func (k *killBench) figures(megabytes int, how string, locks []time.Duration) (figures []Figure) {
+	what := fmt.Sprintf("app of %d MB, %s", megabytes, how)
+	add := func(name string, samples []time.Duration, target bool) {
 		for _, p := range []float64{50, 99} {
-			figures = append(figures, Figure{
-				Name: fmt.Sprintf("%s, %s, p%.0f", what, name, p), Value: percentile(samples, p), Unit: "ms",
+			f := Figure{
+				Name: fmt.Sprintf("%s: %s, p%.0f", what, name, p), Value: percentile(samples, p), Unit: "ms",
 				Reference: fmt.Sprintf("kill → pidfd wake-up, p%.0f", p), ReferenceValue: percentile(k.floor, p),
-			})
+			}
+			if target {
+				f.Target = killTarget(megabytes, how, p)
+			}
+			figures = append(figures, f)
 		}
 	}
-	add("kill → seen by the forwarder", k.seen)
+	add("kill → seen by the forwarder", k.seen, false)
+	for i := range figures { // the lock is the floor of seeing
+		if p := []float64{50, 99}[i]; len(locks) > 0 {
+			figures[i].Reference, figures[i].ReferenceValue = fmt.Sprintf("kill → futex wake-up, p%.0f", p), percentile(locks, p)
+		}
+	}
+	add("kill → first packet of the old version sent", k.handed, true)
 	for _, v := range k.viewers {
-		add("kill → first packet of the old version, "+v.Kind, k.first[v.Kind])
+		add("kill → first packet of the old version at the viewer, "+v.Kind, k.first[v.Kind], true)
 	}
 	return append(figures, Figure{
-		Name: what + ", seen by the futex first", Value: float64(k.early),
+		Name: what + ": seen by the futex first", Value: float64(k.early),
 		Reference: "kills", ReferenceValue: float64(len(k.floor)),
 	})
 }
 
 // losses is what viewers lost since the beginning.
 func (k *killBench) losses(over string) Figure {
-	lost := 0
-	for _, v := range k.viewers {
-		r := v.Report(k.begin, publish.Monotonic())
+	return Figure{
+		Name:  "frames lost, breaks and sessions ended " + over,
+		Value: float64(lossesOf(k.viewers, k.begin)), Target: "0",
+	}
+}
+
+// lossesOf counts what viewers lost since an instant, their sessions included.
+func lossesOf(viewers []*viewer.Viewer, from time.Duration) (lost int) {
+	for _, v := range viewers {
+		r := v.Report(from, publish.Monotonic())
 		lost += r.FramesLost + r.SeqBreaks + r.TimestampBreaks
 		if !v.Alive() {
 			lost++
 		}
 	}
-	return Figure{
-		Name:  "frames lost, breaks and sessions ended " + over,
-		Value: float64(lost), Unit: "", Reference: "target", ReferenceValue: 0,
-	}
+	return lost
 }
 
 type killBench struct {
-	bin, dir string
-	procs    []*exec.Cmd
-	orders   *orders.Conn
-	old      orders.Source
-	viewers  []*viewer.Viewer
-	begin    time.Duration
-	first    map[string][]time.Duration
-	seen     []time.Duration
-	floor    []time.Duration
-	early    int // deaths that the futex told first
+	*stand.Stand
+	old     *stand.App
+	viewers []*viewer.Viewer
+	begin   time.Duration
+	first   map[string][]time.Duration
+	seen    []time.Duration
+	handed  []time.Duration // first packet of the old version, by the forwarder's own clock
+	floor   []time.Duration
+	early   int // deaths that the futex told first
 }
 
-func newKillBench(ctx context.Context, bin, ignore string) (_ *killBench, err error) {
-	dir, err := os.MkdirTemp("", "slipkill")
-	if err != nil {
+func newKillBench(ctx context.Context, bin string, args []string) (_ *killBench, err error) {
+	k := &killBench{}
+	if k.Stand, err = stand.Start(ctx, stand.Config{Bin: bin, Forward: args}); err != nil {
 		return nil, err
 	}
-	k := &killBench{bin: bin, dir: dir}
 	defer func() {
 		if err != nil {
 			k.close()
 		}
 	}()
-	var ports [3]string
-	for i := range ports {
-		if ports[i], err = freePort(); err != nil {
-			return nil, err
-		}
-	}
-	run := filepath.Join(dir, "run")
-	if _, err := k.start("slipstream-forward", nil, "--run", run, "--ignore", ignore); err != nil {
+	if k.old, err = steady(ctx, k.Stand, longStall); err != nil {
 		return nil, err
 	}
-	if err := retry(ctx, func() (err error) {
-		k.orders, err = orders.Dial(filepath.Join(run, "orders.sock"))
-		return err
-	}); err != nil {
-		return nil, err
+	k.viewers, err = watch(ctx, k.Stand)
+	k.begin = publish.Monotonic()
+	return k, err
+}
+
+// steady launches the version that viewers see first.
+func steady(ctx context.Context, s *stand.Stand, stall time.Duration) (*stand.App, error) {
+	a, err := s.Prepare(stand.AppConfig{ID: "a-1", Version: "1.0", Stall: stall})
+	if err == nil {
+		err = s.Order(ctx, nil, a.Part)
 	}
-	if _, err := k.start("slipstream-gateway", nil, "--run", run, "--public", "--http", ports[0], "--rtsp", ports[1], "--udp", ports[2]); err != nil {
-		return nil, err
+	if err == nil {
+		err = s.Launch(a)
 	}
-	app, err := k.camera("1.0", "a-1", cameraMB)
-	if err != nil {
-		return nil, err
-	}
-	k.old = app.source
-	if err := k.order(nil, app); err != nil {
-		return nil, err
-	}
-	if err := app.start(k); err != nil {
-		return nil, err
-	}
-	return k, k.watch(ctx, ports)
+	return a, err
 }
 
 // watch joins one viewer of each kind and waits until they see the old version.
-func (k *killBench) watch(ctx context.Context, ports [3]string) error {
+func watch(ctx context.Context, s *stand.Stand) (viewers []*viewer.Viewer, err error) {
 	for _, dial := range []func() (*viewer.Viewer, error){
-		func() (*viewer.Viewer, error) { return viewer.DialWHEP(ctx, "http://"+ports[0]+"/whep/main") },
-		func() (*viewer.Viewer, error) {
-			return viewer.DialRTSP(ctx, viewer.RTSPTCP, "rtsp://"+ports[1]+"/main")
-		},
+		func() (*viewer.Viewer, error) { return viewer.DialWHEP(ctx, s.WHEP()) },
+		func() (*viewer.Viewer, error) { return viewer.DialRTSP(ctx, viewer.RTSPTCP, s.RTSP()) },
 	} {
-		if err := retry(ctx, func() error {
+		if err := stand.Retry(ctx, func() error {
 			v, err := dial()
 			if err == nil {
-				k.viewers = append(k.viewers, v)
+				viewers = append(viewers, v)
 			}
 			return err
 		}); err != nil {
-			return err
+			return viewers, err
 		}
 	}
-	for _, v := range k.viewers {
+	for _, v := range viewers {
 		if _, err := v.WaitVersion(ctx, "1.0", 0); err != nil {
-			return err
+			return viewers, err
 		}
 	}
-	k.begin = publish.Monotonic()
-	return nil
-}
-
-// order sends orders for the old version and, if given, one on trial.
-func (k *killBench) order(trial *orders.Trial, apps ...*app) error {
-	o := orders.Orders{Permanent: k.old.ID, Trial: trial}
-	var fds []int
-	for _, a := range apps {
-		s := a.source
-		if a.pidfd >= 0 {
-			fds = append(fds, a.pidfd)
-			s.Pidfd = len(fds)
-		}
-		o.Sources = append(o.Sources, s)
-	}
-	if err := k.orders.Send(orders.Request{Req: 1, Orders: &o}, fds...); err != nil {
-		return err
-	}
-	_, err := k.await("answer to orders", func(m orders.Message) bool { return m.Req == 1 })
-	return err
-}
-
-func (k *killBench) await(what string, match func(orders.Message) bool) (orders.Message, error) {
-	for {
-		m, err := k.orders.Receive()
-		switch {
-		case err != nil:
-			return m, fmt.Errorf("no %s: %w", what, err)
-		case m.Result == orders.ResultError:
-			return m, errors.New(m.Error)
-		case match(m):
-			return m, nil
-		}
-	}
+	return viewers, nil
 }
 
 // once starts a version on trial, kills it, and notes when viewers see the old
@@ -233,22 +216,17 @@ func (k *killBench) await(what string, match func(orders.Message) bool) (orders.
 func (k *killBench) once(ctx context.Context, i, megabytes int) error {
 	ctx, cancel := context.WithTimeout(ctx, killPatience)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { k.orders.Close() })
-	defer stop()
-	b, err := k.camera("2.0", "b-"+strconv.Itoa(i), megabytes)
+	b, id, err := carry(ctx, k.Stand, k.old, k.viewers, stand.AppConfig{
+		ID: "b-" + strconv.Itoa(i), Version: "2.0", Stall: longStall, Megabytes: megabytes,
+	})
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.root)
-	old := &app{source: k.old, pidfd: -1}
-	if err := k.carry(ctx, i, old, b); err != nil {
-		return err
-	}
-	defer unix.Close(b.pidfd)
-	woken := b.death()
-	time.Sleep(time.Duration(200+rand.IntN(400)) * time.Millisecond) // also until death really waits
+	defer b.End()
+	woken := death(b.Pidfd)
+	atRandom(ctx) // also until death really waits
 	killed := publish.Monotonic()
-	b.cmd.Process.Kill()
+	b.Kill()
 	for _, v := range k.viewers {
 		if _, err := v.WaitVersion(ctx, "1.0", killed); err != nil {
 			return err
@@ -262,97 +240,63 @@ func (k *killBench) once(ctx context.Context, i, megabytes int) error {
 		return w.err
 	}
 	k.floor = append(k.floor, w.at-killed)
-	m, err := k.await("revert", func(m orders.Message) bool { return m.Revert != nil })
+	r, err := k.Reverted(ctx, id)
 	if err != nil {
 		return err
 	}
-	k.seen = append(k.seen, time.Duration(m.Revert.Detected)-killed)
-	if m.Revert.By == orders.ByFutex {
+	k.seen = append(k.seen, time.Duration(r.Detected)-killed)
+	k.handed = append(k.handed, time.Duration(r.First)-killed)
+	if r.By == orders.ByFutex {
 		k.early++
 	}
-	_ = b.cmd.Wait() // killed
-	return k.order(nil, old)
+	return k.Order(ctx, nil, k.old.Part)
 }
 
-// carry brings b on trial, until viewers see it and its memory is filled.
-func (k *killBench) carry(ctx context.Context, i int, old, b *app) error {
-	if err := k.order(nil, old, b); err != nil {
-		return err
-	}
-	if err := b.start(k); err != nil {
-		return err
-	}
-	trial := &orders.Trial{ID: orders.TrialID("t" + strconv.Itoa(i)), Source: b.source.ID, Deadline: int64(publish.Monotonic() + time.Hour)}
-	if err := k.order(trial, old, b); err != nil {
-		return err
-	}
-	if _, err := k.await("switch", func(m orders.Message) bool { return m.Switch != nil }); err != nil {
-		return err
-	}
-	taken := publish.Monotonic()
-	for _, v := range k.viewers {
-		if _, err := v.WaitVersion(ctx, "2.0", taken-time.Second); err != nil {
-			return err
-		}
-	}
-	return retry(ctx, b.grown)
+// atRandom waits for a moment that nobody can foresee.
+func atRandom(ctx context.Context) {
+	pause(ctx, time.Duration(200+rand.IntN(400))*time.Millisecond)
 }
 
-// start runs one of the product's binaries; its log goes to a file.
-func (k *killBench) start(name string, env []string, args ...string) (*exec.Cmd, error) {
-	log, err := os.OpenFile(filepath.Join(k.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+// carry brings an app on trial, until viewers see it and its memory is filled.
+func carry(ctx context.Context, s *stand.Stand, old *stand.App, viewers []*viewer.Viewer, config stand.AppConfig) (*stand.App, orders.TrialID, error) {
+	b, err := s.Prepare(config)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	defer log.Close()
-	cmd := exec.Command(filepath.Join(k.bin, name), args...)
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, err
+	id, err := trialOf(ctx, s, old, b)
+	for i := 0; err == nil && i < len(viewers); i++ {
+		_, err = viewers[i].WaitVersion(ctx, config.Version, publish.Monotonic()-time.Second)
 	}
-	k.procs = append(k.procs, cmd)
-	return cmd, nil
+	if err == nil {
+		err = b.Grown(ctx)
+	}
+	if err != nil {
+		b.End()
+	}
+	return b, id, err
+}
+
+func trialOf(ctx context.Context, s *stand.Stand, old, b *stand.App) (orders.TrialID, error) {
+	if err := s.Order(ctx, nil, old.Part, b.Part); err != nil {
+		return "", err
+	}
+	if err := s.Launch(b); err != nil {
+		return "", err
+	}
+	id, err := s.Try(ctx, old.Part, b.Part)
+	if err != nil {
+		return "", err
+	}
+	_, err = s.Switched(ctx, id)
+	return id, err
 }
 
 func (k *killBench) close() {
 	for _, v := range k.viewers {
 		v.Close()
 	}
-	if k.orders != nil {
-		k.orders.Close()
+	if k.old != nil {
+		k.old.End()
 	}
-	for _, p := range k.procs {
-		if p.ProcessState == nil {
-			p.Process.Kill()
-			_ = p.Wait() // killed
-		}
-	}
-	os.RemoveAll(k.dir)
-}
-
-func retry(ctx context.Context, f func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, killPatience)
-	defer cancel()
-	for {
-		err := f()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	k.Close()
 }

@@ -80,6 +80,13 @@ func (c *Clip) frame(n uint64) frame {
 	return c.frames[(n%size+size-c.phase%size)%size]
 }
 
+// Frame is the NAL units of the frame that shows counter n, its slice last; they
+// must not be changed.
+func (c *Clip) Frame(n uint64) (nalus [][]byte, key bool) {
+	f := c.frame(n)
+	return f.nalus, f.idr
+}
+
 // nextKey is the first counter from n on whose frame is a key frame.
 func (c *Clip) nextKey(n uint64) uint64 {
 	for !c.frame(n).idr {

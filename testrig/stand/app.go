@@ -37,9 +37,20 @@ type AppConfig struct {
 
 // Prepare makes the files of an app, which its source's orders come before.
 func (s *Stand) Prepare(config AppConfig) (*App, error) {
+	root := filepath.Join(s.Dir, config.ID)
+	grow, err := PrepareCamera(root, config)
+	if err != nil {
+		return nil, fmt.Errorf("prepare app %s: %w", config.ID, err)
+	}
+	return &App{Part: NewPart(config.ID, config.Version, config.Stall), root: root, grow: grow}, nil
+}
+
+// PrepareCamera makes the sample camera's files in root, and returns how many
+// megabytes it will fill.
+func PrepareCamera(root string, config AppConfig) (grow int, err error) {
 	clip, err := clips.Of(config.Version)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	fault := camera.Fault{Kind: camera.FaultNone}
 	if config.Megabytes > CameraMB {
@@ -50,15 +61,11 @@ func (s *Stand) Prepare(config AppConfig) (*App, error) {
 		Greenlight: camera.Greenlight{By: "never"}, Fault: fault,
 	})
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	root := filepath.Join(s.Dir, config.ID)
-	if err := errors.Join(os.MkdirAll(root, 0o755),
+	return fault.Megabytes, errors.Join(os.MkdirAll(root, 0o755),
 		os.WriteFile(filepath.Join(root, camera.ConfigName), body, 0o644),
-		os.WriteFile(filepath.Join(root, clip.File), clip.Data(), 0o644)); err != nil {
-		return nil, fmt.Errorf("prepare app %s: %w", config.ID, err)
-	}
-	return &App{Part: NewPart(config.ID, config.Version, config.Stall), root: root, grow: fault.Megabytes}, nil
+		os.WriteFile(filepath.Join(root, clip.File), clip.Data(), 0o644))
 }
 
 // Launch starts the app's process.
@@ -72,11 +79,14 @@ func (s *Stand) Launch(a *App) (err error) {
 }
 
 // Grown waits until the app has filled its memory.
-func (a *App) Grown(ctx context.Context) error {
+func (a *App) Grown(ctx context.Context) error { return Grown(ctx, a.PID, a.grow) }
+
+// Grown waits until a process has so much memory.
+func Grown(ctx context.Context, pid, megabytes int) error {
 	return Retry(ctx, func() error {
-		mb, err := ResidentMB(a.PID)
-		if err == nil && mb < a.grow {
-			err = fmt.Errorf("app %s has %d MB of %d", a.Source.ID, mb, a.grow)
+		mb, err := ResidentMB(pid)
+		if err == nil && mb < megabytes {
+			err = fmt.Errorf("process %d has %d MB of %d", pid, mb, megabytes)
 		}
 		return err
 	})

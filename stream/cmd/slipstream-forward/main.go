@@ -24,11 +24,12 @@ const minProcs = 2
 func main() {
 	run := flag.String("run", "/run/slipstream", "directory of the sockets")
 	ignore := flag.String("ignore", "", "for tests and benchmarks: ways of seeing a death that are switched off (futex, pidfd, eof, stall), with commas between")
+	noFIFO := flag.Bool("no-fifo", false, "for tests and benchmarks: do not ask for FIFO priority")
 	flag.Parse()
 	// A thread that was woken by a publisher's death must not wait for a turn.
 	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := forward(core.Config{Run: *run, Priority: true, Ignore: strings.Split(*ignore, ",")}, log); err != nil {
+	if err := forward(core.Config{Run: *run, Priority: !*noFIFO, Ignore: strings.Split(*ignore, ",")}, log); err != nil {
 		fmt.Fprintln(os.Stderr, "slipstream-forward:", err)
 		os.Exit(1)
 	}

@@ -10,33 +10,80 @@ import (
 	"slipstream/testrig/device"
 )
 
+// peerVar names a MediaMTX binary of the user's, which servers are compared with.
+const peerVar = "MEDIAMTX"
+
 func benchCommand() *cobra.Command {
 	var kills int
 	var out string
+	var stream, quick bool
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure how soon viewers see the old version after a crash",
+		Short: "Measure how soon viewers see the old version after a crash, and what streams cost",
 		Long: `Kill the version on trial many times and measure when the first packet of the old
-version reaches viewers, for apps of 10, 100 and 500 MB, with and without the lock by which
-the forwarder learns of a death early, beside the time that this machine takes to
-wake a process that waits for the same death by a pidfd.`,
+version reaches viewers: for apps of 10, 100 and 500 MB, with and without FIFO priority,
+with and without the lock by which the forwarder learns of a death early, beside the
+time that this machine takes to wake a process that waits for the same death.
+
+With --stream also measure CPU per packet, memory, latency and the time to the first
+picture for 1, 10 and 100 viewers, the gap that viewers see at a crash and at a hang
+beside an untouched stream, and false stall alarms. If the variable ` + peerVar + ` holds the
+path of a MediaMTX binary, that is measured in turns with ours.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			bin, err := device.Binaries(cmd.Context(), "")
 			if err != nil {
 				return err
 			}
-			figures, err := bench.Kill(cmd.Context(), bin, kills)
+			var figures []bench.Figure
+			if stream {
+				figures, err = bench.Stream(cmd.Context(), streamConfig(bin, quick))
+			} else {
+				figures, err = bench.Kill(cmd.Context(), bin, kills)
+			}
 			if err != nil {
 				return err
 			}
 			if err := bench.Print(os.Stdout, figures); err != nil {
 				return err
 			}
+			if out == "" {
+				out = filepath.Join("build", map[bool]string{true: "bench-stream.json", false: "bench.json"}[stream])
+			}
 			return bench.Write(out, figures)
 		},
 	}
 	cmd.Flags().IntVar(&kills, "kills", 50, "how often, for the smallest app")
-	cmd.Flags().StringVar(&out, "out", filepath.Join("build", "bench.json"), "JSON file of the figures")
+	cmd.Flags().BoolVar(&stream, "stream", false, "measure everything about streams; takes about half an hour")
+	cmd.Flags().BoolVar(&quick, "quick", false, "with --stream: measure everything once and briefly, to see that it works")
+	cmd.Flags().StringVar(&out, "out", "", "JSON file of the figures (default build/bench.json, with --stream build/bench-stream.json)")
+	return cmd
+}
+
+func streamConfig(bin string, quick bool) bench.StreamConfig {
+	config := bench.FullStream()
+	if quick {
+		config = bench.QuickStream()
+	}
+	config.Bin, config.Dir, config.Peer, config.Log = bin, filepath.Dir(bin), os.Getenv(peerVar), os.Stderr
+	return config
+}
+
+// readCommand is started by package bench, not by people.
+func readCommand() *cobra.Command {
+	var config bench.ReadConfig
+	cmd := &cobra.Command{
+		Use:    "read",
+		Short:  "Play a stream with many viewers and measure what comes",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return bench.Read(cmd.Context(), config, os.Stdin, os.Stdout)
+		},
+	}
+	cmd.Flags().StringVar(&config.Kind, "kind", "", "kind of viewers")
+	cmd.Flags().StringVar(&config.URL, "url", "", "what they play")
+	cmd.Flags().IntVar(&config.Viewers, "viewers", 0, "how many at once")
+	cmd.Flags().IntVar(&config.Joins, "joins", 0, "join and leave so often instead")
 	return cmd
 }

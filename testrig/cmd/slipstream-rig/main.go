@@ -24,7 +24,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(demoCommand(), benchCommand(), guardCommand())
+	root.AddCommand(demoCommand(), benchCommand(), guardCommand(), readCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "slipstream-rig:", err)
 		os.Exit(1)
