@@ -10,14 +10,48 @@
 //	              8866); may carry the process's lock, see below
 //	  'C'         capture clock: u32be RTP time, u64be CLOCK_MONOTONIC ns of the
 //	              same instant, u64be frames captured so far, that frame included
+//	              (0: not known)
 //	forwarder → app
 //	  'A'         accepted, answers 'S'
 //	  'K'         a key frame is wanted as soon as possible
 //	  'E'         refused: one sentence; the connection is closed after it
 //
-// All packets of an access unit share one RTP time and the last one carries the
-// marker bit. Pictures must come in display order (no B-frames): the forwarder
-// refuses a stream that reorders.
+// # What is sent
+//
+// The SDP says the codec, which must be the one that the manifest declares for the
+// stream; a sound is a stream of its own, on a connection of its own.
+//
+//	codec   rtpmap                 payload    RTP clock   key frame
+//	h264    H264/90000             RFC 6184   90 kHz      IDR picture
+//	h265    H265/90000             RFC 7798   90 kHz      IDR, BLA or CRA picture
+//	mjpeg   JPEG/90000 (type 26)   RFC 2435   90 kHz      every picture
+//	opus    opus/48000/2           RFC 7587   48 kHz      every packet
+//	pcmu    PCMU/8000 (type 0)     RFC 3551   8 kHz       every packet
+//	pcma    PCMA/8000 (type 8)     RFC 3551   8 kHz       every packet
+//	aac     mpeg4-generic/RATE/N   RFC 3640   RATE        every packet
+//
+// Pictures: all packets of one share an RTP time, and the last one carries the
+// marker bit, at which the forwarder shows the picture to viewers. Packets of up to
+// 1200 bytes fit every viewer's path. Pictures come in the order in which they are
+// shown, with nothing reordered (no B-frames: x264 and x265 bframes=0, ffmpeg -bf
+// 0), in one layer (no SVC, nuh_layer_id 0), H.264 in packetization mode 0 or 1,
+// H.265 with sprop-max-don-diff 0. The parameter sets (SPS and PPS, with H.265 the
+// VPS too) stand in the SDP or before every key frame; where a key frame comes
+// without them the forwarder puts them in front of it. A JPEG is baseline, at most
+// 2040 pixels each way, and has its quantization tables in its first packet (Q
+// from 128 on) or names them by Q.
+//
+// Sound: a packet holds whole frames and is decoded alone; a frame is never
+// spread over two packets. 20 ms a packet are usual, 60 ms the most that a switch
+// between versions does not cut a hole into. The marker bit may begin a talkspurt
+// and means nothing to the forwarder. Opus is sent mono or stereo, as its packets
+// say themselves; with DTX nothing is sent while it is silent, and RTP time goes on
+// all the same. G.711 has one channel. AAC is AAC-LC in mode AAC-hbr, with its
+// configuration in the SDP. MJPEG and AAC reach viewers over RTSP only, because
+// browsers take neither.
+//
+// Sound and picture are shown together by their capture times, so a stream with
+// sound should tell the capture clock on both connections.
 //
 // # The lock
 //

@@ -4,6 +4,7 @@
  *
  *	cc -std=c11 -pthread -o camera sample.c
  *	./camera v1.h264 30       # under the agent, which sets SLIPSTREAM_PUBLISH
+ *	./camera v1.h264 30 mic   # with a tone as stream "mic", declared as "pcmu"
  *
  * The file has no B-frames, one slice a frame and its parameter sets before
  * every key frame, as live encoders send them.
@@ -149,15 +150,57 @@ static void play(struct slipstream *s, const struct film *f, unsigned fps)
 	}
 }
 
+enum { SOUND_RATE = 8000, SOUND_PACKET = 160, SOUND_PACKETS = SOUND_RATE / SOUND_PACKET }; /* 20 ms each */
+
+/* play_tone sends 1 kHz in G.711 (ITU-T G.711 table 5) over one connection. */
+static void play_tone(struct slipstream *s)
+{
+	static const uint8_t period[8] = {0x1e, 0x0b, 0x0b, 0x1e, 0x9e, 0x8b, 0x8b, 0x9e};
+	uint8_t frames[SOUND_PACKET];
+	int64_t begin = slipstream_now();
+	for (size_t i = 0; i < sizeof frames; i++)
+		frames[i] = period[i % sizeof period];
+	for (uint64_t n = 0;; n++) {
+		int64_t captured = begin + (int64_t)(n * SECOND / SOUND_PACKETS);
+		uint32_t ts = s->ssrc + (uint32_t)(n * SOUND_PACKET);
+		sleep_until(captured + SECOND / SOUND_PACKETS); /* its last sample was captured */
+		if (n % SOUND_PACKETS == 0 && slipstream_clock(s, ts, captured, n + 1) != 0)
+			return;
+		if (slipstream_sound(s, frames, sizeof frames, ts) != 0 || slipstream_key_wanted(s) < 0)
+			return;
+	}
+}
+
+/* sound publishes the tone on a thread of its own, as the picture is published. */
+static void *sound(void *stream)
+{
+	static const char sdp[] = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+		"m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n";
+	struct slipstream s;
+	for (;;) {
+		if (slipstream_open(&s, getenv("SLIPSTREAM_PUBLISH"), (const char *)stream, sdp) == 0) {
+			s.payload_type = 0;
+			play_tone(&s);
+		}
+		fprintf(stderr, "camera: %s\n", s.error);
+		slipstream_close(&s);
+		sleep_until(slipstream_now() + SECOND / 20);
+	}
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
+	pthread_t thread;
 	static char sdp[8192];
 	struct film film = {0};
 	struct slipstream s;
 	const char *stream = getenv("SLIPSTREAM_STREAM");
-	int fps = argc == 3 ? atoi(argv[2]) : 0;
+	int fps = argc == 3 || argc == 4 ? atoi(argv[2]) : 0;
 	if (fps < 1 || fps > 1000)
-		die("usage", "camera FILE.h264 FRAMES_PER_SECOND");
+		die("usage", "camera FILE.h264 FRAMES_PER_SECOND [SOUND_STREAM]");
+	if (argc == 4 && pthread_create(&thread, NULL, sound, argv[3]) != 0)
+		die(argv[3], "no thread for it");
 	load(&film, argv[1]);
 	split(&film);
 	describe(sdp, sizeof sdp, &film);

@@ -19,6 +19,23 @@
  *			... make the next frame a key frame ...
  *	}
  *
+ * Other codecs go by slipstream_rtp, with the SDP of the same medium:
+ *
+ *	codec   rtpmap                 payload    RTP clock   key frame
+ *	h264    H264/90000             RFC 6184   90 kHz      IDR picture
+ *	h265    H265/90000             RFC 7798   90 kHz      IDR, BLA or CRA picture
+ *	mjpeg   JPEG/90000 (type 26)   RFC 2435   90 kHz      every picture
+ *	opus    opus/48000/2           RFC 7587   48 kHz      every packet
+ *	pcmu    PCMU/8000 (type 0)     RFC 3551   8 kHz       every packet
+ *	pcma    PCMA/8000 (type 8)     RFC 3551   8 kHz       every packet
+ *	aac     mpeg4-generic/RATE/N   RFC 3640   RATE        every packet
+ *
+ * The packets of a picture share one RTP time, the last one has the marker bit,
+ * and pictures are not reordered (no B-frames). A packet of sound holds whole
+ * frames, at best 20 ms of them; slipstream_sound makes it. A sound is a stream of
+ * its own, with a struct slipstream of its own. Both tell the capture clock, so
+ * that viewers get them in step.
+ *
  * Functions return 0, or -1 and say why in s.error; after an error the
  * connection is no longer usable: close it, open it again, go on with a key
  * frame. A struct slipstream belongs to one thread at a time.
@@ -63,7 +80,7 @@ extern "C" {
 enum {
 	SLIPSTREAM_MAX_PACKET = 2048,       /* bytes of one RTP packet */
 	SLIPSTREAM_MAX_HELLO = 16 << 10,    /* bytes of stream name and SDP */
-	SLIPSTREAM_PAYLOAD = 1188,          /* bytes of H.264 in a packet of slipstream_nal */
+	SLIPSTREAM_PAYLOAD = 1188,          /* bytes in a packet of slipstream_nal and _sound */
 	SLIPSTREAM_LOCK_SIZE = 4096,
 	SLIPSTREAM_SEND_BUFFER = 4 << 20,   /* the default blocks after a key frame of 110 KB */
 	SLIPSTREAM_PATIENCE_MS = 5000       /* for the forwarder's answer */
@@ -71,7 +88,7 @@ enum {
 
 struct slipstream {
 	int fd;                /* -1: not open; poll it for POLLIN to wait for wishes */
-	uint16_t seq;          /* of the next packet that slipstream_nal makes */
+	uint16_t seq;          /* of the next packet that slipstream_nal or _sound makes */
 	uint32_t ssrc;         /* the forwarder puts its own in place of it */
 	uint8_t payload_type;  /* as in the SDP: 96 unless you change it */
 	int key_wanted;
@@ -356,7 +373,7 @@ static inline void slipstream_put(uint8_t *to, uint64_t value, int bytes)
 
 /* slipstream_clock says that the frame with RTP time ts was captured at a time of
  * slipstream_now's clock, and how many frames were captured so far, that one
- * included. Once a second is enough; without it, arrival times stand in. */
+ * included (0: not known). Once a second is enough; without it, arrival times stand in. */
 static inline int slipstream_clock(struct slipstream *s, uint32_t ts, int64_t captured, uint64_t frames)
 {
 	uint8_t msg[21];
@@ -407,6 +424,22 @@ static inline int slipstream_nal(struct slipstream *s, const void *nal, size_t s
 		first = 0;
 	}
 	return 0;
+}
+
+/* slipstream_sound sends one packet of Opus or G.711: whole frames, which begin at
+ * RTP time ts. */
+static inline int slipstream_sound(struct slipstream *s, const void *frames, size_t size, uint32_t ts)
+{
+	uint8_t packet[12 + SLIPSTREAM_PAYLOAD];
+	if (size == 0 || size > SLIPSTREAM_PAYLOAD)
+		return slipstream_fail(s, "a packet of sound has 1 to %d bytes", (int)SLIPSTREAM_PAYLOAD);
+	packet[0] = 0x80;
+	packet[1] = s->payload_type & 0x7f;
+	slipstream_put(packet + 2, s->seq++, 2);
+	slipstream_put(packet + 4, ts, 4);
+	slipstream_put(packet + 8, s->ssrc, 4);
+	memcpy(packet + 12, frames, size);
+	return slipstream_rtp(s, packet, 12 + size);
 }
 
 /* slipstream_key_wanted says whether the forwarder has wished for a key frame
