@@ -5,6 +5,7 @@ import "slipstream/stream/publish"
 // Sizes of one line's arena. 3 MiB keep 3 s of an 8 Mbit/s stream.
 const (
 	arenaBytes   = 3 << 20
+	soundBytes   = 1 << 18 // of them, for sound: more is not touched
 	arenaPackets = 1 << 12
 	arenaUnits   = 1 << 9
 
@@ -28,7 +29,14 @@ type unit struct {
 	capture int64 // CLOCK_MONOTONIC ns
 	arrival int64 // of its first packet
 	key     bool  // holds a key frame
+	// injected says that the key frame was given its parameter sets here.
+	injected bool
+	marked   bool // the last packet has the marker bit
 }
+
+// marks says that the unit's n-th packet has the marker bit. A picture's last one
+// has it, whatever its publisher did; sound keeps what it came with.
+func (u *unit) marks(n uint32) bool { return u.marked && n == u.count-1 }
 
 // arena keeps the newest packets of one line, in the order of arrival, with an
 // index of whole access units. It is the GOP cache, the store for lost packets and
@@ -41,6 +49,7 @@ type unit struct {
 // process. Each counter is set after what it counts.
 type arena struct {
 	write int64 // where the next packet goes
+	small bool  // for sound
 
 	packetTail, packetHead uint64 // packets kept: tail … head−1
 	unitTail, unitHead     uint64 // whole units kept: tail … head−1
@@ -98,7 +107,11 @@ func (a *arena) bytes(n uint64) []byte {
 
 // space returns room for the next packet, dropping the oldest ones for it.
 func (a *arena) space() []byte {
-	if a.write+publish.MaxPacket > arenaBytes {
+	size := int64(arenaBytes)
+	if a.small {
+		size = soundBytes
+	}
+	if a.write+publish.MaxPacket > size {
 		a.write = 0
 	}
 	end := a.write + publish.MaxPacket

@@ -65,3 +65,31 @@ func ticks(mono, rate int64) uint32 {
 	const second = int64(time.Second)
 	return uint32(mono/second*rate + mono%second*rate/second)
 }
+
+// steadyFor is how far sound's times may lie from the capture clock. Within it they
+// count samples, because players hear each correction as a gap.
+const steadyFor = 10 * time.Millisecond
+
+// steadyClock makes the capture times of sound count its samples, in place of
+// following each packet's own mapping.
+type steadyClock struct {
+	set  bool
+	ts   uint32
+	mono int64
+}
+
+// at returns the time of a packet with RTP time ts whose mapping is mono. As long
+// as the two are close, packets that follow each other on the RTP clock do so to
+// the tick.
+func (c *steadyClock) at(ts uint32, rate, mono int64) int64 {
+	if seconds := int64(int32(ts-c.ts)) / rate; seconds > 0 { // which are whole ticks
+		c.ts += uint32(seconds * rate)
+		c.mono += seconds * int64(time.Second)
+	}
+	counted := c.mono + int64(int32(ts-c.ts))*int64(time.Second)/rate
+	if off := mono - counted; !c.set || off > int64(steadyFor) || off < -int64(steadyFor) {
+		c.set, c.ts, c.mono = true, ts, mono
+		return mono
+	}
+	return counted
+}

@@ -8,12 +8,14 @@ import (
 // H.264 NAL unit types (ITU-T H.264 table 7-1) and RTP payload structures
 // (RFC 6184 §5.2) that the forwarder looks at.
 const (
-	nalSlice = 1
-	nalIDR   = 5
-	nalSPS   = 7
-	nalPPS   = 8
-	nalSTAPA = 24
-	nalFUA   = 28
+	nalSlice  = 1
+	nalIDR    = 5
+	nalSPS    = 7
+	nalPPS    = 8
+	nalSubset = 15 // SPS of another layer or view (annexes F and G)
+	nalLayer  = 20 // slice of one
+	nalSTAPA  = 24
+	nalFUA    = 28
 
 	nalTypeMask = 0x1f
 	fuStart     = 0x80
@@ -30,18 +32,21 @@ const (
 
 func (h264) clockRate() int64 { return videoRate }
 func (h264) sound() bool      { return false }
+func (h264) encoders() string { return "ffmpeg: -c:v libx264, GStreamer: x264enc" }
 
-func (h264) refusal() string {
-	return "an H.264 payload outside packetization modes 0 and 1 (RFC 6184)"
-}
+const h264Refusal = "an H.264 payload outside packetization modes 0 and 1 (RFC 6184); set the packetizer to mode 1"
 
 // describe implements [codec].
-func (h264) describe(f format.Format) (sets [maxSets][]byte, ok bool) {
+func (h264) describe(f format.Format) (m medium, refusal string, ok bool) {
 	video, ok := f.(*format.H264)
-	if ok {
-		sets[setSPS], sets[setPPS] = video.SPS, video.PPS
+	if !ok {
+		return m, "", false
 	}
-	return sets, ok
+	if video.PacketizationMode > 1 {
+		return m, h264Refusal, true
+	}
+	m.sets[setSPS], m.sets[setPPS] = video.SPS, video.PPS
+	return m, "", true
 }
 
 // whole implements [codec].
@@ -63,68 +68,64 @@ func (h264) learn(p *parameterSets, kind int, nal []byte) (refusal string) {
 	return ""
 }
 
-// look implements [codec].
-func (h264) look(payload []byte) (info unitInfo, ok bool) {
-	n := nals{&info}
-	ok = n.inspect(payload)
-	return info, ok
-}
-
-// nals reads H.264 NAL units into what they say of their access unit.
-type nals struct{ *unitInfo }
-
-// inspect looks at the NAL units that begin in an H.264 RTP payload. It reports
-// false for a payload that RFC 6184's packetization modes 0 and 1 do not have.
-func (i nals) inspect(payload []byte) bool {
-	if len(payload) < 1 {
-		return false
-	}
+// look implements [codec]: it looks at the NAL units that begin in a payload.
+func (h264) look(payload []byte) (info unitInfo, refusal string) {
+	i := h264Info{&info}
 	switch t := payload[0] & nalTypeMask; {
 	case t >= nalSlice && t < nalSTAPA:
-		i.look(payload)
+		return info, i.look(payload)
 	case t == nalSTAPA:
-		for rest := payload[1:]; len(rest) > 0; {
-			if len(rest) < 3 {
-				return false
-			}
-			n := int(rest[0])<<8 | int(rest[1])
-			if n == 0 || n > len(rest)-2 {
-				return false
-			}
-			i.look(rest[2 : 2+n])
-			rest = rest[2+n:]
-		}
-	case t == nalFUA:
-		if len(payload) < 3 {
-			return false
-		}
+		return info, i.unpack(payload[1:])
+	case t == nalFUA && len(payload) > 2:
 		if payload[1]&fuStart != 0 {
-			i.slice(payload[1]&nalTypeMask, payload[2:])
+			refusal = i.slice(payload[1]&nalTypeMask, payload[2:])
 		}
-	default:
-		return false
+		return info, refusal
 	}
-	return true
+	return info, h264Refusal
 }
 
-func (i nals) look(nal []byte) {
+// h264Info reads NAL units into what they say of their access unit.
+type h264Info struct{ *unitInfo }
+
+// unpack looks at the units of a STAP-A.
+func (i h264Info) unpack(rest []byte) (refusal string) {
+	for len(rest) > 0 && refusal == "" {
+		if len(rest) < 3 {
+			return h264Refusal
+		}
+		n := int(rest[0])<<8 | int(rest[1])
+		if n == 0 || n > len(rest)-2 {
+			return h264Refusal
+		}
+		refusal = i.look(rest[2 : 2+n])
+		rest = rest[2+n:]
+	}
+	return refusal
+}
+
+func (i h264Info) look(nal []byte) (refusal string) {
 	switch nal[0] & nalTypeMask {
 	case nalSPS:
 		i.sets[setSPS] = nal
 	case nalPPS:
 		i.sets[setPPS] = nal
 	default:
-		i.slice(nal[0]&nalTypeMask, nal[1:])
+		return i.slice(nal[0]&nalTypeMask, nal[1:])
 	}
+	return ""
 }
 
-func (i nals) slice(nalType byte, header []byte) {
-	switch nalType {
-	case nalIDR:
+func (i h264Info) slice(nalType byte, header []byte) (refusal string) {
+	switch {
+	case nalType == nalIDR:
 		i.key = true
-	case nalSlice:
-		i.reordered = i.reordered || isB(header)
+	case nalType == nalSlice && isB(header):
+		return reorderRefusal
+	case nalType == nalSubset || nalType == nalLayer:
+		return layerRefusal
 	}
+	return ""
 }
 
 // isB reads first_mb_in_slice and slice_type of a slice header (H.264 §7.3.3).
@@ -135,17 +136,19 @@ func isB(header []byte) bool {
 	return t == 1 || t == 6
 }
 
-// bits reads Exp-Golomb codes (H.264 §9.1) from the first bytes of a slice
-// header; beyond the end it reads zeros. Emulation prevention cannot occur in
-// two codes this short unless the picture has over 2^15 macroblocks before it.
+// bits reads numbers of a slice header or parameter set; beyond the end it reads
+// zeros. In the first two codes of a slice header emulation prevention cannot
+// occur unless the picture has over 2^15 macroblocks before it.
 type bits struct {
 	data []byte
 	pos  int
+	over bool // it was read beyond the end
 }
 
 func (b *bits) bit() uint32 {
 	i := b.pos / 8
 	if i >= len(b.data) {
+		b.over = true
 		return 0
 	}
 	v := b.data[i] >> (7 - b.pos%8) & 1
@@ -153,16 +156,23 @@ func (b *bits) bit() uint32 {
 	return uint32(v)
 }
 
+func (b *bits) skip(n int) { b.pos += n }
+
+func (b *bits) read(n int) (v uint32) {
+	for range n {
+		v = v<<1 | b.bit()
+	}
+	return v
+}
+
+// golomb reads an Exp-Golomb code (H.264 §9.1).
 func (b *bits) golomb() uint32 {
 	zeros := 0
 	for b.bit() == 0 {
 		if zeros++; zeros > 24 {
+			b.over = true
 			return ^uint32(0)
 		}
 	}
-	v := uint32(1)
-	for range zeros {
-		v = v<<1 | b.bit()
-	}
-	return v - 1
+	return 1<<zeros - 1 + b.read(zeros)
 }

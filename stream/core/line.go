@@ -63,12 +63,13 @@ type lineState struct {
 	sourceID, name text
 
 	clock  captureClock
+	steady steadyClock // of sound
 	params parameterSets
 	pt     uint8
+	rate   int64 // of the RTP clock, in Hz
 
 	ts       uint32 // of the open unit
 	setsSeen bool   // the open unit brought its own parameter sets
-	injected bool   // the last key frame was given them
 	seq      uint16 // next one expected
 	started  bool
 
@@ -92,6 +93,10 @@ func (c *Core) newLine(src *source, spec orders.Stream) (*line, error) {
 	if err != nil {
 		return nil, &mediaError{err}
 	}
+	// Viewers of a stream have agreed to one codec. Here alone lines come to be.
+	if s := c.streams[spec.Name]; s.codec != codec {
+		return nil, &mediaError{fmt.Errorf("stream %s has another codec for those who watch it, and this version declares it as %s; give it another name", spec.Name, spec.Codec)}
+	}
 	m, err := newMemory[lineMemory]("line")
 	if err != nil {
 		return nil, err
@@ -105,6 +110,10 @@ func (c *Core) newLine(src *source, spec orders.Stream) (*line, error) {
 }
 
 func lineOf(m memory[lineMemory], src *source, s *stream, spec orders.Stream, codec codec) *line {
+	if m.data.line.rate == 0 {
+		m.data.line.rate = codec.clockRate()
+	}
+	m.data.arena.small = codec.sound()
 	return &line{lineState: &m.data.line, memory: m, source: src, stream: s, spec: spec, codec: codec, fd: -1, arena: &m.data.arena}
 }
 
@@ -173,12 +182,9 @@ func (l *line) packet(c *Core, pkt []byte) (refusal string) {
 		l.missed += uint64(seq - l.seq)
 	}
 	l.seq, l.started = seq+1, true
-	info, ok := l.codec.look(payload)
-	if !ok {
-		return l.codec.refusal()
-	}
-	if info.reordered {
-		return reorderRefusal
+	info, refusal := l.codec.look(payload)
+	if refusal != "" {
+		return refusal
 	}
 	now := c.now()
 	a := l.arena
@@ -186,7 +192,7 @@ func (l *line) packet(c *Core, pkt []byte) (refusal string) {
 		l.finish(c, now) // the publisher left out the marker
 	}
 	if a.open.count == 0 {
-		a.begin(l.clock.at(ts, l.codec.clockRate(), now), now)
+		a.begin(l.captured(ts, now), now)
 		l.ts, l.setsSeen = ts, false
 	}
 	if refusal := l.parameterSets(info); refusal != "" {
@@ -197,6 +203,7 @@ func (l *line) packet(c *Core, pkt []byte) (refusal string) {
 		pkt = l.prependSets(c, pkt)
 	}
 	a.append(len(pkt))
+	a.open.marked = pkt[1]&rtpMarker != 0 || !l.codec.sound()
 	l.octets += uint64(len(pkt))
 	if a.tooLarge() {
 		return fmt.Sprintf("a frame of more than %d bytes or %d packets", maxUnitBytes, maxUnitPackets)
@@ -207,7 +214,14 @@ func (l *line) packet(c *Core, pkt []byte) (refusal string) {
 	return ""
 }
 
-const reorderRefusal = "the stream reorders pictures (B-frames); set the encoder to none (x264: bframes=0, ffmpeg: -bf 0)"
+// captured is the capture time of the unit that begins with RTP time ts.
+func (l *line) captured(ts uint32, now int64) int64 {
+	mono := l.clock.at(ts, l.rate, now)
+	if l.codec.sound() {
+		mono = l.steady.at(ts, l.rate, mono)
+	}
+	return mono
+}
 
 // parameterSets keeps what a payload, or the SDP, brought of them.
 func (l *line) parameterSets(info unitInfo) (refusal string) {
@@ -220,7 +234,10 @@ func (l *line) parameterSets(info unitInfo) (refusal string) {
 		}
 		l.setsSeen = true
 	}
-	if p, d := &l.params, &l.spec; d.Width > 0 && p.width > 0 && (int(p.width) != d.Width || int(p.height) != d.Height) {
+	if info.width > 0 {
+		l.params.width, l.params.height, l.params.step = info.width, info.height, info.step
+	}
+	if p, d := &l.params, &l.spec; !p.fit(d.Width, d.Height) {
 		return fmt.Sprintf("stream %s is %dx%d, the manifest declares %dx%d", d.Name, p.width, p.height, d.Width, d.Height)
 	}
 	return ""
@@ -230,10 +247,10 @@ func (l *line) parameterSets(info unitInfo) (refusal string) {
 // them, so that every one can be decoded by a viewer who saw nothing before it, or
 // another version's sets. It returns where the picture's packet lies now.
 func (l *line) prependSets(c *Core, pkt []byte) []byte {
-	l.injected = !l.setsSeen && l.codec.whole(&l.params)
-	if !l.injected {
+	if l.setsSeen || !l.codec.whole(&l.params) {
 		return pkt
 	}
+	l.arena.open.injected = true
 	picture := c.scratch[:copy(c.scratch[:], pkt)]
 	for i := range l.params.sets {
 		set := l.params.sets[i].get()
@@ -280,7 +297,7 @@ func (l *line) frameInterval() int64 {
 
 // wishKey asks the publisher for a key frame unless it was asked just now.
 func (l *line) wishKey(now int64) {
-	if !l.alive() || l.source.frozen() || now-l.lastWish < int64(keyWish) {
+	if !l.alive() || l.codec.sound() || l.source.frozen() || now-l.lastWish < int64(keyWish) {
 		return
 	}
 	l.lastWish = now

@@ -118,21 +118,42 @@ func (c *Core) orderStreams(o *orders.Orders) {
 	declared := map[string]bool{}
 	for _, src := range o.Sources {
 		for _, spec := range src.Streams {
-			declared[spec.Name] = true
-			if c.streams[spec.Name] == nil {
-				codec, _ := codecOf(spec.Codec) // checked
+			codec, _ := codecOf(spec.Codec) // checked
+			if s := c.streams[spec.Name]; s == nil || s.codec != codec && !declares(o, spec.Name, s.codec) {
+				c.endStream(s, "the running version sends stream "+spec.Name+" in another codec; play again")
 				c.streams[spec.Name] = &stream{name: spec.Name, codec: codec}
 			}
+			declared[spec.Name] = true
 		}
 	}
 	for name, s := range c.streams {
 		if declared[name] {
 			continue
 		}
-		for _, t := range slices.Clone(s.tracks) {
-			c.closeViewer(t.viewer, handover.EndedStream, "the running version no longer has stream "+name)
-		}
+		c.endStream(s, "the running version no longer has stream "+name)
 		delete(c.streams, name)
+	}
+}
+
+// declares says that some source has the stream in that codec.
+func declares(o *orders.Orders, name string, codec codec) bool {
+	for _, src := range o.Sources {
+		for _, spec := range src.Streams {
+			if its, _ := codecOf(spec.Codec); spec.Name == name && its == codec {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// endStream closes the viewers of a stream, if there is one.
+func (c *Core) endStream(s *stream, sentence string) {
+	if s == nil {
+		return
+	}
+	for _, t := range slices.Clone(s.tracks) {
+		c.closeViewer(t.viewer, handover.EndedStream, sentence)
 	}
 }
 

@@ -193,7 +193,7 @@ func (c *Core) gather(t *track, u *unit, channel byte) {
 		head := c.batch.add(payload)
 		head[0], head[1] = '$', channel
 		binary.BigEndian.PutUint16(head[2:], uint16(rtpHeader+len(payload)))
-		rtp := header(t.index+uint64(n-t.packet), t.ts, n == u.count-1)
+		rtp := header(t.index+uint64(n-t.packet), t.ts, u.marks(n))
 		t.sign(&rtp)
 		copy(head[interleavedHeader:], rtp[:])
 	}

@@ -171,7 +171,7 @@ func (p *player) hear(c *Core, compound []byte, now int64) {
 			if pkt.lostPicture(t.ssrc) {
 				t.replay(now)
 			}
-			if block := pkt.report(t.ssrc); block != nil {
+			if block := pkt.report(t.ssrc); block != nil && t == p.tracks[0] { // jitter is told in units of one clock
 				p.reception = readReception(block, c.ntp(now))
 			}
 		}

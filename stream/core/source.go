@@ -225,7 +225,7 @@ func (p *publisher) ready(c *Core, now int64) {
 	_ = sendControl(p.fd, []byte{publish.MsgAccepted})
 	c.log.Info("stream published", "source", p.source.spec.ID, "stream", l.stream.name)
 	if s := l.stream; s.sdp == nil {
-		s.sdp = l.sdp
+		s.describe(l)
 	}
 }
 
@@ -302,13 +302,20 @@ func (l *line) describe(body []byte) error {
 	if err != nil {
 		return fmt.Errorf("the SDP's format cannot be read: %w", err)
 	}
-	sets, ok := l.codec.describe(f)
+	said, refusal, ok := l.codec.describe(f)
 	if !ok {
-		return fmt.Errorf("stream %s is %s, the manifest declares it as %s; publish that, or change the manifest", l.spec.Name, f.Codec(), l.spec.Codec)
+		return fmt.Errorf("stream %s is %s, the manifest declares it as %s; publish that (%s), or change the manifest",
+			l.spec.Name, f.Codec(), l.spec.Codec, l.codec.encoders())
+	}
+	if refusal == "" {
+		refusal = l.parameterSets(unitInfo{sets: said.sets})
+	}
+	if refusal != "" {
+		return errors.New(refusal)
 	}
 	l.pt = f.PayloadType()
-	if refusal := l.parameterSets(unitInfo{sets: sets}); refusal != "" {
-		return errors.New(refusal)
+	if said.rate > 0 {
+		l.rate = said.rate
 	}
 	kept := &l.memory.data.sdp
 	kept.n = uint32(copy(kept.bytes[:], body))

@@ -34,9 +34,18 @@ type stream struct {
 	entry    uint64 // the followed line's unit from which viewers of another line go on
 	tracks   []*track
 	codec    codec
-	sdp      []byte
 	out      handOver
 	past     *past // what the permanent version has shown of it; nil: nothing yet
+
+	// What viewers were told of the line that is followed.
+	sdp  []byte
+	rate int64 // of the RTP clock, in Hz
+	sets parameterSets
+}
+
+// describe makes a line's description that of the stream.
+func (s *stream) describe(l *line) {
+	s.sdp, s.rate, s.sets = l.sdp, l.rate, l.params
 }
 
 // target is the line that viewers should be on, if its source has one.
@@ -59,22 +68,13 @@ func short(l *line, now int64) bool {
 // seen the scene up to that key frame, because the other line had stalled, they
 // go on from an earlier one if the bounds allow it.
 func (c *Core) follow(s *stream, l *line) orders.StreamSwitch {
+	c.anotherForm(s, l)
 	report := orders.StreamSwitch{Name: s.name, Viewers: len(s.tracks)}
-	a := l.arena
-	s.entry = a.key
-	if old := s.followed; old != nil && old.frames > 0 {
-		s.entry = a.keyUpTo(old.lastCapture+min(old.frameInterval(), l.frameInterval())*3/2, c.now())
-		report.ContentJumpMS = max(0, milliseconds(old.lastCapture-a.unit(s.entry).capture))
-		for n := s.entry; n < a.unitHead; n++ {
-			if a.unit(n).capture <= old.lastCapture {
-				report.ReplayedFrames++
-			}
-		}
-	}
+	c.enter(s, l, &report)
 	s.followed, s.giveUp = l, 0
 	l.stall.start(c.now())
 	if !bytes.Equal(s.sdp, l.sdp) {
-		s.sdp = l.sdp
+		s.describe(l)
 		for _, t := range s.tracks {
 			t.viewer.out.described(t)
 		}
@@ -83,6 +83,31 @@ func (c *Core) follow(s *stream, l *line) orders.StreamSwitch {
 	c.pumpAll(s)
 	report.GapMS = s.gapMS(c.now())
 	return report
+}
+
+// enter finds the unit from which viewers go on with a line, and says what that
+// means for them.
+func (c *Core) enter(s *stream, l *line, report *orders.StreamSwitch) {
+	a, old := l.arena, s.followed
+	seen := old != nil && old.frames > 0
+	if s.codec.sound() {
+		s.entry = a.unitHead
+		if seen {
+			s.entry = a.soundAfter(old.heardUpTo(), c.now())
+		}
+		return
+	}
+	s.entry = a.key
+	if seen {
+		s.entry = a.keyUpTo(old.lastCapture+min(old.frameInterval(), l.frameInterval())*3/2, c.now())
+		report.ContentJumpMS = max(0, milliseconds(old.lastCapture-a.unit(s.entry).capture))
+		for n := s.entry; n < a.unitHead; n++ {
+			if a.unit(n).capture <= old.lastCapture {
+				report.ReplayedFrames++
+			}
+		}
+	}
+	report.ParameterSets = setsFor(old, l, a.unit(s.entry))
 }
 
 // pumpAll lets every viewer go on. It walks backwards because a viewer may be
@@ -113,6 +138,12 @@ func (c *Core) settled(s *stream, now int64) (done, hope bool, report orders.Str
 	if l == nil || !l.alive() {
 		return false, false, report
 	}
+	if s.codec.sound() {
+		if c.waitsForPicture(s) {
+			return false, true, report
+		}
+		return true, true, c.follow(s, l)
+	}
 	if short(l, now) || (l.arena.hasKey && s.giveUp != 0 && now >= s.giveUp) {
 		return true, true, c.follow(s, l)
 	}
@@ -137,7 +168,10 @@ func (c *Core) admit(t *track, name string, now int64) error {
 }
 
 func (t *track) join(s *stream) {
-	t.stream, t.rate = s, s.codec.clockRate()
+	t.stream, t.rate = s, s.rate
+	if t.rate == 0 {
+		t.rate = s.codec.clockRate()
+	}
 	s.tracks = append(s.tracks, t)
 }
 

@@ -39,7 +39,16 @@ func (c *Core) trySwitch(now int64) {
 	fresh, oldest := true, now
 	for _, spec := range src.spec.Streams {
 		l := src.lines[spec.Name]
-		if l == nil || !l.alive() || !l.arena.hasKey {
+		if l == nil || !l.alive() {
+			return
+		}
+		if l.codec.sound() {
+			if !audible(l, &spec, c.trial.armedAt) {
+				return
+			}
+			continue
+		}
+		if !l.arena.hasKey {
 			return
 		}
 		key := l.arena.unit(l.arena.key).arrival
@@ -102,6 +111,7 @@ func (c *Core) revertSeen(cause, by, detail string, now int64) {
 				c.reversion.wait = append(c.reversion.wait, s)
 			}
 		}
+		slices.SortFunc(c.reversion.wait, soundLast) // it follows its picture
 	}
 	c.goOnReverting(now)
 }
@@ -132,8 +142,10 @@ func (c *Core) goOnReverting(now int64) {
 // source's next key frame continues them.
 func (r *reversion) giveUp(s *stream, now int64) {
 	r.report.Streams = append(r.report.Streams, s.held(now))
-	r.report.Source = ""
 	r.left = append(r.left, s)
+	if !s.codec.sound() {
+		r.report.Source = ""
+	}
 }
 
 // finishReverting reports the reversion that is under way as it stands.

@@ -95,7 +95,7 @@ func (t *track) at(l *line) {
 // asking the app for one.
 func (t *track) replay(now int64) {
 	l := t.stream.followed
-	if l == nil {
+	if l == nil || l.codec.sound() {
 		return
 	}
 	a := l.arena
@@ -114,6 +114,10 @@ func (t *track) replay(now int64) {
 // captured at if it is as late as the last one was: its own time then follows
 // without a step. A key frame that is gone is replaced by the last one.
 func (t *track) start(l *line, key uint64, now int64) {
+	if l.codec.sound() {
+		t.hear(l, key, now)
+		return
+	}
 	a := l.arena
 	t.at(l)
 	t.packet = 0
@@ -145,7 +149,7 @@ func (t *track) begin(now int64) {
 		return
 	}
 	key := l.arena.key
-	if t.line != nil && l.arena.unitHead-t.stream.entry <= maxReplayFrames {
+	if t.line != nil && (l.codec.sound() || l.arena.unitHead-t.stream.entry <= maxReplayFrames) {
 		key = t.stream.entry
 	}
 	t.start(l, key, now)
@@ -160,9 +164,10 @@ func (t *track) stamp(u *unit) uint32 {
 		room := int32(t.catchUp.to - t.last)
 		ts = t.last + uint32(max(room, 0))/left
 	}
-	if int32(ts-t.last) <= 0 {
+	if t.begun && int32(ts-t.last) <= 0 {
 		ts = t.last + 1
 	}
+	t.begun = true
 	return ts
 }
 
@@ -239,7 +244,7 @@ func (t *track) sendEach(c *Core, u *unit, send func(c *Core, t *track, head *[r
 	head := &c.head
 	for t.packet < u.count {
 		pkt := t.line.arena.bytes(u.first + uint64(t.packet))
-		*head = header(t.index, t.ts, t.packet == u.count-1)
+		*head = header(t.index, t.ts, u.marks(t.packet))
 		switch errno := send(c, t, head, pkt); errno {
 		case 0:
 		case eagain:

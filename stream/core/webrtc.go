@@ -264,7 +264,7 @@ func (p *peer) about(c *Core, pkt *rtcpPacket, now int64) {
 		if pkt.lostPicture(t.ssrc) {
 			t.replay(now)
 		}
-		if block := pkt.report(t.ssrc); block != nil {
+		if block := pkt.report(t.ssrc); block != nil && t == p.tracks[0] { // jitter is told in units of one clock
 			p.reception = readReception(block, c.ntp(now))
 		}
 		for pairs := pkt.lostPackets(t.ssrc); len(pairs) > 0; pairs = pairs[4:] {
