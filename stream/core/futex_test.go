@@ -40,17 +40,24 @@ func TestAppProcess(t *testing.T) {
 		memory[i] = 1
 	}
 	w := &world{t: t, run: run}
-	c := w.camera("b-2", 'b', 10)
+	id := os.Getenv("CORE_TEST_SOURCE")
+	c := w.camera(id, id[0], 10)
 	fmt.Println("published")
 	<-c.conn.Done()
 	_ = memory[len(memory)-1]
 }
 
-// appProcess starts an app that fills so much memory, and returns its pidfd.
+// appProcess starts the app of source b-2, which fills so much memory, and returns
+// its pidfd.
 func (w *world) appProcess(mb int) (app *exec.Cmd, pidfd int) {
 	w.t.Helper()
+	return w.appProcessOf("b-2", mb)
+}
+
+func (w *world) appProcessOf(source string, mb int) (app *exec.Cmd, pidfd int) {
+	w.t.Helper()
 	app = exec.Command(os.Args[0], "-test.run=^TestAppProcess$", "-test.v")
-	app.Env = append(os.Environ(), "CORE_TEST_RUN="+w.run, "CORE_TEST_MB="+strconv.Itoa(mb))
+	app.Env = append(os.Environ(), "CORE_TEST_RUN="+w.run, "CORE_TEST_MB="+strconv.Itoa(mb), "CORE_TEST_SOURCE="+source)
 	out, err := app.StdoutPipe()
 	if err != nil {
 		w.t.Fatal(err)

@@ -177,9 +177,9 @@ func (i *invariant) sentence() string {
 	v := &i.verdict
 	unit := units[i.Measure]
 	text := fmt.Sprintf("stream %s: %s %s%s over %v", i.stream, i.Measure, number(v.Value), unit, time.Duration(i.steps*fineStep))
-	bound, word := i.Min, "under the least allowed"
+	bound, word := i.Min, "it must be at least"
 	if i.Min == nil || v.Compared >= *i.Min {
-		bound, word = i.Max, "over the most allowed"
+		bound, word = i.Max, "it must be at most"
 	}
 	whose := "the permanent version's " + number(v.Base) + unit
 	if v.Baseline == baseHistory {
@@ -187,11 +187,11 @@ func (i *invariant) sentence() string {
 	}
 	switch {
 	case v.Against == orders.AgainstNothing:
-		return fmt.Sprintf("%s is %s, %s%s", text, word, number(*bound), unit)
+		return fmt.Sprintf("%s; %s %s%s", text, word, number(*bound), unit)
 	case i.Measure == orders.MeasureDrift:
-		return fmt.Sprintf("%s is %s%s away from %s, %s, %s%s", text, number(v.Compared), unit, whose, word, number(*bound), unit)
+		return fmt.Sprintf("%s is %s%s away from %s; %s %s%s", text, number(v.Compared), unit, whose, word, number(*bound), unit)
 	}
-	return fmt.Sprintf("%s is %s times %s, %s, %s times", text, number(v.Compared), whose, word, number(*bound))
+	return fmt.Sprintf("%s is %s times %s; %s %s times", text, number(v.Compared), whose, word, number(*bound))
 }
 
 var units = map[string]string{

@@ -232,6 +232,9 @@ type camera struct {
 
 	mu     sync.Mutex
 	paused bool
+	every  uint32        // only each so-manieth frame is sent; 0: all
+	parts  int           // packets of a frame
+	behind time.Duration // how long a frame is under way before it is sent
 	stop   chan struct{}
 	done   chan struct{}
 	once   sync.Once
@@ -244,7 +247,7 @@ func (w *world) camera(id string, letter byte, gop uint32) *camera {
 		w.t.Fatal(err)
 	}
 	c := &camera{
-		t: w.t, conn: conn, letter: letter, gop: gop, base: uint32(letter) * 12345678,
+		t: w.t, conn: conn, letter: letter, gop: gop, base: uint32(letter) * 12345678, parts: 3,
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	go c.play()
@@ -266,20 +269,20 @@ func (c *camera) play() {
 		case <-tick.C:
 		}
 		for ; time.Duration(next)*frameTime <= publish.Monotonic(); next++ {
+			n := uint32(next)
 			c.mu.Lock()
-			paused := c.paused
+			skip, parts, behind := c.paused || c.every > 1 && n%c.every != 0, c.parts, c.behind
 			c.mu.Unlock()
-			if paused {
+			if skip {
 				continue
 			}
-			n := uint32(next)
 			ts := c.base + n*frameTick
 			f := frame{c.letter, n, first || (n+uint32(c.letter))%c.gop == 0}
-			if first || n%50 == 0 {
-				c.conn.WriteClock(ts, time.Duration(next)*frameTime, uint64(next))
+			if first || n%50 == 0 || behind > 0 {
+				c.conn.WriteClock(ts, time.Duration(next)*frameTime-behind, uint64(next))
 			}
 			first = false
-			for _, p := range f.packets(&c.seq, ts, 3) {
+			for _, p := range f.packets(&c.seq, ts, parts) {
 				if c.conn.WriteRTP(p) != nil {
 					return
 				}
@@ -288,10 +291,12 @@ func (c *camera) play() {
 	}
 }
 
-func (c *camera) pause(on bool) {
+func (c *camera) pause(on bool) { c.change(func() { c.paused = on }) }
+
+func (c *camera) change(do func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.paused = on
+	do()
 }
 
 // close ends the camera between two frames, as an app that exits.
