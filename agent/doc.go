@@ -83,6 +83,16 @@
 // their data directory, so that none damages its slot by what it writes beside
 // itself.
 //
+// # The forwarder
+//
+// It is restarted when it ends, at once if that is rare, and given the descriptors
+// that it had stored with the agent, by which it goes on with its viewers; one that
+// keeps ending with them is started without. A new forwarder is installed beside the
+// running one and replaces it outside of trials, by itself when the agent starts and
+// sees another program at its place, or when an operator asks: the running one hands
+// everything to its successor and ends. If that fails it goes on, and the status says
+// so. A trial that is asked for meanwhile begins afterwards.
+//
 // # How it is made
 //
 // [Step] is all of the above as a pure function; testdata tells it as stories.

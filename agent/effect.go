@@ -51,6 +51,9 @@ type (
 	// RestartForwarder ends a forwarder that has stopped answering.
 	RestartForwarder struct{}
 
+	// ReplaceForwarder lets the installed forwarder take over from the one that runs.
+	ReplaceForwarder struct{}
+
 	// WriteRecord replaces the active record: the commit point.
 	WriteRecord struct {
 		Trial    orders.TrialID

@@ -28,6 +28,7 @@ type (
 		Slots     [2]Version // whole content of slots a and b; zero: none
 		Alive     []Alive    // apps that were adopted
 		Forwarder bool       // the forwarder was adopted: it still has its orders
+		Outdated  bool       // and another one is installed since
 	}
 
 	// Tick says that the time of [State.Wake] has come.
@@ -108,6 +109,10 @@ type (
 		// Missing are the streams of which the trial's app has sent no key frame.
 		Missing []string
 	}
+	// ReplaceAsked asks for the installed forwarder in place of the one that runs.
+	ReplaceAsked struct{ Req uint64 }
+	// ForwarderReplaced answers [ReplaceForwarder].
+	ForwarderReplaced struct{ Error string } // "" when the new one serves
 	// LineLost says that a source no longer publishes a stream.
 	LineLost struct {
 		Source orders.SourceID

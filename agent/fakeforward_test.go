@@ -26,8 +26,9 @@ func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case "slipstream-forward":
 		run := flag.String("run", "", "run directory")
+		succeed := flag.Bool("succeed", false, "take over")
 		flag.Parse()
-		if err := fakeForward(*run); err != nil {
+		if err := fakeForward(*run, *succeed); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -80,7 +81,12 @@ type fake struct {
 
 const fakeSwitchDelay = 20 * time.Millisecond
 
-func fakeForward(run string) error {
+func fakeForward(run string, succeed bool) error {
+	if succeed {
+		if err := fakeTakeOver(run); err != nil {
+			return err
+		}
+	}
 	path := filepath.Join(run, "orders.sock")
 	os.Remove(path)
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
@@ -91,6 +97,9 @@ func fakeForward(run string) error {
 		return err
 	}
 	f := &fake{run: run, phase: "steady", pidfds: map[orders.SourceID]int{}, over: map[orders.TrialID]*orders.Reverted{}}
+	if err := fakeReady(run, succeed); err != nil {
+		return err
+	}
 	for {
 		conn, err := l.AcceptUnix()
 		if err != nil {
@@ -102,6 +111,9 @@ func fakeForward(run string) error {
 		}
 		f.conn = conn
 		f.mu.Unlock()
+		if err := fakeStore("ledger"); err != nil { // the agent may be a new one
+			return err
+		}
 		go f.serve(conn)
 	}
 }

@@ -86,6 +86,10 @@ func (m *machine) take(what any) {
 		m.forwarderLost(e)
 	case ForwarderStatus:
 		m.forwarderStatus(e)
+	case ReplaceAsked:
+		m.replaceAsked(e)
+	case ForwarderReplaced:
+		m.forwarderReplaced(e)
 	case LineLost:
 		m.lineLost(e)
 	case LinesSeen:
@@ -120,6 +124,7 @@ func (m *machine) judge() {
 	for i := range m.Apps {
 		m.judgeApp(i)
 	}
+	m.judgeForwarder()
 	switch m.Phase {
 	case PhaseStarting, PhaseTrial:
 		m.judgeTrial()

@@ -25,7 +25,7 @@ func (a *Agent) problems() (out []string) {
 	out = append(out, a.doubtProblems()...)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, name := range []string{forwarderName, gatewayName} {
+	for _, name := range []string{forwarderName, replaceProblem, gatewayName} {
 		if why := a.down[name]; why != "" {
 			out = append(out, why)
 		}

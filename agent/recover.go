@@ -15,6 +15,7 @@ func (m *machine) recover(e Recover) {
 	}
 	sameBoot := m.Boot == e.Boot
 	m.Boot, m.Permanent, m.Previous, m.Damage = e.Boot, e.Permanent, e.Previous, ""
+	m.replace.wanted = e.Outdated
 	m.forgetStale()
 	m.Spare = e.Slots[slotIndex(m.SpareSlot())]
 	m.adopt(e.Alive)

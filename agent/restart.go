@@ -35,7 +35,7 @@ func (a *Agent) recovered(ctx context.Context) (Recover, error) {
 		e.Slots[i] = a.content(slot)
 	}
 	a.markers.clean(a.state.Trial.ID)
-	e.Forwarder = a.startDaemons(ctx)
+	e.Forwarder, e.Outdated = a.startDaemons(ctx)
 	e.Alive = a.adoptApps()
 	if last, err := a.journal.history(1); err == nil && len(last) > 0 {
 		a.mu.Lock()
@@ -117,7 +117,7 @@ func (a *Agent) adoptApps() (alive []Alive) {
 	}
 	for _, name := range a.sup.Recorded() {
 		source := orders.SourceID(strings.TrimPrefix(name, "ingest-"))
-		if name == forwarderName || name == gatewayName || a.runs[source] != nil {
+		if isInstance(name, forwarderName) || name == gatewayName || a.runs[source] != nil {
 			continue
 		}
 		if p, ok := a.sup.Adopt(name); ok {

@@ -13,17 +13,10 @@ import (
 	"time"
 
 	"slipstream/agent/control"
-	"slipstream/agent/supervise"
 	"slipstream/slots"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
 	"slipstream/verify"
-)
-
-// Names of the processes that are not apps.
-const (
-	forwarderName = "forward"
-	gatewayName   = "gateway"
 )
 
 // loop owns the state: it takes one event at a time, journals what follows from
@@ -200,6 +193,8 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 	case RestartForwarder:
 		a.log.Error("forwarder does not answer and is restarted")
 		a.forwarding.restart()
+	case ReplaceForwarder:
+		a.wg.Go(func() { a.replaceForwarder(ctx) })
 	case WriteRecord:
 		a.wg.Go(func() { a.writeRecord(ctx, e) })
 	case FallBack:
@@ -314,31 +309,5 @@ func (a *Agent) endTrial(e EndTrial) {
 	}
 	if err := a.data.drop(e.Slot, a.state.Permanent.Slot); err != nil {
 		a.log.Error("data of a reverted version not removed", "slot", e.Slot, "reason", err)
-	}
-}
-
-// startDaemons starts the forwarder and the gateway, or adopts them.
-func (a *Agent) startDaemons(ctx context.Context) (adopted bool) {
-	a.forwarding = a.daemon(forwarderName, "--run", a.cfg.Run)
-	a.forwarding.lost = func(detail string) { a.post(ForwarderLost{detail}) }
-	p, adopted := a.adoptProcess(forwarderName)
-	a.wg.Go(func() { a.forwarding.run(ctx, p) })
-	a.wg.Go(func() { a.forward.run(ctx) })
-
-	gw := a.cfg.Gateway
-	if !gw.On() {
-		return adopted
-	}
-	gateway := a.daemon(gatewayName, gatewayArgs(a.cfg.Run, gw)...)
-	gateway.spec.Env = append(os.Environ(), gatewaySecretEnv+"="+a.secret)
-	running, _ := a.adoptProcess(gatewayName)
-	a.wg.Go(func() { gateway.run(ctx, running) })
-	return adopted
-}
-
-func (a *Agent) daemon(name string, args ...string) *daemon {
-	return &daemon{
-		spec: supervise.Spec{Name: name, Args: args, Dir: "/"}, find: a.binary, sup: a.sup, log: a.log,
-		lost: func(string) {}, down: func(why string) { a.setDown(name, why) }, kill: make(chan struct{}, 1),
 	}
 }

@@ -44,6 +44,8 @@ type State struct {
 	Reverted  []Reverted `json:"reverted,omitempty"` // newest last
 	Retiring  string     `json:"retiring,omitempty"` // slot of the old app, while viewers may need it past a commit
 	Damage    string     `json:"damage,omitempty"`   // why the permanent version cannot be started, if its slot is to blame
+
+	replace replacing
 }
 
 // Version is one version in a slot.

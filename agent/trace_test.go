@@ -92,6 +92,7 @@ type world struct {
 	slots     [2]agent.Version // whole content
 	alive     map[orders.SourceID]int
 	forwarder bool
+	outdated  bool // another forwarder was installed
 	staging   *agent.StageSlot
 	log       bytes.Buffer
 }
@@ -175,7 +176,7 @@ func (w *world) start() {
 	}
 	r := agent.Recover{
 		Boot: fmt.Sprintf("boot-%d", w.boots), Permanent: w.record, Previous: w.previous,
-		Slots: w.slots, Forwarder: w.forwarder,
+		Slots: w.slots, Forwarder: w.forwarder, Outdated: w.forwarder && w.outdated,
 	}
 	for _, source := range slices.Sorted(maps.Keys(w.alive)) {
 		r.Alive = append(r.Alive, agent.Alive{Source: source, PID: w.alive[source]})
@@ -210,6 +211,8 @@ func describe(e agent.Effect) string {
 		return fmt.Sprintf("revert %s reason=%s", e.Trial, e.Reason)
 	case agent.RestartForwarder:
 		return "restart forwarder"
+	case agent.ReplaceForwarder:
+		return "replace forwarder"
 	case agent.WriteRecord:
 		return fmt.Sprintf("write record %s/%s previous=%s", e.Version.Slot, e.Version.Version, orNone(e.Previous.Version))
 	case agent.FallBack:

@@ -128,6 +128,17 @@ func (w *world) command(line string) error {
 		w.step(agent.ForwarderLost{Detail: "the forwarder was killed"})
 	case "forwarder-dies": // while nobody watches
 		w.forwarder = false
+	case "forwarder-installed":
+		w.outdated = true
+	case "replace":
+		w.step(agent.ReplaceAsked{})
+	case "replaced", "not-replaced":
+		w.outdated = words[0] == "not-replaced"
+		e := agent.ForwarderReplaced{}
+		if w.outdated {
+			e.Error = "it did not take over within 2s"
+		}
+		w.step(e)
 	case "status":
 		w.step(agent.ForwarderStatus{Trial: orders.TrialID(args["trial"]), Phase: args["phase"], Missing: plain})
 	case "lost": // lost a-1 stream=main

@@ -47,6 +47,7 @@ type walk struct {
 	later   []func() // what is under way: starts, stops, writes
 	next    int64    // version counter
 	dialled int      // connections to forwarders so far
+	agents  int      // lives of the agent so far
 
 	marked    map[orders.TrialID]bool
 	held      map[orders.TrialID]bool
@@ -81,7 +82,7 @@ func (w *walk) act() {
 		w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn, w.goesOn,
 		w.somethingEnds, w.timePasses, w.install, w.forwarderReverts, w.markerMade, w.appDies,
 		w.forwarderDies, w.connectionBreaks, w.agentDies, w.powerFails, w.operatorReverts, w.staleEvent,
-		w.lineBreaks, w.reports, w.reports,
+		w.lineBreaks, w.reports, w.reports, func() { w.step(agent.ReplaceAsked{}) },
 	}
 	actions[rapid.IntRange(0, len(actions)-1).Draw(w.T, "action")]()
 }
@@ -128,6 +129,8 @@ func (w *walk) effect(e agent.Effect) {
 		})
 	case agent.RestartForwarder:
 		w.forwarderDies()
+	case agent.ReplaceForwarder:
+		w.replaceForwarder()
 	case agent.WriteRecord:
 		w.writeRecord(e)
 	case agent.FallBack:
@@ -415,11 +418,12 @@ func (w *walk) start() {
 		w.Fatal(err)
 	}
 	w.later = nil
+	w.agents++
 	w.fwd.connected = 0
 	if !w.fwd.alive {
 		w.unsettled = "" // a new forwarder begins with the permanent version
 	}
-	r := agent.Recover{Boot: fmt.Sprint(w.boots), Permanent: w.record, Previous: w.before, Slots: w.slots, Forwarder: w.fwd.alive}
+	r := agent.Recover{Boot: fmt.Sprint(w.boots), Permanent: w.record, Previous: w.before, Slots: w.slots, Forwarder: w.fwd.alive, Outdated: w.fwd.alive && rapid.Bool().Draw(w.T, "outdated")}
 	for _, source := range slices.Sorted(maps.Keys(w.alive)) {
 		if w.known(source) {
 			r.Alive = append(r.Alive, agent.Alive{Source: source, PID: 1})
@@ -464,6 +468,26 @@ func (w *walk) staleEvent() {
 	if after := describeState(w.state); after != before {
 		w.Fatalf("stale events changed\n%s\ninto\n%s", before, after)
 	}
+}
+
+// replaceForwarder is the running forwarder's hand-over to another one, with all
+// that it knows. The connection ends, whoever serves in the end.
+func (w *walk) replaceForwarder() {
+	if w.state.Trial.ID != "" {
+		w.Fatalf("the forwarder is replaced during trial %s", w.state.Trial.ID)
+	}
+	agents := w.agents
+	w.later = append(w.later, func() {
+		if w.agents != agents {
+			return
+		}
+		w.connect()
+		e := agent.ForwarderReplaced{}
+		if rapid.Bool().Draw(w.T, "too late") {
+			e.Error = "too late"
+		}
+		w.step(e)
+	})
 }
 
 // calm lets everything that is under way come to its end, with no marker any

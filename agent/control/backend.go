@@ -36,6 +36,10 @@ type Backend interface {
 	// Revert ends the trial under way with the version before it. Without a trial
 	// there is nothing to revert and the answer is [ExitNothing].
 	Revert(ctx context.Context) Result
+
+	// ReplaceForwarder lets the installed forwarder take over from the one that
+	// runs, and returns when it serves or was given up. During a trial it refuses.
+	ReplaceForwarder(ctx context.Context) Result
 }
 
 // CodeAlreadyStaged marks the one way of having nothing to stage after which

@@ -124,6 +124,11 @@ func (c *Client) Revert(ctx context.Context) Result {
 	return c.post(ctx, "/v1/revert", struct{}{})
 }
 
+// ReplaceForwarder implements [Backend].
+func (c *Client) ReplaceForwarder(ctx context.Context) Result {
+	return c.post(ctx, "/v1/forwarder/replace", struct{}{})
+}
+
 // get reads an answer into v; a Result in place of one becomes an error.
 func (c *Client) get(ctx context.Context, path string, v any) error {
 	code, text, err := c.do(ctx, http.MethodGet, path, nil)

@@ -31,6 +31,9 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/revert", act(s, func(ctx context.Context, _ struct{}) Result {
 		return s.backend.Revert(ctx)
 	}))
+	mux.HandleFunc("POST /v1/forwarder/replace", act(s, func(ctx context.Context, _ struct{}) Result {
+		return s.backend.ReplaceForwarder(ctx)
+	}))
 	mux.HandleFunc("/", s.unknown)
 	return mux
 }

@@ -98,6 +98,9 @@ func (f *fake) Activate(ctx context.Context, r control.ActivateRequest) control.
 
 func (f *fake) Greenlight(context.Context) control.Result { return f.called("greenlight") }
 func (f *fake) Revert(context.Context) control.Result     { return f.called("revert") }
+func (f *fake) ReplaceForwarder(context.Context) control.Result {
+	return f.called("replace forwarder")
+}
 
 // socketIn is a short path: a test's own directory may exceed a socket's limit.
 func socketIn(t *testing.T) string {
@@ -197,6 +200,7 @@ func TestEveryVerbArrivesAsItWasSent(t *testing.T) {
 		c.Activate(t.Context(), control.ActivateRequest{Wait: true}),
 		c.Greenlight(t.Context()),
 		c.Revert(t.Context()),
+		c.ReplaceForwarder(t.Context()),
 	}
 	for _, got := range results {
 		if diff := cmp.Diff(f.result, got); diff != "" {
@@ -205,7 +209,7 @@ func TestEveryVerbArrivesAsItWasSent(t *testing.T) {
 	}
 	want := []string{
 		"stage {Path:/p.slip URL: Force:true}", "stage {Path: URL:https://x/p.slip Force:false}",
-		"activate {Force:false Wait:true}", "greenlight", "revert",
+		"activate {Force:false Wait:true}", "greenlight", "revert", "replace forwarder",
 	}
 	if diff := cmp.Diff(want, f.calls); diff != "" {
 		t.Error(diff)

@@ -176,6 +176,9 @@ func (d *device) Activate(ctx context.Context, r control.ActivateRequest) contro
 }
 func (d *device) Greenlight(ctx context.Context) control.Result { return d.call(ctx, "greenlight") }
 func (d *device) Revert(ctx context.Context) control.Result     { return d.call(ctx, "revert") }
+func (d *device) ReplaceForwarder(ctx context.Context) control.Result {
+	return d.call(ctx, "replace forwarder")
+}
 
 func (d *device) WHEP(ctx context.Context, stream string, offer []byte) ([]byte, string, error) {
 	d.call(ctx, "whep "+stream)

@@ -76,7 +76,7 @@ func (s *Supervisor) takeOver(p *Process) error {
 	if err != nil {
 		return err
 	}
-	p.started, p.token, p.pid = r.Started, r.Token, r.PID
+	p.started, p.token, p.pid, p.stores = r.Started, r.Token, r.PID, s.storesFor(r)
 	p.setPidfd(pidfd)
 	p.output = s.openAgain(r)
 	s.listenAgain(p, r)

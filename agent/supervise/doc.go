@@ -28,6 +28,14 @@
 // boot, a pidfd that has ended); while it does not answer, for want of a
 // descriptor or of memory, the process counts as living and is left alone.
 //
+// A process may store descriptors here (FDSTORE=1 of sd_notify(3)), and its successor
+// of the same name is given them after a crash. They die with the agent: the next
+// one has none until the process stores them again, for which its notify socket is
+// bound anew at the adoption. So either may die alone. The store is bounded, and a
+// program that crashes of what it is given must be started without: see DropStored.
+// LISTEN_PID is not set, since a process's number is not known before it exists;
+// programs that insist on it find nothing.
+//
 // Core dumps are off: they delay the news of a crash by seconds.
 //
 // It does not restart anything, and does not limit memory or CPU: the first is

@@ -22,7 +22,16 @@ const quietLooks = 2
 func (s *Supervisor) newProcess(r record, out *output) *Process {
 	p := s.unknownProcess(r.Name)
 	p.started, p.token, p.output = r.Started, r.Token, out
+	p.stores = s.storesFor(r)
 	return p
+}
+
+// storesFor are the stores for a process that has one, else nil.
+func (s *Supervisor) storesFor(r record) *stores {
+	if !r.FDStore {
+		return nil
+	}
+	return s.stores
 }
 
 // setPidfd hands the descriptor to the runtime's poller, so that waiting for

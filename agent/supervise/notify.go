@@ -30,6 +30,7 @@ type notifier struct {
 	p    *Process
 	in   chan Notification // unbuffered: from receive to deliver
 	said bool              // READY=1, which is recorded once; receive's own
+	full bool              // that a descriptor was not stored was said; likewise
 	wg   sync.WaitGroup
 }
 
@@ -111,7 +112,11 @@ func (n *notifier) receive() {
 			return
 		}
 		sender, files := control(oob[:oobSize])
+		if flags&unix.MSG_CTRUNC != 0 {
+			n.p.log.Error("descriptors of a process did not arrive: too many are open here", "name", n.p.name)
+		}
 		if sender > 0 && flags&unix.MSG_TRUNC == 0 && n.p.owns(sender) {
+			files = n.keep(buf[:size], files)
 			n.accept(parseNotification(buf[:size]))
 		}
 		// Closed last: with BARRIER=1 this tells the sender that all it said

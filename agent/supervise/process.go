@@ -41,6 +41,7 @@ type Process struct {
 	log     *slog.Logger
 	output  *output
 	notify  *notifier // nil without a notify socket
+	stores  *stores   // nil without a store
 	record  string    // path of the adoption record
 
 	// words is what Notifications gives: one place, see deliver.
@@ -79,6 +80,9 @@ func (p *Process) isKnown() bool {
 		return false
 	}
 }
+
+// Name is the name of its [Spec].
+func (p *Process) Name() string { return p.name }
 
 // Known is closed as soon as the process is known to live: of a started one at
 // once, of an adopted one see [Supervisor.Adopt].

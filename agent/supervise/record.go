@@ -28,6 +28,7 @@ type record struct {
 	LogFrom int64     `json:"logFrom,omitempty"` // where in Log this process's lines begin
 	Notify  string    `json:"notify,omitempty"`
 	Ready   bool      `json:"ready,omitempty"` // it has said READY=1
+	FDStore bool      `json:"fdStore,omitempty"`
 	Started time.Time `json:"started"`
 }
 

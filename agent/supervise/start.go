@@ -22,6 +22,9 @@ const tokenVar = "SLIPSTREAM_PROCESS"
 // start makes the process. Its record stands before it does: an agent that dies
 // in between leaves a token by which the next one finds the process.
 func (s *Supervisor) start(spec Spec) (*Process, error) {
+	if spec.FDStore && (len(spec.Files) > 0 || spec.NotifySocket == "") {
+		return nil, errors.New("a process with a store needs a notify socket and takes no other files")
+	}
 	if err := s.clearOld(spec.Name); err != nil {
 		return nil, err
 	}
@@ -36,7 +39,7 @@ func (s *Supervisor) start(spec Spec) (*Process, error) {
 	}
 	r := record{
 		Format: recordFormat, Name: spec.Name, BootID: boot,
-		Token: spec.Name + "/" + rand.Text(), Log: out.path, LogFrom: out.from, Notify: spec.NotifySocket, Started: time.Now(),
+		Token: spec.Name + "/" + rand.Text(), Log: out.path, LogFrom: out.from, Notify: spec.NotifySocket, FDStore: spec.FDStore, Started: time.Now(),
 	}
 	p := s.newProcess(r, out)
 	if err := s.launch(p, r, spec); err != nil {
@@ -84,9 +87,17 @@ func (p *Process) fork(spec Spec) error {
 	for _, f := range spec.Files {
 		files = append(files, f.Fd())
 	}
+	env := environment(spec, p.token)
+	if p.stores != nil {
+		stored := p.stores.get(p.name) // stays as it is: no process of this name lives
+		for _, f := range stored {
+			files = append(files, uintptr(f.fd))
+		}
+		env = append(env, listenEnv(stored)...)
+	}
 	pidfd := -1
 	attr := &syscall.ProcAttr{
-		Dir: spec.Dir, Env: environment(spec, p.token), Files: files,
+		Dir: spec.Dir, Env: env, Files: files,
 		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
 	}
 	argv := append([]string{spec.Path}, spec.Args...)
@@ -113,13 +124,19 @@ func (p *Process) fork(spec Spec) error {
 func environment(spec Spec, token string) []string {
 	env := spec.Env
 	if env == nil {
-		env = os.Environ()
+		env = slices.DeleteFunc(os.Environ(), forUsAlone)
 	}
 	env = append(slices.Clone(env), tokenVar+"="+token)
 	if spec.NotifySocket != "" {
 		env = append(env, "NOTIFY_SOCKET="+spec.NotifySocket)
 	}
 	return dedupe(env)
+}
+
+// forUsAlone says whether a variable of our own environment speaks of this very
+// process and would mislead another one.
+func forUsAlone(kv string) bool {
+	return slices.Contains([]string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}, varName(kv))
 }
 
 // dedupe keeps the last of each variable, where a program that looks from the

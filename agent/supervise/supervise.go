@@ -38,6 +38,11 @@ type Spec struct {
 	Files []*os.File
 	// NotifySocket is bound by us and exported as NOTIFY_SOCKET; "" means none.
 	NotifySocket string
+	// FDStore lets the process store descriptors by its notify socket (FDSTORE=1,
+	// FDNAME=, FDSTOREREMOVE=1 of sd_notify(3)), and gives it those that a process
+	// of its name has stored before, as LISTEN_FDS and LISTEN_FDNAMES. It takes the
+	// place of Files.
+	FDStore bool
 }
 
 // Supervisor owns the processes that were started or adopted through it.
@@ -45,6 +50,7 @@ type Supervisor struct {
 	runDir string
 	log    *slog.Logger
 	wg     sync.WaitGroup // one count per live Process
+	stores *stores
 
 	closing chan struct{} // closed by Close
 
@@ -56,11 +62,15 @@ type Supervisor struct {
 // New returns a supervisor that keeps its records and logs under runDir, which
 // must be lost at a reboot (tmpfs), though nothing breaks if it is not.
 func New(runDir string, log *slog.Logger) *Supervisor {
-	return &Supervisor{runDir: runDir, log: log, live: make(map[string]*Process), closing: make(chan struct{})}
+	return &Supervisor{
+		runDir: runDir, log: log, live: make(map[string]*Process), closing: make(chan struct{}),
+		stores: &stores{of: map[string][]stored{}},
+	}
 }
 
 // Close stops watching and leaves every process as it is, for a later agent to
 // adopt. The Done channels of processes that still live are never closed then.
+// Stored descriptors are gone: who stored them must do so again.
 func (s *Supervisor) Close() {
 	s.mu.Lock()
 	if !s.closed {
@@ -72,6 +82,7 @@ func (s *Supervisor) Close() {
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
+	s.stores.dropAll()
 }
 
 // Start starts a process in a session of its own.

@@ -141,6 +141,8 @@ func agentHelper(args []string) {
 	syscall.Kill(os.Getpid(), syscall.SIGKILL)
 }
 
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 func newSupervisor(t *testing.T, run string) *supervise.Supervisor {
 	t.Helper()
 	s := supervise.New(run, slog.New(slog.NewTextHandler(t.Output(), nil)))

@@ -21,6 +21,7 @@ type scripted struct {
 	Activate reply
 	Green    control.Result
 	Back     control.Result
+	Replaced control.Result
 	Past     []control.Record
 
 	stop    func() // ends the server
@@ -128,4 +129,8 @@ func (b backend) Greenlight(ctx context.Context) control.Result {
 
 func (b backend) Revert(ctx context.Context) control.Result {
 	return b.play(ctx, reply{Result: b.Back}, "revert")
+}
+
+func (b backend) ReplaceForwarder(ctx context.Context) control.Result {
+	return b.play(ctx, reply{Result: b.Replaced}, "replace forwarder")
 }

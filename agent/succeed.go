@@ -1,0 +1,140 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"slipstream/agent/supervise"
+)
+
+const (
+	// succeedFlag makes a forwarder take over from the one that runs.
+	succeedFlag = "--succeed"
+	// succeedLimit is the backstop of a take-over: the running forwarder itself goes
+	// on after half a second without its successor's word.
+	succeedLimit = 2 * time.Second
+	// swapLimit bounds the wait for a forwarder that could be succeeded.
+	swapLimit = 10 * time.Second
+)
+
+// succeed starts the installed program beside a running one, whose viewers it takes
+// over without a gap. The running one ends by itself, with code 0, once its successor
+// has sent a frame to each; until then it can go on as if nothing had been. So its
+// end decides, and a successor that is too late is killed.
+func (d *daemon) succeed(ctx context.Context, old *supervise.Process) (*supervise.Process, error) {
+	before := d.spec.Name
+	both := instances(d.name)
+	after := both[1-slices.Index(both[:], before)]
+	path, err := d.find(d.name)
+	if err != nil {
+		return nil, err
+	}
+	d.sup.DropStored(after)
+	next, err := d.sup.Start(d.specOf(after, path, succeedFlag))
+	if err != nil {
+		return nil, err
+	}
+	d.log.Info("daemon is being replaced", "name", d.name, "pid", old.PID(), "by", next.PID())
+	if err := d.handOver(ctx, old, next); err != nil {
+		return nil, err
+	}
+	d.sup.DropStored(before)
+	d.spec.Name, d.ready = after, true
+	d.down("")
+	d.log.Info("daemon replaced", "name", d.name, "pid", next.PID())
+	return next, nil
+}
+
+// handOver waits until the old process has ended and the next one lives. After an
+// error the next one is gone.
+func (d *daemon) handOver(ctx context.Context, old, next *supervise.Process) error {
+	limit := time.NewTimer(succeedLimit)
+	defer limit.Stop()
+	var err error
+	select {
+	case <-old.Done():
+		err = tookOver(old, next)
+	case <-next.Done():
+		next.Kill() // and waits for what it left behind
+		return d.errorOf(next)
+	case <-limit.C:
+		err = fmt.Errorf("it did not take over within %v", succeedLimit)
+	case <-ctx.Done():
+		return ctx.Err() // both go on; the next agent finds out
+	}
+	if err != nil {
+		next.Kill()
+		return err
+	}
+	old.Kill()
+	return nil
+}
+
+// tookOver says of an old process that has ended whether it was its successor's
+// word that ended it.
+func tookOver(old, next *supervise.Process) error {
+	select {
+	case <-next.Done():
+		return errors.New("both ended")
+	default:
+	}
+	if exit := old.Exit(); exit.Known && (exit.Code != 0 || exit.Signal != 0) {
+		return fmt.Errorf("the old one %s meanwhile", exit)
+	}
+	return nil
+}
+
+// adopted is the process to go on with. Of two, one was taking over when the agent
+// died: either the older one ends by itself, or the newer one came too late.
+func (d *daemon) adopted(ctx context.Context, living []*supervise.Process) *supervise.Process {
+	living = slices.DeleteFunc(living, func(p *supervise.Process) bool { return p == nil })
+	if len(living) == 0 {
+		return nil
+	}
+	slices.SortFunc(living, func(x, y *supervise.Process) int { return x.Started().Compare(y.Started()) })
+	old := living[0]
+	d.spec.Name, d.ready = old.Name(), true
+	if len(living) == 1 {
+		return old
+	}
+	next := living[1]
+	if err := d.handOver(ctx, old, next); err != nil {
+		d.log.Error("daemon was not replaced", "name", d.name, "reason", err)
+		return old
+	}
+	d.spec.Name = next.Name()
+	return next
+}
+
+// replace asks for a successor and waits for the outcome.
+func (d *daemon) replace(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, swapLimit)
+	defer cancel()
+	done := make(chan error, 1)
+	select {
+	case d.swap <- done:
+	case <-ctx.Done():
+		return errors.New("it does not run")
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return errors.New("its replacement was not heard of again")
+	}
+}
+
+// outdated says whether a process runs another program than the one that is
+// installed: an update has put a new file in its place.
+func outdated(p *supervise.Process, path string) bool {
+	running, err := os.Stat(fmt.Sprintf("/proc/%d/exe", p.PID()))
+	if err != nil {
+		return false // it ended, or we may not look
+	}
+	installed, err := os.Stat(path)
+	return err == nil && !os.SameFile(running, installed)
+}

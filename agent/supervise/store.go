@@ -1,0 +1,202 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// MaxStored bounds the descriptors that one process may have stored.
+	MaxStored    = 2048
+	maxStoredAll = 1024 + MaxStored // of all processes: one alone cannot take every place
+	maxFDName    = 255              // sd_pid_notify_with_fds(3)
+	unnamed      = "stored"         // the name of descriptors that came without one
+	// maxFDNames bounds all names of a process together: LISTEN_FDNAMES is one
+	// variable, and the kernel takes none of 128 KiB (MAX_ARG_STRLEN).
+	maxFDNames = 96 << 10
+)
+
+// stores keeps the descriptors that processes have stored by FDSTORE=1, by the
+// name of the process, over its end and until a successor of that name starts.
+type stores struct {
+	mu  sync.Mutex // guards what follows
+	of  map[string][]stored
+	all int
+}
+
+// stored is one descriptor, in the order in which they came.
+type stored struct {
+	name string
+	fd   int
+}
+
+// put takes descriptors over, in place of earlier ones of the same name. After an
+// error it has taken none, and those earlier ones stay.
+func (s *stores) put(process, name string, fds []int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list, old := split(s.of[process], name)
+	bytes := 0
+	for _, f := range list {
+		bytes += len(f.name) + 1
+	}
+	switch {
+	case len(fds) == 0:
+		return errors.New("none came along")
+	case len(list)+len(fds) > MaxStored:
+		return fmt.Errorf("a process may store %d", MaxStored)
+	case s.all-len(old)+len(fds) > maxStoredAll:
+		return fmt.Errorf("all processes together may store %d", maxStoredAll)
+	case bytes+len(fds)*(len(name)+1) > maxFDNames:
+		return fmt.Errorf("the names of all would be longer than %d bytes", maxFDNames)
+	}
+	for _, fd := range fds {
+		list = append(list, stored{name, fd})
+	}
+	s.set(process, list)
+	closeAll(old)
+	return nil
+}
+
+func (s *stores) remove(process, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list, old := split(s.of[process], name)
+	s.set(process, list)
+	closeAll(old)
+}
+
+// set replaces a process's list, for those who hold mu.
+func (s *stores) set(process string, list []stored) {
+	s.all += len(list) - len(s.of[process])
+	if s.of[process] = list; len(list) == 0 {
+		delete(s.of, process)
+	}
+}
+
+// get lends a process's descriptors until the next change.
+func (s *stores) get(process string) []stored {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.of[process])
+}
+
+func (s *stores) drop(process string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	closeAll(s.of[process])
+	s.set(process, nil)
+}
+
+func (s *stores) dropAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for process, list := range s.of {
+		closeAll(list)
+		s.set(process, nil)
+	}
+}
+
+// split parts a list into all but a name, and that name.
+func split(list []stored, name string) (others, named []stored) {
+	for _, f := range list {
+		if f.name == name {
+			named = append(named, f)
+		} else {
+			others = append(others, f)
+		}
+	}
+	return others, named
+}
+
+func closeAll(list []stored) {
+	for _, f := range list {
+		unix.Close(f.fd)
+	}
+}
+
+// DropStored closes what a process of this name has stored, so that its successor
+// begins with nothing.
+func (s *Supervisor) DropStored(name string) { s.stores.drop(name) }
+
+// Stored lists the names of the descriptors that a process has stored.
+func (s *Supervisor) Stored(name string) (names []string) {
+	for _, f := range s.stores.get(name) {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// storeWord is what one datagram says of the store.
+type storeWord struct {
+	put, remove bool
+	name        string
+}
+
+// parseStore reads the lines of a datagram that are for the store. A name that is
+// not one is refused: the other side could never find what lies under it.
+func parseStore(raw []byte) (w storeWord, err error) {
+	w.name = unnamed
+	for line := range strings.SplitSeq(string(raw), "\n") {
+		key, value, _ := strings.Cut(line, "=")
+		switch key {
+		case "FDSTORE":
+			w.put = value == "1"
+		case "FDSTOREREMOVE":
+			w.remove = value == "1"
+		case "FDNAME":
+			w.name = value
+		}
+	}
+	if (w.put || w.remove) && !isFDName(w.name) {
+		return storeWord{}, fmt.Errorf("%q is not a name of 1 to %d printable characters without ':'", printable(w.name, maxLine), maxFDName)
+	}
+	return w, nil
+}
+
+func isFDName(name string) bool {
+	return name != "" && len(name) <= maxFDName && !strings.ContainsFunc(name, func(r rune) bool {
+		return r < ' ' || r > '~' || r == ':'
+	})
+}
+
+// keep does with the descriptors of a datagram what it says, and returns those
+// that were not taken.
+func (n *notifier) keep(raw []byte, files []int) []int {
+	w, err := parseStore(raw)
+	switch {
+	case err != nil:
+	case n.p.stores == nil:
+		return files // it has no store, like most
+	case w.remove:
+		n.p.stores.remove(n.p.name, w.name)
+	case w.put:
+		if err = n.p.stores.put(n.p.name, w.name, files); err == nil {
+			return nil
+		}
+	}
+	if err != nil && !n.full {
+		n.full = true // said once: a process that stores without end would fill the log
+		n.p.log.Warn("descriptor not stored", "name", n.p.name, "fdname", printable(w.name, maxFDName), "reason", err)
+	}
+	return files
+}
+
+// listenEnv tells a process of the descriptors behind the first three
+// (sd_listen_fds(3)). LISTEN_PID is missing, because the number is not known before
+// the process is: programs that insist on it find nothing.
+func listenEnv(list []stored) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	names := make([]string, len(list))
+	for i, f := range list {
+		names[i] = f.name
+	}
+	return []string{fmt.Sprintf("LISTEN_FDS=%d", len(list)), "LISTEN_FDNAMES=" + strings.Join(names, ":")}
+}
