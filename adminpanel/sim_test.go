@@ -211,6 +211,11 @@ func (s *sim) Greenlight(context.Context) control.Result {
 	return s.end("greenlight", control.Record{Outcome: control.OutcomePermanent})
 }
 
+// ReplaceForwarder is not the panel's to ask for: a simulated device has none.
+func (s *sim) ReplaceForwarder(context.Context) control.Result {
+	return control.Result{Exit: control.ExitError, Message: "a simulated device has no forwarder"}
+}
+
 func (s *sim) Revert(context.Context) control.Result {
 	return s.end("revert", control.Record{
 		Outcome: control.OutcomeReverted, Reason: "operator", Detail: "taken back from the panel",
