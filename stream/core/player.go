@@ -252,21 +252,19 @@ func (p *player) mayGoOn(c *Core, errno unix.Errno) bool {
 // next one is as good.
 func (p *player) tellTime(c *Core, now int64) {
 	for i, t := range p.tracks {
-		if !t.begun {
-			continue
-		}
-		report := t.report(c, now).append(c.plain[:0])
-		if p.paths != nil {
-			_ = sendDatagram(p.paths[i].rtcp.fd, report)
-			continue
-		}
-		if p.blockedAt != 0 || !p.kept.empty() || p.parting {
+		switch {
+		case !t.begun:
+		case p.paths != nil:
+			_ = sendDatagram(p.paths[i].rtcp.fd, t.report(c, now).append(c.plain[:0]))
+		case p.blockedAt != 0 || !p.kept.empty() || p.parting:
 			return
-		}
-		p.kept.add(binary.BigEndian.AppendUint16([]byte{'$', p.channels[i] + 1}, uint16(len(report))))
-		p.kept.add(report)
-		if !p.flush(c) {
-			return
+		default:
+			framed := t.report(c, now).append(append(c.plain[:0], '$', p.channels[i]+1, 0, 0))
+			binary.BigEndian.PutUint16(framed[2:], uint16(len(framed)-interleavedHeader))
+			p.kept.add(framed)
+			if !p.flush(c) {
+				return
+			}
 		}
 	}
 }
