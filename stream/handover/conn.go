@@ -10,6 +10,10 @@ import (
 // Socket is the name of the forwarder's socket in its run directory.
 const Socket = "handover.sock"
 
+// ErrTooLarge says that a message was not sent because it is over [MaxMessage];
+// the connection goes on.
+var ErrTooLarge = seqpacket.ErrTooLarge
+
 // sendTime bounds the wait for a forwarder that does not read.
 const sendTime = 5 * time.Second
 
