@@ -64,6 +64,7 @@ const bans = `
 	stream/core, stream/cmd/slipstream-forward !< github.com/pion/webrtc/..., net/http
 	agent/... !< github.com/pion/..., slipstream/adminpanel/..., slipstream/verify/pack
 	agent/... !< slipstream/stream/core, slipstream/stream/gateway, slipstream/stream/ingest, html/template, net/http/pprof
+	stream/core, stream/ingest, stream/cmd/slipstream-forward, stream/cmd/slipstream-ingest, agent/... !< github.com/prometheus/...
 	slots !< net, os/exec
 	adminpanel/... !< slipstream/slots, slipstream/agent
 `

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/pion/sdp/v3"
 )
@@ -42,26 +43,40 @@ func ownAddresses(withIPv6 bool) []netip.Addr {
 	return out[:min(len(out), maxCandidates)]
 }
 
-// listCandidates puts the addresses at which viewers can reach the gateway, best
-// first, in place of those that ICE knows. An ICE-lite side needs no more than to
-// be found there.
-func listCandidates(answer string, addrs []netip.Addr, port int) (string, error) {
+// candidates are the lines for the addresses at which viewers can reach the gateway,
+// best first.
+func candidates(addrs []netip.Addr, port int) (lines []string) {
+	for i, addr := range addrs {
+		priority := hostPreference + (localPreference-i)<<8 + onlyComponent
+		lines = append(lines, fmt.Sprintf("%d 1 udp %d %s %d typ host", i+1, priority, addr.Unmap().WithZone(""), port))
+	}
+	return lines
+}
+
+// finish makes the library's answer ours: where the gateway can be reached stands in
+// place of what ICE knows, in the first section that is not rejected, to which the
+// others are bundled; and browsers are told of Opus in stereo.
+func finish(answer string, reachable []string, stereo bool) (string, error) {
 	var s sdp.SessionDescription
 	if err := s.UnmarshalString(answer); err != nil {
 		return "", fmt.Errorf("read own answer: %w", err)
 	}
 	for _, m := range s.MediaDescriptions {
-		found := len(m.Attributes)
 		m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
-			return a.Key == sdp.AttrKeyCandidate
+			return a.Key == sdp.AttrKeyCandidate || a.Key == sdp.AttrKeyEndOfCandidates
 		})
-		if len(m.Attributes) == found {
-			continue // a rejected section, or one that is bundled with another
+		if m.MediaName.Port.Value == 0 {
+			continue
 		}
-		for i, addr := range addrs {
-			priority := hostPreference + (localPreference-i)<<8 + onlyComponent
-			m.WithValueAttribute(sdp.AttrKeyCandidate,
-				fmt.Sprintf("%d 1 udp %d %s %d typ host", i+1, priority, addr.Unmap().WithZone(""), port))
+		for _, line := range reachable {
+			m.WithValueAttribute(sdp.AttrKeyCandidate, line)
+		}
+		if reachable != nil {
+			m.WithPropertyAttribute(sdp.AttrKeyEndOfCandidates)
+		}
+		reachable = nil
+		if m.MediaName.Media == "audio" && stereo {
+			playStereo(m)
 		}
 	}
 	text, err := s.Marshal()
@@ -69,4 +84,16 @@ func listCandidates(answer string, addrs []netip.Addr, port int) (string, error)
 		return "", fmt.Errorf("write own answer: %w", err)
 	}
 	return string(text), nil
+}
+
+// playStereo says that two channels come and are to be played (RFC 7587 §7).
+func playStereo(m *sdp.MediaDescription) {
+	const both = "stereo=1;sprop-stereo=1"
+	for i, a := range m.Attributes {
+		if pt, params, ok := strings.Cut(a.Value, " "); a.Key == "fmtp" && ok {
+			m.Attributes[i].Value = pt + " " + params + ";" + both
+			return
+		}
+	}
+	m.WithValueAttribute("fmtp", m.MediaName.Formats[0]+" "+both)
 }

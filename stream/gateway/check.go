@@ -15,6 +15,11 @@ type check struct {
 	ufrag string // ours, the part before the colon
 }
 
+// isAnswer tells STUN's success responses by their first bytes.
+func isAnswer(pkt []byte) bool {
+	return stun.MessageType{Method: stun.MethodBinding, Class: stun.ClassSuccessResponse}.Value() == uint16(pkt[0])<<8|uint16(pkt[1])
+}
+
 // parseCheck reports false for whatever is no check. It keeps no part of pkt.
 func parseCheck(pkt []byte) (*check, bool) {
 	if !stun.IsMessage(pkt) {

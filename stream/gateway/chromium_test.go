@@ -51,7 +51,7 @@ func TestChromiumOutlivesTheGateway(t *testing.T) {
 	if err != nil {
 		t.Fatal("this test needs chromium: apt-get install chromium")
 	}
-	w := newWorld(t)
+	w := newStage(t)
 	w.forward(t)
 	w.publish(t)
 	whep, _, kill := w.spawn(t, "127.0.0.1:0", ":0")

@@ -4,10 +4,11 @@
 // notice its own end. It keeps nothing on disk and may crash or be replaced at any
 // time.
 //
-// It defends against offers, requests, paths and datagrams from strangers: each is
-// bounded, checked before it reaches a library, and refused, requests with one
-// sentence. It does not ask who the viewer is and lets any web page play: bind it
-// to an address that only viewers can reach.
+// It defends against offers, fragments, requests, paths and datagrams from strangers:
+// each is bounded, checked before it reaches a library, and refused, requests with one
+// sentence, and counted. A viewer shows who it is with a bearer token, unless the
+// device is public. Web pages play if their origin may: by default all when the device
+// is public, else those of its own host.
 //
 // # WHEP viewers
 //
@@ -29,17 +30,40 @@
 // may send. The forwarder also gets the datagram that ended the handshake, since
 // the viewer may not have received it and asks nobody else now.
 //
+// A viewer is given a stream, and the sound that belongs to it if it wants and knows
+// its codec, only in a format in which it can decode all that the stream declares,
+// whatever is sent just now. What it lacks it is told (406). So no update that stays
+// within the declaration can leave a viewer behind.
+//
 // The port answers the checks that a known viewer sends from other addresses, and
 // if the viewer nominates one, or its port changed, passes a socket for that. A
-// viewer's DTLS goodbye reaches nobody; the forwarder hears an RTCP one, or nothing
-// for 30 s. DELETE ends a viewer there and then.
+// viewer that restarts ICE (PATCH) is given new credentials, which the forwarder has
+// before it. A viewer's DTLS goodbye reaches nobody; the forwarder hears an RTCP one,
+// or nothing for 30 s. DELETE ends a viewer there and then.
 //
-// What it does not do yet: a new gateway does not know the sessions of the one
-// before. Their viewers play on, but DELETE finds none, a viewer's move to another
-// address is its end, and they do not count among MaxViewers. When the forwarder
-// restarts, its WHEP viewers are lost and have to come back; their sessions here
-// are freed. While it is away, or when it refuses, a viewer whose handshake is done
-// is told by the connection's end.
+// A new gateway is told by the forwarder whom it has. They are sessions like others
+// from then on: they count, can be deleted and restarted, and are followed. A session
+// whose end nobody could tell is noticed by its absence from that list. While the
+// forwarder is away its viewers are kept in the books for 30 s, and offers wait a
+// second for the next one. A viewer whose handshake is done when the forwarder is
+// away, or refuses, is told by the connection's end.
+//
+// Of the draft (draft-ietf-wish-whep) it does not have: extensions and servers for
+// STUN and TURN, hence no Link headers; HTTPS, which is a proxy's. A stream without a
+// source is 503, not 409: it is the device's state and no conflict.
+//
+// # Limits
+//
+// Viewers, half-open handshakes, connections and requests are counted, all and by
+// address (of IPv6: by network). Whoever is beyond a limit is refused, except that the
+// oldest half-open handshake makes place for a new one once it is two seconds old. The
+// device itself, which is the agent or a proxy, has no limits of its own. At the UDP
+// port nothing but checks that know a viewer's password gets through from an address
+// that has not sent such a check; all the rest is counted by what became of it.
+//
+// It does not defend against someone who records a viewer's check on the way and
+// sends it again from elsewhere: the pictures, which are encrypted, go there until the
+// viewer's next check.
 //
 // # RTSP readers
 //
@@ -79,10 +103,11 @@
 //
 // # Rejected
 //
-// Candidates by pion: it knows the addresses that the device had at its start, and
-// one mapped address a family, while a camera may be known by several; an ICE-lite
-// answer only has to list them. Sender reports
-// by pion and gortsplib: both extrapolate from the last packet, which a replay has
+// The level of H.264 as a limit from 3.1 on: all browsers offer 3.1 and decode far
+// more, so a camera of 1080p would have no viewers. Candidates by pion: it knows the
+// addresses that the device had at its start, and one mapped address a family, while
+// a camera may be known by several; an ICE-lite answer only has to list them. Sender
+// reports by pion and gortsplib: both extrapolate from the last packet, which a replay has
 // sent late; ours come from the capture clock. A subscription shared by a stream's
 // RTSP readers: each reader would wait for the next key frame. The media keys by
 // way of SetDTLSKeyLogWriter: it is public, but gives the master secret only, and

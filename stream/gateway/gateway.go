@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,21 +12,11 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"slipstream/stream/handover"
 )
 
-const (
-	// DefaultMaxViewers bounds the sessions of all streams together.
-	DefaultMaxViewers = 128
-
-	// maxConns bounds open TCP connections of either server, sessions or not.
-	maxConns = 512
-
-	// goodbye is how long requests under way may take once the gateway is to end.
-	goodbye = 2 * time.Second
-)
+// goodbye is how long requests under way may take once the gateway is to end.
+const goodbye = 2 * time.Second
 
 // Config says where the gateway listens and whom it asks for packets.
 type Config struct {
@@ -35,6 +26,10 @@ type Config struct {
 	UDP        string       // the one port of all WHEP media
 	Advertise  []netip.Addr // told to viewers in place of the UDP socket's own addresses
 	MaxViewers int          // 0: DefaultMaxViewers
+
+	MaxPerAddress int      // viewers of one address; 0: DefaultMaxPerAddress
+	Origins       []string // whose pages may play; "*": all; none: all if Public, else the device's own
+	Metrics       string   // metrics for Prometheus, TCP; "": none
 
 	Public  bool   // everybody may watch; else those in Viewers
 	Viewers string // file of those who may (see package viewers)
@@ -46,11 +41,13 @@ type Gateway struct {
 	cfg   Config
 	log   *slog.Logger
 	http  net.Listener
-	rtsp  *rtspServer // nil without RTSP
+	stats net.Listener // nil without metrics
+	rtsp  *rtspServer  // nil without RTSP
 	peers *peers
-	seats chan struct{} // holds a token for each viewer
 	guard *guard
 
+	guests    *guests
+	metrics   *metrics
 	forwarder *forwarder
 
 	mu       sync.Mutex // guards sessions
@@ -60,13 +57,13 @@ type Gateway struct {
 
 // New binds every address, so that what is wrong with one is known at once.
 func New(cfg Config, log *slog.Logger) (*Gateway, error) {
-	if cfg.MaxViewers == 0 {
-		cfg.MaxViewers = DefaultMaxViewers
-	}
+	cfg.MaxViewers = cmp.Or(cfg.MaxViewers, DefaultMaxViewers)
+	cfg.MaxPerAddress = cmp.Or(cfg.MaxPerAddress, DefaultMaxPerAddress)
 	if err := checkInside(); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	g := &Gateway{cfg: cfg, log: log, seats: make(chan struct{}, cfg.MaxViewers), sessions: map[string]*session{}}
+	g := &Gateway{cfg: cfg, log: log, guests: newGuests(cfg.MaxViewers, cfg.MaxPerAddress), sessions: map[string]*session{}}
+	g.metrics = newMetrics(g)
 	var err error
 	if g.guard, err = newGuard(cfg, log); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
@@ -84,13 +81,18 @@ func (g *Gateway) listen() error {
 	if err != nil {
 		return fmt.Errorf("http: %w", err)
 	}
-	g.http = netutil.LimitListener(ln, maxConns)
+	g.http = turnstile{ln, g.guests, g.metrics.refusals.WithLabelValues("connections").Inc}
+	if g.cfg.Metrics != "" {
+		if g.stats, err = net.Listen("tcp", g.cfg.Metrics); err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+	}
 	if g.cfg.RTSP != "" {
 		if g.rtsp, err = newRTSPServer(g, g.cfg.RTSP); err != nil {
 			return fmt.Errorf("rtsp: %w", err)
 		}
 	}
-	udp, err := openPort(g.cfg.UDP, g.log)
+	udp, err := openPort(g.cfg.UDP, g.metrics.fate, g.log)
 	if err != nil {
 		return fmt.Errorf("udp: %w", err)
 	}
@@ -99,8 +101,10 @@ func (g *Gateway) listen() error {
 }
 
 func (g *Gateway) close() {
-	if g.http != nil {
-		g.http.Close()
+	for _, ln := range []net.Listener{g.http, g.stats} {
+		if ln != nil {
+			ln.Close()
+		}
 	}
 	if g.rtsp != nil {
 		g.rtsp.close()
@@ -108,11 +112,18 @@ func (g *Gateway) close() {
 	if g.peers != nil {
 		g.peers.close()
 	}
-	g.forwarder.close()
 }
 
 // HTTPAddr is where WHEP signalling is served.
 func (g *Gateway) HTTPAddr() net.Addr { return g.http.Addr() }
+
+// MetricsAddr is where metrics are served; nil without them.
+func (g *Gateway) MetricsAddr() net.Addr {
+	if g.stats == nil {
+		return nil
+	}
+	return g.stats.Addr()
+}
 
 // RTSPAddr is where RTSP is served; nil without it.
 func (g *Gateway) RTSPAddr() net.Addr {
@@ -131,6 +142,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	web := g.webServer(ctx)
 	services := []func() error{func() error { return web.Serve(g.http) }, g.peers.port.run}
+	stats := g.metricsServer()
+	if g.stats != nil {
+		services = append(services, func() error { return stats.Serve(g.stats) })
+	}
+	// The forwarder is spoken to until the last session has ended.
+	talk, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
+	var talking sync.WaitGroup
+	talking.Go(func() { g.forwarder.run(talk, g.hears(ctx)) })
 	if g.rtsp != nil {
 		if err := g.rtsp.start(ctx); err != nil {
 			cancel()
@@ -144,7 +164,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	for _, serve := range services {
 		serving.Go(func() { failed <- serve() })
 	}
-	g.log.Info("gateway serves", "http", g.HTTPAddr(), "rtsp", g.RTSPAddr(), "udp", g.UDPAddr())
+	g.log.Info("gateway serves", "http", g.HTTPAddr(), "rtsp", g.RTSPAddr(), "udp", g.UDPAddr(), "metrics", g.MetricsAddr())
 
 	var err error
 	select {
@@ -158,7 +178,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if errors.Is(web.Shutdown(last), context.DeadlineExceeded) {
 		web.Close()
 	}
+	stats.Close()
 	g.running.Wait()
+	hangUp()
+	talking.Wait()
 	g.close()
 	serving.Wait()
 	close(failed)
@@ -168,16 +191,25 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return err
 }
 
-// sit takes a viewer's place; it reports false when all are taken.
-func (g *Gateway) sit() bool {
-	select {
-	case g.seats <- struct{}{}:
-		return true
-	default:
-		return false
+// hears is what the gateway does about what the forwarder says by itself. Sessions
+// live until ctx ends.
+func (g *Gateway) hears(ctx context.Context) hears {
+	return hears{
+		known: func(k handover.Known, has *given) {
+			if k.Kind != handover.KindWHEP {
+				return
+			}
+			if err := g.adopt(ctx, k, has); err != nil {
+				g.log.Error("a viewer is not followed", "err", err)
+			}
+		},
+		asked: func(handover.Asked) {},
 	}
 }
 
-func (g *Gateway) leave() { <-g.seats }
+// sit takes a place for a viewer by RTSP; it reports false when all are taken.
+func (g *Gateway) sit() bool { return g.guests.take() }
+
+func (g *Gateway) leave() { g.guests.giveBack() }
 
 func (g *Gateway) viewersSocket() string { return filepath.Join(g.cfg.Run, "viewers.sock") }

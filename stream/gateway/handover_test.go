@@ -1,12 +1,10 @@
 package gateway_test
 
 import (
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,8 +14,6 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v3"
-
-	"slipstream/stream/handover"
 )
 
 // Versions come and go; a viewer that the forwarder has notices nothing.
@@ -245,7 +241,8 @@ func TestViewerThatVanishes(t *testing.T) {
 	}
 }
 
-// The forwarder ends: its viewers are lost, and their places are free.
+// The forwarder ends, and the next one does not have its viewers: they are lost, and
+// their places are free.
 func TestForwarderEnds(t *testing.T) {
 	w := newWorld(t)
 	stopForwarder := w.forward(t)
@@ -254,11 +251,12 @@ func TestForwarderEnds(t *testing.T) {
 	v.pass(t, 5)
 	stopForwarder()
 	stopSource()
-	w.log.await(t, `because="the forwarder is away"`)
+	w.log.await(t, "the forwarder is away")
+	w.forward(t)
+	w.log.await(t, `because="the forwarder no longer has it"`)
 	if res := request(t, http.MethodDelete, v.location); res.StatusCode != http.StatusNotFound {
 		t.Errorf("DELETE afterwards: %s", res.Status)
 	}
-	w.forward(t)
 	w.publish(t)
 	join(t, w.whep).pass(t, 5)
 }
@@ -291,36 +289,10 @@ func TestForwarderIsAwayAtHandOver(t *testing.T) {
 
 // A forwarder that does not take a viewer is heard.
 func TestForwarderRefuses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
-	w.forward(t)
-	w.publish(t)
-	// In the real one's place stands one that refuses whatever comes.
-	path := filepath.Join(w.run, handover.Socket)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	go func() {
-		conn, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		buf := make([]byte, handover.MaxMessage)
-		for {
-			var r handover.Request
-			n, err := conn.Read(buf)
-			if err != nil || json.Unmarshal(buf[:n], &r) != nil || r.Viewer == nil {
-				return
-			}
-			body, _ := json.Marshal(handover.Message{ID: r.Viewer.ID, Error: "it is full"})
-			conn.Write(body)
-		}
-	}()
+	f := newFake(t, w)
+	f.change(func() { f.refusal = "it is full" })
 	join(t, w.whep)
 	w.log.await(t, `because="the forwarder refused it: it is full"`)
 }

@@ -82,8 +82,7 @@ func newViewer(t *testing.T, p *peers, w *wire, ciphers ...dtls.SRTPProtectionPr
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, _ := choose(o.formats, constrainedBaseline)
-	v, answer, err := p.answer(t.Context(), o, f)
+	v, answer, err := p.answer(t.Context(), o, []pick{h264Pick(t, o)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +152,7 @@ func TestMediaKeys(t *testing.T) {
 			pc, v := newViewer(t, newTestPeers(t), w, c.offered...)
 			await(t, "handshake", v.connected)
 			await(t, "client's handshake", connected(pc))
-			got, addr, err := v.viewer("x", "main")
+			got, addr, err := v.viewer("x")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -188,7 +187,7 @@ func TestReleaseIsSilent(t *testing.T) {
 		pc, v := newViewer(t, p, w)
 		await(t, "handshake", v.connected)
 		await(t, "client's handshake", connected(pc))
-		_, addr, err := v.viewer("x", "main")
+		_, addr, err := v.viewer("x")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,7 +233,7 @@ func TestLastFlightIsLost(t *testing.T) {
 	pc, v := newViewer(t, p, w)
 	done := connected(pc)
 	await(t, "handshake", v.connected)
-	give, addr, err := v.viewer("x", "main")
+	give, addr, err := v.viewer("x")
 	if err != nil {
 		t.Fatal(err)
 	}

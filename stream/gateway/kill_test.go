@@ -79,7 +79,7 @@ func (w *world) spawn(t *testing.T, http, udp string) (httpAddr, udpAddr string,
 // takes new viewers on the same port.
 func TestViewersOutliveTheGateway(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	w := newWorld(t)
+	w := newStage(t)
 	w.forward(t)
 	w.publish(t)
 	http, udp, kill := w.spawn(t, "127.0.0.1:0", "127.0.0.1:0")

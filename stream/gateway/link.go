@@ -8,29 +8,53 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"slipstream/stream/handover"
 )
 
 // movePause is the shortest time between two moves of a viewer, so that one that
 // jumps about does not keep the gateway busy.
 const movePause = 200 * time.Millisecond
 
+// credentials are our side's of one viewer's ICE session.
+type credentials struct{ ufrag, pwd string }
+
+func newCredentials() credentials { return credentials{rand.Text()[:16], rand.Text()} }
+
+// tag is the entity tag of the ICE session: it changes with each restart, and the
+// next gateway knows it, too.
+func (c credentials) tag() string { return `"` + c.ufrag + `"` }
+
+// ice is what the forwarder needs to answer the viewer's checks.
+func (c credentials) ice(remote string) handover.ICE {
+	return handover.ICE{LocalUfrag: c.ufrag, LocalPwd: c.pwd, RemoteUfrag: remote}
+}
+
 // link is what the port knows of one viewer.
 type link struct {
-	ufrag, pwd string // ours
-	cipher     *cipherChoice
+	cipher *cipherChoice // nil for a viewer whose handshake is long done
 
 	// muted keeps WebRTC's library from saying anything more to the viewer.
 	muted atomic.Bool
 	moved chan netip.AddrPort // where the viewer wants its pictures now
+	paths []netip.AddrPort    // where it has proven itself; the port's mu guards it
 
 	mu       sync.Mutex // guards what follows
-	flight   []byte     // the last one of our handshake
+	ours     credentials
+	flight   []byte // the last one of our handshake
 	viewer   netip.AddrPort
 	lastMove time.Time
 }
 
 func newLink() *link {
-	return &link{ufrag: rand.Text()[:16], pwd: rand.Text(), cipher: newCipherChoice(), moved: make(chan netip.AddrPort, 1)}
+	return &link{ours: newCredentials(), cipher: newCipherChoice(), moved: make(chan netip.AddrPort, 1)}
+}
+
+// own returns our credentials of now; [port.renew] changes them.
+func (l *link) own() credentials {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ours
 }
 
 // lastFlight is the datagram that ended the handshake on our side.

@@ -7,14 +7,17 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/pion/ice/v2"
 	"github.com/pion/interceptor"
+	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v3"
 
 	"slipstream/stream/handover"
+	"slipstream/stream/orders"
 )
 
 // gatherTime bounds the making of an answer, which asks nobody outside.
@@ -95,24 +98,38 @@ func (p *peers) reachable() []netip.Addr {
 // closed once the forwarder has the viewer: no media ever goes through it.
 type peer struct {
 	pc     *webrtc.PeerConnection
-	sender *webrtc.RTPSender
+	sender *webrtc.RTPSender // of the first track; all have one transport
+	tracks []handover.Track
 	port   *port
 	link   *link
 	remote string // the viewer's ufrag
-	ssrc   uint32
-	format uint8 // payload type
 
 	connected chan struct{} // closed when the handshake is done
 	ended     chan struct{} // closed when the viewer is gone for good
 }
 
+// pick is a stream in the format in which a viewer is given it.
+type pick struct {
+	payload
+	stream string
+	stereo bool
+}
+
+// kind is the section that the stream goes into.
+func (p pick) kind() webrtc.RTPCodecType {
+	if p.channels > 0 {
+		return webrtc.RTPCodecTypeAudio
+	}
+	return webrtc.RTPCodecTypeVideo
+}
+
 // answer makes the connection for an offer. The caller owns it and closes it.
-func (p *peers) answer(ctx context.Context, o offer, f h264Format) (*peer, string, error) {
+func (p *peers) answer(ctx context.Context, o offer, picks []pick) (*peer, string, error) {
 	v := &peer{
-		port: p.port, link: newLink(), remote: o.ufrag, format: f.payloadType,
+		port: p.port, link: newLink(), remote: o.ufrag,
 		connected: make(chan struct{}), ended: make(chan struct{}),
 	}
-	api, err := p.api(f, v.link)
+	api, err := p.api(picks, v.link)
 	if err != nil {
 		return nil, "", err
 	}
@@ -120,9 +137,10 @@ func (p *peers) answer(ctx context.Context, o offer, f h264Format) (*peer, strin
 		return nil, "", fmt.Errorf("make peer connection: %w", err)
 	}
 	p.port.add(v.link)
-	text, err := v.negotiate(ctx, o, f)
+	text, err := v.negotiate(ctx, o, picks)
 	if err == nil {
-		text, err = listCandidates(text, p.reachable(), p.addr().Port)
+		stereo := slices.ContainsFunc(picks, func(k pick) bool { return k.stereo })
+		text, err = finish(text, p.candidates(), stereo)
 	}
 	if err != nil {
 		v.close()
@@ -131,21 +149,27 @@ func (p *peers) answer(ctx context.Context, o offer, f h264Format) (*peer, strin
 	return v, text, nil
 }
 
-// api is what one viewer may negotiate: the one format that was chosen. There are
-// no interceptors, since these send.
-func (p *peers) api(f h264Format, l *link) (*webrtc.API, error) {
+// candidates are the lines of SDP for where viewers can reach the gateway.
+func (p *peers) candidates() []string { return candidates(p.reachable(), p.addr().Port) }
+
+// api is what one viewer may negotiate: the formats that were chosen. There are no
+// interceptors, since these send.
+func (p *peers) api(picks []pick, l *link) (*webrtc.API, error) {
 	media := &webrtc.MediaEngine{}
-	err := media.RegisterCodec(webrtc.RTPCodecParameters{
-		RTPCodecCapability: f.capability(),
-		PayloadType:        webrtc.PayloadType(f.payloadType),
-	}, webrtc.RTPCodecTypeVideo)
-	if err != nil {
-		return nil, fmt.Errorf("register codec: %w", err)
+	for _, k := range picks {
+		err := media.RegisterCodec(webrtc.RTPCodecParameters{
+			RTPCodecCapability: k.capability(),
+			PayloadType:        webrtc.PayloadType(k.payloadType),
+		}, k.kind())
+		if err != nil {
+			return nil, fmt.Errorf("register codec: %w", err)
+		}
 	}
+	own := l.own()
 	s := webrtc.SettingEngine{LoggerFactory: pionLog{p.log}}
 	s.SetLite(true)
 	s.SetICEUDPMux(p.mux)
-	s.SetICECredentials(l.ufrag, l.pwd)
+	s.SetICECredentials(own.ufrag, own.pwd)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	s.DisableActiveTCP(true)
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
@@ -157,28 +181,41 @@ func (p *peers) api(f h264Format, l *link) (*webrtc.API, error) {
 		webrtc.WithInterceptorRegistry(&interceptor.Registry{})), nil
 }
 
-func (f h264Format) capability() webrtc.RTPCodecCapability {
-	return webrtc.RTPCodecCapability{
-		MimeType: webrtc.MimeTypeH264, ClockRate: videoRate, SDPFmtpLine: f.fmtp,
-		RTCPFeedback: []webrtc.RTCPFeedback{
-			{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"},
-		},
-	}
+// mimeTypes are WebRTC's names of the codecs.
+var mimeTypes = map[string]string{
+	orders.H264: webrtc.MimeTypeH264, orders.H265: webrtc.MimeTypeH265,
+	orders.Opus: webrtc.MimeTypeOpus, orders.PCMU: webrtc.MimeTypePCMU, orders.PCMA: webrtc.MimeTypePCMA,
 }
 
-func (v *peer) negotiate(ctx context.Context, o offer, f h264Format) (string, error) {
-	track, err := webrtc.NewTrackLocalStaticRTP(f.capability(), "video", "slipstream")
-	if err != nil {
-		return "", fmt.Errorf("make track: %w", err)
+func (f payload) capability() webrtc.RTPCodecCapability {
+	c := webrtc.RTPCodecCapability{MimeType: mimeTypes[f.codec], ClockRate: f.rate, SDPFmtpLine: f.fmtp}
+	if f.channels > 1 {
+		c.Channels = f.channels
 	}
-	t, err := v.pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
-	if err != nil {
-		return "", fmt.Errorf("add track: %w", err)
+	if f.channels == 0 {
+		c.RTCPFeedback = []webrtc.RTCPFeedback{
+			{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"},
+		}
 	}
-	v.sender = t.Sender()
-	v.ssrc = uint32(v.sender.GetParameters().Encodings[0].SSRC)
+	return c
+}
+
+func (v *peer) negotiate(ctx context.Context, o offer, picks []pick) (string, error) {
+	answered := map[string]bool{}
+	for _, k := range picks {
+		if err := v.add(k); err != nil {
+			return "", err
+		}
+		answered[k.kind().String()] = true
+	}
+	text, err := o.text(func(m *sdp.MediaDescription) bool {
+		return answered[m.MediaName.Media] && (m == o.video.media || m == o.audio.media)
+	})
+	if err != nil {
+		return "", &offerError{err}
+	}
 	v.pc.OnConnectionStateChange(v.changed())
-	if err := v.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: o.sdp}); err != nil {
+	if err := v.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: text}); err != nil {
 		return "", &offerError{err}
 	}
 	answer, err := v.pc.CreateAnswer(nil)
@@ -199,6 +236,24 @@ func (v *peer) negotiate(ctx context.Context, o offer, f h264Format) (string, er
 	}
 }
 
+// add makes a track for a stream. All tracks are of one MediaStream, as WHEP has it.
+func (v *peer) add(k pick) error {
+	local, err := webrtc.NewTrackLocalStaticRTP(k.capability(), k.kind().String(), "slipstream")
+	if err != nil {
+		return fmt.Errorf("make track: %w", err)
+	}
+	t, err := v.pc.AddTransceiverFromTrack(local, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	if err != nil {
+		return fmt.Errorf("add track: %w", err)
+	}
+	if v.sender == nil {
+		v.sender = t.Sender()
+	}
+	ssrc := uint32(t.Sender().GetParameters().Encodings[0].SSRC)
+	v.tracks = append(v.tracks, handover.Track{Stream: k.stream, SSRC: ssrc, PayloadType: k.payloadType})
+	return nil
+}
+
 // changed follows the connection's state. "disconnected" is not the end: ICE
 // still waits for the viewer to come back.
 func (v *peer) changed() func(webrtc.PeerConnectionState) {
@@ -214,7 +269,7 @@ func (v *peer) changed() func(webrtc.PeerConnectionState) {
 }
 
 // viewer is a connected peer as the forwarder needs to know it, and its address.
-func (v *peer) viewer(id, stream string) (handover.Viewer, netip.AddrPort, error) {
+func (v *peer) viewer(id string) (handover.Viewer, netip.AddrPort, error) {
 	dtls := v.sender.Transport()
 	keys, err := mediaKeys(dtls, false)
 	if err != nil {
@@ -232,9 +287,7 @@ func (v *peer) viewer(id, stream string) (handover.Viewer, netip.AddrPort, error
 		return handover.Viewer{}, netip.AddrPort{}, fmt.Errorf("the viewer's address: %w", err)
 	}
 	return handover.Viewer{
-		ID: id, Tracks: []handover.Track{{Stream: stream, SSRC: v.ssrc, PayloadType: v.format}}, SRTP: keys,
-		ICE:    handover.ICE{LocalUfrag: v.link.ufrag, LocalPwd: v.link.pwd, RemoteUfrag: v.remote},
-		Flight: v.link.lastFlight(),
+		ID: id, Tracks: v.tracks, SRTP: keys, ICE: v.link.own().ice(v.remote), Flight: v.link.lastFlight(),
 	}, netip.AddrPortFrom(addr.Unmap(), pair.Remote.Port), nil
 }
 

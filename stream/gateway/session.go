@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"slipstream/stream/handover"
@@ -18,13 +21,22 @@ const (
 	endTime = 2 * time.Second
 )
 
-// session is one WHEP viewer, from the answer to its end.
+// session is one WHEP viewer, from the answer to its end, or from when the forwarder
+// told of it, if an earlier gateway had given the answer.
 type session struct {
 	g      *Gateway
 	id     string
 	stream string
-	peer   *peer
+	seat   *seat
+	link   *link
+	peer   *peer // nil if an earlier gateway has made the connection
 	end    context.CancelCauseFunc
+
+	restarting sync.Mutex // held while ICE is restarted
+
+	mu     sync.Mutex // guards what follows
+	remote string     // the viewer's ufrag
+	given  *given     // nil until the forwarder has it
 }
 
 // Why a session ended.
@@ -32,40 +44,88 @@ var (
 	errDeleted    = errors.New("the viewer ended it")
 	errGone       = errors.New("the viewer is gone")
 	errNotReached = errors.New("the viewer did not connect in time")
+	errDropped    = errors.New("the viewer did not connect, and others wanted its place")
+)
+
+// Why ICE was not restarted.
+var (
+	errNotConnected = &refusal{http.StatusServiceUnavailable, "restart", "the session is not connected yet"}
+	errNotRestarted = &refusal{http.StatusServiceUnavailable, "restart", "ICE could not be restarted now"}
 )
 
 // open starts the session of a peer that was just given its answer. The seat that
 // the caller took for it is given back at its end.
-func (g *Gateway) open(ctx context.Context, stream string, p *peer) *session {
-	ctx, end := context.WithCancelCause(ctx)
-	s := &session{g: g, id: rand.Text(), stream: stream, peer: p, end: end}
-	g.mu.Lock()
-	g.sessions[s.id] = s
-	g.mu.Unlock()
+func (g *Gateway) open(ctx context.Context, stream string, p *peer, place *seat) *session {
+	s := &session{g: g, id: rand.Text(), stream: stream, seat: place, link: p.link, peer: p, remote: p.remote}
+	ctx = g.enter(ctx, s)
+	place.mayDrop(func() { s.end(errDropped) })
 	g.running.Go(func() {
-		defer g.leave()
-		g.log.Info("viewer joins", "stream", stream, "by", "whep", "session", s.id)
-		err := s.serve(ctx)
-		g.mu.Lock()
-		delete(g.sessions, s.id)
-		g.mu.Unlock()
-		g.log.Info("viewer left", "stream", stream, "by", "whep", "session", s.id, "because", err)
+		g.log.Info("viewer joins", "stream", stream, "by", handover.KindWHEP, "session", s.id, "tracks", len(p.tracks))
+		g.exit(s, s.serve(ctx))
 	})
 	return s
 }
 
-// find returns a running session of a stream.
-func (g *Gateway) find(stream, id string) (*session, bool) {
+// adopt goes on with a viewer that an earlier gateway has given to the forwarder.
+func (g *Gateway) adopt(ctx context.Context, k handover.Known, has *given) error {
+	addr, err := netip.ParseAddrPort(k.Address)
+	if err != nil || k.ICE == nil {
+		return fmt.Errorf("the forwarder told of viewer %q at %q without what it takes to follow it", k.ID, k.Address)
+	}
+	l := &link{ours: credentials{k.ICE.LocalUfrag, k.ICE.LocalPwd}, moved: make(chan netip.AddrPort, 1)}
+	l.at(netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()))
+	s := &session{
+		g: g, id: k.ID, stream: k.Stream, seat: g.guests.welcome(addr.Addr(), time.Now()), link: l,
+		remote: k.ICE.RemoteUfrag, given: has,
+	}
+	ctx = g.enter(ctx, s)
+	g.peers.port.add(l)
+	g.running.Go(func() {
+		defer g.peers.port.remove(l)
+		defer g.metrics.present(handover.KindWHEP, s.stream)()
+		g.exit(s, s.attend(ctx, has))
+	})
+	return nil
+}
+
+// enter puts a session into the books, and returns the context that it lives in.
+func (g *Gateway) enter(ctx context.Context, s *session) context.Context {
+	ctx, s.end = context.WithCancelCause(ctx)
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	s, ok := g.sessions[id]
-	return s, ok && s.stream == stream
+	g.sessions[s.id] = s
+	g.mu.Unlock()
+	return ctx
+}
+
+func (g *Gateway) exit(s *session, why error) {
+	s.end(nil)
+	g.mu.Lock()
+	delete(g.sessions, s.id)
+	g.mu.Unlock()
+	s.seat.leave()
+	g.log.Info("viewer left", "stream", s.stream, "by", handover.KindWHEP, "session", s.id, "because", why)
+}
+
+// find returns a running session of a stream. While the forwarder's list of those
+// that an earlier gateway gave is not complete, it waits for it a little.
+func (g *Gateway) find(ctx context.Context, stream, id string) (*session, bool) {
+	look := func() (*session, bool) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		s, ok := g.sessions[id]
+		return s, ok && s.stream == stream
+	}
+	s, ok := look()
+	if !ok && g.forwarder.reach(ctx) == nil {
+		s, ok = look()
+	}
+	return s, ok
 }
 
 // serve runs until the viewer leaves or ctx ends; it says why.
 func (s *session) serve(ctx context.Context) error {
-	defer s.end(nil)
 	defer s.peer.close()
+	since := time.Now()
 	wait := time.NewTimer(connectTime)
 	defer wait.Stop()
 	select {
@@ -77,31 +137,40 @@ func (s *session) serve(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	given, err := s.handOver()
+	if !s.seat.settle() {
+		return errDropped
+	}
+	s.g.metrics.handshake.Observe(time.Since(since).Seconds())
+	since = time.Now()
+	has, err := s.handOver()
 	if err != nil {
 		return err
 	}
+	s.g.metrics.handOver.Observe(time.Since(since).Seconds())
+	defer s.g.metrics.joined(handover.KindWHEP, s.stream)()
+	s.mu.Lock()
+	s.given = has
+	s.mu.Unlock()
 	s.peer.release()
-	return s.attend(ctx, given)
+	return s.attend(ctx, has)
 }
 
 // handOver makes the viewer the forwarder's. When it fails, the peer can still
 // tell the viewer.
 func (s *session) handOver() (*given, error) {
-	v, addr, err := s.peer.viewer(s.id, s.stream)
+	v, addr, err := s.peer.viewer(s.id)
 	if err != nil {
 		return nil, err
 	}
-	link := s.peer.link
-	link.muted.Store(true)
-	link.at(addr)
-	given, err := s.give(v, addr)
+	s.link.muted.Store(true)
+	s.link.at(addr)
+	has, err := s.give(v, addr)
 	if err != nil {
-		link.at(netip.AddrPort{})
-		link.muted.Store(false)
+		s.link.at(netip.AddrPort{})
+		s.link.muted.Store(false)
 		return nil, err
 	}
-	return given, nil
+	return has, nil
 }
 
 func (s *session) give(v handover.Viewer, addr netip.AddrPort) (*given, error) {
@@ -116,18 +185,18 @@ func (s *session) give(v handover.Viewer, addr netip.AddrPort) (*given, error) {
 
 // attend follows a viewer that the forwarder has. The end of the gateway is not
 // the viewer's.
-func (s *session) attend(ctx context.Context, given *given) error {
+func (s *session) attend(ctx context.Context, has *given) error {
 	for {
 		select {
-		case addr := <-s.peer.link.moved:
-			s.move(addr)
-		case <-given.ended:
-			return given.why
+		case addr := <-s.link.moved:
+			s.move(has, addr)
+		case <-has.ended:
+			return has.why
 		case <-ctx.Done():
 			if errors.Is(context.Cause(ctx), errDeleted) {
 				s.g.forwarder.end(s.id)
 				select {
-				case <-given.ended:
+				case <-has.ended:
 				case <-time.After(endTime):
 				}
 			}
@@ -138,17 +207,54 @@ func (s *session) attend(ctx context.Context, given *given) error {
 
 // move gives the viewer a socket for its new address. What fails is tried again
 // at the viewer's next check.
-func (s *session) move(addr netip.AddrPort) {
-	own, err := s.peer.port.connect(addr)
+func (s *session) move(has *given, addr netip.AddrPort) {
+	port := s.g.peers.port
+	own, err := port.connect(addr)
 	if err == nil {
-		s.peer.port.drain(own)
-		err = s.g.forwarder.move(s.id, own)
+		port.drain(own)
+		err = s.g.forwarder.ask(has, handover.Request{Moved: &handover.Moved{ID: s.id}}, own.fd)
 		own.close()
 	}
 	if err != nil {
 		s.g.log.Warn("viewer cannot be followed", "stream", s.stream, "session", s.id, "err", err)
 		return
 	}
-	s.peer.link.at(addr)
+	s.link.at(addr)
 	s.g.log.Info("viewer moved", "stream", s.stream, "session", s.id)
+}
+
+// tag is the entity tag of the ICE session of now.
+func (s *session) tag() string { return s.link.own().tag() }
+
+// speaks tells whether a ufrag is the viewer's of now.
+func (s *session) speaks(ufrag string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.remote == ufrag
+}
+
+// restart begins a new ICE session with a viewer that the forwarder has, and returns
+// our credentials in it. If it fails the one before goes on.
+func (s *session) restart(remote string) (credentials, error) {
+	s.restarting.Lock()
+	defer s.restarting.Unlock()
+	s.mu.Lock()
+	has := s.given
+	s.mu.Unlock()
+	if has == nil {
+		return credentials{}, errNotConnected
+	}
+	ours := newCredentials()
+	ice := ours.ice(remote)
+	if err := s.g.forwarder.ask(has, handover.Request{Moved: &handover.Moved{ID: s.id, ICE: &ice}}); err != nil {
+		s.g.log.Warn("ICE was not restarted", "stream", s.stream, "session", s.id, "err", err)
+		return credentials{}, errNotRestarted
+	}
+	s.g.peers.port.renew(s.link, ours)
+	s.mu.Lock()
+	s.remote = remote
+	s.mu.Unlock()
+	s.g.metrics.restarts.Inc()
+	s.g.log.Info("ICE restarted", "stream", s.stream, "session", s.id)
+	return ours, nil
 }

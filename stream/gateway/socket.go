@@ -63,7 +63,7 @@ func (p *port) bind(viewer netip.AddrPort) (socket, error) {
 // for which the kernel had chosen the socket just then may be queued later still;
 // it proves nothing to the keys of this viewer and is dropped by the forwarder.
 func (p *port) drain(s socket) {
-	buf := make([]byte, maxDatagram)
+	buf := make([]byte, maxDatagram+1)
 	for range maxCaught {
 		n, sa, err := unix.Recvfrom(s.fd, buf, unix.MSG_DONTWAIT)
 		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.ECONNREFUSED) {

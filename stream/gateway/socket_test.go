@@ -47,6 +47,7 @@ func TestManyViewersNoneMisrouted(t *testing.T) {
 			conns := make([]*net.UDPConn, viewers)
 			for i := range conns {
 				conns[i] = client(t)
+				proven(p, conns[i])
 			}
 			var sending sync.WaitGroup
 			for part := range 4 {
@@ -70,7 +71,9 @@ func TestManyViewersNoneMisrouted(t *testing.T) {
 				own[i] = s
 			}
 			sending.Wait()
-			client(t).WriteToUDP(marked(viewers), to)
+			last := client(t)
+			proven(p, last)
+			last.WriteToUDP(marked(viewers), to)
 			passing.Wait()
 
 			var foreign, kept int
@@ -119,13 +122,17 @@ func TestCaughtDatagramsGoBack(t *testing.T) {
 		}
 		defer s.close()
 		for i := range others {
-			client(t).WriteToUDP(marked(i), to)
+			c := client(t)
+			proven(p, c)
+			c.WriteToUDP(marked(i), to)
 		}
 		if err := unix.Connect(s.fd, sockaddr(viewer)); err != nil {
 			t.Fatal(err)
 		}
 		p.drain(s)
-		client(t).WriteToUDP(marked(others), to)
+		last := client(t)
+		proven(p, last)
+		last.WriteToUDP(marked(others), to)
 		buf := make([]byte, maxDatagram)
 		seen := map[int]bool{}
 		for range others + 1 {
@@ -145,7 +152,7 @@ func TestCaughtDatagramsGoBack(t *testing.T) {
 
 func runPort(t *testing.T, addr string) *port {
 	t.Helper()
-	p, err := openPort(addr, slog.New(slog.DiscardHandler))
+	p, err := openPort(addr, func(string) {}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,9 +177,16 @@ func client(t *testing.T) *net.UDPConn {
 	return c
 }
 
+// proven makes the port believe that a valid check came from a socket.
+func proven(p *port, conn *net.UDPConn) {
+	l := newLink()
+	p.add(l)
+	p.prove(l, conn.LocalAddr().(*net.UDPAddr).AddrPort())
+}
+
 // A new gateway takes the port while the viewers of the one before are on it.
 func TestPortIsTakenAgain(t *testing.T) {
-	first, err := openPort("127.0.0.1:0", slog.New(slog.DiscardHandler))
+	first, err := openPort("127.0.0.1:0", func(string) {}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,6 +199,7 @@ func TestPortIsTakenAgain(t *testing.T) {
 	addr := first.addr()
 	first.Close()
 	second := runPort(t, addr.String())
+	proven(second, young)
 	old.WriteToUDP(marked(1), addr)
 	young.WriteToUDP(marked(2), addr)
 	buf := make([]byte, maxDatagram)
@@ -199,7 +214,7 @@ func TestPortIsTakenAgain(t *testing.T) {
 // binding makes a check for a link.
 func binding(t *testing.T, l *link, pwd string, more ...stun.Setter) []byte {
 	t.Helper()
-	m, err := stun.Build(append([]stun.Setter{stun.TransactionID, stun.BindingRequest, stun.NewUsername(l.ufrag + ":theirs")},
+	m, err := stun.Build(append([]stun.Setter{stun.TransactionID, stun.BindingRequest, stun.NewUsername(l.own().ufrag + ":theirs")},
 		append(more, stun.NewShortTermIntegrity(pwd), stun.Fingerprint)...)...)
 	if err != nil {
 		t.Fatal(err)
@@ -220,14 +235,14 @@ func TestChecksOfAKnownViewer(t *testing.T) {
 		pkt             func() []byte
 		answered, moved bool
 	}{
-		{"the address that it has", "here", func() []byte { return binding(t, l, l.pwd, nominate) }, true, false},
-		{"another port", "127.0.0.1:9", func() []byte { return binding(t, l, l.pwd) }, true, true},
-		{"another interface", "192.0.2.1:9", func() []byte { return binding(t, l, l.pwd) }, true, false},
-		{"another interface, nominated", "192.0.2.1:9", func() []byte { return binding(t, l, l.pwd, nominate) }, true, true},
+		{"the address that it has", "here", func() []byte { return binding(t, l, l.own().pwd, nominate) }, true, false},
+		{"another port", "127.0.0.1:9", func() []byte { return binding(t, l, l.own().pwd) }, true, true},
+		{"another interface", "192.0.2.1:9", func() []byte { return binding(t, l, l.own().pwd) }, true, false},
+		{"another interface, nominated", "192.0.2.1:9", func() []byte { return binding(t, l, l.own().pwd, nominate) }, true, true},
 		{"a wrong password", "192.0.2.1:9", func() []byte { return binding(t, l, "x", nominate) }, false, false},
-		{"another viewer's name", "192.0.2.1:9", func() []byte { return binding(t, newLink(), l.pwd, nominate) }, false, false},
+		{"another viewer's name", "192.0.2.1:9", func() []byte { return binding(t, newLink(), l.own().pwd, nominate) }, false, false},
 		{"no integrity", "192.0.2.1:9", func() []byte {
-			return stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername(l.ufrag+":theirs"), nominate).Raw
+			return stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername(l.own().ufrag+":theirs"), nominate).Raw
 		}, false, false},
 	} {
 		conn := client(t)
@@ -240,7 +255,9 @@ func TestChecksOfAKnownViewer(t *testing.T) {
 		l.lastMove = time.Time{}
 		pkt := c.pkt()
 		conn.WriteToUDP(pkt, p.addr())
-		conn.WriteToUDP(marked(1), p.addr()) // after it has come through, all was said
+		last := client(t)
+		proven(p, last)
+		last.WriteToUDP(marked(1), p.addr()) // after it has come through, all was said
 		p.ReadFrom(make([]byte, maxDatagram))
 		conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 		buf := make([]byte, maxDatagram)
@@ -252,7 +269,7 @@ func TestChecksOfAKnownViewer(t *testing.T) {
 			reply := stun.Message{Raw: buf[:n]}
 			var mapped stun.XORMappedAddress
 			if reply.Decode() != nil || reply.Type != stun.BindingSuccess || [12]byte(pkt[8:20]) != reply.TransactionID ||
-				stun.NewShortTermIntegrity(l.pwd).Check(&reply) != nil || stun.Fingerprint.Check(&reply) != nil ||
+				stun.NewShortTermIntegrity(l.own().pwd).Check(&reply) != nil || stun.Fingerprint.Check(&reply) != nil ||
 				mapped.GetFrom(&reply) != nil || mapped.String() != here.String() {
 				t.Errorf("%s: reply %v, %v", c.name, reply, mapped)
 			}
@@ -289,12 +306,12 @@ func TestMovesAreSlow(t *testing.T) {
 // Nothing that comes to the port may do harm.
 func FuzzTake(f *testing.F) {
 	l := newLink()
-	l.ufrag, l.pwd = "fuzzed", "password"
+	l.ours = credentials{"fuzzed", "password"}
 	f.Add([]byte{})
 	f.Add([]byte{0, 1, 0, 0})
-	f.Add(stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername("fuzzed:x"), stun.NewShortTermIntegrity(l.pwd), stun.Fingerprint).Raw)
+	f.Add(stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername("fuzzed:x"), stun.NewShortTermIntegrity(l.own().pwd), stun.Fingerprint).Raw)
 	f.Add([]byte{22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1})
-	p, err := openPort("127.0.0.1:0", slog.New(slog.DiscardHandler))
+	p, err := openPort("127.0.0.1:0", func(string) {}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -3,12 +3,17 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
+
+	"slipstream/stream/handover"
 )
 
 // Limits of a signalling request, which is one offer.
@@ -19,130 +24,231 @@ const (
 	maxHeaders  = 16 << 10
 )
 
-// retryAfter is, in seconds, when a viewer may find what is missing now.
-const retryAfter = "1"
-
-const sdpType = "application/sdp"
+// Media types of WHEP's bodies.
+const (
+	sdpType      = "application/sdp"
+	fragmentType = "application/trickle-ice-sdpfrag"
+)
 
 // webServer serves WHEP (draft-ietf-wish-whep) and the health check. Sessions
 // live until ctx ends, requests until they are answered.
 func (g *Gateway) webServer(ctx context.Context) *http.Server {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /whep/{stream}", func(w http.ResponseWriter, r *http.Request) { g.postOffer(ctx, w, r) })
-	mux.HandleFunc("DELETE /whep/{stream}/{session}", g.deleteSession)
-	mux.HandleFunc("OPTIONS /whep/", preflight)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	handle := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			err := g.mayAsk(w, r)
+			if err == nil {
+				err = h(w, r)
+			}
+			if err != nil {
+				g.refuse(w, r, err)
+			}
+		})
+	}
+	handle("POST /whep/{stream}", func(w http.ResponseWriter, r *http.Request) error { return g.postOffer(ctx, w, r) })
+	handle("GET /whep/{stream}", nothing)
+	handle("GET /whep/{stream}/{session}", g.getSession)
+	handle("PATCH /whep/{stream}/{session}", g.patchSession)
+	handle("DELETE /whep/{stream}/{session}", g.deleteSession)
+	mux.HandleFunc("OPTIONS /whep/", options)
+	mux.HandleFunc("GET /healthz", g.health)
+	s := g.server(g.sameOrigin(mux))
+	s.BaseContext = func(net.Listener) context.Context { return ctx }
+	return s
+}
+
+func (g *Gateway) server(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           anyOrigin(mux),
+		Handler:           h,
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       requestTime,
 		WriteTimeout:      requestTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeaders,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 	}
 }
 
-// anyOrigin lets a page from anywhere play, as the package comment says.
-func anyOrigin(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Access-Control-Expose-Headers", "Location, Retry-After")
-		h.ServeHTTP(w, r)
-	})
+// mayAsk refuses viewers who are not known, and those who ask too often.
+func (g *Gateway) mayAsk(w http.ResponseWriter, r *http.Request) error {
+	from, now := addressOf(r), time.Now()
+	if !g.guests.request(from, now) {
+		return errTooFast
+	}
+	if g.guard.public {
+		return nil
+	}
+	if g.guard.locked(from, now) {
+		return errLocked
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="slipstream"`)
+		return errNoToken
+	}
+	if _, ok := g.guard.Allow(strings.TrimSpace(token)); !ok {
+		g.guard.miss(from, now)
+		w.Header().Set("WWW-Authenticate", `Bearer realm="slipstream", error="invalid_token"`)
+		return errBadToken
+	}
+	return nil
 }
 
-func preflight(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Access-Control-Allow-Methods", "POST, DELETE, OPTIONS")
-	w.Header().Set("Access-Control-Allow-Headers", "Content-Type, Authorization")
-	w.Header().Set("Access-Control-Max-Age", "600")
-	w.Header().Set("Accept-Post", sdpType)
-	w.WriteHeader(http.StatusNoContent)
+var (
+	errNoToken  = &refusal{http.StatusUnauthorized, "no-token", "viewers show a bearer token here"}
+	errBadToken = &refusal{http.StatusUnauthorized, "bad-token", "this bearer token is not known"}
+	errLocked   = &refusal{http.StatusTooManyRequests, "locked", "too many wrong tokens came from your address; wait a minute"}
+)
+
+// addressOf is whose request it is.
+func addressOf(r *http.Request) netip.Addr {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Addr()
 }
+
+// options answers OPTIONS, apart from what is for the browser alone (see
+// [Gateway.sameOrigin]).
+func options(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Allow", methods)
+	w.Header().Set("Accept-Post", sdpType)
+	w.Header().Set("Accept-Patch", fragmentType)
+	w.WriteHeader(http.StatusOK)
+}
+
+// nothing answers GET: the resources have no representation.
+func nothing(w http.ResponseWriter, _ *http.Request) error {
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+var (
+	errNoName    = &refusal{http.StatusNotFound, "unknown-stream", "no stream can have this name"}
+	errNoStream  = &refusal{http.StatusNotFound, "unknown-stream", "there is no such stream"}
+	errNoPicture = &refusal{http.StatusServiceUnavailable, "no-source", "the stream has no picture yet"}
+	errNoAgent   = &refusal{http.StatusServiceUnavailable, "forwarder-away", "the forwarder is away; try again in a moment"}
+	errNoSession = &refusal{http.StatusNotFound, "unknown-session", "no such session"}
+)
 
 // postOffer answers a viewer's offer with a session of its own. sessions is the
 // context that the session lives in.
-func (g *Gateway) postOffer(sessions context.Context, w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) postOffer(sessions context.Context, w http.ResponseWriter, r *http.Request) error {
 	stream := r.PathValue("stream")
-	o, status, err := readOffer(w, r, stream)
-	if err != nil {
-		http.Error(w, err.Error(), status)
-		return
-	}
-	if !g.sit() {
-		unavailable(w, "all places for viewers are taken")
-		return
-	}
-	p, answer, status, err := g.negotiate(r.Context(), stream, o)
-	if err != nil {
-		g.leave()
-		if status == http.StatusServiceUnavailable {
-			unavailable(w, err.Error())
-			return
-		}
-		http.Error(w, err.Error(), status)
-		return
-	}
-	s := g.open(sessions, stream, p)
-	w.Header().Set("Content-Type", sdpType)
-	w.Header().Set("Location", "/whep/"+stream+"/"+s.id)
-	w.WriteHeader(http.StatusCreated)
-	io.WriteString(w, answer) // a viewer that did not get it never connects
-}
-
-// readOffer returns the request's offer, or the status and sentence of its refusal.
-func readOffer(w http.ResponseWriter, r *http.Request, stream string) (offer, int, error) {
 	if !validName(stream) {
-		return offer{}, http.StatusNotFound, errors.New("no stream can have this name")
+		return errNoName
 	}
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != sdpType {
-		return offer{}, http.StatusUnsupportedMediaType, errors.New("the body must be of type " + sdpType)
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOffer))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return offer{}, http.StatusRequestEntityTooLarge, errors.New("the offer is larger than 64 KiB")
-	}
+	body, err := readBody(w, r, sdpType, maxOffer)
 	if err != nil {
-		return offer{}, http.StatusBadRequest, errors.New("the offer did not arrive whole")
+		return err
 	}
 	o, err := parseOffer(body)
-	return o, http.StatusBadRequest, err
-}
-
-// negotiate makes the peer for an offer, or says with which status not.
-func (g *Gateway) negotiate(ctx context.Context, stream string, o offer) (*peer, string, int, error) {
-	l, err := describe(g.viewersSocket(), stream)
 	if err != nil {
-		g.log.Info("viewer has to wait", "stream", stream, "because", err)
-		return nil, "", http.StatusServiceUnavailable, errors.New("the stream has no picture yet")
+		return refuseWith(http.StatusBadRequest, "offer", err)
 	}
-	f, ok := choose(o.formats, l.profile)
-	if !ok {
-		return nil, "", http.StatusBadRequest, errors.New("the offer has no H.264 with packetization-mode=1")
+	picks, err := g.picks(r.Context(), stream, o)
+	if err != nil {
+		return err
 	}
-	p, answer, err := g.peers.answer(ctx, o, f)
-	if bad := (*offerError)(nil); errors.As(err, &bad) {
-		return nil, "", http.StatusBadRequest, err
+	place, err := g.guests.admit(addressOf(r), time.Now())
+	if err != nil {
+		return err
+	}
+	p, answer, err := g.peers.answer(r.Context(), o, picks)
+	if err != nil {
+		place.leave()
+		if bad := (*offerError)(nil); errors.As(err, &bad) {
+			return refuseWith(http.StatusBadRequest, "offer", err)
+		}
+		return fmt.Errorf("make a session: %w", err)
+	}
+	s := g.open(sessions, stream, p, place)
+	w.Header().Set("Content-Type", sdpType)
+	w.Header().Set("Location", "/whep/"+stream+"/"+s.id)
+	w.Header().Set("ETag", s.tag())
+	w.Header().Set("Accept-Patch", fragmentType)
+	w.WriteHeader(http.StatusCreated)
+	io.WriteString(w, answer) // a viewer that did not get it never connects
+	return nil
+}
+
+// readBody returns a request's body, which must be of a type and not too long.
+func readBody(w http.ResponseWriter, r *http.Request, kind string, limit int64) ([]byte, error) {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != kind {
+		return nil, &refusal{http.StatusUnsupportedMediaType, "media-type", "the body must be of type " + kind}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return nil, &refusal{http.StatusRequestEntityTooLarge, "too-large", fmt.Sprintf("the body is larger than %d KiB", limit>>10)}
 	}
 	if err != nil {
-		g.log.Error("no answer to an offer", "stream", stream, "err", err)
-		return nil, "", http.StatusInternalServerError, errors.New("the gateway could not make a session")
+		return nil, &refusal{http.StatusBadRequest, "torn", "the body did not arrive whole"}
 	}
-	return p, answer, http.StatusCreated, nil
+	return body, nil
 }
 
-func unavailable(w http.ResponseWriter, sentence string) {
-	w.Header().Set("Retry-After", retryAfter)
-	http.Error(w, sentence, http.StatusServiceUnavailable)
+// picks chooses what a viewer is given: the stream, in a format of the offer in which
+// the viewer can decode whatever the stream declares, and its sound, if the viewer
+// wants it and has its format.
+func (g *Gateway) picks(ctx context.Context, stream string, o offer) ([]pick, error) {
+	streams, err := g.forwarder.describe(ctx, stream)
+	switch {
+	case errors.Is(err, errUnknownStream):
+		return nil, errNoStream
+	case errors.Is(err, errNoSource):
+		return nil, errNoPicture
+	case err != nil:
+		return nil, errNoAgent
+	}
+	main, err := choose(o, streams[0])
+	if err != nil {
+		return nil, refuseWith(http.StatusNotAcceptable, "codec", err)
+	}
+	picks := []pick{main}
+	if len(streams) > 1 && main.channels == 0 && o.audio.media != nil {
+		sound, err := choose(o, streams[1])
+		if err != nil {
+			g.log.Info("viewer gets no sound", "stream", stream, "because", err)
+			return picks, nil
+		}
+		if sound.channels > 0 && sound.payloadType != main.payloadType {
+			picks = append(picks, sound)
+		}
+	}
+	return picks, nil
 }
 
-func (g *Gateway) deleteSession(w http.ResponseWriter, r *http.Request) {
-	s, ok := g.find(r.PathValue("stream"), r.PathValue("session"))
+// choose finds the format in which a viewer is given a stream.
+func choose(o offer, s handover.Stream) (pick, error) {
+	e, err := envelopeOf(s)
+	if err != nil {
+		return pick{}, err
+	}
+	offered := o.video.payloads
+	if e.sound() {
+		offered = o.audio.payloads
+	}
+	f, err := e.pick(offered)
+	return pick{payload: f, stream: s.Name, stereo: e.stereo}, err
+}
+
+func (g *Gateway) getSession(w http.ResponseWriter, r *http.Request) error {
+	if _, ok := g.find(r.Context(), r.PathValue("stream"), r.PathValue("session")); !ok {
+		return errNoSession
+	}
+	return nothing(w, r)
+}
+
+func (g *Gateway) deleteSession(w http.ResponseWriter, r *http.Request) error {
+	s, ok := g.find(r.Context(), r.PathValue("stream"), r.PathValue("session"))
 	if !ok {
-		http.Error(w, "no such session", http.StatusNotFound)
-		return
+		return errNoSession
 	}
 	s.end(errDeleted)
 	w.WriteHeader(http.StatusOK)
+	return nil
 }
+
+// methods are those of an endpoint and of a session.
+const methods = "DELETE, GET, HEAD, OPTIONS, PATCH, POST"

@@ -151,14 +151,21 @@ func TestAdvertisedAddresses(t *testing.T) {
 func TestNoPictureYet(t *testing.T) {
 	w := newWorld(t)
 	offer := newOffer(t, newPeer(t))
-	for _, state := range []string{"no forwarder", "no source"} {
+	for _, c := range []struct{ state, says string }{
+		{"no forwarder", "the forwarder is away; try again in a moment\n"},
+		{"no source", "the stream has no picture yet\n"},
+	} {
 		res, body := post(t, w.whep, "application/sdp", offer)
-		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || body != "the stream has no picture yet\n" {
-			t.Errorf("%s: %s %v %q", state, res.Status, res.Header, body)
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || body != c.says {
+			t.Errorf("%s: %s %v %q", c.state, res.Status, res.Header, body)
 		}
-		if state == "no forwarder" {
+		if c.state == "no forwarder" {
 			w.forward(t)
 		}
+	}
+	res, body := post(t, strings.Replace(w.whep, "main", "other", 1), "application/sdp", offer)
+	if res.StatusCode != http.StatusNotFound || res.Header.Get("Retry-After") != "" || body != "there is no such stream\n" {
+		t.Errorf("a stream that no version has: %s %v %q", res.Status, res.Header, body)
 	}
 }
 
@@ -167,6 +174,7 @@ func TestSessionLimit(t *testing.T) {
 	w.forward(t)
 	w.publish(t)
 	v := join(t, w.whep)
+	v.pass(t, 1)
 	offer := newOffer(t, newPeer(t))
 	res, body := post(t, w.whep, "application/sdp", offer)
 	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || !strings.Contains(body, "places") {
@@ -197,21 +205,25 @@ func TestOffersThatAreRefused(t *testing.T) {
 		says                   string
 	}{
 		{"no SDP", "main", "application/sdp", "hello", 400, "not SDP"},
-		{"an empty body", "main", "application/sdp", "", 400, "0 video sections"},
+		{"an empty body", "main", "application/sdp", "", 400, "use a recvonly transceiver"},
 		{"a data channel", "main", "application/sdp", newOffer(t, withData), 400, "no data channel"},
 		{"a data channel alone", "main", "application/sdp", onlyData.SDP, 400, "no data channel"},
-		{"no section", "main", "application/sdp", good[:strings.Index(good, "m=video")], 400, "0 video sections"},
-		{"two videos", "main", "application/sdp", good + video, 400, "2 video sections"},
+		{"no section", "main", "application/sdp", good[:strings.Index(good, "m=video")], 400, "use a recvonly transceiver"},
+		{"two videos", "main", "application/sdp", good + video, 400, "two video sections"},
+		{"no BUNDLE", "main", "application/sdp", strings.Replace(good, "a=group:BUNDLE 0", "a=group:LS 0", 1), 400, "BUNDLE"},
+		{"a section outside of BUNDLE", "main", "application/sdp", strings.Replace(good, "a=group:BUNDLE 0", "a=group:BUNDLE 1", 1), 400, "BUNDLE"},
+		{"RTCP on a port of its own", "main", "application/sdp", strings.ReplaceAll(good, "a=rtcp-mux\r\n", ""), 400, "rtcp-mux"},
 		{"a hundred sections", "main", "application/sdp", good + strings.Repeat("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n", 100), 400, "limit is 8"},
 		{"video to send", "main", "application/sdp", strings.Replace(good, "recvonly", "sendonly", 1), 400, "does not ask to receive"},
 		{"the DTLS server's role", "main", "application/sdp", strings.Replace(good, "setup:actpass", "setup:passive", 1), 400, "must be the DTLS client"},
 		{"ICE-lite", "main", "application/sdp", strings.Replace(good, "t=0 0\r\n", "t=0 0\r\na=ice-lite\r\n", 1), 400, "ICE-lite"},
-		{"no H.264", "main", "application/sdp", strings.ReplaceAll(good, "H264", "H263"), 400, "no H.264"},
-		{"single NAL units only", "main", "application/sdp", strings.ReplaceAll(good, "packetization-mode=1", "packetization-mode=0"), 400, "packetization-mode=1"},
+		{"no H.264", "main", "application/sdp", strings.ReplaceAll(good, "H264", "H263"), 406, "the offer does not have"},
+		{"single NAL units only", "main", "application/sdp", strings.ReplaceAll(good, "packetization-mode=1", "packetization-mode=0"), 406, "packetization-mode=1"},
 		{"no fingerprint", "main", "application/sdp", strings.ReplaceAll(good, "a=fingerprint", "a=finger"), 400, "not usable"},
 		{"no credentials", "main", "application/sdp", strings.ReplaceAll(good, "a=ice-pwd", "a=ice-p"), 400, "not usable"},
 		{"another type", "main", "application/json", good, 415, "application/sdp"},
 		{"no type", "main", "", good, 415, "application/sdp"},
+		{"sound alone", "main", "application/sdp", strings.Replace(good, "m=video", "m=audio", 1), 406, "the offer does not have"},
 		{"more than 64 KiB", "main", "application/sdp", good + strings.Repeat("a=x\r\n", 14000), 413, "64 KiB"},
 		{"a name with a line feed", "main%0axxxxxx", "application/sdp", good, 404, "name"},
 		{"a long name", strings.Repeat("x", 65), "application/sdp", good, 404, "name"},
@@ -230,8 +242,9 @@ func TestOfferWithCandidatesStillPlays(t *testing.T) {
 	w.forward(t)
 	w.publish(t)
 	offer := newOffer(t, newPeer(t))
+	offer = strings.Replace(offer, "BUNDLE 0", "BUNDLE 0 1", 1)
 	offer += "a=candidate:1 1 tcp 1 192.0.2.1 22 typ host tcptype passive\r\na=candidate:2 1 udp 1 f3.local 9 typ host\r\na=candidate:nonsense\r\n"
-	offer += "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sendrecv\r\na=rtpmap:111 opus/48000/2\r\n"
+	offer += "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=rtcp-mux\r\na=sendrecv\r\na=rtpmap:111 opus/48000/2\r\n"
 	res, body := post(t, w.whep, "application/sdp", offer)
 	if res.StatusCode != http.StatusCreated || !strings.Contains(body, "m=audio 0 ") {
 		t.Errorf("%s: %s", res.Status, body)
@@ -241,18 +254,23 @@ func TestOfferWithCandidatesStillPlays(t *testing.T) {
 func TestOtherMethods(t *testing.T) {
 	w := newWorld(t)
 	base := "http://" + w.gateway.HTTPAddr().String()
+	w.forward(t)
+	w.log.await(t, "the forwarder is there")
 	for _, c := range []struct {
 		method, path string
 		status       int
 	}{
-		{"GET", "/healthz", 200}, {"OPTIONS", "/whep/main", 204}, {"OPTIONS", "/whep/main/x", 204},
-		{"GET", "/whep/main", 405}, {"PATCH", "/whep/main/x", 405}, {"DELETE", "/whep/main/x", 404}, {"GET", "/", 404},
+		{"GET", "/healthz", 200}, {"OPTIONS", "/whep/main", 200}, {"OPTIONS", "/whep/main/x", 200},
+		{"GET", "/whep/main", 204}, {"HEAD", "/whep/main", 204}, {"PUT", "/whep/main", 405}, {"DELETE", "/whep/main", 405}, {"PATCH", "/whep/main", 405},
+		{"GET", "/whep/main/x", 404}, {"PATCH", "/whep/main/x", 404}, {"DELETE", "/whep/main/x", 404}, {"PUT", "/whep/main/x", 405}, {"POST", "/whep/main/x", 405},
+		{"GET", "/", 404},
 	} {
 		res := request(t, c.method, base+c.path)
 		if res.StatusCode != c.status || res.Header.Get("Access-Control-Allow-Origin") != "*" {
 			t.Errorf("%s %s: %s %v", c.method, c.path, res.Status, res.Header)
 		}
-		if c.method == "OPTIONS" && !strings.Contains(res.Header.Get("Access-Control-Allow-Methods"), "DELETE") {
+		if c.method == "OPTIONS" && (!strings.Contains(res.Header.Get("Access-Control-Allow-Methods"), "DELETE") ||
+			res.Header.Get("Accept-Post") != "application/sdp" || res.Header.Get("Accept-Patch") != "application/trickle-ice-sdpfrag") {
 			t.Errorf("%s %s: %v", c.method, c.path, res.Header)
 		}
 	}

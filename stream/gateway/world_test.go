@@ -40,16 +40,12 @@ type world struct {
 
 func newWorld(t *testing.T, change ...func(*gateway.Config)) *world {
 	t.Helper()
-	run, err := os.MkdirTemp("", "gw") // unix socket paths are short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(run) })
-	w := &world{run: run, log: &logBuffer{}}
-	cfg := gateway.Config{Run: run, HTTP: "127.0.0.1:0", RTSP: "127.0.0.1:0", UDP: "127.0.0.1:0", Public: true}
+	w := newStage(t)
+	cfg := gateway.Config{Run: w.run, HTTP: "127.0.0.1:0", RTSP: "127.0.0.1:0", UDP: "127.0.0.1:0", Public: true}
 	for _, f := range change {
 		f(&cfg)
 	}
+	var err error
 	if w.gateway, err = gateway.New(cfg, slog.New(slog.NewTextHandler(w.log, nil))); err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +53,17 @@ func newWorld(t *testing.T, change ...func(*gateway.Config)) *world {
 	w.whep = "http://" + w.gateway.HTTPAddr().String() + "/whep/main"
 	w.rtsp = "rtsp://" + w.gateway.RTSPAddr().String() + "/main"
 	return w
+}
+
+// newStage is a world without a gateway.
+func newStage(t *testing.T) *world {
+	t.Helper()
+	run, err := os.MkdirTemp("", "gw") // unix socket paths are short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(run) })
+	return &world{run: run, log: &logBuffer{}}
 }
 
 // background runs a service until the returned function is called or the test ends.

@@ -41,6 +41,13 @@ func run(args []string) error {
 		cfg.Advertise = append(cfg.Advertise, addr)
 		return err
 	})
+	flags.StringVar(&cfg.Metrics, "metrics", "", "`address` of metrics for Prometheus, such as 127.0.0.1:9189; without it there are none")
+	flags.Func("origin", "`ORIGIN` whose web pages may play, such as https://cameras.example.com, or * for all; may be repeated", func(text string) error {
+		cfg.Origins = append(cfg.Origins, text)
+		return nil
+	})
+	flags.IntVar(&cfg.MaxViewers, "max-viewers", gateway.DefaultMaxViewers, "how many may watch at once")
+	flags.IntVar(&cfg.MaxPerAddress, "max-per-address", gateway.DefaultMaxPerAddress, "how many of them from one address")
 	flags.Parse(args)
 	switch {
 	case cfg.Run == "":

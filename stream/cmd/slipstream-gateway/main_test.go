@@ -39,7 +39,8 @@ func TestServesUntilTerminated(t *testing.T) {
 }
 
 func serveUntilTerminated(t *testing.T, rtsp []string) {
-	args := []string{"--run", t.TempDir(), "--http", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--advertise", "192.0.2.1"}
+	args := []string{"--run", t.TempDir(), "--http", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--advertise", "192.0.2.1",
+		"--metrics", "127.0.0.1:0", "--origin", "https://a.example", "--max-viewers", "5", "--max-per-address", "5"}
 	cmd := command(t, append(args, rtsp...)...)
 	log, err := cmd.StderrPipe()
 	if err != nil {
@@ -50,13 +51,15 @@ func serveUntilTerminated(t *testing.T, rtsp []string) {
 	}
 	r := bufio.NewReader(log)
 	line, err := r.ReadString('\n')
-	addr := regexp.MustCompile(`http=(\S+)`).FindStringSubmatch(line)
-	if err != nil || addr == nil {
-		t.Fatalf("log: %q, %v", line, err)
-	}
-	res, err := http.Get("http://" + addr[1] + "/healthz")
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Errorf("health check: %v, %v", res, err)
+	for _, name := range []string{"http", "metrics"} {
+		addr := regexp.MustCompile(name + `=(\S+)`).FindStringSubmatch(line)
+		if err != nil || addr == nil {
+			t.Fatalf("log: %q, %v", line, err)
+		}
+		res, err := http.Get("http://" + addr[1] + "/healthz")
+		if err != nil || res.StatusCode != http.StatusServiceUnavailable { // there is no forwarder
+			t.Errorf("health check: %v, %v", res, err)
+		}
 	}
 	cmd.Process.Signal(syscall.SIGTERM)
 	io.Copy(io.Discard, r)
