@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"slipstream/agent/config"
 )
@@ -54,7 +55,7 @@ func gatewayArgs(run string, gw config.Gateway) []string {
 	args := []string{"--run", run}
 	for _, a := range []struct{ flag, value string }{
 		{"--viewers", gw.Viewers}, {"--http", gw.HTTP}, {"--rtsp", gw.RTSP}, {"--udp", gw.UDP},
-		{"--rtsps", gw.RTSPS}, {"--tls-cert", gw.TLSCert}, {"--tls-key", gw.TLSKey},
+		{"--rtsps", gw.RTSPS}, {"--tls-cert", gw.TLSCert}, {"--tls-key", gw.TLSKey}, {"--metrics", gw.Metrics},
 	} {
 		if a.value != "" {
 			args = append(args, a.flag, a.value)
@@ -65,6 +66,17 @@ func gatewayArgs(run string, gw config.Gateway) []string {
 	}
 	for _, ip := range gw.Advertise {
 		args = append(args, "--advertise", ip)
+	}
+	for _, origin := range gw.Origins {
+		args = append(args, "--origin", origin)
+	}
+	for _, a := range []struct {
+		flag  string
+		value int
+	}{{"--max-viewers", gw.MaxViewers}, {"--max-per-address", gw.MaxPerAddress}} {
+		if a.value != 0 {
+			args = append(args, a.flag, strconv.Itoa(a.value))
+		}
 	}
 	return args
 }

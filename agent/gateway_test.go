@@ -35,8 +35,10 @@ func TestGatewaySecretLasts(t *testing.T) {
 func TestGatewayArgs(t *testing.T) {
 	all := gatewayArgs("/run/x", config.Gateway{
 		Public: true, Viewers: "/v", HTTP: ":1", RTSP: ":2", UDP: ":3", RTSPS: ":4", TLSCert: "/c", TLSKey: "/k", Advertise: []string{"192.0.2.1"},
+		Metrics: ":5", Origins: []string{"https://a.example", "https://b.example"}, MaxViewers: 6, MaxPerAddress: 7,
 	})
-	want := "--run /run/x --viewers /v --http :1 --rtsp :2 --udp :3 --rtsps :4 --tls-cert /c --tls-key /k --public --advertise 192.0.2.1"
+	want := "--run /run/x --viewers /v --http :1 --rtsp :2 --udp :3 --rtsps :4 --tls-cert /c --tls-key /k --metrics :5 --public --advertise 192.0.2.1" +
+		" --origin https://a.example --origin https://b.example --max-viewers 6 --max-per-address 7"
 	if got := strings.Join(all, " "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -42,6 +42,11 @@ type Gateway struct {
 	TLSCert   string   `toml:"tls_cert"`  // PEM files of its certificate
 	TLSKey    string   `toml:"tls_key"`   // and key
 	Advertise []string `toml:"advertise"` // addresses told to viewers behind a mapping
+	Metrics   string   `toml:"metrics"`   // metrics for Prometheus
+	Origins   []string `toml:"origins"`   // whose web pages may play by WHEP
+
+	MaxViewers    int `toml:"max_viewers"`     // 0: the gateway's default
+	MaxPerAddress int `toml:"max_per_address"` // viewers of one address; 0: likewise
 }
 
 // Panel is the fleet server; without a URL the device belongs to no fleet.

@@ -17,6 +17,7 @@ const (
 	MaxName    = 64     // bytes of device, product and hardware
 	MaxRunPath = 60     // bytes of run: the sockets below it must fit the kernel's 107
 	MaxStallMS = 60_000 // a minute of silence is a stall on any machine
+	MaxViewers = 1000   // as many as the forwarder has
 )
 
 // Validate reports all problems of c at once, one a line.
@@ -86,7 +87,7 @@ func (s Stream) validate() error {
 func (g Gateway) validate() error {
 	problems := []error{
 		address("gateway.http", g.HTTP), address("gateway.rtsp", g.RTSP), address("gateway.udp", g.UDP),
-		g.validateViewers(), g.validateTLS(),
+		g.validateViewers(), g.validateTLS(), address("gateway.metrics", g.Metrics), g.validateLimits(),
 	}
 	if g.HTTP != "" && g.UDP == "" {
 		problems = append(problems, errors.New("gateway.udp is not set; WHEP viewers (gateway.http) get their media there"))
@@ -94,6 +95,21 @@ func (g Gateway) validate() error {
 	for _, a := range g.Advertise {
 		if _, err := netip.ParseAddr(a); err != nil {
 			problems = append(problems, fmt.Errorf("gateway.advertise: %q is not an IP address", a))
+		}
+	}
+	for _, o := range g.Origins {
+		if u, err := url.Parse(o); o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != o) {
+			problems = append(problems, fmt.Errorf("gateway.origins: %q is neither \"*\" nor like https://HOST:PORT", o))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (g Gateway) validateLimits() error {
+	var problems []error
+	for key, n := range map[string]int{"gateway.max_viewers": g.MaxViewers, "gateway.max_per_address": g.MaxPerAddress} {
+		if n < 0 || n > MaxViewers {
+			problems = append(problems, fmt.Errorf("%s = %d must lie between 0 and %d", key, n, MaxViewers))
 		}
 	}
 	return errors.Join(problems...)
