@@ -119,3 +119,29 @@ func TestHandoverIsForOneUser(t *testing.T) {
 	p.until("more pictures", p.count()+10, any1)
 	p.unbroken()
 }
+
+// After a restart of ICE the viewer is known by its new credentials, to the next
+// gateway too; by those before only until it uses the new ones.
+func TestRestartedICE(t *testing.T) {
+	w, _, g, p := steadyPeer(t)
+	before := p.spec.ICE
+	fresh := handover.ICE{LocalUfrag: "fresh", LocalPwd: "another password of some length", RemoteUfrag: "viewer"}
+	if m := g.ask(handover.Request{Moved: &handover.Moved{ID: "one", ICE: &fresh}}); m.Taken != "one" {
+		t.Fatalf("%+v", m)
+	}
+	p.answered(p.check(before.LocalPwd))
+	p.spec.ICE = fresh
+	p.answered(p.check(fresh.LocalPwd))
+	p.spec.ICE = before
+	p.check(before.LocalPwd)
+	p.spec.ICE = fresh
+	p.answered(p.check(fresh.LocalPwd))
+	g = w.gateway()
+	if len(g.known) != 1 || *g.known[0].ICE != fresh || g.known[0].Kind != handover.KindWHEP {
+		t.Errorf("known: %+v", g.known)
+	}
+	if m := g.ask(handover.Request{End: &handover.End{ID: "one"}}); m.Ended == nil || m.Ended.Report.Refused != 1 {
+		t.Errorf("credentials from before the restart: %+v", m)
+	}
+	p.unbroken()
+}

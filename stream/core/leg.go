@@ -72,11 +72,7 @@ func (p *peer) emit(c *Core, pkt []byte) unix.Errno {
 	if errno != 0 {
 		return errno
 	}
-	if n < len(prefix) {
-		p.kept.add(prefix[n:])
-		n = len(prefix)
-	}
-	p.kept.add(pkt[n-len(prefix):])
+	p.kept.rest(prefix, pkt, n)
 	return 0
 }
 

@@ -45,6 +45,15 @@ func (o *outflow) add(b []byte) {
 	o.to += int32(copy(o.buf[o.to:], b))
 }
 
+// rest keeps what is left of a packet in two pieces behind its first n bytes.
+func (o *outflow) rest(head, body []byte, n int) {
+	if n < len(head) {
+		o.add(head[n:])
+		n = len(head)
+	}
+	o.add(body[n-len(head):])
+}
+
 // flush writes what is kept; EAGAIN says that some of it is left.
 func (o *outflow) flush(fd int) (n int, errno unix.Errno) {
 	for !o.empty() {
@@ -115,12 +124,7 @@ func (b *batch) send(fd int) (int, unix.Errno) {
 
 // rest keeps what the i-th packet has left behind its first n bytes.
 func (b *batch) rest(i, n int, out *outflow) {
-	head := &b.heads[i]
-	if n < len(head) {
-		out.add(head[n:])
-		n = len(head)
-	}
-	out.add(unsafe.Slice(b.iov[2*i+1].Base, b.payload(i))[n-len(head):])
+	out.rest(b.heads[i][:], unsafe.Slice(b.iov[2*i+1].Base, b.payload(i)), n)
 }
 
 // A packet that was cut fits beside a reply.

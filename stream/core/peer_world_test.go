@@ -123,6 +123,8 @@ type peer struct {
 	socks   []*net.UDPConn
 
 	reading sync.Mutex // one datagram at a time
+	first   picture    // what the reader begins with
+	stream  net.Conn   // of a framed leg, in place of sockets
 
 	seen   sync.Mutex // guards what follows
 	sealed map[uint16][]byte
@@ -175,22 +177,29 @@ func (g *gateway) peer(spec handover.Viewer) *peer {
 
 func (g *gateway) watch(spec handover.Viewer, sock *net.UDPConn, to *net.UDPAddr) *peer {
 	g.t.Helper()
+	p := newFarSide(g.t, spec)
+	p.to(sock, to)
+	return p
+}
+
+// newFarSide is a peer that has no socket yet.
+func newFarSide(t *testing.T, spec handover.Viewer) *peer {
+	t.Helper()
 	p := &peer{
-		viewer: &viewer{t: g.t, done: make(chan struct{}), grown: make(chan struct{}, 1)},
-		spec:   spec, sock: sock,
+		viewer:  &viewer{t: t, done: make(chan struct{}), grown: make(chan struct{}, 1)},
+		spec:    spec,
 		reports: make(chan *rtcp.SenderReport, 1000), answers: make(chan *stun.Message, 1000), flights: make(chan []byte, 1000),
 		sealed: map[uint16][]byte{}, resent: map[uint16]int{},
 	}
 	var err error
 	library := profiles[spec.SRTP.Profile].library
 	if p.in, err = srtp.CreateContext(spec.SRTP.LocalKey, spec.SRTP.LocalSalt, library); err != nil {
-		g.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if p.out, err = srtp.CreateContext(spec.SRTP.RemoteKey, spec.SRTP.RemoteSalt, library); err != nil {
-		g.t.Fatal(err)
+		t.Fatal(err)
 	}
-	p.to(sock, to)
-	g.t.Cleanup(func() {
+	t.Cleanup(func() {
 		for _, s := range p.socks {
 			s.Close()
 		}
@@ -207,7 +216,7 @@ func (p *peer) to(sock *net.UDPConn, far *net.UDPAddr) {
 
 func (p *peer) read(sock *net.UDPConn) {
 	buf := make([]byte, 4096)
-	cur := picture{}
+	cur := p.first
 	for {
 		n, _, err := sock.ReadFromUDP(buf)
 		if err != nil {
@@ -302,6 +311,12 @@ func (p *peer) check(pwd string, more ...stun.Setter) *stun.Message {
 
 func (p *peer) write(b []byte) {
 	p.t.Helper()
+	if p.stream != nil {
+		if _, err := p.stream.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)); err != nil {
+			p.t.Fatal(err)
+		}
+		return
+	}
 	if _, err := p.sock.WriteToUDP(b, p.far); err != nil {
 		p.t.Fatal(err)
 	}
