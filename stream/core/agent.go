@@ -43,6 +43,7 @@ func (fd agentListener) ready(c *Core, now int64) {
 			continue
 		}
 		c.agent = a
+		c.keeper.all() // it may be another agent, who keeps nothing yet
 	}
 }
 
@@ -194,11 +195,13 @@ func (c *Core) settle(s *orders.Settle, now int64) error {
 			c.turn(st, s.Source, now)
 		}
 	}
-	return nil
+	return c.note()
 }
 
 func (c *Core) status(now int64) *orders.Status {
-	st := &orders.Status{Permanent: c.permanent, Trial: c.trial.id, Phase: c.trial.phase.String(), Verdicts: c.verdicts()}
+	st := &orders.Status{
+		Permanent: c.permanent, Trial: c.trial.id, Phase: c.trial.phase.String(), Verdicts: c.verdicts(), Restored: c.restored,
+	}
 	for _, s := range c.streams {
 		view := orders.StreamStatus{Name: s.name, Viewers: len(s.tracks)}
 		if s.followed != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -28,6 +29,15 @@ type Config struct {
 	// Ignore names ways of seeing a death (orders.ByFutex, …) that are switched
 	// off, so that tests and benchmarks can prove the others.
 	Ignore []string
+	// Predecessor is the connection to a running forwarder that hands over (see
+	// [Succeed]); 0: there is none.
+	Predecessor int
+	// Inherited holds what an earlier forwarder has left (see [Inherited]). New takes
+	// them all, those that are of no use to close them.
+	Inherited map[string]int
+	// Notify is the socket of sd_notify(3) by which descriptors are kept for the next
+	// forwarder; "": nobody keeps them.
+	Notify string
 }
 
 // Core forwards packets. Everything in it belongs to the goroutine that calls
@@ -44,6 +54,14 @@ type Core struct {
 	used    usedKeys
 	records *records
 	lines   map[uint64]*line // by number: those that viewers may still be sent packets of
+
+	keeper      *keeper
+	inherited   inherited
+	restored    int  // viewers that came from an earlier forwarder
+	predecessor int  // connection to it, until the first frame was sent; −1: there is none
+	owesFrame   bool // the predecessor waits for one
+	shown       bool // an access unit was sent to a viewer
+	successor   *successor
 
 	standing
 	version   string // of the last source that was permanent
@@ -78,52 +96,102 @@ func New(config Config, log *slog.Logger) (*Core, error) {
 		config: config, log: log, poll: poll, firstOut: -1,
 		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{}, silent: map[*subscription]int64{},
 		peers: map[string]*peer{}, players: map[string]*player{}, lines: map[uint64]*line{},
+		predecessor: cmp.Or(config.Predecessor, -1),
+		keeper:      newKeeper(config.Notify), inherited: maps.Clone(inherited(config.Inherited)),
 	}
-	if c.records, err = newRecords(); err != nil {
-		poll.closeAll()
-		return nil, fmt.Errorf("forwarder: %w", err)
-	}
-	c.used = newUsedKeys(&c.records.memory.data.keys)
-	poll.rebind(poll.event, alarms(poll.event))
-	if err := c.listen(); err != nil {
+	if err := c.begin(); err != nil {
 		poll.closeAll()
 		return nil, fmt.Errorf("forwarder: %w", err)
 	}
 	return c, nil
 }
 
-func (c *Core) listen() error {
-	viewers, err := seqpacketListen(filepath.Join(c.config.Run, "viewers.sock"))
+// begin opens what the core works with, or goes on with what an earlier one had.
+func (c *Core) begin() error {
+	again, err := c.openLedger()
 	if err != nil {
 		return err
 	}
-	if err := c.poll.add(viewers, unix.EPOLLIN, subscriptionListener(viewers)); err != nil {
+	c.used = newUsedKeys(&c.records.memory.data.keys)
+	c.keeper.keep(keptLedger, c.records.memory.fd)
+	c.poll.rebind(c.poll.event, alarms(c.poll.event))
+	if err := c.listen(); err != nil {
 		return err
 	}
-	gateways, err := seqpacketListen(filepath.Join(c.config.Run, handover.Socket))
-	if err != nil {
-		return err
+	if again {
+		if err := c.restore(c.now()); err != nil {
+			c.log.Error("nothing could be restored", "reason", err)
+		}
 	}
-	if err := c.poll.add(gateways, unix.EPOLLIN, gatewayListener(gateways)); err != nil {
-		return err
-	}
-	agents, err := seqpacketListen(filepath.Join(c.config.Run, "orders.sock"))
-	if err != nil {
-		return err
-	}
-	return c.poll.add(agents, unix.EPOLLIN, agentListener(agents))
+	c.closeInherited()
+	return nil
 }
 
-// Run forwards until ctx ends, and then closes every connection.
+// openLedger goes on with an earlier forwarder's ledger, if there is one that can be
+// read, and else begins one. It reports which.
+func (c *Core) openLedger() (again bool, err error) {
+	if fd, ok := c.inherited.take(keptLedger); ok {
+		if c.records, err = openRecords(fd); err == nil {
+			return true, nil
+		}
+		unix.Close(fd)
+		if c.predecessor >= 0 {
+			return false, err
+		}
+		c.log.Warn("viewers of the forwarder before are lost", "reason", err)
+		c.closeInherited()
+	}
+	c.records, err = newRecords()
+	return false, err
+}
+
+func (c *Core) listen() error {
+	for _, l := range []struct {
+		file string
+		of   func(fd int) handler
+	}{
+		{"viewers.sock", func(fd int) handler { return subscriptionListener(fd) }},
+		{handover.Socket, func(fd int) handler { return gatewayListener(fd) }},
+		{"orders.sock", func(fd int) handler { return agentListener(fd) }},
+		{successionSocket, func(fd int) handler { return successionListener(fd) }},
+	} {
+		fd, err := c.listenAt(keptListen+l.file, filepath.Join(c.config.Run, l.file))
+		if err != nil {
+			return err
+		}
+		if err := c.poll.add(fd, unix.EPOLLIN, l.of(fd)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listenAt opens a socket that is kept under a name, or takes the one that was.
+func (c *Core) listenAt(name, path string) (fd int, err error) {
+	fd, ok := c.inherited.take(name)
+	if !ok {
+		if fd, err = seqpacketListen(path); err != nil {
+			return -1, err
+		}
+	}
+	c.keeper.keep(name, fd)
+	return fd, nil
+}
+
+// Run forwards until ctx ends, and then closes every connection; or until a
+// successor has taken all of them over, and returns [ErrSucceeded].
 func (c *Core) Run(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	c.keeper.say(readyName)
 	breath := breather{fifo: c.raisePriority()}
 	defer c.lowerPriority()
+	defer c.keeper.close()
 	defer c.poll.closeAll()
 	defer c.stopLocks()
 	stop := c.poll.wakeOn(ctx)
 	defer stop()
+	c.advance(c.now())
 	for ctx.Err() == nil {
 		asleep := c.now()
 		n, err := c.poll.wait()
@@ -141,6 +209,12 @@ func (c *Core) Run(ctx context.Context) error {
 			}
 		}
 		c.advance(c.now())
+		if c.successor == nil {
+			continue
+		}
+		if err := c.handOver(); err != nil {
+			return err
+		}
 	}
 	return ctx.Err()
 }
@@ -170,6 +244,7 @@ func (c *Core) advance(now int64) {
 		}
 	}
 	c.wishTrialKeys(now)
+	c.reportFirstFrame()
 	if now >= c.nextKick {
 		c.nextKick = now + int64(time.Second)
 		c.kickStuck(now)
@@ -179,7 +254,11 @@ func (c *Core) advance(now int64) {
 		c.forgetLines(now)
 		c.poll.rested()
 	}
-	c.poll.arm(c.due(now), now)
+	due := c.due(now)
+	if c.keeper.flush(); len(c.keeper.late) > 0 {
+		due = min(due, now+int64(keepPause))
+	}
+	c.poll.arm(due, now)
 }
 
 var expiry = map[string]string{

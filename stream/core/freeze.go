@@ -33,8 +33,9 @@ func (s *source) frozen() bool { return s.spec.Frozen && !s.freeze.thawed }
 // with what came before it, whoever ended it.
 func (c *Core) orderFreeze(s *source, spec orders.Source, fd int, now int64) {
 	if fd >= 0 {
-		s.closeFreezer()
+		c.closeFreezer(s)
 		s.freeze.fd = fd
+		c.keeper.keep(keptFreezer+string(s.spec.ID), fd)
 	}
 	was := s.frozen()
 	if s.spec.Frozen = spec.Frozen; !spec.Frozen {
@@ -45,8 +46,9 @@ func (c *Core) orderFreeze(s *source, spec orders.Source, fd int, now int64) {
 	}
 }
 
-func (s *source) closeFreezer() {
+func (c *Core) closeFreezer(s *source) {
 	if s.freeze.fd >= 0 {
+		c.keeper.drop(keptFreezer + string(s.spec.ID))
 		unix.Close(s.freeze.fd)
 		s.freeze.fd = -1
 	}

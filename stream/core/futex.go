@@ -212,6 +212,7 @@ func (a alarms) ready(c *Core, now int64) {
 
 func (c *Core) watchLock(l *line, lock *lockWatch) {
 	if l.lock = lock; lock != nil {
+		c.keeper.keep(lineName(keptLock, l), lock.memfd)
 		lock.start(&c.locks.threads, c.locks.fifo, c.poll.wake)
 	}
 }

@@ -48,7 +48,7 @@ func (c *Core) handedOver(r *handover.Request, fds []int, now int64) error {
 		return p.reply(c, r.Reply.Reply, now)
 	}
 	v := c.viewerOf(r.End.ID)
-	if v == nil || v.record.kind == legRecord || v.record.kind == framedRecord {
+	if v == nil || v.place.kind == legRecord || v.place.kind == framedRecord {
 		return fmt.Errorf("viewer %q is not known", r.End.ID)
 	}
 	c.closeViewer(v, handover.EndedAsked, "")

@@ -54,21 +54,25 @@ func openMemory[T any](fd int) (memory[T], error) {
 	if size := sizeOf[T](); seals&memorySeals != memorySeals || st.Size != int64(size) {
 		return none, fmt.Errorf("map memory: it has %d bytes and seals %#x, not %d and %#x", st.Size, seals, size, memorySeals)
 	}
-	b, err := unix.Mmap(fd, 0, sizeOf[T](), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	at, err := unix.MmapPtr(fd, 0, nil, uintptr(sizeOf[T]()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return none, fmt.Errorf("map memory: %w", err)
 	}
-	return memory[T]{fd: fd, data: (*T)(unsafe.Pointer(&b[0]))}, nil
+	return memory[T]{fd: fd, data: (*T)(at)}, nil
 }
 
 // close unmaps it and closes the descriptor; nothing may point into it any more.
 func (m *memory[T]) close() {
-	if m.data == nil {
-		return
+	if m.data != nil {
+		fd := m.fd
+		m.unmap()
+		unix.Close(fd)
 	}
-	b := unsafe.Slice((*byte)(unsafe.Pointer(m.data)), sizeOf[T]())
-	_ = unix.Munmap(b) // it is ours and whole
-	unix.Close(m.fd)
+}
+
+// unmap leaves the descriptor to the caller.
+func (m *memory[T]) unmap() {
+	_ = unix.MunmapPtr(unsafe.Pointer(m.data), uintptr(sizeOf[T]())) // it is ours and whole
 	m.fd, m.data = -1, nil
 }
 

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -23,7 +24,26 @@ func (c *Core) obey(o *orders.Orders, fds []int, now int64) error {
 	c.setPermanent(c.sources[o.Permanent])
 	c.turnSteady(o, now)
 	c.dropSources(o)
-	return nil
+	return c.note()
+}
+
+// note writes down what a forwarder after this one has to know: who publishes what,
+// and who is permanent. It is never told of a trial.
+func (c *Core) note() error {
+	o := orders.Orders{Permanent: c.permanent}
+	for _, src := range c.sources {
+		spec := src.spec
+		spec.Pidfd, spec.Freezer = 0, 0 // descriptors are kept by name
+		o.Sources = append(o.Sources, spec)
+	}
+	body, err := json.Marshal(o)
+	if err == nil && len(body) > orders.MaxMessage {
+		err = fmt.Errorf("orders of %d bytes are over the limit of %d", len(body), orders.MaxMessage)
+	}
+	if err == nil {
+		c.records.memory.data.book.write(body)
+	}
+	return err
 }
 
 func check(o *orders.Orders, descriptors int) error {

@@ -64,7 +64,7 @@ func newPipedPeer(t *testing.T, c *Core, profile string) *pipedPeer {
 		t.Fatal(err)
 	}
 	c.peers[v.id] = v.peer
-	v.record.kind = peerRecord
+	v.place.kind = peerRecord
 	return v
 }
 

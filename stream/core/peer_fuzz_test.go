@@ -66,7 +66,7 @@ func FuzzRTCP(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, compound []byte) {
 		l := bareLine(1)
-		c := &Core{poll: &poller{}, lines: map[uint64]*line{1: l}, records: &records{}}
+		c := &Core{poll: &poller{}, lines: map[uint64]*line{1: l}, keeper: newKeeper("")}
 		p := &peer{peerState: &peerState{}, local: local, viewer: viewer{fd: -1}}
 		v := &track{trackState: &trackState{ssrc: 7}, viewer: &p.viewer, stream: &stream{followed: l}}
 		p.tracks = []*track{v}
@@ -99,7 +99,7 @@ func FuzzHandover(f *testing.F) {
 		if r.Viewer == nil {
 			return
 		}
-		if p, err := newPeer(r.Viewer, peerRecord, &record{}); err == nil && (p.local == nil || p.remote == nil || len(p.tracks) == 0) {
+		if p, err := newPeer(r.Viewer, peerRecord, place{record: &record{}}); err == nil && (p.local == nil || p.remote == nil || len(p.tracks) == 0) {
 			t.Fatalf("taken: %+v", r.Viewer)
 		}
 	})

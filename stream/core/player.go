@@ -64,7 +64,7 @@ func (c *Core) servePlayer(spec *handover.Player, fds []int, now int64) error {
 		return err
 	}
 	c.players[p.id] = p
-	p.record.kind = playerRecord
+	p.place.kind = playerRecord
 	c.answer(handover.Message{Taken: p.id})
 	p.kept.add(spec.Reply)
 	p.in.have = int32(copy(p.in.buf[:], spec.Unread))
@@ -82,15 +82,15 @@ func (c *Core) takePlayer(spec *handover.Player, fds []int, now int64) (*player,
 	}
 	kept := *spec
 	kept.Reply, kept.Unread = nil, nil
-	r, err := c.records.take(&kept)
+	at, err := c.records.take(&kept)
 	if err != nil {
 		return nil, err
 	}
-	p := newPlayer(spec, r)
+	p := newPlayer(spec, at)
 	p.begin(spec.Tracks)
 	p.heardAt = now
 	if err := p.attach(c, fds); err != nil {
-		c.records.free(r)
+		at.free()
 		return nil, err
 	}
 	if err := c.admitAll(&p.viewer, spec.Tracks, now); err != nil {
@@ -100,14 +100,14 @@ func (c *Core) takePlayer(spec *handover.Player, fds []int, now int64) (*player,
 	return p, nil
 }
 
-// newPlayer makes a player from what the gateway said of it, with its state in a
-// record.
-func newPlayer(spec *handover.Player, r *record) *player {
-	p := &player{id: spec.ID, session: spec.Session, timeoutMS: spec.TimeoutMS, playerState: &r.player, flow: &r.flow}
-	p.out, p.fd, p.record = p, -1, r
+// newPlayer makes a player from what the gateway said of it, with its state at a
+// place.
+func newPlayer(spec *handover.Player, at place) *player {
+	p := &player{id: spec.ID, session: spec.Session, timeoutMS: spec.TimeoutMS, playerState: &at.player, flow: &at.flow}
+	p.out, p.fd, p.place = p, -1, at
 	for i, t := range spec.Tracks {
 		p.channels[i] = t.Channel
-		p.tracks = append(p.tracks, &track{trackState: &r.tracks[i], viewer: &p.viewer})
+		p.tracks = append(p.tracks, &track{trackState: &at.record.tracks[i], viewer: &p.viewer})
 	}
 	if spec.UDP {
 		p.paths = make([]playerPath, len(spec.Tracks))
@@ -149,7 +149,8 @@ func (p *player) attach(c *Core, fds []int) error {
 		}
 	}
 	p.fd = fds[0]
-	for i := range fds {
+	for i, fd := range fds {
+		c.keeper.keep(p.place.descriptor(i), fd)
 		fds[i] = -1
 	}
 	return nil

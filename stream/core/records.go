@@ -4,8 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
+	"reflect"
+	"strconv"
 
 	"slipstream/stream/handover"
+	"slipstream/stream/orders"
 )
 
 const (
@@ -46,9 +51,58 @@ const (
 // Whoever has it has the keys of all viewers: it is given to the agent and to a
 // successor, and to nobody else.
 type ledger struct {
+	layout  uint64 // of everything that outlives the process
 	lines   uint64 // numbers given to lines
+	book    book
 	keys    keyRing
 	records [maxRecords]record
+}
+
+// book holds the agent's last orders. The page that is current is always whole.
+type book struct {
+	current uint32
+	pages   [2]struct {
+		n     uint32
+		bytes [orders.MaxMessage]byte
+	}
+}
+
+func (b *book) write(body []byte) {
+	next := 1 - b.current&1
+	page := &b.pages[next]
+	page.n = uint32(copy(page.bytes[:], body))
+	b.current = next
+}
+
+func (b *book) read() []byte {
+	page := &b.pages[b.current&1]
+	return page.bytes[:min(int(page.n), len(page.bytes))]
+}
+
+// layout tells this program's form of what outlives it from that of another one
+// which must not read it.
+var layout = layoutOf(reflect.TypeFor[ledger](), reflect.TypeFor[lineMemory]())
+
+func layoutOf(types ...reflect.Type) uint64 {
+	h := fnv.New64a()
+	for _, t := range types {
+		describeLayout(h, t)
+	}
+	return h.Sum64()
+}
+
+func describeLayout(w io.Writer, t reflect.Type) {
+	fmt.Fprintf(w, "%s %d;", t.Kind(), t.Size())
+	switch t.Kind() {
+	case reflect.Struct:
+		for i := range t.NumField() {
+			f := t.Field(i)
+			fmt.Fprintf(w, "%s %d:", f.Name, f.Offset)
+			describeLayout(w, f.Type)
+		}
+	case reflect.Array:
+		describeLayout(w, t.Elem())
+	}
 }
 
 // records gives out the ledger's places.
@@ -62,6 +116,24 @@ func newRecords() (*records, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.data.layout = layout
+	return &records{memory: m}, nil
+}
+
+// errLayout says that two forwarders cannot read each other's records.
+var errLayout = errors.New("the forwarder before keeps its records in another form; its viewers have to come back")
+
+// openRecords takes over an earlier forwarder's. The descriptor stays the caller's on
+// an error.
+func openRecords(fd int) (*records, error) {
+	m, err := openMemory[ledger](fd)
+	if err != nil {
+		return nil, fmt.Errorf("%w (%w)", errLayout, err)
+	}
+	if m.data.layout != layout {
+		m.unmap()
+		return nil, errLayout
+	}
 	return &records{memory: m}, nil
 }
 
@@ -74,14 +146,14 @@ var errNoRecord = fmt.Errorf("there are %d viewers already", maxRecords)
 
 // take gives out a place for a viewer that was handed over with spec. It is the
 // caller's to mark as used once the viewer is whole, or to free.
-func (r *records) take(spec any) (*record, error) {
+func (r *records) take(spec any) (place, error) {
 	for range maxRecords {
 		r.search = (r.search + 1) % maxRecords
-		if one := &r.memory.data.records[r.search]; one.kind == freeRecord {
-			return one, one.remember(spec)
+		if at := r.place(r.search); at.kind == freeRecord {
+			return at, at.remember(spec)
 		}
 	}
-	return nil, errNoRecord
+	return place{}, errNoRecord
 }
 
 // remember keeps what a viewer was handed over with, in place of what there was.
@@ -97,11 +169,32 @@ func (one *record) remember(spec any) error {
 	return nil
 }
 
-// free forgets a viewer, with its keys; nil is none.
-func (r *records) free(one *record) {
-	if one == nil {
-		return
+// written is what a viewer was handed over with.
+func (one *record) written(into any) error {
+	return json.Unmarshal(one.spec.bytes[:min(int(one.spec.n), maxSpec)], into)
+}
+
+// place is a record and the name by which its viewer's descriptors are kept.
+type place struct {
+	*record
+	name string
+}
+
+func (r *records) place(n int) place {
+	return place{&r.memory.data.records[n], "viewer." + strconv.Itoa(n)}
+}
+
+// descriptor is the name of the viewer's n-th descriptor.
+func (p place) descriptor(n int) string { return p.name + "." + strconv.Itoa(n) }
+
+// maxDescriptors is how many descriptors a viewer may have: a connection, and two
+// sockets for each track.
+const maxDescriptors = 1 + 2*handover.MaxTracks
+
+// free forgets a viewer, with its keys; the zero place is none.
+func (p place) free() {
+	if p.record != nil {
+		p.kind = freeRecord
+		*p.record = record{}
 	}
-	one.kind = freeRecord
-	*one = record{}
 }

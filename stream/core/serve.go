@@ -26,17 +26,17 @@ func (c *Core) takePeer(spec *handover.Viewer, kind recordKind, fds []int, now i
 	case c.used.has(key):
 		return nil, fmt.Errorf("viewer %q comes with keys that were used before", spec.ID)
 	}
-	r, err := c.records.take(spec)
+	at, err := c.records.take(spec)
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPeer(spec, kind, r)
+	p, err := newPeer(spec, kind, at)
 	if err == nil {
 		p.begin(spec.Tracks)
 		err = p.attach(c, fds[0], now)
 	}
 	if err != nil {
-		c.records.free(r)
+		at.free()
 		return nil, err
 	}
 	fds[0] = -1
@@ -45,7 +45,7 @@ func (c *Core) takePeer(spec *handover.Viewer, kind recordKind, fds []int, now i
 	}
 	c.peers[p.id] = p
 	c.used.add(key)
-	r.kind = kind
+	at.kind = kind
 	return p, nil
 }
 
@@ -53,9 +53,7 @@ func (c *Core) takePeer(spec *handover.Viewer, kind recordKind, fds []int, now i
 func (c *Core) admitAll(v *viewer, tracks []handover.Track, now int64) error {
 	for i, t := range v.tracks {
 		if err := c.admit(t, tracks[i].Stream, now); err != nil {
-			c.poll.close(v.fd)
-			v.fd = -1
-			c.release(v)
+			c.forget(v)
 			return err
 		}
 	}

@@ -43,7 +43,7 @@ type source struct {
 
 // newSource opens the publish socket of a source.
 func (c *Core) newSource(spec orders.Source) (*source, error) {
-	fd, err := seqpacketListen(c.publishPath(spec.ID))
+	fd, err := c.listenAt(keptSource+string(spec.ID), c.publishPath(spec.ID))
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +96,7 @@ func (c *Core) watch(s *source, pidfd int) error {
 		c.poll.close(s.pidfd)
 	}
 	s.pidfd = pidfd
+	c.keeper.keep(keptPidfd+string(s.spec.ID), pidfd)
 	if err := c.poll.add(pidfd, unix.EPOLLIN, appExit{s}); err != nil {
 		return err
 	}
@@ -109,6 +110,7 @@ type appExit struct{ source *source }
 
 func (e appExit) ready(c *Core, now int64) {
 	s := e.source
+	c.keeper.drop(keptPidfd + string(s.spec.ID))
 	c.poll.close(s.pidfd)
 	s.pidfd, s.exited = -1, true
 	c.lost(orders.SourceLost{Source: s.spec.ID, Cause: orders.CauseExit, By: orders.ByPidfd, Detail: "the app's process ended", At: now})
@@ -123,9 +125,10 @@ func (c *Core) closeSource(s *source) {
 		c.poll.closeAside(p.fd)
 	}
 	if s.pidfd >= 0 {
+		c.keeper.drop(keptPidfd + string(s.spec.ID))
 		c.poll.close(s.pidfd)
 	}
-	s.closeFreezer()
+	c.closeFreezer(s)
 	c.ban(s)
 	_ = unix.Unlink(c.publishPath(s.spec.ID)) // the next forwarder replaces what is left
 }
@@ -133,24 +136,28 @@ func (c *Core) closeSource(s *source) {
 func (c *Core) closeLine(l *line) {
 	if l.alive() {
 		c.keepPast(l)
+		c.keeper.drop(lineName(keptLine, l))
+		c.keeper.drop(lineName(keptLock, l))
+		_ = unix.Shutdown(l.fd, unix.SHUT_RDWR) // a kept copy would hold the connection
 		c.poll.closeAside(l.fd)
 		l.fd, l.endAt = -1, c.now()
 		c.dropLock(l)
 	}
 }
 
-// keepLine is how long a line is kept after its end, for viewers who have yet to
+// lineGrace is how long a line is kept after its end, for viewers who have yet to
 // take or to ask again for what it has sent.
-const keepLine = 5 * time.Second
+const lineGrace = 5 * time.Second
 
 // forgetLines gives back the memory of lines that nobody needs any more.
 func (c *Core) forgetLines(now int64) {
 	for number, l := range c.lines {
-		if l.alive() || now-l.endAt < int64(keepLine) || l.stream.followed == l || l.source.lines[l.spec.Name] == l && c.sources[l.source.spec.ID] == l.source {
+		if l.alive() || now-l.endAt < int64(lineGrace) || l.stream.followed == l || l.source.lines[l.spec.Name] == l && c.sources[l.source.spec.ID] == l.source {
 			continue
 		}
 		if !slices.ContainsFunc(l.stream.tracks, func(t *track) bool { return t.line == l }) {
 			delete(c.lines, number)
+			c.keeper.drop(lineName(keptMemory, l))
 			l.memory.close()
 			l.lineState, l.arena = nil, nil
 		}
@@ -182,6 +189,8 @@ func refusePublisher(fd int, reason string) {
 // nobody has asked for.
 func (c *Core) ban(s *source) {
 	if s.listen >= 0 {
+		c.keeper.drop(keptSource + string(s.spec.ID))
+		_ = unix.Shutdown(s.listen, unix.SHUT_RDWR)
 		c.poll.closeAside(s.listen)
 		s.listen = -1
 	}
@@ -220,12 +229,28 @@ func (p *publisher) ready(c *Core, now int64) {
 		return
 	}
 	c.poll.rebind(p.fd, l)
-	p.source.lines[l.stream.name], c.lines[l.number] = l, l
+	c.addLine(l)
+	c.keepLine(l)
 	c.watchLock(l, lock)
 	_ = sendControl(p.fd, []byte{publish.MsgAccepted})
 	c.log.Info("stream published", "source", p.source.spec.ID, "stream", l.stream.name)
 	if s := l.stream; s.sdp == nil {
 		s.describe(l)
+	}
+}
+
+// addLine makes a line its source's newest one of that stream.
+func (c *Core) addLine(l *line) {
+	c.lines[l.number] = l
+	if old := l.source.lines[l.spec.Name]; old == nil || old.number < l.number {
+		l.source.lines[l.spec.Name] = l
+	}
+}
+
+func (c *Core) keepLine(l *line) {
+	c.keeper.keep(lineName(keptMemory, l), l.memory.fd)
+	if l.alive() {
+		c.keeper.keep(lineName(keptLine, l), l.fd)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"slipstream/stream/handover"
 	"slipstream/stream/orders"
 )
@@ -191,6 +193,17 @@ func (c *Core) closeViewer(v *viewer, reason, sentence string) {
 		return
 	}
 	v.out.leaving(c, reason, sentence)
+	c.forget(v)
+}
+
+// forget lets go of all that the core has of a viewer.
+func (c *Core) forget(v *viewer) {
+	if v.place.record != nil {
+		for n := range maxDescriptors {
+			c.keeper.drop(v.place.descriptor(n))
+		}
+		_ = unix.Shutdown(v.fd, unix.SHUT_RDWR) // a kept copy would hold the connection
+	}
 	c.poll.close(v.fd)
 	v.fd = -1
 	c.release(v)
@@ -201,8 +214,8 @@ func (c *Core) release(v *viewer) {
 	for _, t := range v.tracks {
 		t.leave()
 	}
-	c.records.free(v.record)
-	v.record = nil
+	v.place.free()
+	v.place = place{}
 }
 
 // kickStuck closes viewers that have taken nothing for too long.

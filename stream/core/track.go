@@ -45,7 +45,7 @@ type viewer struct {
 	out       egress
 	fd        int      // −1: closed
 	tracks    []*track // one for each stream that it gets
-	record    *record  // in memory that outlives the process; nil: it ends with the forwarder
+	place     place    // in memory that outlives the process; zero: it ends with the forwarder
 	blockedAt int64    // when the socket became full; 0: it is not
 }
 
@@ -232,7 +232,9 @@ func (t *track) pump(c *Core) {
 			return
 		}
 		t.stream.handed(c, t.line, t.unit)
-		t.unit, t.packet, t.last = t.unit+1, 0, t.ts
+		t.last, t.packet = t.ts, 0
+		t.unit++
+		c.shown = true
 	}
 }
 

@@ -64,10 +64,10 @@ type peerState struct {
 	reception       reception
 }
 
-// newPeer makes a peer from what the gateway said of it, with its state in a record.
-func newPeer(spec *handover.Viewer, kind recordKind, r *record) (*peer, error) {
-	p := &peer{id: spec.ID, spec: *spec, kind: kind, ice: newICELite(spec.ICE), peerState: &r.peer, flow: &r.flow}
-	p.out, p.fd, p.record = p, -1, r
+// newPeer makes a peer from what the gateway said of it, with its state at a place.
+func newPeer(spec *handover.Viewer, kind recordKind, at place) (*peer, error) {
+	p := &peer{id: spec.ID, spec: *spec, kind: kind, ice: newICELite(spec.ICE), peerState: &at.peer, flow: &at.flow}
+	p.out, p.fd, p.place = p, -1, at
 	var err error
 	if p.local, err = newSRTP(spec.SRTP.Profile, spec.SRTP.LocalKey, spec.SRTP.LocalSalt); err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func newPeer(spec *handover.Viewer, kind recordKind, r *record) (*peer, error) {
 		return nil, err
 	}
 	for i := range spec.Tracks {
-		p.tracks = append(p.tracks, &track{trackState: &r.tracks[i], viewer: &p.viewer})
+		p.tracks = append(p.tracks, &track{trackState: &at.record.tracks[i], viewer: &p.viewer})
 	}
 	return p, nil
 }
@@ -97,7 +97,7 @@ func (p *peer) begin(tracks []handover.Track) {
 func (p *peer) renew(ice handover.ICE) error {
 	spec := p.spec
 	spec.ICE = ice
-	if err := p.record.remember(&spec); err != nil {
+	if err := p.place.remember(&spec); err != nil {
 		return err
 	}
 	before := p.ice
@@ -121,6 +121,7 @@ func (p *peer) attach(c *Core, fd int, now int64) error {
 	if p.fd >= 0 {
 		c.poll.close(p.fd)
 	}
+	c.keeper.keep(p.place.descriptor(0), fd)
 	p.fd, p.address, p.consentAt, p.blockedAt = fd, address, now, 0
 	return nil
 }

@@ -22,28 +22,44 @@ import (
 const minProcs = 2
 
 func main() {
-	run := flag.String("run", "/run/slipstream", "directory of the sockets")
-	ignore := flag.String("ignore", "", "for tests and benchmarks: ways of seeing a death that are switched off (futex, pidfd, eof, stall), with commas between")
+	var config core.Config
+	flag.StringVar(&config.Run, "run", "/run/slipstream", "`directory` of the sockets")
+	succeed := flag.Bool("succeed", false, "take over from the forwarder that runs there, with all its viewers")
+	ignore := flag.String("ignore", "", "for tests and benchmarks: `ways` of seeing a death that are switched off (futex, pidfd, eof, stall), with commas between")
 	noFIFO := flag.Bool("no-fifo", false, "for tests and benchmarks: do not ask for FIFO priority")
 	flag.Parse()
+	config.Priority, config.Ignore, config.Notify = !*noFIFO, strings.Split(*ignore, ","), os.Getenv("NOTIFY_SOCKET")
 	// A thread that was woken by a publisher's death must not wait for a turn.
 	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := forward(core.Config{Run: *run, Priority: !*noFIFO, Ignore: strings.Split(*ignore, ",")}, log); err != nil {
+	if err := forward(config, *succeed, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
 		fmt.Fprintln(os.Stderr, "slipstream-forward:", err)
 		os.Exit(1)
 	}
 }
 
-func forward(config core.Config, log *slog.Logger) error {
+func forward(config core.Config, succeed bool, log *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	var err error
+	if config.Inherited, err = core.Inherited(); err != nil {
+		return err
+	}
+	if succeed {
+		if config.Predecessor, config.Inherited, err = core.Succeed(config.Run); err != nil {
+			return err
+		}
+	}
 	c, err := core.New(config, log)
 	if err != nil {
 		return err
 	}
-	if err := c.Run(ctx); !errors.Is(err, context.Canceled) {
+	switch err := c.Run(ctx); {
+	case errors.Is(err, core.ErrSucceeded):
+		log.Info("a successor has taken over")
+		return nil
+	case errors.Is(err, context.Canceled):
+		return nil
+	default:
 		return err
 	}
-	return nil
 }

@@ -1,0 +1,277 @@
+package core
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/stream/handover"
+	"slipstream/stream/orders"
+)
+
+// skipped is how many packet indices a viewer's track leaves out if it is not
+// certain which one was sent last. They count as lost; none is ever used twice.
+const skipped = 64
+
+// Names of kept descriptors; those of sources, lines and viewers have a name or
+// number behind them.
+const (
+	keptLedger  = "ledger"
+	keptListen  = "listen."
+	keptSource  = "source."
+	keptPidfd   = "pidfd."
+	keptFreezer = "freezer."
+	keptLine    = "line."
+	keptMemory  = "memory."
+	keptLock    = "lock."
+)
+
+// inherited are the descriptors of an earlier forwarder that have yet to be taken.
+type inherited map[string]int
+
+func (h inherited) take(name string) (fd int, ok bool) {
+	fd, ok = h[name]
+	delete(h, name)
+	return fd, ok
+}
+
+// restore goes on where an earlier forwarder ended: one that died, or one that has
+// handed over. It serves the permanent version, never a trial.
+//
+// All that was counted lies in memory that both have mapped, in an order that makes
+// each step of it good to go on from. So a viewer's next packet is the one that the
+// other process would have sent, and if that one was on its way when the process
+// died, it is sent again byte for byte, under the same index. Indices are skipped
+// only where a line's memory is lost.
+func (c *Core) restore(now int64) error {
+	var o orders.Orders
+	if body := c.records.memory.data.book.read(); len(body) > 0 {
+		if err := json.Unmarshal(body, &o); err != nil {
+			return fmt.Errorf("the orders of the forwarder before: %w", err)
+		}
+	}
+	if err := c.obey(&o, nil, now); err != nil {
+		return fmt.Errorf("the orders of the forwarder before: %w", err)
+	}
+	c.restoreSources(now)
+	for _, name := range slices.Sorted(maps.Keys(c.inherited)) {
+		if number, ok := strings.CutPrefix(name, keptMemory); ok {
+			if err := c.restoreLine(number, now); err != nil {
+				c.log.Warn("a stream has to be published again", "reason", err)
+			}
+		}
+	}
+	c.followAgain()
+	c.thaw(c.sources[c.permanent], now)
+	c.restoreViewers(now)
+	c.owesFrame = c.predecessor >= 0 && c.expectsFrame(now)
+	return nil
+}
+
+func (c *Core) restoreSources(now int64) {
+	for id, src := range c.sources {
+		if fd, ok := c.inherited.take(keptFreezer + string(id)); ok {
+			src.freeze.fd = fd
+			c.keeper.keep(keptFreezer+string(id), fd)
+		}
+		if fd, ok := c.inherited.take(keptPidfd + string(id)); ok {
+			if err := c.watch(src, fd); err != nil {
+				c.log.Warn("the end of an app may be seen late", "source", id, "reason", err)
+			}
+		}
+	}
+}
+
+// restoreLine goes on with a line, from its memory and its connection.
+func (c *Core) restoreLine(number string, now int64) error {
+	fd, _ := c.inherited.take(keptMemory + number)
+	m, err := openMemory[lineMemory](fd)
+	if err != nil {
+		unix.Close(fd)
+		return err
+	}
+	l, err := c.lineAgain(m)
+	if err != nil {
+		m.close()
+		return fmt.Errorf("line %s: %w", number, err)
+	}
+	l.endAt = now
+	if conn, ok := c.inherited.take(keptLine + number); ok {
+		if err := c.poll.add(conn, unix.EPOLLIN, l); err != nil {
+			unix.Close(conn)
+		} else {
+			l.fd = conn
+			if c.predecessor < 0 {
+				l.lastUnit = now // the time without a forwarder is no gap of the line's
+			}
+		}
+	}
+	if lock, ok := c.inherited.take(keptLock + number); ok && l.alive() {
+		if w, err := openLock([]int{lock}); err == nil && !c.ignores(orders.ByFutex) {
+			c.watchLock(l, w)
+		}
+	}
+	c.addLine(l)
+	c.keepLine(l)
+	return nil
+}
+
+// lineAgain checks a line's memory and finds what it belongs to.
+func (c *Core) lineAgain(m memory[lineMemory]) (*line, error) {
+	state := &m.data.line
+	src := c.sources[orders.SourceID(state.sourceID.String())]
+	if src == nil {
+		return nil, errors.New("its source is not among the orders")
+	}
+	spec, ok := src.stream(state.name.String())
+	if !ok || c.streams[spec.Name] == nil {
+		return nil, errors.New("its source does not declare it")
+	}
+	codec, err := codecOf(spec.Codec)
+	if err != nil {
+		return nil, err
+	}
+	if !m.data.arena.sound() || int(m.data.sdp.n) > len(m.data.sdp.bytes) {
+		return nil, errors.New("its memory is not as it was left")
+	}
+	m.data.arena.mend()
+	l := lineOf(m, src, c.streams[spec.Name], spec, codec)
+	l.sdp = slices.Clone(m.data.sdp.bytes[:m.data.sdp.n])
+	return l, nil
+}
+
+// followAgain puts every stream on the permanent version's line. What publishers
+// sent meanwhile waits in their sockets; what was lost with the process, a key
+// frame mends.
+func (c *Core) followAgain() {
+	for _, s := range c.streams {
+		if l := c.target(s); l != nil {
+			s.followed, s.entry = l, l.arena.key
+			s.describe(l)
+			l.lastWish = 0
+			l.wishKey(c.now())
+		}
+	}
+}
+
+func (c *Core) restoreViewers(now int64) {
+	for n := range maxRecords {
+		at := c.records.place(n)
+		if at.kind == freeRecord {
+			continue
+		}
+		fds := c.descriptorsOf(at)
+		if err := c.restoreViewer(at, fds, now); err != nil {
+			c.log.Warn("a viewer is lost", "reason", err)
+			at.free()
+		} else {
+			c.restored++
+		}
+		closeAll(fds)
+	}
+}
+
+// descriptorsOf takes the kept descriptors of a viewer, in their order.
+func (c *Core) descriptorsOf(at place) (fds []int) {
+	for n := range maxDescriptors {
+		fd, ok := c.inherited.take(at.descriptor(n))
+		if !ok {
+			break
+		}
+		fds = append(fds, fd)
+	}
+	return fds
+}
+
+// restoreViewer goes on with a viewer. Descriptors that are used are set to −1.
+func (c *Core) restoreViewer(at place, fds []int, now int64) error {
+	if len(fds) == 0 {
+		return errors.New("its descriptors were not kept")
+	}
+	if at.kind == playerRecord {
+		return c.restorePlayer(at, fds)
+	}
+	return c.restorePeer(at, fds, now)
+}
+
+func (c *Core) restorePeer(at place, fds []int, now int64) error {
+	var spec handover.Viewer
+	if err := at.written(&spec); err != nil {
+		return err
+	}
+	p, err := newPeer(&spec, at.kind, at)
+	if err != nil {
+		return err
+	}
+	consent := p.consentAt
+	if err := p.attach(c, fds[0], now); err != nil {
+		return err
+	}
+	fds[0], p.consentAt = -1, consent
+	c.peers[p.id] = p
+	c.joinAgain(&p.viewer, spec.Tracks)
+	return nil
+}
+
+func (c *Core) restorePlayer(at place, fds []int) error {
+	var spec handover.Player
+	if err := at.written(&spec); err != nil {
+		return err
+	}
+	p := newPlayer(&spec, at)
+	if len(fds) != 1+2*len(p.paths) {
+		return errors.New("not all of its descriptors were kept")
+	}
+	if err := p.attach(c, fds); err != nil {
+		return err
+	}
+	c.players[p.id] = p
+	c.joinAgain(&p.viewer, spec.Tracks)
+	return nil
+}
+
+// joinAgain puts a viewer back on its streams.
+func (c *Core) joinAgain(v *viewer, tracks []handover.Track) {
+	for i, t := range v.tracks {
+		if s := c.streams[tracks[i].Stream]; s != nil {
+			t.join(s)
+			t.again(c.lines[t.onLine])
+		}
+	}
+}
+
+// again puts a track back on the line that it was on; nil: that is gone.
+func (t *track) again(l *line) {
+	if l != nil && t.onLine != 0 && t.unit >= l.arena.unitTail && t.unit <= l.arena.unitHead {
+		t.line = l
+		return
+	}
+	t.at(nil)
+	if t.packet > 0 { // in the middle of a unit, whose time is used up
+		t.packet, t.last = 0, t.ts
+	}
+	t.index += skipped
+	t.catchUp.left = 0
+}
+
+// closeInherited lets go of what nobody has taken. While a running forwarder may yet
+// go on with it, it is not shut down.
+func (c *Core) closeInherited() {
+	for name, fd := range c.inherited {
+		c.log.Debug("an inherited descriptor is of no use", "name", name)
+		if c.predecessor < 0 {
+			_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+		}
+		unix.Close(fd)
+		c.keeper.say(name) // that there is none
+	}
+	clear(c.inherited)
+}
+
+func lineName(kind string, l *line) string { return kind + strconv.FormatUint(l.number, 10) }
