@@ -88,10 +88,36 @@
 // lost is looked up in the arena by the line that it came from, sealed again, and
 // is byte for byte what was sent. No packet is kept per viewer.
 //
-// # What it does not do yet
+// # Another forwarder
 //
-// H.264 is the only codec, and a core that dies takes its peers along. It does not
-// protect against a publisher that sends well-formed rubbish: that is what a trial,
+// Sessions outlive the process. What a line and a viewer know of themselves is plain
+// data in sealed memory files: arenas with their index, cursors, packet indices, the
+// viewers' keys. All that and every socket is kept a second time by whoever starts
+// the forwarder (see keep.go), and comes back to the next one:
+//
+//	succession  a new process connects, is given everything between two turns of the
+//	            loop, and sends its first frame; then the one before it ends. If that
+//	            takes over 500 ms it is killed, and the one before goes on. Never
+//	            during a trial
+//	crash       whoever kept the descriptors starts a forwarder with them
+//
+// Either way the next process serves the permanent version, from the very packet
+// that the one before would have sent. Each step of the bookkeeping leaves it good to
+// go on from: a packet's index is counted after it was sent, so the one that was on
+// its way at the end is sent again, byte for byte, under the same index. Where a
+// line's memory is lost, indices are skipped, and none is used twice. What cannot be
+// excluded: a kill in the few instructions between a partial write to a TCP viewer
+// and its note garbles that viewer's stream, and it has to come back; one between
+// taking a packet from a publisher and keeping it costs a frame, for which a key
+// frame is asked at once. Forwarders that were built with another form of that
+// memory do not succeed each other; a layout number, made from the types, tells.
+//
+// The memory holds the viewers' keys: it goes to nobody but the process that starts
+// the forwarder, and to a successor of the same user or root.
+//
+// # What it does not do
+//
+// It does not protect against a publisher that sends well-formed rubbish: that is what a trial,
 // its invariants and the greenlight are for.
 //
 // # Rejected

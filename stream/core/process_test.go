@@ -202,9 +202,14 @@ func (s *store) readied() int {
 	return s.ready
 }
 
-// names of what is kept.
-func (s *store) names() []string {
+// count counts what is kept by the beginning and the end of its name.
+func (s *store) count(prefix, suffix string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.files))
+	for name := range s.files {
+		if strings.HasPrefix(name, prefix) && strings.HasSuffix(name, suffix) {
+			n++
+		}
+	}
+	return n
 }

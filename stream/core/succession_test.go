@@ -53,8 +53,15 @@ func (a *apart) succeed() {
 	a.connect()
 }
 
-// watched is one stream with viewers that have seen something of it.
+// watched is one stream with viewers that have seen something of it: one for each
+// cipher, and on request one RTSP viewer of each kind.
 func (a *apart) watched(profiles ...string) (o orders.Orders, viewers []*peer) {
+	a.t.Helper()
+	o, viewers, _ = a.watchedBy(profiles, false)
+	return o, viewers
+}
+
+func (a *apart) watchedBy(profiles []string, rtsp bool) (o orders.Orders, viewers []*peer, players []*player) {
 	a.t.Helper()
 	o = orders.Orders{Sources: []orders.Source{src("a-1", 0)}, Permanent: "a-1"}
 	a.order(o)
@@ -69,15 +76,33 @@ func (a *apart) watched(profiles ...string) (o orders.Orders, viewers []*peer) {
 		p.until("the first pictures", 5, any1)
 		viewers = append(viewers, p)
 	}
-	return o, viewers
+	if rtsp {
+		players = []*player{g.player(playerSpec("tcp")), g.udpPlayer(playerSpec("udp"))}
+		for _, p := range players {
+			p.until("the first pictures", 5, any1)
+		}
+	}
+	return o, viewers, players
 }
 
 // goOn waits until each viewer has seen more, with nothing missing in between.
-func goOn(t *testing.T, viewers []*peer) {
+func goOn(t *testing.T, viewers []*peer, players ...*player) {
 	t.Helper()
+	all := []*viewer{}
 	for _, p := range viewers {
-		p.until("more pictures", p.count()+20, any1)
-		p.unbroken()
+		all = append(all, p.viewer)
+	}
+	for _, p := range players {
+		all = append(all, p.viewer)
+	}
+	for _, v := range all {
+		v.until("more pictures", v.count()+20, any1)
+		v.unbroken()
+	}
+	for i, p := range players {
+		if got := p.ask("GET_PARAMETER", 100+i, "Session: s1\r\n"); !strings.HasPrefix(got, "RTSP/1.0 200") {
+			t.Errorf("a player's request was answered %q", got)
+		}
 	}
 }
 
@@ -86,12 +111,12 @@ func goOn(t *testing.T, viewers []*peer) {
 func TestForwarderSucceedsItself(t *testing.T) {
 	t.Parallel()
 	a := newApart(t)
-	o, viewers := a.watched(handover.AES128, handover.AES128CM, handover.AES256)
+	o, viewers, players := a.watchedBy([]string{handover.AES128, handover.AES128CM, handover.AES256}, true)
 	for range 3 {
 		before := viewers[0].spread()
 		a.succeed()
-		goOn(t, viewers)
-		if got := a.status(); got.Restored != len(viewers) || got.Permanent != "a-1" {
+		goOn(t, viewers, players...)
+		if got := a.status(); got.Restored != len(viewers)+len(players) || got.Permanent != "a-1" {
 			t.Errorf("status: %+v", got)
 		}
 		viewers[0].lostOne(t, before)
@@ -101,8 +126,8 @@ func TestForwarderSucceedsItself(t *testing.T) {
 	a.awaitSwitch()
 	for _, p := range viewers {
 		p.untilLetter('b', 0)
-		p.unbroken()
 	}
+	goOn(t, viewers, players...)
 }
 
 // spread is a packet that the viewer was sent some time ago, as it came.
@@ -161,19 +186,21 @@ func TestNoSuccessionDuringATrial(t *testing.T) {
 func TestForwarderThatCrashes(t *testing.T) {
 	t.Parallel()
 	a := newApart(t)
-	_, viewers := a.watched(handover.AES128, handover.AES128CM, handover.AES256)
+	_, viewers, players := a.watchedBy([]string{handover.AES128, handover.AES128CM, handover.AES256}, true)
 	for range 3 {
 		a.now.kill()
 		a.begin()
-		goOn(t, viewers)
+		goOn(t, viewers, players...)
 	}
-	if s := a.status(); s.Restored != len(viewers) || s.Streams[0].Viewers != len(viewers) {
+	all := len(viewers) + len(players)
+	if s := a.status(); s.Restored != all || s.Streams[0].Viewers != all {
 		t.Errorf("status: %+v", s)
 	}
 	// What ends later leaves nothing behind at the keeper.
 	viewers[0].say(&rtcp.ReceiverReport{SSRC: 1}, &rtcp.Goodbye{Sources: []uint32{1}})
-	await(t, "a viewer that is forgotten", func() bool { return a.status().Streams[0].Viewers == len(viewers)-1 })
-	await(t, "its descriptor let go", func() bool { return strings.Count(strings.Join(a.kept.names(), " "), "viewer.") == len(viewers)-1 })
+	await(t, "a viewer that is forgotten", func() bool { return a.status().Streams[0].Viewers == all-1 })
+	await(t, "its descriptor let go", func() bool { return a.kept.count("viewer.", ".0") == all-1 })
+	await(t, "those of all its lines let go", func() bool { return a.kept.count("memory.", "") == 1 })
 }
 
 // A crash during a trial ends the trial, and viewers see the permanent version.
