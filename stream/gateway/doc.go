@@ -1,13 +1,13 @@
 // Package gateway lets viewers in: WHEP for browsers, RTSP for everything else.
 //
-// It promises that viewers notice no update, and that WHEP viewers do not even
-// notice its own end. It keeps nothing on disk and may crash or be replaced at any
-// time.
+// It promises that viewers notice no update, and not even its own end, except for
+// those over RTSPS. It keeps nothing on disk and may crash or be replaced at any time.
 //
 // It defends against offers, fragments, requests, paths and datagrams from strangers:
 // each is bounded, checked before it reaches a library, and refused, requests with one
-// sentence, and counted. A viewer shows who it is with a bearer token, unless the
-// device is public. Web pages play if their origin may: by default all when the device
+// sentence, and counted. A viewer shows who it is, unless the device is public: see
+// package viewers for who may, a bearer token (WHEP) or a digest (RTSP) for how. An
+// address that is wrong too often has to wait. Web pages play if their origin may: by default all when the device
 // is public, else those of its own host.
 //
 // # WHEP viewers
@@ -65,12 +65,32 @@
 // sends it again from elsewhere: the pictures, which are encrypted, go there until the
 // viewer's next check.
 //
-// # RTSP readers
+// # RTSP viewers
 //
-// Each is one subscription to the forwarder ([slipstream/stream/subscribe]), begins
-// with a key frame, and gets packets whose sequence numbers and times go on over
-// every switch, revert and restart of the forwarder. One reader cannot delay
-// another: a slow one is disconnected. They end with the gateway.
+// They begin here, with RFC 2326 as far as live viewers need it, and are the
+// forwarder's from PLAY on:
+//
+//	OPTIONS, DESCRIBE ─▶ SETUP ─▶ PLAY ─▶ hand-over ─▶ the forwarder answers PLAY,
+//	                     a place  (digest)  the TCP      sends, and listens; what it
+//	                     and UDP            connection,  cannot answer it asks here
+//	                     sockets            its sockets
+//
+// The forwarder gets a descriptor of the TCP connection, over UDP two connected
+// sockets for each track, the answer to PLAY, and what came behind it. Our descriptor
+// is closed without a word, and nobody here reads or writes again. When the forwarder
+// leaves open whether it took the viewer, the connection is dropped: two might write.
+//
+// A connection has 30 s until it plays, half of that between two requests, 4 KiB for
+// a request, and holds one session. Over UDP packets go to the address of the TCP
+// connection only; behind a translation of ports a viewer has to use TCP.
+//
+// RTSPS is the same, except that a viewer stays: TLS has its state here. Each track is
+// a subscription to the forwarder ([slipstream/stream/subscribe]), which survives the
+// forwarder's restart; a slow viewer misses whole groups of pictures, and one that
+// takes nothing for five seconds is disconnected. They end with the gateway.
+//
+// A digest is good for one connection and 20 s, by MD5 because ffmpeg and GStreamer
+// know nothing else, or by SHA-256. Basic credentials are taken over TLS alone.
 //
 // # What pion/webrtc v3 means
 //
@@ -108,8 +128,10 @@
 // addresses that the device had at its start, and one mapped address a family, while
 // a camera may be known by several; an ICE-lite answer only has to list them. Sender
 // reports by pion and gortsplib: both extrapolate from the last packet, which a replay has
-// sent late; ours come from the capture clock. A subscription shared by a stream's
-// RTSP readers: each reader would wait for the next key frame. The media keys by
+// sent late; ours come from the capture clock. gortsplib's server for RTSP: its
+// sessions cannot leave it; its messages and headers are used. RTSP through HTTP, and
+// multicast: nobody asked. TLS in the kernel, to hand over RTSPS too: it needs a module
+// that cameras lack, and the forwarder would have to know TLS's alerts. The media keys by
 // way of SetDTLSKeyLogWriter: it is public, but gives the master secret only, and
 // the rest would have to be read from the handshake's datagrams; dtls.Resume in the
 // forwarder, to hear a viewer's goodbye: it drags DTLS and its flaws in there.

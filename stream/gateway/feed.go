@@ -25,15 +25,15 @@ const (
 // errMalformed would be the forwarder's mistake.
 var errMalformed = errors.New("packet shorter than an RTP header")
 
-// feed carries one RTSP reader's packets. It subscribes anew when the forwarder was
-// restarted and goes on with the same numbering.
+// feed carries the packets of one track to a viewer who watches through the
+// gateway. It subscribes anew when the forwarder was restarted and goes on with the
+// same numbering.
 type feed struct{ socket, stream string }
 
 // run hands each packet to send until ctx ends, send fails, or no forwarder has
-// taken the viewer for the time of patience. A packet's bytes are valid during
-// the call only.
-func (f *feed) run(ctx context.Context, send func(c *subscribe.Conn, pkt []byte) error) error {
-	var resume *subscribe.Resume
+// taken the viewer for the time of patience; the numbering is that of resume. A
+// packet's bytes are valid during the call only, and may be changed.
+func (f *feed) run(ctx context.Context, resume *subscribe.Resume, send func(c *subscribe.Conn, pkt []byte) error) error {
 	for {
 		conn, err := f.dial(ctx, resume)
 		if err != nil {

@@ -121,24 +121,6 @@ func (g *guests) welcome(addr netip.Addr, now time.Time) *seat {
 	return s
 }
 
-// take takes a place of all for a viewer who keeps no books here; giveBack gives it
-// back.
-func (g *guests) take() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.seats >= g.maxViewers {
-		return false
-	}
-	g.seats++
-	return true
-}
-
-func (g *guests) giveBack() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.seats--
-}
-
 // mayDrop says how the viewer is ended if others need its place before its
 // handshake is done.
 func (s *seat) mayDrop(drop func()) {

@@ -19,7 +19,7 @@ import (
 )
 
 // beGateway makes the test binary a gateway of its own process, so that it can be
-// killed. The value is its configuration: run directory, HTTP and UDP address.
+// killed. The value is its configuration: run directory, HTTP, UDP and RTSP address.
 const beGateway = "SLIPSTREAM_TEST_BE_GATEWAY"
 
 func TestMain(m *testing.M) {
@@ -34,11 +34,11 @@ func TestMain(m *testing.M) {
 }
 
 func runGateway(f []string) error {
-	g, err := gateway.New(gateway.Config{Run: f[0], HTTP: f[1], UDP: f[2], Public: true}, slog.New(slog.DiscardHandler))
+	g, err := gateway.New(gateway.Config{Run: f[0], HTTP: f[1], UDP: f[2], RTSP: f[3], Public: true}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
-	fmt.Println(g.HTTPAddr(), g.UDPAddr())
+	fmt.Println(g.HTTPAddr(), g.UDPAddr(), g.RTSPAddr())
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		defer cancel()
@@ -51,8 +51,15 @@ func runGateway(f []string) error {
 // without a warning.
 func (w *world) spawn(t *testing.T, http, udp string) (httpAddr, udpAddr string, kill func()) {
 	t.Helper()
+	at, kill := w.spawnAt(t, http, udp, "127.0.0.1:0")
+	return at[0], at[1], kill
+}
+
+// spawnAt is spawn at addresses for HTTP, UDP and RTSP.
+func (w *world) spawnAt(t *testing.T, addresses ...string) (at []string, kill func()) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), beGateway+"="+strings.Join([]string{w.run, http, udp}, " "))
+	cmd.Env = append(os.Environ(), beGateway+"="+strings.Join(append([]string{w.run}, addresses...), " "))
 	cmd.Stderr = os.Stderr
 	if _, err := cmd.StdinPipe(); err != nil { // it ends with this process at the latest
 		t.Fatal(err)
@@ -70,8 +77,7 @@ func (w *world) spawn(t *testing.T, http, udp string) (httpAddr, udpAddr string,
 	if err != nil {
 		t.Fatalf("gateway did not start: %v", err)
 	}
-	f := strings.Fields(line)
-	return f[0], f[1], kill
+	return strings.Fields(line), kill
 }
 
 // The gateway is killed. Its viewers play on, far beyond the time in which the

@@ -62,6 +62,9 @@ func newMetrics(g *Gateway) *metrics {
 			Name: "slipstream_gateway_half_open", Help: "WHEP viewers whose handshake is under way.",
 		}, func() float64 { return float64(g.guests.halfOpenNow()) }),
 	)
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "slipstream_gateway_wrong_credentials_total", Help: "Names and secrets that were shown and are wrong.",
+	}, func() float64 { return float64(g.guard.refused.Load()) }))
 	for _, fate := range []string{fatePassed, fateAnswered, fateUnproven, fateStranger, fateUseless, fateOversized} {
 		m.datagrams.WithLabelValues(fate)
 	}

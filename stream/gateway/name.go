@@ -12,9 +12,3 @@ const nameBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 func validName(name string) bool {
 	return name != "" && len(name) <= maxName && strings.Trim(name, nameBytes) == "" && name[0] != '.'
 }
-
-// streamOfPath takes the stream's name from an RTSP path such as "/main".
-func streamOfPath(path string) (name string, ok bool) {
-	name = strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
-	return name, validName(name)
-}

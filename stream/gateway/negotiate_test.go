@@ -114,22 +114,7 @@ func FuzzOffer(f *testing.F) {
 	})
 }
 
-func FuzzStreamOfPath(f *testing.F) {
-	for _, path := range []string{"/main", "/main/", "//", "/a/b", "/main\nxxxxxx", ""} {
-		f.Add(path)
-	}
-	f.Fuzz(func(t *testing.T, path string) {
-		if name, ok := streamOfPath(path); ok && (strings.ContainsAny(name, "\n/\x00") || len(name) > maxName || !strings.Contains(path, name)) {
-			t.Fatalf("%q is stream %q", path, name)
-		}
-	})
-}
-
 func FuzzParseLine(f *testing.F) {
 	f.Add([]byte("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 sprop-parameter-sets=Z0LADdkBQZ+fAQ==,aMuDyyA=\r\n"))
-	f.Fuzz(func(_ *testing.T, text []byte) {
-		if l, err := parseLine(text); err == nil {
-			l.media()
-		}
-	})
+	f.Fuzz(func(_ *testing.T, text []byte) { parseLine(text) })
 }

@@ -19,8 +19,9 @@ const (
 )
 
 // reporter counts what a viewer was sent and says, in sender reports (RFC 3550
-// §6.4.1), at which wall-clock time the pictures were captured.
+// §6.4.1), at which wall-clock time it was captured.
 type reporter struct {
+	rate            uint32 // of the RTP clock
 	packets, octets uint32
 	last            time.Time
 }
@@ -35,13 +36,16 @@ func (r *reporter) sent(ssrc, timeBase uint32, pkt []byte) *rtcp.SenderReport {
 	}
 	r.last = now
 	return &rtcp.SenderReport{
-		SSRC: ssrc, NTPTime: ntp(now), RTPTime: timeBase + ticks(publish.Monotonic()),
+		SSRC: ssrc, NTPTime: ntp(now), RTPTime: timeBase + ticks(publish.Monotonic(), r.rate),
 		PacketCount: r.packets, OctetCount: r.octets,
 	}
 }
 
 // ticks is a capture time in RTP units, as the forwarder counts it.
-func ticks(mono time.Duration) uint32 { return uint32(uint64(mono) * 9 / 100_000) }
+func ticks(mono time.Duration, rate uint32) uint32 {
+	whole, rest := uint64(mono/time.Second), uint64(mono%time.Second)
+	return uint32(whole*uint64(rate) + rest*uint64(rate)/uint64(time.Second))
+}
 
 // ntp is a wall-clock time in NTP's 32.32 fixed point.
 func ntp(t time.Time) uint64 {

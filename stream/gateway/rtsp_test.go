@@ -2,45 +2,19 @@ package gateway_test
 
 import (
 	"bufio"
-	"bytes"
-	"context"
-	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"net/textproto"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"slipstream/stream/gateway"
-	"slipstream/stream/publish"
 )
-
-// play runs ffmpeg as a player until it has decoded so many frames, and fails the
-// test for any error that it speaks of.
-func play(t *testing.T, url, transport string, frames int) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-rtsp_transport", transport, "-i", url,
-		"-fps_mode", "passthrough", "-enc_time_base", "1:90000", "-frames:v", fmt.Sprint(frames), "-f", "null", "-").CombinedOutput()
-	if err != nil || len(out) > 0 {
-		t.Errorf("ffmpeg over %s: %v\n%s", transport, err, out)
-	}
-}
-
-func TestFFmpegPlaysByRTSP(t *testing.T) {
-	w := newWorld(t)
-	w.forward(t)
-	w.publish(t)
-	for _, transport := range []string{"tcp", "udp"} {
-		play(t, w.rtsp, transport, 60)
-	}
-	w.log.await(t, "viewer left")
-}
 
 func TestFFprobeKnowsTheStream(t *testing.T) {
 	w := newWorld(t)
@@ -59,6 +33,7 @@ type conversation struct {
 	r       *bufio.Reader
 	cseq    int
 	session string
+	header  textproto.MIMEHeader // of the last answer
 }
 
 func talk(t *testing.T, w *world) *conversation {
@@ -67,6 +42,10 @@ func talk(t *testing.T, w *world) *conversation {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return converse(t, conn)
+}
+
+func converse(t *testing.T, conn net.Conn) *conversation {
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
 	return &conversation{conn: conn, r: bufio.NewReader(conn)}
@@ -80,21 +59,34 @@ func (c *conversation) ask(t *testing.T, method, url string, headers ...string) 
 	if c.session != "" {
 		request += "Session: " + c.session + "\r\n"
 	}
-	if _, err := io.WriteString(c.conn, request+strings.Join(append(headers, "\r\n"), "\r\n")); err != nil {
+	c.send(t, request+strings.Join(slices.Concat(headers, []string{"\r\n"}), "\r\n"))
+	return c.answer(t)
+}
+
+// send sends a request and waits for nothing.
+func (c *conversation) send(t *testing.T, text string) {
+	t.Helper()
+	if _, err := io.WriteString(c.conn, text); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// answer reads a response.
+func (c *conversation) answer(t *testing.T) (status, body string) {
+	t.Helper()
 	r := textproto.NewReader(c.r)
 	status, err := r.ReadLine()
 	if err != nil {
 		t.Fatal(err)
 	}
-	header, err := r.ReadMIMEHeader()
-	if err != nil {
+	if c.header, err = r.ReadMIMEHeader(); err != nil {
 		t.Fatal(err)
 	}
-	c.session, _, _ = strings.Cut(header.Get("Session"), ";")
+	if session, _, _ := strings.Cut(c.header.Get("Session"), ";"); session != "" {
+		c.session = session
+	}
 	var length int
-	fmt.Sscan(header.Get("Content-Length"), &length)
+	fmt.Sscan(c.header.Get("Content-Length"), &length)
 	text := make([]byte, length)
 	if _, err := io.ReadFull(c.r, text); err != nil {
 		t.Fatal(err)
@@ -113,6 +105,16 @@ func (c *conversation) play(t *testing.T, url string) {
 	}
 }
 
+// firstSeq is the number of the first packet, as the answer to PLAY says.
+func (c *conversation) firstSeq(t *testing.T) (seq uint16) {
+	t.Helper()
+	_, text, _ := strings.Cut(c.header.Get("RTP-Info"), "seq=")
+	if _, err := fmt.Sscan(text, &seq); err != nil {
+		t.Fatalf("RTP-Info: %q", c.header.Get("RTP-Info"))
+	}
+	return seq
+}
+
 // packet reads one interleaved packet.
 func (c *conversation) packet(t *testing.T) (channel byte, pkt []byte) {
 	t.Helper()
@@ -127,8 +129,8 @@ func (c *conversation) packet(t *testing.T) (channel byte, pkt []byte) {
 	return head[1], pkt
 }
 
-// A reader's first packet is the key frame's, and its numbering has no hole.
-func TestReaderBeginsWithKeyFrame(t *testing.T) {
+// A viewer's first packet is the key frame's, and its numbering has no hole.
+func TestRTSPBeginsWithKeyFrame(t *testing.T) {
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
@@ -162,50 +164,8 @@ func TestReaderBeginsWithKeyFrame(t *testing.T) {
 	}
 }
 
-// The forwarder is replaced: a reader's session lives on, its numbering goes on.
-func TestReaderSurvivesTheForwarder(t *testing.T) {
-	w := newWorld(t)
-	stopForwarder := w.forward(t)
-	stopSource := w.publish(t)
-	c := talk(t, w)
-	c.play(t, w.rtsp)
-	var next uint16
-	for n, restarted := 0, false; n < 200 || !restarted; n++ {
-		channel, pkt := c.packet(t)
-		if channel == 1 {
-			continue
-		}
-		if seq := binary.BigEndian.Uint16(pkt[2:]); n > 0 && seq != next {
-			t.Fatalf("packet %d has sequence number %d, not %d", n, seq, next)
-		}
-		next = binary.BigEndian.Uint16(pkt[2:]) + 1
-		if n >= 60 && !restarted {
-			stopForwarder()
-			stopSource()
-			w.forward(t)
-			w.publish(t)
-			restarted, n = true, 100
-		}
-	}
-}
-
-func TestReadersThatAreRefused(t *testing.T) {
-	w := newWorld(t)
-	w.forward(t)
-	base := strings.TrimSuffix(w.rtsp, "/main")
-	for _, c := range []struct{ method, path, want string }{
-		{"DESCRIBE", "/main", "503"}, {"SETUP", "/main/trackID=0", "503"},
-		{"DESCRIBE", "/", "404"}, {"DESCRIBE", "/a/b", "404"}, {"DESCRIBE", "/main%0axxxxxx", "404"},
-		{"SETUP", "/main%0axxxxxx/trackID=0", "404"}, {"ANNOUNCE", "/main", "501"}, {"PLAY", "/main", "501"},
-	} {
-		status, _ := talk(t, w).ask(t, c.method, base+c.path, "Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
-		if !strings.HasPrefix(status, "RTSP/1.0 "+c.want+" ") {
-			t.Errorf("%s %s: %s; want %s", c.method, c.path, status, c.want)
-		}
-	}
-}
-
-func TestReaderLimit(t *testing.T) {
+// Places are for all viewers together.
+func TestRTSPViewerLimit(t *testing.T) {
 	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
 	w.forward(t)
 	w.publish(t)
@@ -218,73 +178,4 @@ func TestReaderLimit(t *testing.T) {
 	first.conn.Close()
 	w.log.await(t, "viewer left")
 	talk(t, w).play(t, w.rtsp)
-}
-
-// A reader that stops reading is disconnected; another one misses nothing.
-func TestSlowReaderDelaysNobody(t *testing.T) {
-	w := newWorld(t)
-	w.forward(t)
-	stop := w.flood(t)
-	defer stop()
-	w.awaitPicture(t)
-	slow, quick := talk(t, w), talk(t, w)
-	slow.play(t, w.rtsp)
-	quick.play(t, w.rtsp)
-	var next uint16
-	for n := 0; !w.log.contains("because=\"the reader is too slow\""); n++ {
-		channel, pkt := quick.packet(t)
-		if channel == 1 {
-			continue
-		}
-		seq := binary.BigEndian.Uint16(pkt[2:])
-		if n > 0 && seq != next {
-			t.Fatalf("packet %d of the quick reader has sequence number %d, not %d", n, seq, next)
-		}
-		next = seq + 1
-	}
-	if _, err := io.Copy(io.Discard, slow.r); err != nil && !strings.Contains(err.Error(), "reset") {
-		t.Errorf("slow reader's connection: %v", err)
-	}
-}
-
-// flood publishes 12 Mbyte/s of key frames until stop is called.
-func (w *world) flood(t *testing.T) (stop func()) {
-	t.Helper()
-	sps, pps := []byte("\x67\x42\xc0\x0d\xd9\x01\x41\x9f\x9f\x01\x10\x00\x00\x03\x00\x10\x00\x00\x03\x03\xc0\xf1\x42\xa4\x80"), []byte("\x68\xcb\x83\xcb\x20")
-	b64 := base64.StdEncoding.EncodeToString
-	conn, err := publish.Dial(w.publishSocket(), "main", []byte("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n"+
-		"a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets="+b64(sps)+","+b64(pps)+"\r\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return background(t, func(ctx context.Context) error {
-		defer conn.Close()
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		var seq uint16
-		for ts := uint32(0); ; ts += 900 {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return nil
-			}
-			for i := range 100 {
-				pkt := append([]byte{0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x7c, 5}, bytes.Repeat([]byte{0x88}, 1180)...)
-				pkt[13] |= map[int]byte{0: 0x80, 99: 0x40}[i]
-				pkt[1] |= map[int]byte{99: 0x80}[i]
-				binary.BigEndian.PutUint16(pkt[2:], seq)
-				binary.BigEndian.PutUint32(pkt[4:], ts)
-				seq++
-				if err := conn.WriteRTP(pkt); err != nil {
-					return err
-				}
-			}
-		}
-	})
-}
-
-func (b *logBuffer) contains(text string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return bytes.Contains(b.text.Bytes(), []byte(text))
 }

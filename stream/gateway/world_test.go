@@ -29,6 +29,7 @@ const patience = 20 * time.Second
 type world struct {
 	run     string
 	gateway *gateway.Gateway
+	stop    func()     // ends it
 	log     *logBuffer // the gateway's
 	whep    string     // URL of stream main
 	rtsp    string     // URL of stream main
@@ -49,7 +50,7 @@ func newWorld(t *testing.T, change ...func(*gateway.Config)) *world {
 	if w.gateway, err = gateway.New(cfg, slog.New(slog.NewTextHandler(w.log, nil))); err != nil {
 		t.Fatal(err)
 	}
-	background(t, w.gateway.Run)
+	w.stop = background(t, w.gateway.Run)
 	w.whep = "http://" + w.gateway.HTTPAddr().String() + "/whep/main"
 	w.rtsp = "rtsp://" + w.gateway.RTSPAddr().String() + "/main"
 	return w

@@ -1,5 +1,6 @@
 // Command slipstream-gateway lets viewers watch by WHEP and RTSP what the
-// forwarder sends. It may be replaced at any time: WHEP viewers play on.
+// forwarder sends. It may be replaced at any time: viewers play on, but for those
+// over RTSPS.
 package main
 
 import (
@@ -31,8 +32,11 @@ func run(args []string) error {
 	var cfg gateway.Config
 	flags := flag.NewFlagSet("slipstream-gateway", flag.ExitOnError)
 	flags.StringVar(&cfg.Run, "run", "", "run `directory`, in which the forwarder listens")
-	flags.StringVar(&cfg.HTTP, "http", "", "`address` of WHEP, such as 127.0.0.1:8889")
+	flags.StringVar(&cfg.HTTP, "http", "", "`address` of WHEP, such as 127.0.0.1:8889; without it there is no WHEP")
 	flags.StringVar(&cfg.RTSP, "rtsp", "", "`address` of RTSP, such as 127.0.0.1:8554; without it there is no RTSP")
+	flags.StringVar(&cfg.RTSPS, "rtsps", "", "`address` of RTSP over TLS, such as 127.0.0.1:8322; without it there is none")
+	flags.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `FILE` of the certificate of RTSPS; read again when it changes")
+	flags.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `FILE` of its key")
 	flags.BoolVar(&cfg.Public, "public", false, "let everybody watch")
 	flags.StringVar(&cfg.Viewers, "viewers", "", "`FILE` of those who may watch, NAME:SECRET a line; read again when it changes")
 	flags.StringVar(&cfg.UDP, "udp", "", "`address` of all WHEP media, such as :8189")
@@ -52,10 +56,12 @@ func run(args []string) error {
 	switch {
 	case cfg.Run == "":
 		return errors.New("--run is missing: the directory in which the forwarder listens")
-	case cfg.HTTP == "":
-		return errors.New("--http is missing: WHEP needs an address for its offers, beside --udp")
-	case cfg.UDP == "":
+	case cfg.HTTP == "" && cfg.RTSP == "" && cfg.RTSPS == "":
+		return errors.New("nothing to serve: give --http and --udp for WHEP, --rtsp, or --rtsps")
+	case cfg.HTTP != "" && cfg.UDP == "":
 		return errors.New("--udp is missing: WHEP needs an address for its media, beside --http")
+	case cfg.RTSPS != "" && (cfg.TLSCert == "" || cfg.TLSKey == ""):
+		return errors.New("--tls-cert and --tls-key are missing: RTSPS needs a certificate and its key")
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -68,11 +69,46 @@ func serveUntilTerminated(t *testing.T, rtsp []string) {
 	}
 }
 
+// RTSP alone is enough.
+func TestServesRTSPAlone(t *testing.T) {
+	cmd := command(t, "--run", t.TempDir(), "--rtsp", "127.0.0.1:0", "--public")
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(log)
+	line, err := r.ReadString('\n')
+	addr := regexp.MustCompile(`rtsp=(\S+)`).FindStringSubmatch(line)
+	if err != nil || addr == nil || !strings.Contains(line, "http=<nil>") {
+		t.Fatalf("log: %q, %v", line, err)
+	}
+	conn, err := net.Dial("tcp", addr[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+	if status, err := bufio.NewReader(conn).ReadString('\n'); status != "RTSP/1.0 200 OK\r\n" {
+		t.Errorf("OPTIONS: %q, %v", status, err)
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	io.Copy(io.Discard, r)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
 func TestRefusesToStart(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
 		{"--run x --http 127.0.0.1:0 --rtsp 127.0.0.1:0", "--udp is missing"},
 		{"--run x --http 127.0.0.1:0 --rtsp 127.0.0.1:0 --udp=", "--udp is missing"},
-		{"--run x --udp 127.0.0.1:0", "--http is missing"},
+		{"--run x --udp 127.0.0.1:0", "nothing to serve"},
+		{"--run x --rtsps 127.0.0.1:0 --tls-cert x", "--tls-cert and --tls-key are missing"},
+		{"--run x --rtsps 127.0.0.1:0 --tls-cert /none --tls-key /none", "rtsps: certificate"},
+		{"--run x --rtsp 127.0.0.1:0 --viewers /dev/null", "/dev/null"},
 		{"--http 127.0.0.1:0 --udp 127.0.0.1:0", "--run is missing"},
 		{"--run x --http 127.0.0.1:0 --rtsp 127.0.0.1:0 --udp 127.0.0.1:0 --advertise camera", `"camera"`},
 		{"--run x --http 127.0.0.1:0 --rtsp 127.0.0.1:0 --udp nonsense", "udp"},
