@@ -1,11 +1,19 @@
 package core_test
 
 import (
+	"bytes"
 	"net"
+	"os/exec"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/bluenviron/gortsplib/v5/pkg/format"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/srtp/v2"
 
 	"slipstream/stream/core"
 	"slipstream/stream/handover"
@@ -82,6 +90,19 @@ func TestLegsThroughNAT(t *testing.T) {
 		}
 		through(t, w, p, try)
 	})
+	t.Run("decoded", func(t *testing.T) {
+		w, swap := filming(t)
+		far := in(relay, func() (*net.UDPConn, error) { return net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(relayIP)}) })
+		near := in(device, func() (*net.UDPConn, error) { return net.DialUDP("udp4", nil, far.LocalAddr().(*net.UDPAddr)) })
+		spec := newSpec("leg", handover.AES128)
+		w.openLeg(orders.Leg{Viewer: spec}, near)
+		r := record(t, far, spec)
+		r.until(20)
+		swap()
+		r.until(r.count() + 20)
+		far.Close()
+		r.decode()
+	})
 	t.Run("framed", func(t *testing.T) {
 		w, try := onTwo(t)
 		l := in(relay, func() (net.Listener, error) { return net.Listen("tcp4", relayIP+":0") })
@@ -156,5 +177,99 @@ func TestLegsBelongToTheAgent(t *testing.T) {
 	p.unbroken()
 	if m := g.next(); m.Ended == nil || m.Ended.ID != "leg" || m.Ended.Reason != handover.EndedAsked {
 		t.Errorf("%+v", m)
+	}
+}
+
+// recorder keeps the pictures that come out of a leg.
+type recorder struct {
+	t    *testing.T
+	done chan struct{}
+
+	mu    sync.Mutex
+	units int
+	film  bytes.Buffer
+}
+
+func record(t *testing.T, sock *net.UDPConn, spec handover.Viewer) *recorder {
+	t.Helper()
+	open, err := srtp.CreateContext(spec.SRTP.LocalKey, spec.SRTP.LocalSalt, profiles[spec.SRTP.Profile].library)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec, err := (&format.H264{PacketizationMode: 1}).CreateDecoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recorder{t: t, done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		buf := make([]byte, 4096)
+		for {
+			n, _, err := sock.ReadFromUDP(buf)
+			if err != nil {
+				return
+			}
+			if buf[0]>>6 != 2 || buf[1] >= 192 && buf[1] <= 223 {
+				continue
+			}
+			var pkt rtp.Packet
+			plain, err := open.DecryptRTP(nil, buf[:n], nil)
+			if err == nil {
+				err = pkt.Unmarshal(plain)
+			}
+			if err != nil {
+				t.Errorf("a packet of the leg: %v", err)
+				return
+			}
+			if unit, err := dec.Decode(&pkt); err == nil {
+				r.add(unit)
+			}
+		}
+	}()
+	t.Cleanup(func() { sock.Close(); <-r.done })
+	return r
+}
+
+func (r *recorder) add(unit [][]byte) {
+	b, err := h264.AnnexB(unit).Marshal()
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.units++
+	r.film.Write(b)
+}
+
+func (r *recorder) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.units
+}
+
+func (r *recorder) until(units int) {
+	r.t.Helper()
+	await(r.t, "pictures out of the leg", func() bool { return r.count() >= units })
+}
+
+// decode plays what was recorded: each access unit is a picture, and none is broken.
+func (r *recorder) decode() {
+	r.t.Helper()
+	<-r.done
+	cmd := exec.CommandContext(r.t.Context(), "ffmpeg", "-nostdin", "-v", "warning", "-xerror", "-f", "h264", "-i", "pipe:", "-fps_mode", "passthrough", "-f", "framemd5", "-")
+	var out, complaints bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = &r.film, &out, &complaints
+	if err := cmd.Run(); err != nil || complaints.Len() > 0 {
+		r.t.Errorf("ffmpeg: %v %s", err, complaints.String())
+	}
+	pictures := 0
+	for line := range strings.Lines(out.String()) {
+		if !strings.HasPrefix(line, "#") {
+			pictures++
+		}
+	}
+	if pictures != r.units {
+		r.t.Errorf("%d access units are %d pictures", r.units, pictures)
 	}
 }
