@@ -315,6 +315,15 @@ func (r *UDP) readBack(c *client) {
 	}
 }
 
+// Inject sends a packet to the server as if from each client.
+func (r *UDP) Inject(b []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.clients {
+		_, _ = c.back.Write(b) // one that is too large is not sent
+	}
+}
+
 // Close ends the relay.
 func (r *UDP) Close() {
 	r.front.Close()

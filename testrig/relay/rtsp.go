@@ -32,6 +32,7 @@ type RTSP struct {
 	mu     sync.Mutex // guards what follows
 	opened []io.Closer
 	pipes  []*pipe
+	inject []func([]byte)
 	closed bool
 }
 
@@ -226,9 +227,20 @@ func (r *RTSP) join(near *net.UDPConn, client netip.AddrPort, far *net.UDPConn, 
 	down := newPipe(r.network, func(b []byte) { _, _ = near.WriteToUDPAddrPort(b, client) })
 	r.mu.Lock()
 	r.pipes = append(r.pipes, up, down)
+	r.inject = append(r.inject, up.send)
 	r.mu.Unlock()
 	r.wait.Go(func() { pump(near, up, func([]byte) {}) })
 	r.wait.Go(func() { pump(far, down, r.Witness.Packet) })
+}
+
+// Inject sends a packet to the server from every port that a client's packets
+// come from.
+func (r *RTSP) Inject(b []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, send := range r.inject {
+		send(b)
+	}
 }
 
 func pump(from *net.UDPConn, to *pipe, witness func([]byte)) {

@@ -73,7 +73,7 @@ func (s Scene) Play(ctx context.Context, socket string) error {
 	}
 	n := s.Next(publish.Monotonic())
 	for clock, key := uint64(0), true; ; n++ {
-		if !waitUntil(ctx, conn, s.FrameTime(n)) {
+		if !waitUntil(ctx.Done(), conn.Done(), s.FrameTime(n)) {
 			return conn.Err()
 		}
 		select {
@@ -100,19 +100,36 @@ func (s Scene) Play(ctx context.Context, socket string) error {
 	}
 }
 
-// waitUntil waits for an instant; false if the connection or ctx ended before.
-func waitUntil(ctx context.Context, conn *publish.Conn, at time.Duration) bool {
-	wait := at - publish.Monotonic()
-	if wait <= 0 {
-		return ctx.Err() == nil && conn.Err() == nil
+// Frames gives each frame's packets to a function when they are due, from a key
+// frame on, until quit is closed or the function fails.
+func (s Scene) Frames(quit <-chan struct{}, send func(packets [][]byte) error) error {
+	packer, err := s.packer()
+	if err != nil {
+		return err
 	}
-	timer := time.NewTimer(wait)
+	n := s.Next(publish.Monotonic())
+	for key := true; waitUntil(quit, nil, s.FrameTime(n)); n++ {
+		packets, err := packer.frame(n, key || (n+s.Phase)%s.GOP == 0)
+		if err == nil {
+			err = send(packets)
+		}
+		if err != nil {
+			return err
+		}
+		key = false
+	}
+	return nil
+}
+
+// waitUntil waits for an instant; false if one of the channels was closed before.
+func waitUntil(quit, gone <-chan struct{}, at time.Duration) bool {
+	timer := time.NewTimer(max(0, at-publish.Monotonic()))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-conn.Done():
-	case <-ctx.Done():
+	case <-gone:
+	case <-quit:
 	}
 	return false
 }

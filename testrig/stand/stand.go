@@ -117,6 +117,9 @@ func (s *Stand) Forwarder() *Process { return s.forwarder }
 
 func (s *Stand) Gateway() *Process { return s.gateway }
 
+// Bin is where the binaries are.
+func (s *Stand) Bin() string { return s.config.Bin }
+
 // WHEP is where the stream is watched by WebRTC.
 func (s *Stand) WHEP() string { return "http://" + s.http + "/whep/" + Stream }
 

@@ -24,7 +24,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(demoCommand(), benchCommand(), guardCommand(), readCommand())
+	root.AddCommand(demoCommand(), benchCommand(), guardCommand(), readCommand(), sceneCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "slipstream-rig:", err)
 		os.Exit(1)
