@@ -59,7 +59,7 @@ func TestNobodyElseIsAffected(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	forwarder, gateway, err := w.Descriptors()
+	forwarder, _, err := w.Descriptors()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +76,29 @@ func TestNobodyElseIsAffected(t *testing.T) {
 	}
 	whep, rtsp := w.Say()
 	t.Logf("seed %d, in %v: WHEP %+v, RTSP %+v", seed, time.Since(begin).Round(time.Second), whep, rtsp)
-	f, g, err := w.Descriptors()
-	t.Logf("descriptors of the forwarder %d, then %d; of the gateway %d, then %d (%v)", forwarder, f, gateway, g, err)
+	if standtest.Soaking() {
+		comesToRest(t, ctx, w, forwarder)
+	}
+}
+
+// comesToRest waits until the forwarder has let go of everybody who only seemed to
+// be a viewer.
+func comesToRest(t *testing.T, ctx context.Context, w *faults.World, descriptors int) {
+	limit, tick := time.After(2*time.Minute), time.Tick(time.Second)
+	for {
+		now, _, err := w.Descriptors()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now <= descriptors+2 {
+			return
+		}
+		select {
+		case <-tick:
+		case <-limit:
+			t.Fatalf("the forwarder has %d descriptors, %d at the beginning", now, descriptors)
+		case <-ctx.Done():
+			t.Fatal(ctx.Err())
+		}
+	}
 }

@@ -188,13 +188,13 @@ func (s *sequence) spec(id string) handover.Viewer {
 	return handover.Viewer{
 		ID: id + "-" + s.id, Tracks: []handover.Track{{Stream: stand.Stream, SSRC: s.Uint32(), PayloadType: 102}},
 		SRTP: handover.SRTP{Profile: handover.AES128, LocalKey: bytes(16), LocalSalt: bytes(12), RemoteKey: bytes(16), RemoteSalt: bytes(12)},
-		ICE:  handover.ICE{LocalUfrag: "u", LocalPwd: "p", RemoteUfrag: "r"},
+		ICE:  handover.ICE{LocalUfrag: "ufrag", LocalPwd: "a-password-long-enough", RemoteUfrag: "other"},
 	}
 }
 
-// offer sends requests in the gateway's place and returns what is answered to the
-// last of them. The gateway finds its way back.
-func (s *sequence) offer(fds []int, requests ...handover.Request) (m handover.Message, err error) {
+// offer sends a request in the gateway's place and returns what is answered, or
+// nothing if the gateway finds its way back before that.
+func (s *sequence) offer(fds []int, r handover.Request) (m handover.Message, err error) {
 	c, err := handover.Dial(s.socket(handover.Socket))
 	if err != nil {
 		return m, nil // the forwarder is stopped or busy
@@ -202,14 +202,12 @@ func (s *sequence) offer(fds []int, requests ...handover.Request) (m handover.Me
 	defer c.Close()
 	stop := time.AfterFunc(time.Second, func() { c.Close() })
 	defer stop.Stop()
-	for _, r := range requests {
-		if c.Send(r, fds...) != nil {
-			return m, nil
-		}
-		for m = (handover.Message{}); m.Taken == "" && m.Error == ""; { // others are told between
-			if m, err = c.Receive(); err != nil {
-				return handover.Message{}, nil
-			}
+	if c.Send(r, fds...) != nil {
+		return m, nil
+	}
+	for m.Taken == "" && m.Error == "" && m.Ended == nil { // others are told between
+		if m, err = c.Receive(); err != nil {
+			return handover.Message{}, nil
 		}
 	}
 	return m, nil
@@ -248,8 +246,12 @@ func keyTwice(s *sequence, _ context.Context) error {
 	one := s.spec("one")
 	two := s.spec("two")
 	two.SRTP = one.SRTP
-	m, err := s.offer([]int{fd}, handover.Request{Viewer: &one}, handover.Request{Viewer: &two})
-	if err == nil && m.Taken == two.ID {
+	m, err := s.offer([]int{fd}, handover.Request{Viewer: &one})
+	if err != nil || m.Taken != one.ID {
+		return err // the real gateway has its place back
+	}
+	s.note("taken once")
+	if m, err = s.offer([]int{fd}, handover.Request{Viewer: &two}); err == nil && m.Taken == two.ID {
 		err = fmt.Errorf("a key that has a writer was taken for another viewer: %+v", m)
 	}
 	if err == nil {

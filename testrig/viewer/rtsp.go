@@ -35,7 +35,7 @@ func (v *Viewer) playRTSP(ctx context.Context) error {
 	c := &gortsplib.Client{
 		Scheme: u.Scheme, Host: u.Host, Protocol: &protocol,
 		ReadTimeout: dialTimeout, WriteTimeout: dialTimeout,
-		DialContext: dialer.DialContext,
+		DialContext: dialer.DialContext, ListenPacket: listenRoomy,
 	}
 	if err := c.Start(); err != nil {
 		return err
@@ -55,6 +55,15 @@ func (v *Viewer) playRTSP(ctx context.Context) error {
 	}()
 	v.hangUp = func() { c.Close(); <-waited }
 	return nil
+}
+
+// listenRoomy is [roomyNet] for RTSP.
+func listenRoomy(network, address string) (net.PacketConn, error) {
+	c, err := net.ListenPacket(network, address)
+	if udp, ok := c.(*net.UDPConn); ok && err == nil {
+		_ = udp.SetReadBuffer(socketBuffer) // as large as the system allows
+	}
+	return c, err
 }
 
 func (v *Viewer) setUp(c *gortsplib.Client, u *base.URL) error {

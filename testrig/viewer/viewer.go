@@ -19,6 +19,9 @@ const (
 // dialTimeout bounds each step of joining a stream.
 const dialTimeout = 10 * time.Second
 
+// socketBuffer is a UDP viewer's, in bytes: a second and more of video.
+const socketBuffer = 4 << 20
+
 // Viewer is one session that plays one stream.
 type Viewer struct {
 	*Recorder

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 
+	"github.com/pion/transport/v2"
+	"github.com/pion/transport/v2/stdnet"
 	"github.com/pion/webrtc/v3"
 )
 
@@ -51,13 +54,31 @@ func newPeer() (*webrtc.PeerConnection, error) {
 	if err := media.RegisterDefaultCodecs(); err != nil {
 		return nil, err
 	}
+	sockets, err := stdnet.NewNet()
+	if err != nil {
+		return nil, err
+	}
 	setting := webrtc.SettingEngine{}
+	setting.SetNet(roomyNet{sockets})
 	setting.SetIncludeLoopbackCandidate(true)
 	setting.SetReceiveMTU(receiveMTU)
 	setting.SetSRTPReplayProtectionWindow(replayWindow)
 	setting.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(setting))
 	return api.NewPeerConnection(webrtc.Configuration{})
+}
+
+// roomyNet makes sockets that hold what comes while this process waits for a
+// processor: what they lose would count as the server's loss.
+type roomyNet struct{ *stdnet.Net }
+
+func (roomyNet) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn, error) {
+	c, err := net.ListenUDP(network, local)
+	if err != nil {
+		return nil, err
+	}
+	_ = c.SetReadBuffer(socketBuffer) // as large as the system allows
+	return c, nil
 }
 
 type whepSession struct {
