@@ -34,13 +34,11 @@ func (w *world) sway(v *viewer.Viewer, times int) {
 		begin := publish.Monotonic()
 		id, err := w.Try(w.Ctx, w.parts[0], w.parts[1])
 		w.Must(err)
-		_, err = v.WaitVersion(w.Ctx, "2.0", begin)
-		w.Must(err)
+		w.Sees(v, "2.0", begin)
 		back := publish.Monotonic()
 		_, err = w.Revert(w.Ctx, id)
 		w.Must(err)
-		_, err = v.WaitVersion(w.Ctx, "1.0", back)
-		w.Must(err)
+		w.Sees(v, "1.0", back)
 	}
 }
 
@@ -68,8 +66,7 @@ func TestLostPacketsComeAgain(t *testing.T) {
 		r.Spoil(c.faults)
 		w.sway(v, standtest.Rounds(5, 50))
 		end := publish.Monotonic()
-		_, err = v.WaitVersion(w.Ctx, "1.0", end)
-		w.Must(err)
+		w.Sees(v, "1.0", end)
 		rep, said := v.Report(from, end), r.Witness.Say()
 		t.Logf("%s: %+v, asked for %d, %+v; %d frames", c.name, r.Counts(), v.Asked(), said, rep.Frames)
 		again += said.Again

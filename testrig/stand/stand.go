@@ -104,11 +104,14 @@ func (s *Stand) StartGateway(ctx context.Context) (err error) {
 		return err
 	}
 	return Retry(ctx, func() error {
-		c, err := net.Dial("tcp", s.http)
-		if err == nil {
+		for _, address := range []string{s.http, s.rtsp} {
+			c, err := net.Dial("tcp", address)
+			if err != nil {
+				return err
+			}
 			c.Close()
 		}
-		return err
+		return nil
 	})
 }
 

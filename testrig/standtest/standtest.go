@@ -120,8 +120,7 @@ func (w *World) Join(version string, dial func() (*viewer.Viewer, error)) (v *vi
 		return err
 	}))
 	w.T.Cleanup(v.Close)
-	_, err := v.WaitVersion(w.Ctx, version, 0)
-	w.Must(err)
+	w.Sees(v, version, 0)
 	return v
 }
 
@@ -135,12 +134,27 @@ func (w *World) Watch(version string) []*viewer.Viewer {
 	}
 }
 
+// sight bounds the wait for a picture.
+const sight = 30 * time.Second
+
+// Sees waits until a viewer gets a picture of a version that began at or after an
+// instant.
+func (w *World) Sees(v *viewer.Viewer, version string, after time.Duration) {
+	w.T.Helper()
+	ctx, cancel := context.WithTimeout(w.Ctx, sight)
+	defer cancel()
+	if _, err := v.WaitVersion(ctx, version, after); err != nil {
+		status, asked := w.Status(w.Ctx)
+		w.T.Fatalf("%s, alive %t %s: %v; it got %+v, the forwarder says %+v %v", v.Kind, v.Alive(), v.Ended(), err,
+			v.Report(after, publish.Monotonic()), status, asked)
+	}
+}
+
 // Clean waits for one more picture of the version, and checks that nothing was lost
 // or broken since an instant and that the session stands.
 func (w *World) Clean(v *viewer.Viewer, version string, from time.Duration) viewer.Report {
 	w.T.Helper()
-	_, err := v.WaitVersion(w.Ctx, version, publish.Monotonic())
-	w.Must(err)
+	w.Sees(v, version, publish.Monotonic())
 	r := v.Report(from, publish.Monotonic())
 	if !r.Clean() || !v.Alive() {
 		w.T.Errorf("%s: alive %t %s, %+v", v.Kind, v.Alive(), v.Ended(), r)
