@@ -28,9 +28,9 @@ const (
 	patience = 20 * time.Second
 
 	// longestGap is what viewers may go without a frame, beyond twice what this
-	// process itself was kept from running meanwhile: the stall limit, four times
-	// if both versions seem silent, and a key frame.
-	longestGap = 1500 * time.Millisecond
+	// process itself was kept from running lately: the stall limit, four times if
+	// both versions seem silent, a key frame, and what other processes had to wait.
+	longestGap = 3 * time.Second
 )
 
 // World is a stand with a permanent version and viewers of every kind.
@@ -218,8 +218,8 @@ func (w *World) Close() error {
 // lateness is how long this process was kept from running: a share of every gap that
 // its viewers see is its own.
 type lateness struct {
-	mu   sync.Mutex // guards max
-	max  time.Duration
+	mu   sync.Mutex       // guards max
+	max  [2]time.Duration // in this sequence and in the one before
 	quit chan struct{}
 	done chan struct{}
 }
@@ -240,7 +240,7 @@ func newLateness() *lateness {
 			}
 			now := publish.Monotonic()
 			l.mu.Lock()
-			l.max = max(l.max, now-last-latenessTick)
+			l.max[0] = max(l.max[0], now-last-latenessTick)
 			l.mu.Unlock()
 			last = now
 		}
@@ -251,13 +251,13 @@ func newLateness() *lateness {
 func (l *lateness) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.max = 0
+	l.max = [2]time.Duration{0, l.max[0]}
 }
 
 func (l *lateness) worst() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.max
+	return max(l.max[0], l.max[1])
 }
 
 func (l *lateness) close() { close(l.quit); <-l.done }
