@@ -117,11 +117,21 @@ func (th *theatre) round(i int) {
 	b.End()
 }
 
-// killGateway ends the gateway and starts another one.
-func (th *theatre) killGateway() {
+// disturb lets happen between rounds what happens to a device now and then: the
+// gateway dies, the forwarder is replaced, and once, in the middle, it crashes.
+func (th *theatre) disturb(i, count int) {
 	th.T.Helper()
-	th.Gateway().Kill()
-	th.Must(th.StartGateway(th.Ctx))
+	switch {
+	case i == count/2:
+		th.Must(th.CrashForwarder(th.Ctx))
+		th.Must(th.Order(th.Ctx, nil, th.old.Part))
+	case i%3 == 1:
+		th.Must(th.Succeed(th.Ctx))
+		th.Must(th.Order(th.Ctx, nil, th.old.Part))
+	case i%5 == 3:
+		th.Gateway().Kill()
+		th.Must(th.StartGateway(th.Ctx))
+	}
 }
 
 // judge checks what everybody got since an instant.
@@ -154,8 +164,10 @@ func TestDecodersSeeEveryFrame(t *testing.T) {
 	th := newTheatre(t)
 	th.audience()
 	from := publish.Monotonic()
-	for i := range standtest.Rounds(5, 50) {
+	count := standtest.Rounds(5, 50)
+	for i := range count {
 		th.round(i)
+		th.disturb(i, count)
 	}
 	th.judge(from)
 }
@@ -188,9 +200,7 @@ func TestChromiumSeesNoGap(t *testing.T) {
 		th.Must(chromedp.Run(tab, chromedp.Evaluate("performance.now()", &from)))
 		since := publish.Monotonic()
 		th.round(i)
-		if i%5 == 3 {
-			th.killGateway()
-		}
+		th.disturb(i, count)
 		th.Must(chromedp.Run(tab, chromedp.Sleep(500*time.Millisecond)))
 		all, err := clients.PresentedSince(tab, from)
 		th.Must(err)

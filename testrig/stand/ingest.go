@@ -28,6 +28,6 @@ func (s *Stand) Ingest(id orders.SourceID) (url string, p *Process, err error) {
 	cmd := exec.Command(filepath.Join(s.config.Bin, "slipstream-ingest"), "--publish", s.Publish(id), "--stream", Stream)
 	cmd.ExtraFiles = []*os.File{f}
 	cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "SLIPSTREAM_INGEST_SECRET="+ingestSecret)
-	p, err = s.begin("slipstream-ingest", cmd)
+	p, err = s.Begin("slipstream-ingest", cmd)
 	return "rtsp://" + l.Addr().String() + "/" + ingestSecret, p, err
 }

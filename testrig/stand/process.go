@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 )
 
@@ -19,9 +18,9 @@ const logTail = 2000
 type Process struct {
 	PID int
 
-	cmd  *exec.Cmd
-	once sync.Once
-	done chan struct{}
+	signal func(syscall.Signal)
+	kill   func() // and wait for the end
+	done   <-chan struct{}
 }
 
 // run starts one of the binaries; its log goes to a file of its name. What it is
@@ -29,46 +28,42 @@ type Process struct {
 func (s *Stand) run(name string, env []string, args ...string) (*Process, error) {
 	cmd := exec.Command(filepath.Join(s.config.Bin, name), args...)
 	cmd.Env = append(os.Environ(), env...)
-	return s.begin(name, cmd)
+	return s.Begin(name, cmd)
 }
 
 // Begin starts a command of the caller's; its log goes to a file of that name. It
 // ends with the stand at the latest if a path of the stand's directory is among its
 // SLIPSTREAM_ variables.
-func (s *Stand) Begin(log string, cmd *exec.Cmd) (*Process, error) { return s.begin(log, cmd) }
-
-func (s *Stand) begin(name string, cmd *exec.Cmd) (*Process, error) {
-	log, err := os.OpenFile(filepath.Join(s.Dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+func (s *Stand) Begin(name string, cmd *exec.Cmd) (*Process, error) {
+	log, err := os.OpenFile(s.logFile(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close() // the process has its own
-	if cmd.Stdout == nil {
-		cmd.Stdout = log
-	}
-	cmd.Stderr = log
+	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the user alone
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p := &Process{PID: cmd.Process.Pid, cmd: cmd, done: make(chan struct{})}
+	done := make(chan struct{})
 	go func() {
-		defer close(p.done)
+		defer close(done)
 		_ = cmd.Wait() // how it ended is in the log
 	}()
-	return p, nil
+	signal := func(sig syscall.Signal) { _ = cmd.Process.Signal(sig) } // an error says that it has ended
+	return &Process{
+		PID: cmd.Process.Pid, done: done, signal: signal,
+		kill: func() { signal(syscall.SIGKILL); <-done },
+	}, nil
 }
+
+func (s *Stand) logFile(name string) string { return filepath.Join(s.Dir, name+".log") }
 
 // Signal sends a signal; a process that has ended is left alone.
-func (p *Process) Signal(sig syscall.Signal) {
-	_ = p.cmd.Process.Signal(sig) // an error says that it has ended
-}
+func (p *Process) Signal(sig syscall.Signal) { p.signal(sig) }
 
 // Kill ends the process by SIGKILL and waits for its end.
-func (p *Process) Kill() {
-	p.once.Do(func() { p.Signal(syscall.SIGKILL) })
-	<-p.done
-}
+func (p *Process) Kill() { p.kill() }
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"time"
 
+	"slipstream/agent/supervise"
 	"slipstream/stream/orders"
 	"slipstream/testrig/device"
 )
@@ -36,7 +38,9 @@ type Stand struct {
 	http, rtsp, udp string
 	config          Config
 	dir             *device.Dir
-	forwarder       *Process
+	supervisor      *supervise.Supervisor
+	forwarder       *supervise.Process
+	instance        int // of instances
 	gateway         *Process
 	talk            *talk
 	trials          int
@@ -49,6 +53,7 @@ func Start(ctx context.Context, config Config) (*Stand, error) {
 		return nil, err
 	}
 	s := &Stand{Dir: dir.Path, Run: filepath.Join(dir.Path, "run"), config: config, dir: dir}
+	s.supervisor = supervise.New(s.Run, slog.New(slog.DiscardHandler))
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("stand: %w\n%s", err, s.Logs()), s.Close())
 	}
@@ -72,14 +77,6 @@ func (s *Stand) start(ctx context.Context) (err error) {
 		return err
 	}
 	return s.StartGateway(ctx)
-}
-
-// StartForwarder runs the forwarder, again if there was one, and connects to it.
-func (s *Stand) StartForwarder(ctx context.Context) (err error) {
-	if s.forwarder, err = s.run("slipstream-forward", nil, append([]string{"--run", s.Run}, s.config.Forward...)...); err != nil {
-		return err
-	}
-	return s.Connect(ctx)
 }
 
 // Connect makes a new connection to the forwarder as its agent.
@@ -115,9 +112,7 @@ func (s *Stand) StartGateway(ctx context.Context) (err error) {
 	})
 }
 
-// Forwarder and Gateway are the two processes as they run now.
-func (s *Stand) Forwarder() *Process { return s.forwarder }
-
+// Gateway is the gateway's process as it runs now.
 func (s *Stand) Gateway() *Process { return s.gateway }
 
 // Bin is where the binaries are.
@@ -146,11 +141,13 @@ func (s *Stand) Close() error {
 	if s.talk != nil {
 		s.talk.close()
 	}
-	for _, p := range []*Process{s.gateway, s.forwarder} {
-		if p != nil {
-			p.Kill()
-		}
+	if s.gateway != nil {
+		s.gateway.Kill()
 	}
+	if s.forwarder != nil {
+		s.forwarder.Kill()
+	}
+	s.supervisor.Close()
 	return s.dir.Clear()
 }
 
