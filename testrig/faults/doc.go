@@ -9,7 +9,7 @@
 // What is tried: versions on trial that die, hang, dribble, reorder, send too much,
 // garbage or foreign descriptors; agents and gateways that talk nonsense, leave
 // descriptors out or die; viewers that do not read or send garbage; forwarder and
-// gateway stopped and continued; strangers on every socket.
+// gateway stopped and continued, killed and replaced; strangers on every socket.
 //
 // A failure names its seed and sequence, and the same are tried again by
 // FAULTS_SEED and FAULTS_FIRST in the environment. Times are not part of the seed:

@@ -71,6 +71,9 @@ func (s *sequence) run(ctx context.Context) (err error) {
 	}
 	for range s.IntN(maxFaults + 1) {
 		f := faults[s.IntN(len(faults))]
+		if s.dice(oneIn) {
+			f = lives[s.IntN(len(lives))]
+		}
 		s.note("%s", f.name)
 		if err := f.do(s, ctx); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)

@@ -86,6 +86,30 @@ var faults = []fault{
 	}},
 }
 
+// lives are faults that end a process. They are rare: each costs some time.
+var lives = []fault{
+	{"the gateway is killed", func(s *sequence, ctx context.Context) error {
+		s.Gateway().Kill()
+		return s.StartGateway(ctx)
+	}},
+	{"the forwarder is replaced", func(s *sequence, ctx context.Context) error {
+		if s.trial != "" {
+			return nil // it refuses
+		}
+		if err := s.Succeed(ctx); err != nil {
+			return err
+		}
+		return s.Order(ctx, nil, s.old)
+	}},
+	{"the forwarder crashes", func(s *sequence, ctx context.Context) error {
+		s.misled = true // the new one knows no trial
+		return s.CrashForwarder(ctx)
+	}},
+}
+
+// oneIn is how rare they are.
+const oneIn = 8
+
 func (s *sequence) socket(name string) string { return filepath.Join(s.Run, name) }
 
 // fork is dice for another goroutine.
