@@ -45,6 +45,9 @@ func forward(config core.Config, succeed bool, log *slog.Logger) error {
 		return err
 	}
 	if succeed {
+		for _, fd := range config.Inherited { // the running forwarder has better ones
+			syscall.Close(fd)
+		}
 		if config.Predecessor, config.Inherited, err = core.Succeed(config.Run); err != nil {
 			return err
 		}
