@@ -67,11 +67,9 @@ func (c *Core) servePlayer(spec *handover.Player, fds []int, now int64) error {
 	p.place.kind = playerRecord
 	c.answer(handover.Message{Taken: p.id})
 	p.kept.add(spec.Reply)
+	p.greet(c, now)
 	p.in.have = int32(copy(p.in.buf[:], spec.Unread))
 	p.ready(c, now)
-	if p.fd >= 0 {
-		p.tellTime(c, now)
-	}
 	return nil
 }
 
@@ -260,14 +258,32 @@ func (p *player) tellTime(c *Core, now int64) {
 		case p.blockedAt != 0 || !p.kept.empty() || p.parting:
 			return
 		default:
-			framed := t.report(c, now).append(append(c.plain[:0], '$', p.channels[i]+1, 0, 0))
-			binary.BigEndian.PutUint16(framed[2:], uint16(len(framed)-interleavedHeader))
-			p.kept.add(framed)
+			p.keepReport(c, i, now)
 			if !p.flush(c) {
 				return
 			}
 		}
 	}
+}
+
+// greet sends each track's sender report before the first packet. Players that learn
+// only later how picture and sound belong together jump when they do.
+func (p *player) greet(c *Core, now int64) {
+	for i, t := range p.tracks {
+		if p.paths != nil {
+			_ = sendDatagram(p.paths[i].rtcp.fd, t.report(c, now).append(c.plain[:0])) // the next one is as good
+			continue
+		}
+		p.keepReport(c, i, now)
+	}
+}
+
+// keepReport has a track's sender report written next. There is room for one of
+// each track.
+func (p *player) keepReport(c *Core, i int, now int64) {
+	framed := p.tracks[i].report(c, now).append(append(c.plain[:0], '$', p.channels[i]+1, 0, 0))
+	binary.BigEndian.PutUint16(framed[2:], uint16(len(framed)-interleavedHeader))
+	p.kept.add(framed)
 }
 
 // described implements [egress]: RTSP has no word for it, and what a viewer may

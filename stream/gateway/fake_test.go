@@ -31,10 +31,11 @@ type fake struct {
 	got chan heard
 }
 
-// heard is a request of the gateway's, with the first socket that came with it.
+// heard is a request of the gateway's, with the sockets that came with it.
 type heard struct {
 	handover.Request
-	socket int // −1: none
+	socket int   // the first one; −1: none
+	fds    []int // all; −1: closed
 }
 
 // newFake takes the forwarder's place in a world that has none.
@@ -134,11 +135,12 @@ func (f *fake) serve(conn *net.UnixConn) {
 		if messages, err := unix.ParseSocketControlMessage(oob[:oobn]); err == nil {
 			for _, m := range messages {
 				fds, _ := unix.ParseUnixRights(&m)
-				for _, fd := range fds {
-					h.socket = fd
-					f.t.Cleanup(func() { unix.Close(fd) })
-				}
+				h.fds = append(h.fds, fds...)
 			}
+		}
+		if len(h.fds) > 0 {
+			h.socket = h.fds[0]
+			f.t.Cleanup(h.close)
 		}
 		f.answer(h.Request)
 		f.got <- h
@@ -167,6 +169,8 @@ func (f *fake) answer(r handover.Request) {
 		f.write(handover.Message{ID: r.Describe.ID, Described: &handover.Described{Streams: streams}})
 	case r.Viewer != nil:
 		taken(r.Viewer.ID)
+	case r.Player != nil:
+		taken(r.Player.ID)
 	case r.Moved != nil:
 		taken(r.Moved.ID)
 	case r.End != nil:
@@ -196,8 +200,55 @@ func (f *fake) viewer() heard {
 	return f.hear("a viewer", func(r handover.Request) bool { return r.Viewer != nil })
 }
 
+// player waits for an RTSP viewer that is handed over.
+func (f *fake) player() heard {
+	f.t.Helper()
+	return f.hear("an RTSP viewer", func(r handover.Request) bool { return r.Player != nil })
+}
+
 // moved waits for a viewer's move.
 func (f *fake) moved() heard {
 	f.t.Helper()
 	return f.hear("a move", func(r handover.Request) bool { return r.Moved != nil })
+}
+
+func (h *heard) close() {
+	for i, fd := range h.fds {
+		if fd >= 0 {
+			unix.Close(fd)
+			h.fds[i] = -1
+		}
+	}
+}
+
+// file makes a descriptor a connection of the test's own.
+func (h *heard) file(t *testing.T, i int) net.Conn {
+	t.Helper()
+	f := os.NewFile(uintptr(h.fds[i]), "handed over")
+	h.fds[i] = -1
+	defer f.Close()
+	conn, err := net.FileConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	return conn
+}
+
+// newFakeWithSound has a stream main with sound beside it, one without, and one that
+// has no source.
+func newFakeWithSound(t *testing.T, w *world) *fake {
+	t.Helper()
+	picture := "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 100\r\na=rtpmap:100 H264/90000\r\n" +
+		"a=fmtp:100 packetization-mode=1;sprop-parameter-sets=Z0LADdkBQZ+fARAAAAMAEAAAAwPA8UKkgA==,aMuDyyA=\r\n"
+	f := newFake(t, w)
+	f.change(func() {
+		f.streams = map[string][]handover.Stream{
+			"main": {{Name: "main", Codec: "h264", SDP: picture}, {Name: "mic", Codec: "opus", SDP: sdpOf("audio", "opus/48000/2", "")}},
+			"sub":  {{Name: "sub", Codec: "h264", SDP: picture}},
+			"bare": nil,
+		}
+	})
+	return f
 }

@@ -26,10 +26,14 @@ type reporter struct {
 	last            time.Time
 }
 
-// sent counts a packet and returns a report when one is due.
-func (r *reporter) sent(ssrc, timeBase uint32, pkt []byte) *rtcp.SenderReport {
-	r.packets++
-	r.octets += uint32(len(pkt) - rtpHeader)
+// before counts a packet that is to be sent, and returns a report when one is due
+// before it: before the very first one, since players that learn only later how
+// picture and sound belong together jump when they do.
+func (r *reporter) before(ssrc, timeBase uint32, pkt []byte) *rtcp.SenderReport {
+	defer func() {
+		r.packets++
+		r.octets += uint32(len(pkt) - rtpHeader)
+	}()
 	now := time.Now()
 	if now.Sub(r.last) < reportEvery {
 		return nil

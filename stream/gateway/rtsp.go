@@ -23,6 +23,9 @@ const (
 	// two requests.
 	DefaultJoinTime = 30 * time.Second
 
+	// maxJoinRequests is how many requests a viewer may need until it plays.
+	maxJoinRequests = 100
+
 	rtspWrite = 5 * time.Second // for a viewer to take what is written
 
 	acceptPause = 50 * time.Millisecond // when the system has no more descriptors

@@ -53,7 +53,7 @@ func TestDigest(t *testing.T) {
 	for _, algorithm := range []string{"MD5", "SHA-256"} {
 		t.Run(algorithm, func(t *testing.T) {
 			w := newWorld(t, guarded(t, "nvr:right-secret\n"))
-			f := w.lie(t, forwarderLies{Streams: withSound()})
+			f := newFakeWithSound(t, w)
 			c := talk(t, w)
 			c.wants(t, "401", "DESCRIBE", w.rtsp)
 			for _, want := range []string{`algorithm="MD5"`, `algorithm="SHA-256"`} {
@@ -69,9 +69,7 @@ func TestDigest(t *testing.T) {
 			track := w.rtsp + "/trackID=0"
 			c.wants(t, "200", "SETUP", track, interleaved, digest(algorithm, "nvr", "right-secret", nonce, "SETUP", track))
 			c.send(t, "PLAY "+w.rtsp+" RTSP/1.0\r\nCSeq: 7\r\n"+digest(algorithm, "nvr", "right-secret", nonce, "PLAY", w.rtsp)+"\r\n\r\n")
-			if h := f.next(t); h.Player == nil {
-				t.Errorf("then %+v", h.Request)
-			}
+			f.player()
 			w.log.await(t, "viewer=nvr")
 		})
 	}
@@ -80,7 +78,7 @@ func TestDigest(t *testing.T) {
 // Each of these is refused, and asked again.
 func TestDigestThatIsWrong(t *testing.T) {
 	w := newWorld(t, guarded(t, "nvr:right-secret\nmary:other-secret\n"))
-	w.lie(t, forwarderLies{Streams: withSound()})
+	newFakeWithSound(t, w)
 	basic := "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("nvr:right-secret"))
 	for i, c := range []struct {
 		name   string
@@ -121,7 +119,7 @@ func TestDigestThatIsWrong(t *testing.T) {
 // Over TLS nobody overhears, and basic credentials will do.
 func TestBasicOverTLS(t *testing.T) {
 	w := newWorld(t, secured(t), guarded(t, "nvr:right-secret\nmary:other-secret\n"))
-	w.lie(t, forwarderLies{Streams: withSound()})
+	newFakeWithSound(t, w)
 	basic := func(credentials string) string {
 		return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(credentials))
 	}
@@ -143,7 +141,7 @@ func TestBasicOverTLS(t *testing.T) {
 // Who guesses has to wait, even if the last guess is right; others need not.
 func TestGuessing(t *testing.T) {
 	w := newWorld(t, guarded(t, "nvr:right-secret\n"))
-	w.lie(t, forwarderLies{Streams: withSound()})
+	newFakeWithSound(t, w)
 	guess := func(c *conversation, secret string) string {
 		c.ask(t, "DESCRIBE", w.rtsp)
 		if strings.Contains(fmt.Sprint(c.header), "nonce") {
@@ -174,7 +172,7 @@ func TestGuessing(t *testing.T) {
 func TestRemovedViewer(t *testing.T) {
 	var path string
 	w := newWorld(t, guarded(t, "nvr:right-secret\n"), func(c *gateway.Config) { path = c.Viewers })
-	w.lie(t, forwarderLies{Streams: withSound()})
+	newFakeWithSound(t, w)
 	c := talk(t, w)
 	c.wants(t, "401", "DESCRIBE", w.rtsp)
 	track, nonce := w.rtsp+"/trackID=0", c.nonce(t)

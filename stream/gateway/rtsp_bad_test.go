@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"slipstream/stream/gateway"
+	"slipstream/stream/handover"
 )
 
 const interleaved = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
@@ -21,7 +22,8 @@ const interleaved = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
 // what it is answered.
 func TestRTSPStates(t *testing.T) {
 	w := newWorld(t)
-	w.lie(t, forwarderLies{Streams: withSound(), Bare: map[string]bool{"bare": true}, Refuse: "never"})
+	f := newFakeWithSound(t, w)
+	f.change(func() { f.refusal = "never" })
 	root := strings.TrimSuffix(w.rtsp, "/main")
 	setup := func(path string) []string { return []string{"SETUP " + path, interleaved} }
 	transport := func(path, text string) []string { return []string{"SETUP " + path, "Transport: " + text} }
@@ -84,7 +86,7 @@ func TestRTSPStates(t *testing.T) {
 // What is no RTSP, or too much of it, ends its connection after one answer at most.
 func TestRTSPNonsense(t *testing.T) {
 	w := newWorld(t)
-	w.lie(t, forwarderLies{Streams: withSound()})
+	newFakeWithSound(t, w)
 	long := strings.Repeat("x", 5000)
 	options := "OPTIONS rtsp://h/main RTSP/1.0\r\n"
 	for _, c := range []struct{ name, text, want string }{
@@ -130,7 +132,7 @@ func TestRTSPNonsense(t *testing.T) {
 // Requests may come in one piece or byte by byte, with packets of no use between.
 func TestRTSPInPieces(t *testing.T) {
 	w := newWorld(t)
-	w.lie(t, forwarderLies{Streams: withSound()})
+	newFakeWithSound(t, w)
 	const requests = "\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n$\x00\x00\x03abc\r\nGET_PARAMETER * RTSP/1.0\r\ncseq: 2\r\nContent-length: 0\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq:3\r\n\r\n"
 	for _, size := range []int{1, 7, len(requests)} {
 		c := talk(t, w)
@@ -161,7 +163,7 @@ func talkFrom(t *testing.T, w *world, ip string) *conversation {
 // One address that holds connections open shuts out nobody but itself.
 func TestRTSPConnectionsOfOneAddress(t *testing.T) {
 	w := newWorld(t)
-	f := w.lie(t, forwarderLies{Streams: withSound()})
+	f := newFakeWithSound(t, w)
 	var open []*conversation
 	for {
 		c := talkFrom(t, w, "127.0.0.2")
@@ -184,7 +186,7 @@ func TestRTSPConnectionsOfOneAddress(t *testing.T) {
 	open[0].answer(t)
 	open[0].setUp(t, w.rtsp)
 	open[0].send(t, "PLAY "+w.rtsp+" RTSP/1.0\r\nCSeq: 7\r\n\r\n")
-	f.next(t)
+	f.player()
 	open[1].conn.Close()
 	var again []*conversation
 	for until := time.Now().Add(patience); len(again) < 2; {
@@ -202,12 +204,12 @@ func TestRTSPConnectionsOfOneAddress(t *testing.T) {
 func TestRTSPJoinTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *gateway.Config) { c.JoinTime = 2 * time.Second })
-	f := w.lie(t, forwarderLies{Streams: withSound()})
+	f := newFakeWithSound(t, w)
 	mute, busy, slow := talk(t, w), talk(t, w), talk(t, w)
 	plays := talk(t, w)
 	plays.setUp(t, w.rtsp)
 	plays.send(t, "PLAY "+w.rtsp+" RTSP/1.0\r\nCSeq: 7\r\n\r\n")
-	h := f.next(t)
+	h := f.player()
 	busy.setUp(t, w.rtsp)
 	slow.send(t, "OPTIONS ")
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -244,7 +246,7 @@ func TestRTSPJoinTime(t *testing.T) {
 // A connection that ends in the middle of anything leaves nothing behind.
 func TestRTSPConnectionsThatBreak(t *testing.T) {
 	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
-	f := w.lie(t, forwarderLies{Streams: withSound()})
+	f := newFakeWithSound(t, w)
 	for _, text := range []string{
 		"", "OPT", "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n", "$\x00\xff\xffabc",
 		"SETUP " + w.rtsp + "/trackID=0 RTSP/1.0\r\nCSeq: 1\r\n" + interleaved + "\r\n\r\n",
@@ -269,12 +271,88 @@ func TestRTSPConnectionsThatBreak(t *testing.T) {
 			t.Fatalf("the only place is not free: %s", status)
 		}
 	}
-	if h := f.next(t); h.Request.Player == nil || h.Player.Tracks[0].Stream != "main" {
-		t.Errorf("handed over: %+v", h.Request)
+	f.player()
+	for {
+		select {
+		case h := <-f.got:
+			if h.Player != nil {
+				t.Errorf("another one was handed over: %+v", h.Player)
+			}
+		default:
+			return
+		}
 	}
-	select {
-	case h := <-f.requests:
-		t.Errorf("another one was handed over: %+v", h.Request)
-	default:
+}
+
+// A flood of requests ends with its connection.
+func TestRTSPRequestsWithoutEnd(t *testing.T) {
+	w := newWorld(t)
+	newFakeWithSound(t, w)
+	c := talk(t, w)
+	go func() {
+		for {
+			if _, err := io.WriteString(c.conn, "DESCRIBE "+w.rtsp+" RTSP/1.0\r\nCSeq: 1\r\n\r\n"); err != nil {
+				return
+			}
+		}
+	}()
+	answers, err := io.ReadAll(c.r)
+	if n := strings.Count(string(answers), "RTSP/1.0 200 OK"); n < 20 || n > 1000 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d answers, %v", n, err)
 	}
+	talk(t, w).wants(t, "200", "DESCRIBE", w.rtsp)
+}
+
+// When all places are taken, who has set up and does not play makes room.
+func TestRTSPViewerThatDoesNotPlay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
+	f := newFakeWithSound(t, w)
+	idle, next := talk(t, w), talk(t, w)
+	idle.setUp(t, w.rtsp)
+	for until := time.Now().Add(patience); ; <-time.After(50 * time.Millisecond) {
+		if status, _ := next.ask(t, "SETUP", w.rtsp+"/trackID=0", interleaved); status == "RTSP/1.0 200 OK" {
+			break
+		} else if time.Now().After(until) || !strings.HasPrefix(status, "RTSP/1.0 453 ") {
+			t.Fatalf("SETUP: %s", status)
+		}
+		next.conn.Close()
+		next = talk(t, w)
+	}
+	if rest, err := io.ReadAll(idle.r); len(rest) > 0 || err != nil {
+		t.Errorf("the idle one: %q, %v", rest, err)
+	}
+	next.send(t, "PLAY "+w.rtsp+" RTSP/1.0\r\nCSeq: 7\r\n\r\n")
+	f.player()
+}
+
+// A new gateway counts the viewers that the forwarder has.
+func TestKnownRTSPViewersCount(t *testing.T) {
+	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
+	f := newFakeWithSound(t, w)
+	f.change(func() {
+		f.known = []handover.Known{{ID: "old", Stream: "main", Kind: handover.KindRTSP, Address: "192.0.2.1:5000"}}
+		if f.conn != nil { // it connects anew
+			f.conn.Close()
+		}
+	})
+	setUpIs := func(want string) {
+		t.Helper()
+		for until := time.Now().Add(patience); ; {
+			c := talk(t, w)
+			status, _ := c.ask(t, "SETUP", w.rtsp+"/trackID=0", interleaved)
+			c.conn.Close()
+			if strings.HasPrefix(status, "RTSP/1.0 "+want+" ") {
+				return
+			}
+			if time.Now().After(until) {
+				t.Fatalf("SETUP: %s; want %s", status, want)
+			}
+		}
+	}
+	w.log.await(t, "viewers=1 found=1")
+	setUpIs("453")
+	f.say(handover.Message{Ended: &handover.Ended{ID: "old", Reason: handover.EndedSilent}})
+	w.log.await(t, "viewer left")
+	setUpIs("200")
 }

@@ -134,3 +134,45 @@ func TestNonceGetsOld(t *testing.T) {
 		t.Error("an old nonce counts as a wrong secret")
 	}
 }
+
+// What viewers are told of each codec, in place of what the publisher has said.
+func TestTracksOf(t *testing.T) {
+	for _, c := range []struct{ sdp, want string }{
+		{"video 0 RTP/AVP 100\r\na=rtpmap:100 H264/90000", "m=video 0 RTP/AVP 96|a=rtpmap:96 H264/90000|a=fmtp:96 packetization-mode=1"},
+		{"video 0 RTP/AVP 100\r\na=rtpmap:100 H265/90000", "m=video 0 RTP/AVP 96|a=rtpmap:96 H265/90000"},
+		{"video 0 RTP/AVP 26", "m=video 0 RTP/AVP 26|a=rtpmap:26 JPEG/90000"},
+		{"audio 0 RTP/AVP 111\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 sprop-stereo=1", "m=audio 0 RTP/AVP 97|a=rtpmap:97 opus/48000/2|a=fmtp:97 sprop-stereo=1"},
+		{"audio 0 RTP/AVP 0", "m=audio 0 RTP/AVP 0|a=rtpmap:0 PCMU/8000"},
+		{"audio 0 RTP/AVP 8", "m=audio 0 RTP/AVP 8|a=rtpmap:8 PCMA/8000"},
+		{"audio 0 RTP/AVP 105\r\na=rtpmap:105 PCMA/16000/2", "m=audio 0 RTP/AVP 97|a=rtpmap:97 PCMA/16000/2"},
+		{"audio 0 RTP/AVP 105\r\na=rtpmap:105 mpeg4-generic/48000/2\r\na=fmtp:105 mode=AAC-hbr;config=1190;sizelength=13;indexlength=3;indexdeltalength=3", "m=audio 0 RTP/AVP 97|a=rtpmap:97 mpeg4-generic/48000/2|config=1190"},
+		{"video 0 RTP/AVP 100\r\na=rtpmap:100 VP8/90000", ""},
+		{"video 0 RTP/AVP 100", ""},
+		{"application 0 RTP/AVP 100\r\na=rtpmap:100 smpte336m/90000", ""},
+		{"video 0 RTP/AVP 26\r\nm=audio 0 RTP/AVP 0", ""},
+	} {
+		text := "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=" + c.sdp + "\r\n"
+		tracks, err := tracksOf([]handover.Stream{{Name: "main", SDP: text}})
+		if c.want == "" {
+			if err == nil {
+				t.Errorf("%q is taken", c.sdp)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q: %v", c.sdp, err)
+			continue
+		}
+		told, err := rtspSDP("main", tracks)
+		for want := range strings.SplitSeq(c.want+"|a=control:trackID=0", "|") {
+			if err != nil || !strings.Contains(string(told), want) {
+				t.Errorf("%q: no %q, %v in\n%s", c.sdp, want, err, told)
+			}
+		}
+	}
+	for _, streams := range [][]handover.Stream{nil, make([]handover.Stream, handover.MaxTracks+1)} {
+		if _, err := tracksOf(streams); err == nil {
+			t.Errorf("%d streams are taken", len(streams))
+		}
+	}
+}

@@ -31,12 +31,12 @@ func (c *conversation) setUp(t *testing.T, url string) {
 // the gateway neither answers nor reads any more.
 func TestPlayIsHandedOver(t *testing.T) {
 	w := newWorld(t)
-	f := w.lie(t, forwarderLies{Streams: withSound()})
+	f := newFakeWithSound(t, w)
 	c := talk(t, w)
 	c.setUp(t, w.rtsp)
 	const behind = "OPTIONS * RTSP/1.0\r\nCSeq: 8\r\n\r\n$\x01\x00\x02ab"
 	c.send(t, "PLAY "+w.rtsp+" RTSP/1.0\r\nCSeq: 7\r\nSession: "+c.session+"\r\n\r\n"+behind)
-	h := f.next(t)
+	h := f.player()
 	p := h.Player
 	if p == nil || p.Session != c.session || p.UDP || string(p.Unread) != behind || p.TimeoutMS < 10_000 || len(p.Tracks) != 2 || len(h.fds) != 1 {
 		t.Fatalf("handed over: %+v with %d descriptors", p, len(h.fds))
@@ -75,7 +75,7 @@ func TestPlayIsHandedOver(t *testing.T) {
 // Over UDP each track has two sockets, whose ports the viewer was told.
 func TestPlayOverUDPIsHandedOver(t *testing.T) {
 	w := newWorld(t)
-	f := w.lie(t, forwarderLies{Streams: withSound()})
+	f := newFakeWithSound(t, w)
 	c := talk(t, w)
 	var mine [4]*net.UDPConn
 	var told []string
@@ -100,7 +100,7 @@ func TestPlayOverUDPIsHandedOver(t *testing.T) {
 		told = append(told, server[1:]...)
 	}
 	c.send(t, "PLAY "+w.rtsp+"/ RTSP/1.0\r\nCSeq: 7\r\n\r\n")
-	h := f.next(t)
+	h := f.player()
 	if h.Player == nil || !h.Player.UDP || len(h.fds) != 5 {
 		t.Fatalf("handed over: %+v with %d descriptors", h.Player, len(h.fds))
 	}
@@ -120,18 +120,17 @@ func TestPlayOverUDPIsHandedOver(t *testing.T) {
 // A viewer that the forwarder does not take is told, and may try again.
 func TestForwarderTakesNoPlayer(t *testing.T) {
 	w := newWorld(t)
-	f := w.lie(t, forwarderLies{Streams: withSound(), Refuse: "it is full"})
+	f := newFakeWithSound(t, w)
+	f.change(func() { f.refusal = "it is full" })
 	c := talk(t, w)
 	c.setUp(t, w.rtsp)
 	if status, _ := c.ask(t, "PLAY", w.rtsp); status != "RTSP/1.0 503 Service Unavailable" || c.header.Get("Retry-After") == "" {
 		t.Errorf("PLAY: %s", status)
 	}
-	f.next(t)
-	f.change(forwarderLies{Streams: withSound()})
+	f.player()
+	f.change(func() { f.refusal = "" })
 	c.send(t, "PLAY "+w.rtsp+" RTSP/1.0\r\nCSeq: 9\r\n\r\n")
-	if h := f.next(t); h.Player == nil {
-		t.Errorf("then %+v", h.Request)
-	}
+	f.player()
 }
 
 // Nobody knows whether a forwarder that says nothing has the viewer, so nobody
@@ -139,14 +138,13 @@ func TestForwarderTakesNoPlayer(t *testing.T) {
 func TestForwarderSaysNothingToAPlayer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	f := w.lie(t, forwarderLies{Streams: withSound(), Silent: true})
+	f := newFakeWithSound(t, w)
+	f.change(func() { f.mute = true })
 	c := talk(t, w)
 	c.setUp(t, w.rtsp)
 	c.send(t, "PLAY "+w.rtsp+" RTSP/1.0\r\nCSeq: 7\r\n\r\n")
-	h := f.next(t)
-	if end := f.next(t); end.End == nil || end.End.ID != h.Player.ID {
-		t.Errorf("then %+v", end.Request)
-	}
+	h := f.player()
+	f.hear("the viewer's end", func(r handover.Request) bool { return r.End != nil && r.End.ID == h.Player.ID })
 	theirs := h.file(t, 0)
 	theirs.Close() // the last one
 	if got, err := io.ReadAll(c.r); err != nil || len(got) > 0 {
@@ -157,7 +155,8 @@ func TestForwarderSaysNothingToAPlayer(t *testing.T) {
 // What the forwarder passes on is answered as to one who watches.
 func TestAsked(t *testing.T) {
 	w := newWorld(t)
-	f := w.lie(t, forwarderLies{Streams: withSound()})
+	f := newFakeWithSound(t, w)
+	talk(t, w).wants(t, "200", "DESCRIBE", w.rtsp) // they know each other
 	for i, c := range []struct{ request, want string }{
 		{"PLAY " + w.rtsp + " RTSP/1.0\r\nCSeq: 3\r\nSession: s-1\r\n\r\n", "200 OK"},
 		{"DESCRIBE " + w.rtsp + " RTSP/1.0\r\nCSeq: 3\r\n\r\n", "200 OK"},
@@ -169,17 +168,13 @@ func TestAsked(t *testing.T) {
 	} {
 		id := fmt.Sprint("s-", i)
 		f.say(handover.Message{Asked: &handover.Asked{ID: id, Request: []byte(c.request)}})
-		select {
-		case r := <-f.replies:
-			text := string(r.Reply)
-			if r.ID != id || !strings.HasPrefix(text, "RTSP/1.0 "+c.want+"\r\n") || strings.Contains(c.request, "CSeq") != strings.Contains(text, "CSeq: 3\r\n") {
-				t.Errorf("to %q: %s %q", c.request, r.ID, text)
-			}
-			if strings.HasPrefix(c.request, "PLAY rtsp") && !strings.Contains(text, "Session: "+id) {
-				t.Errorf("PLAY names no session: %q", text)
-			}
-		case <-time.After(patience):
-			t.Fatalf("no answer to %q", c.request)
+		r := f.hear("the answer to "+c.request, func(r handover.Request) bool { return r.Reply != nil }).Reply
+		text := string(r.Reply)
+		if r.ID != id || !strings.HasPrefix(text, "RTSP/1.0 "+c.want+"\r\n") || strings.Contains(c.request, "CSeq") != strings.Contains(text, "CSeq: 3\r\n") {
+			t.Errorf("to %q: %s %q", c.request, r.ID, text)
+		}
+		if strings.HasPrefix(c.request, "PLAY rtsp") && !strings.Contains(text, "Session: "+id) {
+			t.Errorf("PLAY names no session: %q", text)
 		}
 	}
 }
@@ -187,11 +182,11 @@ func TestAsked(t *testing.T) {
 // A viewer's place is free again when the forwarder says that it is gone.
 func TestPlayersPlace(t *testing.T) {
 	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
-	f := w.lie(t, forwarderLies{Streams: withSound()})
+	f := newFakeWithSound(t, w)
 	first, second := talk(t, w), talk(t, w)
 	first.setUp(t, w.rtsp)
 	first.send(t, "PLAY "+w.rtsp+" RTSP/1.0\r\nCSeq: 7\r\n\r\n")
-	h := f.next(t)
+	h := f.player()
 	w.log.await(t, "viewer joins")
 	setup := func() string {
 		status, _ := second.ask(t, "SETUP", w.rtsp+"/trackID=0", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
@@ -209,7 +204,7 @@ func TestPlayersPlace(t *testing.T) {
 
 func TestSDPOfAStreamWithSound(t *testing.T) {
 	w := newWorld(t)
-	w.lie(t, forwarderLies{Streams: withSound()})
+	newFakeWithSound(t, w)
 	c := talk(t, w)
 	status, text := c.ask(t, "DESCRIBE", w.rtsp)
 	if status != "RTSP/1.0 200 OK" || c.header.Get("Content-Base") != w.rtsp+"/" || c.header.Get("Content-Type") != "application/sdp" {
@@ -232,11 +227,11 @@ func TestSDPOfAStreamWithSound(t *testing.T) {
 // has not been handed over is closed.
 func TestGatewayEndsWithViewers(t *testing.T) {
 	w := newWorld(t)
-	f := w.lie(t, forwarderLies{Streams: withSound()})
+	f := newFakeWithSound(t, w)
 	watching, joining := talk(t, w), talk(t, w)
 	watching.setUp(t, w.rtsp)
 	watching.send(t, "PLAY "+w.rtsp+" RTSP/1.0\r\nCSeq: 7\r\n\r\n")
-	h := f.next(t)
+	h := f.player()
 	w.log.await(t, "viewer joins")
 	joining.setUp(t, w.rtsp)
 	w.stop()

@@ -30,6 +30,7 @@ type rtspConn struct {
 	joinedBy time.Time
 	atDoor   bool
 	session  *rtspSession // nil before SETUP
+	asked    int          // requests before PLAY
 
 	writing sync.Mutex // of whole answers and packets
 	conn    net.Conn   // over TLS or not
@@ -79,7 +80,7 @@ func (c *rtspConn) requests(ctx context.Context) error {
 		if err := c.conn.SetReadDeadline(c.deadline()); err != nil {
 			return err
 		}
-		r, err := readRequest(c.br)
+		r, err := c.next()
 		if bad := (*rtspError)(nil); errors.As(err, &bad) {
 			c.write(c.refusal(bad), "")
 			return bad
@@ -100,6 +101,18 @@ func (c *rtspConn) requests(ctx context.Context) error {
 			c.session.feed(ctx)
 		}
 	}
+}
+
+// next waits for a request.
+func (c *rtspConn) next() (*rtspRequest, error) {
+	r, err := readRequest(c.br)
+	if err != nil || c.session != nil && c.session.playing() {
+		return r, err
+	}
+	if c.asked++; c.asked > maxJoinRequests {
+		return nil, refuse(base.StatusForbidden, fmt.Sprintf("a viewer has %d requests until it plays", maxJoinRequests))
+	}
+	return r, nil
 }
 
 // deadline is for the next request. A viewer who watches need not send any: when

@@ -49,14 +49,15 @@ type interleaver struct {
 func (i *interleaver) send(c *subscribe.Conn, pkt []byte) error {
 	pkt[1] = pkt[1]&0x80 | i.payloadType
 	binary.BigEndian.PutUint32(pkt[8:], i.way.ssrc)
-	i.buf = appendFrame(i.buf[:0], i.way.channel, pkt)
-	if report := i.report.sent(i.way.ssrc, c.TimeBase(), pkt); report != nil {
+	i.buf = i.buf[:0]
+	if report := i.report.before(i.way.ssrc, c.TimeBase(), pkt); report != nil {
 		text, err := report.Marshal()
 		if err != nil {
 			return err
 		}
 		i.buf = appendFrame(i.buf, i.way.channel+1, text)
 	}
+	i.buf = appendFrame(i.buf, i.way.channel, pkt)
 	return i.conn.writeBytes(i.buf)
 }
 

@@ -148,7 +148,7 @@ func TestTLSViewerAsks(t *testing.T) {
 
 func TestTLSViewersHaveNoUDP(t *testing.T) {
 	w := newWorld(t, secured(t))
-	w.lie(t, forwarderLies{Streams: withSound()})
+	newFakeWithSound(t, w)
 	if status, _ := talkTLS(t, w).ask(t, "SETUP", w.rtsps("")+"/trackID=0", "Transport: RTP/AVP;unicast;client_port=5000-5001"); !strings.HasPrefix(status, "RTSP/1.0 461 ") {
 		t.Errorf("SETUP: %s", status)
 	}
