@@ -41,6 +41,8 @@ type Agent struct {
 	markers markers
 	data    dataDirs
 
+	groups *supervise.Groups // nil without cgroups
+
 	events  chan any
 	wg      sync.WaitGroup // everything that Run has started
 	running atomic.Bool
@@ -170,6 +172,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	close(a.stopped)
 	a.wg.Wait()
 	a.sup.Close()
+	a.letGroupsBe()
 	return err
 }
 
@@ -196,9 +199,15 @@ func (a *Agent) StopAll(ctx context.Context) error {
 	names := sup.Recorded() // apps are called a-1 and b-2, so they come before forward
 	for _, name := range names {
 		if p, ok := sup.Adopt(name); ok {
+			g := a.findGroup(orders.SourceID(name), p.PID())
+			if g != nil {
+				_ = g.Thaw() // a frozen process hears nothing; if this fails it is killed
+			}
 			p.Stop(stopAllGrace)
+			a.endGroup(g)
 		}
 	}
+	a.letGroupsBe()
 	return ctx.Err()
 }
 

@@ -27,7 +27,14 @@ const (
 // started is the runner's own news of an [AppStarted].
 type started struct {
 	AppStarted
-	process *supervise.Process
+	launched
+}
+
+// launched is what runs of an app.
+type launched struct {
+	app    *supervise.Process
+	ingest *supervise.Process // nil if it publishes by itself
+	group  *supervise.Group   // nil without cgroups
 }
 
 // startApp starts a slot's app in the background. Whatever goes wrong is an
@@ -40,23 +47,24 @@ func (a *Agent) startApp(ctx context.Context, e StartApp) {
 		from = a.state.Permanent.Slot
 	}
 	a.wg.Go(func() {
-		at, p, ingest, err := a.launch(ctx, e, r, from)
+		at, l, err := a.launch(ctx, e, r, from)
 		if err != nil {
 			a.log.Error("app not started", "source", e.Source, "reason", err)
+			a.endGroup(l.group)
 			a.post(AppExited{Source: e.Source, Detail: "not started: " + err.Error(), Unborn: true, Damaged: damaged(err)})
 			return
 		}
-		a.post(started{AppStarted{Source: e.Source, PID: p.PID(), At: at}, p})
-		a.follow(r, p, ingest)
+		a.post(started{AppStarted{Source: e.Source, PID: l.app.PID(), At: at}, l})
+		a.follow(r, l)
 	})
 }
 
 // launch verifies the slot and starts what is in it. Whatever may take long comes
 // first, so that nothing lies between the check and the start. The time is taken
 // before the process exists, so that its deadline never comes late.
-func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at int64, p, ingest *supervise.Process, err error) {
+func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at int64, l launched, err error) {
 	if r.refused != nil {
-		return 0, nil, nil, r.refused
+		return 0, l, r.refused
 	}
 	preparing, cancel := context.WithTimeout(ctx, prepareLimit)
 	defer cancel()
@@ -66,31 +74,32 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 		err = a.data.prepare(e.Slot)
 	}
 	if err != nil {
-		return 0, nil, nil, err
+		return 0, l, err
 	}
 	socket := filepath.Join(a.cfg.Run, "pub", string(e.Source)+".sock")
 	if err := waitFor(ctx, socket, socketWait); err != nil {
-		return 0, nil, nil, err
+		return 0, l, err
 	}
+	l.group = a.makeGroup(e.Source)
 	env := a.appEnv(e, r.manifest, socket)
 	if r.manifest.App.PublishRTSP {
 		var url string
-		if ingest, url, err = a.startIngest(e.Source, r.manifest, socket); err != nil {
-			return 0, nil, nil, err
+		if l.ingest, url, err = a.startIngest(e.Source, r.manifest, socket, l.group); err != nil {
+			return 0, l, err
 		}
 		env = append(env, "SLIPSTREAM_PUBLISH_RTSP="+url)
 	}
 	if err = a.verifySlot(preparing, e.Slot, r.version); err == nil {
 		at = int64(publish.Monotonic())
-		p, err = a.startProcess(ctx, e, r.manifest, env)
+		l.app, err = a.startProcess(ctx, e, r.manifest, env, l.group)
 	}
-	if err != nil && ingest != nil {
-		ingest.Stop(ingestGrace)
+	if err != nil && l.ingest != nil {
+		l.ingest.Stop(ingestGrace)
 	}
-	return at, p, ingest, err
+	return at, l, err
 }
 
-func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest, env []string) (*supervise.Process, error) {
+func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest, env []string, g *supervise.Group) (*supervise.Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, errors.New("called off")
 	}
@@ -103,7 +112,7 @@ func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest,
 	return a.sup.Start(supervise.Spec{
 		Name: string(e.Source), Path: path, Args: exec[1:], Env: env,
 		Dir:          a.data.of(e.Slot), // what an app writes beside itself must not be written into its slot
-		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"),
+		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"), Group: g,
 	})
 }
 
@@ -135,7 +144,7 @@ func (a *Agent) appEnv(e StartApp, m verify.Manifest, socket string) []string {
 
 // startIngest starts the slot's own RTSP server on a port of its own. It lives
 // and dies with the app.
-func (a *Agent) startIngest(source orders.SourceID, m verify.Manifest, socket string) (*supervise.Process, string, error) {
+func (a *Agent) startIngest(source orders.SourceID, m verify.Manifest, socket string, g *supervise.Group) (*supervise.Process, string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", fmt.Errorf("listen for the app's RTSP: %w", err)
@@ -161,7 +170,7 @@ func (a *Agent) startIngest(source orders.SourceID, m verify.Manifest, socket st
 	}
 	p, err := a.sup.Start(supervise.Spec{
 		Name: ingestName(source), Path: path, Args: args,
-		Env: []string{"LISTEN_FDS=1", "SLIPSTREAM_INGEST_SECRET=" + secret}, Dir: "/", Files: []*os.File{file},
+		Env: []string{"LISTEN_FDS=1", "SLIPSTREAM_INGEST_SECRET=" + secret}, Dir: "/", Files: []*os.File{file}, Group: g,
 	})
 	return p, fmt.Sprintf("rtsp://%s/%s", listener.Addr(), secret), err
 }
@@ -169,7 +178,8 @@ func (a *Agent) startIngest(source orders.SourceID, m verify.Manifest, socket st
 func ingestName(source orders.SourceID) string { return "ingest-" + string(source) }
 
 // follow passes on what an app says, until its end or the agent's.
-func (a *Agent) follow(r *run, p, ingest *supervise.Process) {
+func (a *Agent) follow(r *run, l launched) {
+	p, ingest := l.app, l.ingest
 	source, words := r.source, p.Notifications()
 	var ingestDone <-chan struct{}
 	if ingest != nil {
@@ -193,6 +203,7 @@ func (a *Agent) follow(r *run, p, ingest *supervise.Process) {
 			if ingest != nil {
 				ingest.Stop(ingestGrace)
 			}
+			a.endGroup(l.group)
 			a.post(AppExited{
 				Source: source, Detail: p.Exit().String(), Evidence: redact(p.LogTail(maxEvidence)), Unasked: !r.told.Load(),
 			})
@@ -232,6 +243,7 @@ func (a *Agent) stopApp(e StopApp) {
 // endProcess does in the background what was asked for by r.stop.
 func (a *Agent) endProcess(r *run) {
 	p, stop := r.process, *r.stop
+	a.thaw(r.source)
 	a.wg.Go(func() {
 		leave := time.NewTimer(stop.Leave)
 		defer leave.Stop()
@@ -250,10 +262,10 @@ func (a *Agent) endProcess(r *run) {
 func (a *Agent) appStarted(s started) {
 	r := a.runs[s.Source]
 	if r == nil {
-		a.wg.Go(func() { s.process.Stop(0) })
+		a.wg.Go(func() { s.app.Stop(0) })
 		return
 	}
-	r.process = s.process
+	r.process, r.group = s.app, s.group
 	if r.stop != nil {
 		a.endProcess(r)
 	}

@@ -49,7 +49,7 @@ func (m *machine) judgeApp(i int) {
 		return
 	}
 	limit := m.rules(slot).Watchdog
-	if app.Status != AppRunning || limit == 0 {
+	if app.Status != AppRunning || limit == 0 || m.frozen(*app) {
 		return
 	}
 	if app.lastPing == 0 {
@@ -139,12 +139,18 @@ func (m *machine) appAlive(e AppAlive) {
 // appExited is the end of one run of an app, for whatever reason.
 func (m *machine) appExited(e AppExited) {
 	i := m.slotOf(e.Source)
-	if i < 0 || m.Apps[i].Status == AppBackOff {
+	if i < 0 || m.Apps[i].Status == AppBackOff || m.Apps[i].Status == AppAway {
 		return
+	}
+	if e.Source == m.Trial.Frozen {
+		m.Trial.Frozen = ""
 	}
 	switch slot := slotNames[i]; {
 	case m.Trial.under() && slot == m.Trial.To.Slot:
 		m.trialExited(i, e)
+	case m.clearing(slot):
+		m.cleared(i)
+		m.startTrial()
 	case slot == m.Permanent.Slot:
 		if m.Apps[i].Status == AppStopping { // nobody else stops it
 			e.Detail = cmp.Or(m.Apps[i].ended, "it was told to end")
@@ -186,9 +192,10 @@ func (m *machine) trialExited(i int, e AppExited) {
 			t.Detail = detail
 		}
 		if t.Back {
-			m.finishRevert()
+			m.comeBack()
 		}
 	case PhaseCommitting, PhaseSettling:
+		m.thaw() // viewers are back on the old version until then
 		// Too late to revert. The new version is restarted like any permanent one,
 		// unless the record turns out not to be written.
 		if t.Cause == "" {

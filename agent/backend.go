@@ -148,6 +148,9 @@ func (a *Agent) past(id orders.TrialID) (*control.Record, error) {
 	return nil, fmt.Errorf("trial %s is not in the history", id)
 }
 
+// shownFrozen is an app that runs and is frozen.
+const shownFrozen = "frozen"
+
 func (a *Agent) shownSlot(s State, name string, app App) control.Slot {
 	state, v := s.SlotState(name)
 	out := control.Slot{
@@ -156,6 +159,9 @@ func (a *Agent) shownSlot(s State, name string, app App) control.Slot {
 	}
 	if app.Status != AppStopped {
 		out.App = string(app.Status)
+	}
+	if s.frozen(app) {
+		out.App = shownFrozen
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -12,11 +12,12 @@
 //	                                             └──────────┴─────────┴──→ reverting ─→ idle
 //
 //	staging     the verified package is written into the spare slot, beside what runs
-//	starting    the new version's process runs; viewers see the old one. READY=1 arms
-//	            the forwarder, which follows the new version once each of its streams
-//	            has sent a key frame. All of this must come within the start timeout,
-//	            which counts from the start of the process, so that an app without
-//	            READY=1 (publishRtsp) has no longer for its first pictures than others
+//	starting    the new version's process runs; viewers see the old one, unless it made
+//	            room (see How versions overlap). READY=1 arms the forwarder, which
+//	            follows the new version once each of its streams has sent a key frame.
+//	            All of this must come within the start timeout, which counts from the
+//	            start of the process, so that an app without READY=1 (publishRtsp) has
+//	            no longer for its first pictures than others
 //	trial       viewers see the new version; the soak runs
 //	holding     marker and soak are there: the forwarder is asked whether the trial
 //	            still stands. It answers "held", "reverted", or "wait" while declared
@@ -48,6 +49,27 @@
 // are judged by the forwarder, which ends the trial when a required one is broken,
 // marker or not: a marker with a broken invariant does not commit, and the revert
 // says both facts. The history keeps how all of them stood, also after a commit.
+//
+// # How versions overlap
+//
+// The manifest of the new version says how it runs beside the old one during its
+// trial. The trial has the same arrows in each way.
+//
+//	full    the old app keeps running: a revert takes milliseconds
+//	frozen  the old app is frozen by its cgroup once viewers see the new version. The
+//	        forwarder has had the freezer since the app's start and thaws it before it
+//	        brings viewers back, with an agent or without; viewers wait for its next
+//	        key frame. The agent thaws it as well whenever the trial ends or the
+//	        forwarder does, and before it is stopped. Where no cgroup can be made both
+//	        run in full, and the status says why
+//	none    the old app makes room: the new version's slot is checked, the old app is
+//	        stopped, and only then the new one is started. Sessions are held meanwhile.
+//	        On a revert the new app is ended first, then the old version is started as
+//	        a new run; the trial is over when viewers see it, or when its start timeout
+//	        and some seconds have passed
+//
+// Whatever ends at whatever moment, the old version runs in the end, and nothing of it
+// stays frozen. The history has the gap of each stream.
 //
 // # What survives a power cut, at each arrow
 //
@@ -121,8 +143,8 @@
 // before: it restarts it, first soon, and beyond the manifest's restart
 // intensity each half minute. Damage is another matter than crashing, to which an
 // app can be brought from outside. If the version before is damaged too, or there
-// is none, the status names the way out: the same package, staged again. It runs
-// both versions in full; manifests that ask for another overlap are refused. On a
+// is none, the status names the way out: the same package, staged again. With
+// overlap "none" viewers have no picture while the versions change places. On a
 // machine where everything runs as one user it cannot tell who made a marker. The
 // data directory of a trial is a copy: what the old version writes into its own
 // meanwhile is not in it.

@@ -20,8 +20,19 @@ type (
 		Role   string         // RolePermanent or RoleTrial
 		Trial  orders.TrialID // "" for the permanent role
 	}
+	// CheckSlot verifies the slot of a trial's version, before the old one makes
+	// room for it. Answered by [SlotChecked].
+	CheckSlot struct {
+		Trial   orders.TrialID
+		Version Version
+	}
+	// Freeze stops a source's app where it is.
+	Freeze struct{ Source orders.SourceID }
+	// Thaw lets it go on.
+	Thaw struct{ Source orders.SourceID }
 	// StopApp ends a source's app, or calls its start off: politely first, by
-	// force after the grace period. Answered by [AppExited].
+	// force after the grace period. A frozen one is thawed first, or it could not
+	// hear. Answered by [AppExited].
 	StopApp struct {
 		Source orders.SourceID
 		Grace  time.Duration
@@ -33,6 +44,7 @@ type (
 		Permanent orders.SourceID
 		Sources   []orders.SourceID
 		Trial     *orders.Trial
+		Frozen    orders.SourceID // "" for none
 	}
 	// AskStatus asks the forwarder what it knows of the trial.
 	AskStatus struct{}

@@ -29,6 +29,7 @@ type (
 		Alive     []Alive    // apps that were adopted
 		Forwarder bool       // the forwarder was adopted: it still has its orders
 		Outdated  bool       // and another one is installed since
+		NoFreezer string     // why apps cannot be frozen here; "" if they can
 	}
 
 	// Tick says that the time of [State.Wake] has come.
@@ -38,7 +39,6 @@ type (
 	StageAsked struct {
 		Req     uint64
 		Version Version // Slot is not set yet
-		Overlap string
 		Force   bool
 	}
 	// StageDone reports how an attempt at staging ended.
@@ -64,6 +64,16 @@ type (
 	// RevertAsked is the operator's word against it.
 	RevertAsked struct{ Req uint64 }
 
+	// SlotChecked answers [CheckSlot].
+	SlotChecked struct {
+		Trial orders.TrialID
+		Error string // "" if the slot is whole
+	}
+	// FreezeFailed answers [Freeze] if the app goes on running.
+	FreezeFailed struct {
+		Source orders.SourceID
+		Error  string
+	}
 	// AppStarted says that a source's process runs.
 	AppStarted struct {
 		Source orders.SourceID
@@ -173,7 +183,6 @@ const (
 const (
 	CodeBusy       = "busy"              // another update is under way
 	CodeReverted   = "reverted"          // tried before and not greenlit
-	CodeOverlap    = "overlap"           // a way of overlapping that this agent cannot do
 	CodeFloor      = verify.CodeRollback // not above the floor
 	CodeGreenlight = "not-operator"      // the manifest gives the marker to somebody else
 	CodeStreams    = "stream-missing"    // a stream of the permanent version is not in it

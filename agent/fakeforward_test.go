@@ -75,8 +75,10 @@ type fake struct {
 	trial     *orders.Trial
 	phase     string
 	timer     *time.Timer
-	pidfds    map[orders.SourceID]int
+	pidfds    map[orders.SourceID]int // of living processes
+	freezers  map[orders.SourceID]int
 	over      map[orders.TrialID]*orders.Reverted
+	waiting   *orders.Reverted // that nobody could go back to
 }
 
 const fakeSwitchDelay = 20 * time.Millisecond
@@ -96,7 +98,7 @@ func fakeForward(run string, succeed bool) error {
 	if err := os.MkdirAll(filepath.Join(run, "pub"), 0o755); err != nil {
 		return err
 	}
-	f := &fake{run: run, phase: "steady", pidfds: map[orders.SourceID]int{}, over: map[orders.TrialID]*orders.Reverted{}}
+	f := &fake{run: run, phase: "steady", pidfds: map[orders.SourceID]int{}, freezers: map[orders.SourceID]int{}, over: map[orders.TrialID]*orders.Reverted{}}
 	if err := fakeReady(run, succeed); err != nil {
 		return err
 	}
@@ -176,6 +178,9 @@ func (f *fake) request(q orders.Request, fds []int) {
 				followed = f.trial.Source
 			}
 		}
+		if f.pidfds[followed] == 0 {
+			followed = ""
+		}
 		st.Streams = []orders.StreamStatus{{Name: "main", Followed: followed, Viewers: 1}}
 		for source := range f.pidfds { // a lie: no app publishes here
 			st.Streams[0].Lines = append(st.Streams[0].Lines, orders.LineStatus{Source: source, Alive: true})
@@ -194,6 +199,9 @@ func (f *fake) obey(o *orders.Orders, fds []int) {
 			f.pidfds[s.ID] = fds[s.Pidfd-1]
 			go f.watch(s.ID, fds[s.Pidfd-1])
 		}
+		if s.Freezer > 0 {
+			f.freezers[s.ID] = fds[s.Freezer-1]
+		}
 	}
 	if f.trial != nil && (o.Trial == nil || o.Trial.ID != f.trial.ID) {
 		if o.Permanent == f.trial.Source {
@@ -203,6 +211,7 @@ func (f *fake) obey(o *orders.Orders, fds []int) {
 		}
 	}
 	f.permanent = o.Permanent
+	f.amend()
 	switch {
 	case o.Trial == nil || f.trial != nil:
 	case f.over[o.Trial.ID] != nil:
@@ -253,9 +262,27 @@ func (f *fake) revert(id orders.TrialID, cause string) {
 		Trial: id, Source: f.permanent, Cause: cause, Detected: now, First: now + 1e6, Done: now + 2e6,
 		Switched: f.phase != "armed", Streams: []orders.StreamSwitch{{Name: "main", Viewers: 1}},
 	}
+	if f.pidfds[f.permanent] == 0 {
+		r.Source, r.First, f.waiting = "", 0, r
+	} else if freezer := f.freezers[f.permanent]; freezer > 0 {
+		unix.Pwrite(freezer, []byte("0"), 0)
+	}
 	f.over[id] = r
 	f.disarm()
 	f.tell(orders.Message{Revert: r})
+}
+
+// amend tells of a revert once more when there is somebody to go back to.
+func (f *fake) amend() {
+	if f.waiting == nil || f.pidfds[f.permanent] == 0 {
+		return
+	}
+	r := *f.waiting
+	f.waiting = nil
+	r.Source, r.First = f.permanent, int64(publish.Monotonic())
+	r.Streams = []orders.StreamSwitch{{Name: "main", Viewers: 1, GapMS: float64(r.First-r.Detected) / 1e6}}
+	f.over[r.Trial] = &r
+	f.tell(orders.Message{Revert: &r})
 }
 
 // watch reverts when the trial's process ends.
@@ -269,6 +296,7 @@ func (f *fake) watch(source orders.SourceID, pidfd int) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	delete(f.pidfds, source)
 	if f.trial != nil && f.trial.Source == source {
 		f.revert(f.trial.ID, orders.CauseExit)
 	}

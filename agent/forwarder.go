@@ -18,7 +18,7 @@ const (
 	dialEvery    = 20 * time.Millisecond
 	statusEvery  = time.Second
 	maxPending   = 256 // requests without an answer
-	maxRightsFDs = 8   // pidfds in one message: two are in use
+	maxRightsFDs = 8   // descriptors in one message: pidfd and freezer of two apps
 )
 
 // forwarder is the agent's end of the conversation of package orders. It sends

@@ -10,7 +10,7 @@ import (
 
 // sendOrders gives the forwarder the full truth as of now.
 func (m *machine) sendOrders() {
-	o := SendOrders{Permanent: m.followed()}
+	o := SendOrders{Permanent: m.followed(), Frozen: m.Trial.Frozen}
 	for _, app := range m.Apps {
 		if app.Source != "" {
 			o.Sources = append(o.Sources, app.Source)
@@ -74,6 +74,7 @@ func (m *machine) forwarderLost(e ForwarderLost) {
 		return
 	}
 	t.Forgotten, t.asked = true, 0
+	m.thaw() // a new one has no freezer yet, and serves the permanent version
 	switch {
 	case m.open():
 		m.revert(CauseForwarder, e.Detail)
@@ -97,6 +98,8 @@ func (m *machine) forwarderStatus(e ForwarderStatus) {
 		m.tookOver(orders.Switched{Trial: t.ID, Source: t.Source, At: m.now, Done: m.now})
 	case m.Phase == PhaseStarting && m.now >= t.StartBy:
 		m.late(e.Missing)
+	case m.Phase == PhaseTrial && (e.Phase == "switched" || e.Phase == "held"):
+		m.freezeAgain()
 	}
 }
 
@@ -109,6 +112,7 @@ func (m *machine) tookOver(e orders.Switched) {
 	m.Phase = PhaseTrial
 	t.TookOver, t.SoakEnds = m.wall, e.Done+int64(t.To.Rules.Soak)
 	t.Switched = &e
+	m.freeze()
 }
 
 // trialReverted: the forwarder has brought viewers back, by itself or because it
@@ -120,9 +124,14 @@ func (m *machine) trialReverted(e orders.Reverted) {
 		return // settle overrules a revert that came after the commit point
 	}
 	if t.Back {
+		if completes(t.Reverted, e) {
+			t.Reverted = &e
+			m.returned()
+		}
 		return
 	}
 	t.Back, t.Reverted = true, &e
+	m.thaw()
 	if !m.knowsBetter(e.Cause) {
 		t.Cause, t.Detail = e.Cause, cmp.Or(brokenDetail(e, t.Latched), e.Detail, t.sentence(e.Cause))
 		if e.Cause == orders.CauseDeadline {

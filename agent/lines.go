@@ -39,6 +39,7 @@ func (m *machine) linesSeen(e LinesSeen) {
 	}
 	if m.onScreen(e.Streams) {
 		m.retire()
+		m.returned()
 	}
 }
 
@@ -48,7 +49,7 @@ func (m *machine) linesSeen(e LinesSeen) {
 func (m *machine) judgeLines(i int, streams []orders.StreamStatus) {
 	app, slot := &m.Apps[i], slotNames[i]
 	m.noticeLines(i, streams)
-	if len(app.Lost) == 0 {
+	if len(app.Lost) == 0 || m.frozen(*app) {
 		return
 	}
 	v := m.version(slot)

@@ -64,6 +64,10 @@ func (m *machine) take(what any) {
 	case RevertAsked:
 		m.revertAsked(e)
 
+	case SlotChecked:
+		m.slotChecked(e)
+	case FreezeFailed:
+		m.freezeFailed(e)
 	case AppStarted:
 		m.appStarted(e)
 	case AppKnown:
@@ -132,6 +136,7 @@ func (m *machine) judge() {
 		if at := m.Trial.askAt; at > 0 && m.now >= at {
 			m.askAgain()
 		}
+		m.judgeReturn()
 	}
 }
 
@@ -153,11 +158,16 @@ func (m *machine) begin() {
 		StartBy:  m.now + int64(prepareLimit),
 		Deadline: m.now + int64(prepareLimit) + int64(to.Rules.Deadline),
 	}
+	m.planOverlap(&t)
 	m.Trial, m.Phase = t, PhaseStarting
 	m.Apps[slotIndex(slot)] = App{Source: t.Source, Status: AppStarting, Since: m.wall}
 	m.do(WatchMarker{t.ID})
 	m.sendOrders() // first the socket on which the app will publish, then the app
-	m.do(StartApp{Slot: slot, Source: t.Source, Role: RoleTrial, Trial: t.ID})
+	if t.Unbegun {
+		m.do(CheckSlot{Trial: t.ID, Version: to}) // the old version makes room for one that can run only
+		return
+	}
+	m.startTrial()
 }
 
 // judgeTrial lets silence revert, and asks for the right to commit once marker,
@@ -289,6 +299,7 @@ func (m *machine) recordFailed(e RecordFailed) {
 // finishCommit is reached when viewers are on the new version for good. Only now
 // may the old app stop.
 func (m *machine) finishCommit() {
+	m.thaw() // or it could not be stopped, and may be needed once more
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomePermanent)}, EndTrial{Trial: t.ID, Slot: t.To.Slot, Kept: true})
 	m.Reverted = slices.DeleteFunc(slices.Clone(m.Reverted), func(r Reverted) bool {
@@ -303,6 +314,7 @@ func (m *machine) finishCommit() {
 // revert ends the trial: switch first, kill afterwards.
 func (m *machine) revert(cause, detail string) {
 	t := &m.Trial
+	m.thaw()
 	t.Cause, t.Detail = cause, detail
 	if !t.Armed || t.Forgotten {
 		t.Back = true // viewers never left, or a new forwarder knows nothing else
@@ -317,16 +329,20 @@ func (m *machine) revert(cause, detail string) {
 
 // endTrialApp follows once viewers are back.
 func (m *machine) endTrialApp() {
-	m.Trial.askAt = 0
-	if m.Trial.Gone {
-		m.finishRevert()
+	t := &m.Trial
+	if t.askAt = 0; t.Gone || t.Unbegun {
+		m.comeBack()
 		return
 	}
 	leave := time.Duration(0)
-	if m.Trial.Cause == orders.CauseEOF {
+	grace := min(t.To.Rules.StopTimeout, revertGrace)
+	switch {
+	case t.Overlap == verify.OverlapNone:
+		grace = min(grace, lastWords) // viewers wait for the room that it takes
+	case t.Cause == orders.CauseEOF:
 		leave = lastWords // viewers are back already
 	}
-	m.stopAppAfter(leave, m.Trial.To.Slot, min(m.Trial.To.Rules.StopTimeout, revertGrace))
+	m.stopAppAfter(leave, t.To.Slot, grace)
 }
 
 // finishRevert is reached when viewers are back and the app is gone.
@@ -350,6 +366,9 @@ func (m *machine) entry(outcome string) control.Record {
 	r := control.Record{
 		Time: m.wall, Trial: string(t.ID), From: t.From.Version, To: t.To.Version, Digest: t.To.Digest,
 		Outcome: outcome, Proof: t.proof(),
+	}
+	if t.Overlap != verify.OverlapFull {
+		r.Overlap = t.Overlap
 	}
 	if outcome == control.OutcomeReverted {
 		r.Reason, r.Detail, r.Evidence = t.Cause, t.Detail, t.Evidence

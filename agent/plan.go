@@ -26,6 +26,7 @@ type run struct {
 	manifest verify.Manifest    // signed, checked when the run was planned
 	refused  error              // why nothing of the slot may be started
 	process  *supervise.Process // nil until it has started
+	group    *supervise.Group   // likewise, and without cgroups
 	cancel   context.CancelFunc // calls the start off
 	stop     *StopApp           // what was asked for before the process was there
 	told     atomic.Bool
@@ -148,7 +149,7 @@ func versionOf(m verify.Manifest, digest, slot string) Version {
 		v.Rules = Rules{
 			Greenlight: app.Greenlight, StartTimeout: milliseconds(app.StartTimeoutMS), Deadline: milliseconds(app.DeadlineMS),
 			Soak: milliseconds(app.SoakMS), StopTimeout: milliseconds(app.StopTimeoutMS), Watchdog: milliseconds(app.WatchdogMS),
-			Silent: app.PublishRTSP, RestartMax: app.RestartMax, RestartWindow: milliseconds(app.RestartWindow),
+			Silent: app.PublishRTSP, Overlap: app.Overlap, RestartMax: app.RestartMax, RestartWindow: milliseconds(app.RestartWindow),
 		}
 	}
 	return v

@@ -22,6 +22,9 @@ func (a *Agent) problems() (out []string) {
 	if problem := damageProblem(a.snapshot().state); problem != "" {
 		out = append(out, problem)
 	}
+	if problem := a.freezeProblem(a.snapshot().state); problem != "" {
+		out = append(out, problem)
+	}
 	out = append(out, a.doubtProblems()...)
 	a.mu.Lock()
 	defer a.mu.Unlock()

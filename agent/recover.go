@@ -15,7 +15,7 @@ func (m *machine) recover(e Recover) {
 	}
 	sameBoot := m.Boot == e.Boot
 	m.Boot, m.Permanent, m.Previous, m.Damage = e.Boot, e.Permanent, e.Previous, ""
-	m.replace.wanted = e.Outdated
+	m.replace.wanted, m.noFreezer = e.Outdated, e.NoFreezer
 	m.forgetStale()
 	m.Spare = e.Slots[slotIndex(m.SpareSlot())]
 	m.adopt(e.Alive)
@@ -28,6 +28,7 @@ func (m *machine) recover(e Recover) {
 	default:
 		m.Phase, m.Stage = PhaseIdle, Stage{}
 	}
+	m.forgetRoom()
 	m.stopStrays()
 }
 
@@ -36,6 +37,7 @@ func (m *machine) recover(e Recover) {
 // ending it would end the permanent version's app and its data.
 func (m *machine) forgetStale() {
 	if m.Trial.under() && m.Trial.To.Slot == m.Permanent.Slot && m.Trial.To.Digest != m.Permanent.Digest {
+		m.thaw()
 		m.Trial, m.Phase = Trial{}, PhaseIdle
 	}
 	if m.Retiring == m.Permanent.Slot {
@@ -53,6 +55,13 @@ func (m *machine) adopt(alive []Alive) {
 		if n := slices.IndexFunc(alive, func(a Alive) bool { return a.Source == app.Source }); n >= 0 {
 			app.PID = alive[n].PID
 			m.goOn(i)
+			continue
+		}
+		if app.Status == AppAway {
+			continue // nothing of it runs, as it should be
+		}
+		if m.Trial.under() && m.Trial.Clearing && slotNames[i] == m.Trial.From.Slot {
+			m.cleared(i) // it ended unseen
 			continue
 		}
 		if m.Trial.under() && slotNames[i] == m.Trial.To.Slot {

@@ -36,9 +36,6 @@ func (m *machine) stageAsked(e StageAsked) {
 	case !m.above(v): // force never passes floors
 		m.refuse(e, CodeFloor, fmt.Sprintf("release counter %d is not above the permanent version's %d", v.Counter, m.Permanent.Counter))
 		return
-	case e.Overlap != verify.OverlapFull:
-		m.refuse(e, CodeOverlap, fmt.Sprintf("the package asks for overlap %q; this agent can only run both versions in full", e.Overlap))
-		return
 	case gone:
 		m.refuse(e, CodeStreams, fmt.Sprintf("version %s no longer has the stream %q, and its viewers would lose the picture", v.Version, stream))
 		return

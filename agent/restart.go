@@ -35,6 +35,7 @@ func (a *Agent) recovered(ctx context.Context) (Recover, error) {
 		e.Slots[i] = a.content(slot)
 	}
 	a.markers.clean(a.state.Trial.ID)
+	e.NoFreezer = a.findGroups()
 	e.Forwarder, e.Outdated = a.startDaemons(ctx)
 	e.Alive = a.adoptApps()
 	if last, err := a.journal.history(1); err == nil && len(last) > 0 {
@@ -122,8 +123,13 @@ func (a *Agent) adoptApps() (alive []Alive) {
 		}
 		if p, ok := a.sup.Adopt(name); ok {
 			a.log.Warn("stray process ended", "name", name, "pid", p.PID())
+			g := a.findGroup(source, p.PID())
 			p.Kill()
+			a.endGroup(g)
 		}
+	}
+	if a.groups != nil {
+		a.groups.Clean()
 	}
 	return alive
 }
@@ -152,9 +158,9 @@ func (a *Agent) tellWhenKnown(source orders.SourceID, p *supervise.Process) {
 // and started anew.
 func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process) {
 	r := a.planAdopted(source, slot)
-	r.process = p
+	r.process, r.group = p, a.findGroup(source, p.PID())
 	ingest, found := a.adoptProcess(ingestName(source))
-	a.wg.Go(func() { a.follow(r, p, ingest) })
+	a.wg.Go(func() { a.follow(r, launched{p, ingest, r.group}) })
 	if p.PID() == 0 {
 		a.wg.Go(func() { a.tellWhenKnown(source, p) })
 	}
@@ -164,6 +170,7 @@ func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process)
 		a.wg.Go(p.Kill)
 	case r.manifest.App.PublishRTSP && !found:
 		a.log.Error("app ended: its ingest is gone", "source", source)
+		a.thaw(source)
 		a.wg.Go(func() { p.Stop(ingestGrace) })
 	case err != nil:
 		a.log.Error("app runs on, but would not be started again", "source", source, "reason", err)

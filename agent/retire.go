@@ -11,7 +11,11 @@ import (
 // forwarder has brought viewers back to the old app, which goes on feeding them
 // until they see the new one again.
 func (m *machine) leaveOld(old Version) {
-	if old.none() || m.Apps[slotIndex(old.Slot)].Status == AppStopped {
+	app := &m.Apps[slotIndex(old.Slot)]
+	if app.Status == AppAway {
+		*app = App{}
+	}
+	if old.none() || app.Status == AppStopped {
 		return
 	}
 	m.Retiring = old.Slot

@@ -8,15 +8,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
-	"strings"
 	"time"
 
 	"slipstream/agent/control"
 	"slipstream/slots"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
-	"slipstream/verify"
 )
 
 // loop owns the state: it takes one event at a time, journals what follows from
@@ -180,6 +177,12 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 		a.startApp(ctx, e)
 	case StopApp:
 		a.stopApp(e)
+	case CheckSlot:
+		a.checkSlot(ctx, e)
+	case Freeze:
+		a.freeze(e.Source)
+	case Thaw:
+		a.thaw(e.Source)
 	case SendOrders:
 		a.sendOrders(e)
 	case AskStatus:
@@ -214,65 +217,6 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 	default:
 		panic(fmt.Sprintf("agent: unknown effect %T", e))
 	}
-}
-
-// streams are those of a run, as the forwarder must know them; of a refused one it
-// is enough to know the names.
-func (a *Agent) streams(r *run) (out []orders.Stream) {
-	if r.refused != nil {
-		v := a.state.version(r.slot)
-		for i, name := range v.Streams {
-			out = append(out, orders.Stream{Name: name, Codec: v.codec(i)})
-		}
-		return out
-	}
-	for _, s := range r.manifest.App.Streams {
-		out = append(out, a.stream(s))
-	}
-	return out
-}
-
-// stream is a declared stream in the forwarder's words.
-func (a *Agent) stream(s verify.Stream) orders.Stream {
-	out := orders.Stream{
-		Name: s.Name, Codec: s.Codec, StallMS: max(s.StallMS, a.cfg.Stream.StallMS),
-		Width: s.Width, Height: s.Height, Profile: s.Profile, Audio: s.Audio,
-	}
-	if s.Events {
-		out.StallMS = 0
-	}
-	for _, i := range s.Invariants {
-		out.Invariants = append(out.Invariants, orders.Invariant{
-			Name: i.Name, Measure: i.Measure, Against: i.Against, Min: i.Min, Max: i.Max,
-			WindowMS: i.Window().Milliseconds(), Required: i.Required(),
-		})
-	}
-	return out
-}
-
-// sendOrders fills in what the core does not know: versions, streams, pidfds. Of a
-// source that was refused nothing runs, nor will be started. It is named all the
-// same, because the forwarder closes streams that nobody has, with their viewers.
-func (a *Agent) sendOrders(e SendOrders) {
-	o := orders.Orders{Trial: e.Trial}
-	var fds []int
-	for _, source := range e.Sources {
-		slot, _, _ := strings.Cut(string(source), "-")
-		r := a.plan(source, slot)
-		s := orders.Source{ID: source, Version: r.version.Version, UID: os.Getuid(), Streams: a.streams(r)}
-		if len(s.Streams) == 0 {
-			continue
-		}
-		if r.process != nil && r.process.Pidfd() >= 0 {
-			fds = append(fds, r.process.Pidfd())
-			s.Pidfd = len(fds)
-		}
-		o.Sources = append(o.Sources, s)
-		if source == e.Permanent {
-			o.Permanent = source
-		}
-	}
-	a.forward.ask(question{Request: orders.Request{Orders: &o}}, fds...)
 }
 
 func (a *Agent) replaceRecord(v, previous Version) error {

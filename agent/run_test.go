@@ -246,7 +246,6 @@ func TestRefusedPackagesChangeNothing(t *testing.T) {
 		{"signed by a stranger", stranger, verify.CodeUntrusted},
 		{"cut off", write(t, raw[:len(raw)-5000]), verify.CodeTruncated},
 		{"one byte of the image flipped", write(t, flipped), verify.CodeCorrupt},
-		{"another overlap", d.pack("2.0.2", goodApp, func(m *verify.Manifest) { m.App.Overlap = verify.OverlapNone }), "overlap"},
 		{"for other hardware", d.pack("2.0.3", goodApp, func(m *verify.Manifest) { m.Hardware = []string{"rev-b"} }), verify.CodeWrongHardware},
 	}
 	for _, test := range tests {

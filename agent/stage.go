@@ -105,7 +105,7 @@ func (a *Agent) Stage(ctx context.Context, r control.StageRequest) control.Resul
 	}
 	return a.request(ctx, func(req uint64) any {
 		a.expect(req, in)
-		return StageAsked{Req: req, Version: in.version, Overlap: in.pkg.Manifest.App.Overlap, Force: r.Force}
+		return StageAsked{Req: req, Version: in.version, Force: r.Force}
 	})
 }
 

@@ -45,7 +45,8 @@ type State struct {
 	Retiring  string     `json:"retiring,omitempty"` // slot of the old app, while viewers may need it past a commit
 	Damage    string     `json:"damage,omitempty"`   // why the permanent version cannot be started, if its slot is to blame
 
-	replace replacing
+	replace   replacing
+	noFreezer string // why apps cannot be frozen here
 }
 
 // Version is one version in a slot.
@@ -73,6 +74,7 @@ type Rules struct {
 	StopTimeout   time.Duration `json:"stopTimeout"`
 	Watchdog      time.Duration `json:"watchdog"`
 	Silent        bool          `json:"silent"` // the app says no READY=1: it is ready when it runs
+	Overlap       string        `json:"overlap,omitempty"`
 	RestartMax    int           `json:"restartMax"`
 	RestartWindow time.Duration `json:"restartWindow"`
 }
@@ -86,6 +88,7 @@ const (
 	AppRunning  AppStatus = "ready"
 	AppStopping AppStatus = "stopping"
 	AppBackOff  AppStatus = "back-off" // dead, and waiting for its restart
+	AppAway     AppStatus = "away"     // ended to make room for a trial
 )
 
 // App is a slot's app.
@@ -137,6 +140,13 @@ type Trial struct {
 	Back      bool     `json:"back,omitempty"`      // viewers are on the old version
 	Gone      bool     `json:"gone,omitempty"`      // the new version's process is gone
 	Forgotten bool     `json:"forgotten,omitempty"` // the forwarder was started anew since
+
+	Overlap  string          `json:"overlap,omitempty"`  // in which way: verify.OverlapFull, …Frozen or …None
+	Unbegun  bool            `json:"unbegun,omitempty"`  // its app is not to be started yet
+	Clearing bool            `json:"clearing,omitempty"` // the old app is being ended to make room
+	Frozen   orders.SourceID `json:"frozen,omitempty"`   // the old app, while it is
+	Unfrozen string          `json:"unfrozen,omitempty"` // why it could not be
+	ReturnBy int64           `json:"returnBy,omitempty"` // the old app was started again, and is waited for
 
 	Switched *orders.Switched `json:"switched,omitempty"` // the forwarder's own reports
 	Reverted *orders.Reverted `json:"reverted,omitempty"`
@@ -278,7 +288,7 @@ func (s State) Wake() int64 {
 		if app.Status == AppStarting && s.restarts(slotNames[i]) {
 			sooner(app.StartBy)
 		}
-		if limit := s.rules(slotNames[i]).Watchdog; app.Status == AppRunning && limit > 0 {
+		if limit := s.rules(slotNames[i]).Watchdog; app.Status == AppRunning && limit > 0 && !s.frozen(app) {
 			sooner(app.lastPing + int64(limit))
 		}
 	}
@@ -294,6 +304,7 @@ func (s State) Wake() int64 {
 		}
 	case PhaseHolding, PhaseCommitting, PhaseSettling, PhaseReverting:
 		sooner(t.askAt)
+		sooner(t.ReturnBy)
 	}
 	return at
 }

@@ -93,6 +93,7 @@ type world struct {
 	alive     map[orders.SourceID]int
 	forwarder bool
 	outdated  bool // another forwarder was installed
+	noFreezer string
 	staging   *agent.StageSlot
 	log       bytes.Buffer
 }
@@ -176,7 +177,7 @@ func (w *world) start() {
 	}
 	r := agent.Recover{
 		Boot: fmt.Sprintf("boot-%d", w.boots), Permanent: w.record, Previous: w.previous,
-		Slots: w.slots, Forwarder: w.forwarder, Outdated: w.forwarder && w.outdated,
+		Slots: w.slots, Forwarder: w.forwarder, Outdated: w.forwarder && w.outdated, NoFreezer: w.noFreezer,
 	}
 	for _, source := range slices.Sorted(maps.Keys(w.alive)) {
 		r.Alive = append(r.Alive, agent.Alive{Source: source, PID: w.alive[source]})
@@ -197,6 +198,7 @@ func describe(e agent.Effect) string {
 		return s
 	case agent.SendOrders:
 		s := fmt.Sprintf("orders permanent=%s sources=%v", orNone(string(e.Permanent)), e.Sources)
+		s += optional(" frozen=", string(e.Frozen))
 		if t := e.Trial; t != nil {
 			s += fmt.Sprintf(" trial=%s source=%s deadline=%v", t.ID, t.Source, time.Duration(t.Deadline))
 		}
@@ -211,6 +213,12 @@ func describe(e agent.Effect) string {
 		return fmt.Sprintf("revert %s reason=%s", e.Trial, e.Reason)
 	case agent.RestartForwarder:
 		return "restart forwarder"
+	case agent.CheckSlot:
+		return fmt.Sprintf("check %s/%s", e.Version.Slot, e.Version.Version)
+	case agent.Freeze:
+		return "freeze " + string(e.Source)
+	case agent.Thaw:
+		return "thaw " + string(e.Source)
 	case agent.ReplaceForwarder:
 		return "replace forwarder"
 	case agent.WriteRecord:
@@ -235,7 +243,7 @@ func describe(e agent.Effect) string {
 
 func describeRecord(r control.Record) string {
 	s := fmt.Sprintf("%s %s -> %s", r.Outcome, orNone(r.From), r.To)
-	s += optional(" trial=", r.Trial) + optional(" reason=", r.Reason)
+	s += optional(" trial=", r.Trial) + optional(" overlap=", r.Overlap) + optional(" reason=", r.Reason)
 	if r.Detail != "" {
 		s += fmt.Sprintf(" %q", r.Detail)
 	}
@@ -269,7 +277,7 @@ func describeState(s agent.State) string {
 	if s.Trial.Latched {
 		out += " latched"
 	}
-	out += optional(" retiring=", s.Retiring)
+	out += optional(" retiring=", s.Retiring) + optional(" frozen=", string(s.Trial.Frozen))
 	if s.Damage != "" {
 		out += fmt.Sprintf(" damage=%q", s.Damage)
 	}

@@ -68,11 +68,7 @@ func (w *world) command(line string) error {
 	case "stage":
 		v := w.version(args["version"], "")
 		w.manifest(&v, args)
-		overlap := "full"
-		if args["overlap"] != "" {
-			overlap = args["overlap"]
-		}
-		w.step(agent.StageAsked{Version: v, Overlap: overlap, Force: first() == "force"})
+		w.step(agent.StageAsked{Version: v, Force: first() == "force"})
 	case "written-slot": // the slot's last byte is on the disk
 		w.slots[index(w.staging.Slot)] = w.state.Stage.Version
 	case "staged":
@@ -116,6 +112,10 @@ func (w *world) command(line string) error {
 		w.alive[source] = 300
 	case "fall-back-failed":
 		w.step(agent.FallBackFailed{Error: "slot a does not hold what was staged"})
+	case "slot-checked": // the new version may be started; the old one is to make room
+		w.step(agent.SlotChecked{Trial: trial, Error: strings.Join(plain, " ")})
+	case "not-frozen":
+		w.step(agent.FreezeFailed{Source: source, Error: "no cgroups of version 2 are mounted"})
 	case "marker-failed":
 		w.step(agent.MarkerFailed{Trial: trial, Error: "make the greenlight marker: no space left on device"})
 	case "marker":
@@ -128,6 +128,8 @@ func (w *world) command(line string) error {
 		w.step(agent.ForwarderLost{Detail: "the forwarder was killed"})
 	case "forwarder-dies": // while nobody watches
 		w.forwarder = false
+	case "no-cgroups":
+		w.noFreezer = "no cgroups of version 2 are mounted"
 	case "forwarder-installed":
 		w.outdated = true
 	case "replace":
@@ -155,7 +157,7 @@ func (w *world) command(line string) error {
 	case "reverted":
 		w.step(agent.TrialReverted{Reverted: orders.Reverted{
 			Trial: trial, Cause: args["cause"], Detail: args["detail"], Switched: true, Detected: w.now, First: w.now + 2e6,
-			By: args["by"], Verdicts: verdictsOf(args["cause"]),
+			By: args["by"], Verdicts: verdictsOf(args["cause"]), Source: orders.SourceID(args["to"]),
 		}})
 	case "held":
 		w.step(agent.Held{Trial: trial})
@@ -193,7 +195,11 @@ func (w *world) command(line string) error {
 var updatePhases = []string{"starting", "armed", "trial", "holding", "committing", "settling"}
 
 func wayTo(phase int, manifest string) []string {
-	way := []string{"stage version=2.0 " + manifest, "staged", "activate", "started"}
+	way := []string{"stage version=2.0 " + manifest, "staged", "activate"}
+	if strings.Contains(manifest, "overlap=none") {
+		way = append(way, "slot-checked", "exited a-1")
+	}
+	way = append(way, "started")
 	further := [][]string{nil, {"ready"}, {"took-over"}, {"marker", "wait 3s"}, {"held"}, {"record-written"}}
 	for _, step := range further[:phase+1] {
 		way = append(way, step...)
@@ -234,6 +240,7 @@ func (w *world) manifest(v *agent.Version, args map[string]string) {
 		v.Rules.Watchdog, v.Rules.Soak = d, d/2
 	}
 	v.Rules.Silent = args["ready"] == "never"
+	v.Rules.Overlap = args["overlap"]
 	if s := args["streams"]; s != "" {
 		v.Streams = strings.Split(s, ",")
 	}

@@ -26,12 +26,15 @@ func TestAnyWalkKeepsThePromises(t *testing.T) {
 		}
 		w.calm()
 	})
-	if walkCommits == 0 {
-		t.Error("no walk came to a commit")
+	for _, what := range []string{"commit", "freeze", "thaw by the forwarder", "make room", "come back"} {
+		if walked[what] == 0 {
+			t.Errorf("no walk came to: %s", what)
+		}
 	}
 }
 
-var walkCommits int
+// walked counts what walks have come to.
+var walked = map[string]int{}
 
 // walk is a device as the core sees it, and what must be true of it.
 type walk struct {
@@ -52,7 +55,9 @@ type walk struct {
 	marked    map[orders.TrialID]bool
 	held      map[orders.TrialID]bool
 	ready     map[orders.SourceID]bool
-	idle      map[orders.SourceID]bool // living apps that may be ended: not ready, or no longer publishing
+	idle      map[orders.SourceID]bool // living apps that may be ended: not ready, no longer publishing, or making room
+	told      map[orders.SourceID]bool // to end, so that it may be told again
+	frozen    map[orders.SourceID]bool // by the kernel, whoever wanted it
 	unsettled string                   // slot of an old version whose end the forwarder has not yet allowed
 }
 
@@ -60,7 +65,7 @@ func newWalk(rt *rapid.T) *walk {
 	w := &walk{
 		T: rt, boots: 1, now: int64(time.Hour), next: 100, alive: map[orders.SourceID]bool{},
 		marked: map[orders.TrialID]bool{}, held: map[orders.TrialID]bool{},
-		ready: map[orders.SourceID]bool{}, idle: map[orders.SourceID]bool{},
+		ready: map[orders.SourceID]bool{}, idle: map[orders.SourceID]bool{}, told: map[orders.SourceID]bool{}, frozen: map[orders.SourceID]bool{},
 	}
 	if rapid.Bool().Draw(rt, "installed") {
 		w.record = w.version("a")
@@ -72,7 +77,9 @@ func newWalk(rt *rapid.T) *walk {
 func (w *walk) version(slot string) agent.Version {
 	w.next++
 	name := fmt.Sprintf("%d.%d", w.next/100, w.next%100)
-	return agent.Version{Slot: slot, Version: name, Digest: "d" + name, Image: "i" + name, Counter: w.next, Rules: rules(), Streams: []string{"main"}}
+	v := agent.Version{Slot: slot, Version: name, Digest: "d" + name, Image: "i" + name, Counter: w.next, Rules: rules(), Streams: []string{"main"}}
+	v.Rules.Overlap = rapid.SampledFrom([]string{"", "full", "frozen", "none"}).Draw(w.T, "overlap")
+	return v
 }
 
 // act lets one thing happen.
@@ -111,6 +118,13 @@ func (w *walk) effect(e agent.Effect) {
 		w.startApp(e)
 	case agent.StopApp:
 		w.stopApp(e)
+	case agent.CheckSlot:
+		w.checkSlot(e)
+	case agent.Freeze:
+		w.freeze(e.Source)
+	case agent.Thaw:
+		delete(w.frozen, e.Source)
+		w.show()
 	case agent.SendOrders:
 		w.obey(e)
 	case agent.AskStatus:
@@ -144,6 +158,13 @@ func (w *walk) startApp(e agent.StartApp) {
 	if e.Role == agent.RolePermanent && e.Slot != w.record.Slot || e.Role == agent.RoleTrial && e.Slot == w.record.Slot {
 		w.Fatalf("%s app started in slot %s while %s is permanent", e.Role, e.Slot, w.record.Slot)
 	}
+	if w.state.Trial.Overlap == "none" {
+		for source := range w.alive {
+			if string(source[:1]) != e.Slot {
+				w.Fatalf("%s is started beside %s, which was to make room", e.Source, source)
+			}
+		}
+	}
 	boot := w.boots
 	w.later = append(w.later, func() {
 		switch {
@@ -160,6 +181,33 @@ func (w *walk) startApp(e agent.StartApp) {
 	})
 }
 
+// checkSlot finds the new version whole, mostly.
+func (w *walk) checkSlot(e agent.CheckSlot) {
+	w.later = append(w.later, func() {
+		done := agent.SlotChecked{Trial: e.Trial}
+		if rapid.IntRange(0, 7).Draw(w.T, "whole") == 0 {
+			done.Error = "it is damaged"
+		}
+		w.step(done)
+	})
+}
+
+// freeze is done at once. Viewers must be on the new version, or the news that they
+// are not must be on its way.
+func (w *walk) freeze(source orders.SourceID) {
+	t := w.state.Trial
+	if t.Overlap != "frozen" || t.TookOver.IsZero() || string(source[:1]) != t.From.Slot || source == t.Source {
+		w.Fatalf("%s is frozen in phase %s of a trial that overlaps %s", source, w.state.Phase, t.Overlap)
+	}
+	switch {
+	case rapid.IntRange(0, 5).Draw(w.T, "freezer") == 0:
+		w.later = append(w.later, func() { w.step(agent.FreezeFailed{Source: source, Error: "no cgroup"}) })
+	case w.alive[source]:
+		w.frozen[source] = true
+		walked["freeze"]++
+	}
+}
+
 func (w *walk) stopped(source orders.SourceID) bool {
 	return !slices.ContainsFunc(w.state.Apps[:], func(a agent.App) bool {
 		return a.Source == source && a.Status != agent.AppStopping
@@ -168,10 +216,17 @@ func (w *walk) stopped(source orders.SourceID) bool {
 
 func (w *walk) stopApp(e agent.StopApp) {
 	slot := string(e.Source[:1])
+	delete(w.frozen, e.Source)
+	if t := w.state.Trial; t.Clearing && slot == t.From.Slot {
+		w.idle[e.Source] = true
+		walked["make room"]++
+	}
 	if slot == w.record.Slot && !w.idle[e.Source] {
 		w.Fatalf("the permanent version's app %s is stopped", e.Source)
 	}
-	if w.alive[e.Source] && w.fwd.follows == e.Source && w.state.Phase == agent.PhaseIdle && !w.idle[e.Source] {
+	again := w.told[e.Source]
+	w.told[e.Source] = true
+	if w.alive[e.Source] && w.fwd.follows == e.Source && w.state.Phase == agent.PhaseIdle && !w.idle[e.Source] && !again {
 		w.Fatalf("%s is stopped while viewers see it", e.Source)
 	}
 	if slot == w.unsettled {
@@ -190,6 +245,7 @@ func (w *walk) stopApp(e agent.StopApp) {
 // dead ends a process; the forwarder sees it first, then the agent.
 func (w *walk) dead(source orders.SourceID) {
 	delete(w.alive, source)
+	delete(w.frozen, source)
 	if w.fwd.trial != "" && w.fwd.source == source {
 		w.end(orders.CauseExit)
 	}
@@ -284,7 +340,7 @@ func (w *walk) reports() {
 	}
 	s := orders.StreamStatus{Name: "main", Followed: w.fwd.follows}
 	for source := range w.alive {
-		if !w.idle[source] {
+		if !w.idle[source] && !w.frozen[source] {
 			s.Lines = append(s.Lines, orders.LineStatus{Source: source, LastFrame: w.now})
 		}
 	}
@@ -298,6 +354,9 @@ func (w *walk) goesOn() {
 		w.somethingEnds()
 	case s.Trial.ID == "":
 		w.install()
+	case s.Phase == agent.PhaseReverting:
+		w.appSaysReady()
+		w.reports()
 	case s.Phase == agent.PhaseStarting:
 		w.appSaysReady()
 		w.forwarderSwitches()
@@ -345,11 +404,14 @@ func (w *walk) install() {
 		w.step(agent.ActivateAsked{})
 		return
 	}
-	w.step(agent.StageAsked{Version: w.version(""), Overlap: "full"})
+	w.step(agent.StageAsked{Version: w.version("")})
 }
 
 func (w *walk) appSaysReady() {
 	for source := range maps.Clone(w.alive) {
+		if w.frozen[source] {
+			continue
+		}
 		if !w.ready[source] && !w.stopped(source) {
 			w.ready[source] = true
 			delete(w.idle, source)
@@ -429,6 +491,7 @@ func (w *walk) start() {
 			r.Alive = append(r.Alive, agent.Alive{Source: source, PID: 1})
 		} else {
 			delete(w.alive, source) // the runner ends strays
+			delete(w.frozen, source)
 		}
 	}
 	w.step(r)
@@ -448,7 +511,7 @@ func (w *walk) agentDies() {
 
 func (w *walk) powerFails() {
 	w.boots++
-	w.fwd, w.alive = walkForwarder{}, map[orders.SourceID]bool{}
+	w.fwd, w.alive, w.frozen = walkForwarder{}, map[orders.SourceID]bool{}, map[orders.SourceID]bool{}
 	w.now = int64(time.Minute)
 	w.start()
 }
@@ -518,6 +581,9 @@ func (w *walk) calm() {
 		if want := slot == w.record.Slot; w.alive[source] != want && s.Apps[i].Status != agent.AppBackOff {
 			w.Fatalf("slot %s runs: %v; %s", slot, w.alive[source], describeState(s))
 		}
+	}
+	if len(w.frozen) > 0 {
+		w.Fatalf("left frozen: %v; %s", w.frozen, describeState(s))
 	}
 	if w.record.Slot != "" && w.fwd.permanent != s.Apps[index(w.record.Slot)].Source {
 		w.Fatalf("the forwarder calls %s permanent: %s", w.fwd.permanent, describeState(s))

@@ -20,6 +20,7 @@ type walkForwarder struct {
 	switched  bool
 	follows   orders.SourceID // whom viewers see, alive or not
 	over      map[orders.TrialID]bool
+	waiting   orders.TrialID // reverted, but there was nobody to go back to
 }
 
 // obey takes orders as the forwarder does.
@@ -29,6 +30,9 @@ func (w *walk) obey(e agent.SendOrders) {
 	}
 	if t := e.Trial; t != nil && (t.Source == e.Permanent || !slices.Contains(e.Sources, t.Source)) {
 		w.Fatalf("orders of trial %s: source %s, permanent %s, sources %v", t.ID, t.Source, e.Permanent, e.Sources)
+	}
+	if s := e.Frozen; s != "" && (!slices.Contains(e.Sources, s) || e.Trial != nil && e.Trial.Source == s) {
+		w.Fatalf("orders call %s frozen, sources %v", s, e.Sources)
 	}
 	f := &w.fwd
 	if !f.alive || f.connected == 0 {
@@ -48,7 +52,11 @@ func (w *walk) obey(e agent.SendOrders) {
 			w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: t.ID, Cause: orders.CauseLease}})
 			return
 		}
-		f.trial, f.source, f.switched = t.ID, t.Source, false
+		f.trial, f.source, f.switched, f.waiting = t.ID, t.Source, false, ""
+	}
+	if !f.switched || f.trial == "" {
+		delete(w.frozen, f.permanent)
+		w.show()
 	}
 }
 
@@ -68,7 +76,7 @@ func (w *walk) hold(id orders.TrialID) {
 }
 
 func (w *walk) settle(e agent.Settle) {
-	walkCommits++
+	walked["commit"]++
 	if w.record.Slot != string(e.Source[:1]) {
 		w.Fatalf("settle of %s before the record says so", e.Source)
 	}
@@ -88,8 +96,16 @@ func (w *walk) end(cause string) {
 	id := w.fwd.trial
 	w.fwd.over[id] = true
 	w.fwd.trial = ""
+	if w.frozen[w.fwd.permanent] {
+		walked["thaw by the forwarder"]++
+	}
+	delete(w.frozen, w.fwd.permanent)
 	w.show()
-	w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: id, Cause: cause, Switched: w.fwd.switched}})
+	r := orders.Reverted{Trial: id, Cause: cause, Switched: w.fwd.switched, Source: w.fwd.permanent}
+	if !w.alive[w.fwd.permanent] {
+		r.Source, w.fwd.waiting = "", id
+	}
+	w.tell(agent.TrialReverted{Reverted: r})
 }
 
 // show brings viewers to whom they should see, if that one sends.
@@ -98,8 +114,14 @@ func (w *walk) show() {
 	if w.fwd.trial != "" && w.fwd.switched {
 		want = w.fwd.source
 	}
-	if w.fwd.alive && w.alive[want] && w.ready[want] {
-		w.fwd.follows = want
+	if !w.fwd.alive || !w.alive[want] || !w.ready[want] || w.frozen[want] {
+		return
+	}
+	w.fwd.follows = want
+	if id := w.fwd.waiting; id != "" && want == w.fwd.permanent {
+		w.fwd.waiting = ""
+		walked["come back"]++
+		w.tell(agent.TrialReverted{Reverted: orders.Reverted{Trial: id, Source: want, First: w.now}})
 	}
 }
 

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -37,6 +38,29 @@ func (i Invariant) Window() time.Duration {
 		return DefaultWindow
 	}
 	return time.Duration(i.WindowMS) * time.Millisecond
+}
+
+// String is the invariant as people read it, without its name: "frame-rate against
+// permanent >= 0.9 over 3000 ms, required".
+func (i Invariant) String() string {
+	text := i.Measure
+	if i.Against == AgainstPermanent {
+		text += " against permanent"
+	}
+	if i.Min != nil {
+		text += " >= " + spell(*i.Min)
+	}
+	if i.Min != nil && i.Max != nil {
+		text += " and"
+	}
+	if i.Max != nil {
+		text += " <= " + spell(*i.Max)
+	}
+	severity := SeverityWanted
+	if i.Required() {
+		severity = SeverityRequired
+	}
+	return fmt.Sprintf("%s over %d ms, %s", text, i.Window().Milliseconds(), severity)
 }
 
 // Required says that the trial is reverted when the invariant is broken.

@@ -17,6 +17,7 @@ type Config struct {
 	Run      string `toml:"run"`      // directory lost at a reboot
 	Trust    string `toml:"trust"`    // PEM file of the release keys
 	Bin      string `toml:"bin"`      // directory of slipstream-forward and its siblings
+	Cgroup   string `toml:"cgroup"`   // of version 2, below which apps get their own; "": the agent's
 
 	Stream  Stream  `toml:"stream"`
 	Gateway Gateway `toml:"gateway"`

@@ -104,6 +104,7 @@ func TestMistakesAreFoundByLine(t *testing.T) {
 		{"a misspelt key of a table", minimal + "[stream]\nstall = 3\n", `slipstream.toml:5: unknown key "stream.stall"`},
 		{"an unknown table", minimal + "[video]\nx = 1\n", `slipstream.toml:4: unknown key "video"`},
 		{"a value of another type", minimal + "[stream]\nstall_ms = \"soon\"\n", "slipstream.toml:5: "},
+		{"a relative cgroup", minimal + "cgroup = \"slice\"\n", `cgroup = "slice" must be an absolute path`},
 		{"a line that is no TOML", "device = \"cam-7\"\nproduct acme\n", "slipstream.toml:2: "},
 		{"a key given twice", minimal + "device = \"cam-8\"\n", "device"},
 		{"a file without end", strings.Repeat("# x\n", config.MaxFile/4+1), "larger than"},

@@ -30,6 +30,7 @@ func (c Config) Validate() error {
 		c.validateRun(),
 		absolute("trust", c.Trust),
 		absolute("bin", c.Bin),
+		c.validateCgroup(),
 		c.Stream.validate(),
 		c.Gateway.validate(),
 		c.Panel.validate(),
@@ -75,6 +76,13 @@ func (c Config) validateRun() error {
 		return fmt.Errorf("run and state are both %q; one is lost at a reboot, the other must not be", c.Run)
 	}
 	return nil
+}
+
+func (c Config) validateCgroup() error {
+	if c.Cgroup == "" {
+		return nil
+	}
+	return absolute("cgroup", c.Cgroup)
 }
 
 func (s Stream) validate() error {

@@ -41,7 +41,7 @@ type Slot struct {
 	State   string    `json:"state"`
 	Version string    `json:"version,omitempty"`
 	Digest  string    `json:"digest,omitempty"` // package digest, lower-case hex
-	App     string    `json:"app,omitempty"`    // "stopped", "starting", "ready" or "back-off"
+	App     string    `json:"app,omitempty"`    // "stopped", "starting", "ready", "back-off", "frozen" or "away" for a trial
 	PID     int       `json:"pid,omitempty"`
 	Status  string    `json:"status,omitempty"` // the app's STATUS= line
 	Since   time.Time `json:"since,omitzero"`
@@ -102,6 +102,7 @@ type Record struct {
 	From     string    `json:"from"`
 	To       string    `json:"to"`
 	Digest   string    `json:"digest,omitempty"`
+	Overlap  string    `json:"overlap,omitempty"` // how both versions ran: "frozen" or "none"; "" for in full
 	Outcome  string    `json:"outcome"`
 	Reason   string    `json:"reason,omitempty"`   // "exit", "stall", "deadline", "operator", …
 	Detail   string    `json:"detail,omitempty"`   // one plain sentence

@@ -38,9 +38,12 @@
 //
 // Core dumps are off: they delay the news of a crash by seconds.
 //
+// A process may be started in a cgroup of its own (see Groups), in which it can be
+// frozen and with which all of it ends, whatever has left its session and emptied its
+// environment.
+//
 // It does not restart anything, and does not limit memory or CPU: the first is
-// the agent's policy, the second the work of cgroups. The bound on a log file
-// holds while an agent runs.
+// the agent's policy. The bound on a log file holds while an agent runs.
 //
 // Rejected: a parent-death signal, because an agent's crash would take the
 // picture with it; double-forking monitors, because pidfds say the same with no

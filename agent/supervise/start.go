@@ -100,12 +100,18 @@ func (p *Process) fork(spec Spec) error {
 		Dir: spec.Dir, Env: env, Files: files,
 		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
 	}
+	if g := spec.Group; g != nil && g.clones {
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, g.dir
+	}
 	argv := append([]string{spec.Path}, spec.Args...)
 	err = withoutCores(func() (int, error) {
 		pid, _, err := syscall.StartProcess(spec.Path, argv, attr)
 		p.pid = pid
 		return pid, err
 	})
+	if g := spec.Group; err == nil && g != nil && !g.clones {
+		err = g.take(p.pid)
+	}
 	runtime.KeepAlive(spec.Files)
 	switch {
 	case p.pid == 0:

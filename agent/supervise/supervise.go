@@ -43,6 +43,8 @@ type Spec struct {
 	// of its name has stored before, as LISTEN_FDS and LISTEN_FDNAMES. It takes the
 	// place of Files.
 	FDStore bool
+	// Group is the cgroup to start in; nil means our own.
+	Group *Group
 }
 
 // Supervisor owns the processes that were started or adopted through it.

@@ -148,9 +148,6 @@ func runnable(p *verify.Package) error {
 	if _, ok := p.Image("live"); !ok || p.Manifest.App == nil {
 		return &verify.Error{Code: agent.CodeNoImage, Message: "the package has no application for a live slot"}
 	}
-	if p.Manifest.App.Overlap != "full" {
-		return &verify.Error{Code: agent.CodeOverlap, Message: fmt.Sprintf("the package asks for overlap %q; this agent can only run both versions in full", p.Manifest.App.Overlap)}
-	}
 	return nil
 }
 
@@ -194,11 +191,38 @@ func (p *printer) manifest(m verify.Manifest, found inspection) {
 func (p *printer) app(a verify.App) {
 	p.fact("runs", clean(strings.Join(a.Exec, " ")))
 	for _, s := range a.Streams {
-		p.fact("stream", fmt.Sprintf("%s  %s %dx%d", clean(s.Name), clean(s.Codec), s.Width, s.Height))
+		p.fact("stream", streamWords(s))
+		for _, i := range s.Invariants {
+			p.fact("invariant", clean(fmt.Sprintf("%s.%s  %s", s.Name, i.Name, i)))
+		}
 	}
 	greenlit := map[string]string{"operator": "an operator", "auto": "itself after the soak"}[a.Greenlight]
 	p.fact("trial", fmt.Sprintf("at most %s, soak %s, greenlit by %s",
 		span(millis(a.DeadlineMS)), span(millis(a.SoakMS)), cmp.Or(greenlit, "its application")))
+	if words := overlapWords[a.Overlap]; words != "" {
+		p.fact("overlap", words)
+	}
+}
+
+// overlapWords say what becomes of the version before; nothing is said of what does
+// not touch it.
+var overlapWords = map[string]string{
+	verify.OverlapFrozen: "frozen: the version before is frozen during the trial",
+	verify.OverlapNone:   "none: the version before is stopped first; viewers wait meanwhile",
+}
+
+func streamWords(s verify.Stream) string {
+	words := clean(s.Name) + "  " + clean(s.Codec)
+	if !s.Sound() {
+		words += fmt.Sprintf(" %dx%d", s.Width, s.Height)
+	}
+	if s.Audio != "" {
+		words += ", with the sound of " + clean(s.Audio)
+	}
+	if s.Events {
+		words += ", frames on events"
+	}
+	return words
 }
 
 func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -171,31 +170,6 @@ func printStream(w io.Writer, s verify.Stream) {
 	}
 	fmt.Fprintf(w, "stream\t%s: %s\n", s.Name, what)
 	for _, i := range s.Invariants {
-		fmt.Fprintf(w, "invariant\t%s.%s: %s\n", s.Name, i.Name, invariantText(i))
+		fmt.Fprintf(w, "invariant\t%s.%s: %s\n", s.Name, i.Name, i)
 	}
 }
-
-// invariantText is an invariant as one line: "frame-rate against permanent >= 0.9 over 3000 ms, required".
-func invariantText(i verify.Invariant) string {
-	text := i.Measure
-	if i.Against == verify.AgainstPermanent {
-		text += " against permanent"
-	}
-	if i.Min != nil {
-		text += " >= " + plain(*i.Min)
-	}
-	if i.Min != nil && i.Max != nil {
-		text += " and"
-	}
-	if i.Max != nil {
-		text += " <= " + plain(*i.Max)
-	}
-	severity := verify.SeverityWanted
-	if i.Required() {
-		severity = verify.SeverityRequired
-	}
-	return fmt.Sprintf("%s over %d ms, %s", text, i.Window().Milliseconds(), severity)
-}
-
-// plain writes a number as the manifest does.
-func plain(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
