@@ -36,12 +36,15 @@ const policy = `
 	stream/orders < stream/handover, stream/seqpacket
 	adminpanel/store, adminpanel/ui < NONE
 
+	# What a device keeps of its trust.
+	verify/trust < verify
+
 	# What makes and signs packages stays off the device.
-	verify/... < verify, verify/pack
+	verify/... < verify, verify/pack, verify/trust
 
 	# The device: nothing of the panel, and of the streams the contracts only.
 	agent/link < agent/control, agent/wire
-	agent/... < agent/..., slots, verify, stream/orders, stream/publish, stream/seqpacket, stream/viewers
+	agent/... < agent/..., slots, verify, verify/trust, stream/orders, stream/publish, stream/seqpacket, stream/viewers
 
 	stream/core < stream/handover, stream/orders, stream/publish, stream/subscribe
 	stream/gateway < stream/handover, stream/orders, stream/publish, stream/subscribe, stream/viewers
@@ -72,7 +75,7 @@ const bans = `
 // bansDirect are about what a package imports itself: these return what others
 // log, and run nothing.
 const bansDirect = `
-	verify, slots !< log, log/slog, os/exec
+	verify, verify/trust, slots !< log, log/slog, os/exec
 `
 
 // pkg is what go list tells about a package.

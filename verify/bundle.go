@@ -1,9 +1,11 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 )
@@ -39,43 +41,92 @@ type envelope struct {
 	payload []byte
 }
 
-// signed is a payload with the trusted key that signed it, and the one claimed.
+// signed is a payload with the trusted keys that signed it, and the one claimed
+// by the first signature.
 type signed struct {
 	payload []byte
-	keyID   string
+	signers []string // ids, none twice
 	hint    string
 }
 
-// verifyBundle checks the signature. Nothing of the payload is parsed before.
-func verifyBundle(data []byte, trust *Trust) (signed, error) {
-	e, err := parseBundle(data)
-	if err != nil {
-		return signed{}, err
-	}
+// wording names a kind of signed document to people, with the codes of its refusals.
+type wording struct {
+	file      string // of signatures
+	document  string
+	untrusted string // code
+}
+
+var packageWords = wording{"the package's signature file", "the package", CodeUntrusted}
+
+// checkSignatures asks for enough distinct keys among one signature each over
+// identical bytes. Nothing of the payload is parsed before. Keys are told apart by
+// their material. A signature by a key that is not trusted here is passed over:
+// around a rotation a package has those of old and new keys.
+func checkSignatures(w wording, envelopes []envelope, trust *Trust) (signed, error) {
 	if trust == nil || len(trust.keys) == 0 {
-		return signed{}, refuse(CodeUntrusted, "no trusted keys are set up here, so no package can be accepted")
+		return signed{}, refuse(w.untrusted, "no trusted keys are set up here, so %s cannot be accepted", w.document)
 	}
+	s := signed{payload: envelopes[0].payload, hint: envelopes[0].hint}
+	for _, e := range envelopes {
+		if !bytes.Equal(e.payload, s.payload) {
+			return signed{}, refuse(CodePayload, "the signatures of %s are over different documents", w.document)
+		}
+		id, err := signer(e, trust)
+		switch {
+		case err != nil:
+			return signed{}, err
+		case id == "" || slices.Contains(s.signers, id):
+			continue
+		case e.hint != "" && e.hint != id:
+			return signed{}, refuse(CodeBundle, "%s names another key than the one that signed it", w.document)
+		}
+		s.signers = append(s.signers, id)
+	}
+	switch n := len(s.signers); {
+	case n == 0:
+		return signed{}, refuse(w.untrusted, "%s is not signed by a key that is trusted here, or it was changed after signing", w.document)
+	case n < trust.threshold:
+		return signed{}, refuse(CodeThreshold, "%s is signed by %d of the keys that are trusted here, at least %d must have signed", w.document, n, trust.threshold)
+	}
+	return s, nil
+}
+
+// signer is the id of the trusted key that made an envelope's signature, "" if
+// none did.
+func signer(e envelope, trust *Trust) (string, error) {
 	providers := make([]dsse.Verifier, 0, len(trust.keys))
 	for _, k := range trust.keys {
 		providers = append(providers, k)
 	}
 	verifier, err := dsse.NewMultiEnvelopeVerifier(1, providers...)
 	if err != nil {
-		return signed{}, err
+		return "", err
 	}
 	accepted, payload, err := verifier.VerifyAndDecode(context.Background(), e.dsse)
-	if err != nil || len(accepted) != 1 {
-		return signed{}, refuse(CodeUntrusted, "the package is not signed by a key that is trusted here, or it was changed after signing")
+	if err != nil || len(accepted) != 1 || !bytes.Equal(payload, e.payload) {
+		return "", nil
 	}
-	id := accepted[0].KeyID
-	if e.hint != "" && e.hint != id {
-		return signed{}, refuse(CodeBundle, "the package names another key than the one that signed it")
-	}
-	return signed{payload: payload, keyID: id, hint: e.hint}, nil
+	return accepted[0].KeyID, nil
 }
 
-func parseBundle(data []byte) (envelope, error) {
-	const what = "the package's signature file"
+// parseBundles takes every bundle's shape apart, and asks for one document.
+func parseBundles(w wording, payloadType string, files [][]byte) ([]envelope, error) {
+	if len(files) == 0 || len(files) > MaxSignatures {
+		return nil, refuse(CodeSignatureCount, "%s has %d signature files, allowed are 1 to %d", w.document, len(files), MaxSignatures)
+	}
+	var all []envelope
+	for _, data := range files {
+		e, err := parseBundle(w, payloadType, data)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+func parseBundle(w wording, payloadType string, data []byte) (envelope, error) {
+	what := w.file
 	if len(data) > MaxBundle {
 		return envelope{}, refuse(CodeTooLarge, "%s has %d bytes, the limit is %d", what, len(data), MaxBundle)
 	}
@@ -94,19 +145,20 @@ func parseBundle(data []byte) (envelope, error) {
 	if err := decodeStrict(what, data, &b); err != nil {
 		return envelope{}, err
 	}
-	return checkBundle(what, b)
+	return checkBundle(w, payloadType, b)
 }
 
-func checkBundle(what string, b Bundle) (envelope, error) {
+func checkBundle(w wording, payloadType string, b Bundle) (envelope, error) {
+	what := w.file
 	switch {
 	case b.VerificationMaterial.PublicKey == nil:
 		return envelope{}, refuse(CodeBundle, "%s is not made with a public key", what)
 	case b.DSSE == nil:
 		return envelope{}, refuse(CodeBundle, "%s holds no DSSE envelope", what)
-	case b.DSSE.PayloadType != PayloadType:
-		return envelope{}, refuse(CodeWrongDocument, "%s signs another type of document than a package's manifest", what)
+	case b.DSSE.PayloadType != payloadType:
+		return envelope{}, refuse(CodeWrongDocument, "%s signs another type of document than it should", what)
 	case len(b.DSSE.Signatures) == 0 || len(b.DSSE.Signatures) == 1 && b.DSSE.Signatures[0].Sig == "":
-		return envelope{}, refuse(CodeUnsigned, "the package is not signed")
+		return envelope{}, refuse(CodeUnsigned, "%s is not signed", w.document)
 	case len(b.DSSE.Signatures) > 1:
 		return envelope{}, refuse(CodeSignatureCount, "%s holds %d signatures, only one is allowed", what, len(b.DSSE.Signatures))
 	}

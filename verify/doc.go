@@ -80,10 +80,11 @@
 //
 // # Order of the checks
 //
-// Header and size of the head, strict JSON, shape of the bundle, signature,
-// types, strict JSON of the statement, format, values, subjects; product,
-// hardware, release counter ([Manifest.Allow]); length of the file, headers,
-// padding and end; hash and content of the chunk indexes. Then [Open] is done.
+// Header and size of the head's files; then, in one function, judge: strict JSON,
+// shape of the bundles, chains of roots, enough signatures, strict JSON of the
+// statement, format, values, subjects; product, hardware, dates, counters, epoch
+// ([Manifest.Allow]); the fleet's order; packages taken back. Then the length of the
+// file, headers, padding and end; hash and content of the chunk indexes: [Open] is done.
 // Who writes an image hashes each chunk in memory before it is written, and the
 // whole on reading back; [Package.CheckAll] does the same without writing.
 //
@@ -99,12 +100,11 @@
 //
 // # What it does not do
 //
-// It does not judge time. [Manifest.Expires] and [Manifest.IssuedAt] are checked
-// for shape only, because a camera has no clock that an attacker could not move;
-// expiry needs a time that only signed documents move forward. It does not keep
-// the floors; its caller does, outside of the slots. SecurityEpoch is signed and
-// not yet compared with anything. A malleable ECDSA signature (s and n-s are both
-// valid) is accepted: nothing is ever identified by its signature.
+// It keeps nothing: floors, secure time, the newest roots and the newest order are
+// its caller's, outside of the slots. [Device] is what they say today, and
+// [Package.Learned] what an accepted package adds. A malleable ECDSA signature
+// (s and n-s are both valid) is accepted: nothing is ever identified by its
+// signature.
 //
 // Who replaces the file between Open and reading is caught by the chunk hashes,
 // which are in memory.

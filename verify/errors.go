@@ -35,6 +35,28 @@ const (
 	CodeIndex          = "bad-index"      // a chunk index contradicts the manifest
 	CodeCorrupt        = "corrupt"        // content does not have the signed hash
 	CodeTrust          = "bad-trust"      // the file of trusted keys
+
+	CodeThreshold     = "threshold"         // fewer distinct keys have signed than are asked for
+	CodePayload       = "payload-differs"   // the signatures of one package are over different statements
+	CodeEpoch         = "security-epoch"    // securityEpoch below the device's floor
+	CodeExpired       = "expired"           // the package's own expiry has passed, by secure time
+	CodeIssued        = "issued-too-late"   // signed after its keys had expired: the date or the key is false
+	CodeRevoked       = "revoked"           // taken back by name in the root
+	CodeRoot          = "bad-root"          // not a root as package verify wants it
+	CodeRootUntrusted = "root-untrusted"    // not signed by enough keys of the root before it and its own
+	CodeRootStep      = "root-step"         // does not follow directly on the root before it
+	CodeRootReplayed  = "root-replayed"     // older than the root that is there, or another of the same number
+	CodeRootExpired   = "root-expired"      // the newest root has expired, by secure time
+	CodeNoOrder       = "no-order"          // this device belongs to a fleet, and its order is missing
+	CodeOrder         = "bad-order"         // not a fleet order
+	CodeOrderSigner   = "order-untrusted"   // no order key of the fleet's root made the signature
+	CodeOrderForeign  = "order-foreign"     // for other devices
+	CodeOrderPackage  = "order-other"       // for another package
+	CodeOrderReplayed = "order-replayed"    // its number was used for another order before
+	CodeOrderOlder    = "order-rolled-back" // older than an order that this device obeyed
+	CodeOrderExpired  = "order-expired"     // its time has passed, by secure time
+	CodeFreshness     = "bad-freshness"     // not a statement of the time by the fleet's freshness key
+	CodeCounter       = "no-counter"        // the hardware's rollback counter cannot be read
 )
 
 // Error is a refusal: the package (or the trust file) is at fault, not the

@@ -55,7 +55,7 @@ func FuzzBundle(f *testing.F) {
 	f.Add([]byte(`{}`))
 	f.Add(bytes.Replace(good, []byte("AAAA"), []byte("AA-_"), 1))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		e, err := parseBundle(data)
+		e, err := parseBundle(packageWords, PayloadType, data)
 		if err != nil {
 			mustBeRefusal(t, err)
 			return

@@ -30,7 +30,8 @@ func decodeStrict(what string, data []byte, into any) error {
 // scanJSON checks the whole document: an object, valid UTF-8, nothing behind it,
 // no duplicate or case-folded names, depth, one spelling of each number, no null.
 // If t is a type, then also that every name is exactly one of its members, and
-// that a fraction stands only where it has one.
+// that a fraction stands only where it has one. An [extensible] struct may have more
+// members, but none that encoding/json would take for one of its own.
 func scanJSON(what string, data []byte, t reflect.Type) error {
 	s := scanner{what: what}
 	switch {
@@ -43,6 +44,10 @@ func scanJSON(what string, data []byte, t reflect.Type) error {
 	s.dec.UseNumber()
 	return s.value(t, 0)
 }
+
+// extensible is implemented by structs that are signed by others than us too, or read
+// by us long after they were made: members that we do not know are no mistake.
+type extensible interface{ extensible() }
 
 type scanner struct {
 	what string
@@ -79,7 +84,7 @@ func (s *scanner) value(t reflect.Type, depth int) error {
 }
 
 func (s *scanner) object(t reflect.Type, depth int) error {
-	known := members(t)
+	known, others := members(t)
 	seen := map[string]bool{}
 	for s.dec.More() {
 		token, err := s.dec.Token()
@@ -96,8 +101,10 @@ func (s *scanner) object(t reflect.Type, depth int) error {
 			seen[folded] = true
 		}
 		member, ok := known[name]
-		if t != nil && !ok {
-			return refuse(CodeUnknownField, "%s holds the unknown member %s", s.what, quote(name))
+		if !ok {
+			if member, err = s.other(t, known, others, name); err != nil {
+				return err
+			}
 		}
 		if err := s.value(member, depth); err != nil {
 			return err
@@ -105,6 +112,22 @@ func (s *scanner) object(t reflect.Type, depth int) error {
 	}
 	_, err := s.dec.Token() // the closing brace
 	return err
+}
+
+// other judges a name that is no member's, and returns the type of its value.
+func (s *scanner) other(t reflect.Type, known map[string]reflect.Type, others reflect.Type, name string) (reflect.Type, error) {
+	switch {
+	case t == nil || others != nil:
+		return others, nil
+	case !t.Implements(reflect.TypeFor[extensible]()):
+		return nil, refuse(CodeUnknownField, "%s holds the unknown member %s", s.what, quote(name))
+	}
+	for member := range known {
+		if fold(member) == fold(name) {
+			return nil, s.fault("member %s is not written as %s", quote(name), quote(member))
+		}
+	}
+	return nil, nil
 }
 
 func (s *scanner) array(t reflect.Type, depth int) error {
@@ -159,23 +182,26 @@ func (s *scanner) integer(v string) error {
 	return nil
 }
 
-// members returns the JSON names of a struct type with their types, nil for
-// every other type.
-func members(t reflect.Type) map[string]reflect.Type {
+// members returns the JSON names of a struct type with their types. For a map it
+// returns the type that the value of any name has.
+func members(t reflect.Type) (names map[string]reflect.Type, others reflect.Type) {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t == nil || t.Kind() != reflect.Struct {
-		return nil
+	if t != nil && t.Kind() == reflect.Map {
+		return nil, t.Elem()
 	}
-	names := map[string]reflect.Type{}
+	if t == nil || t.Kind() != reflect.Struct {
+		return nil, nil
+	}
+	names = map[string]reflect.Type{}
 	for field := range t.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if name != "" && name != "-" {
 			names[name] = field.Type
 		}
 	}
-	return names
+	return names, nil
 }
 
 // fold maps a name to the same text as every other name that encoding/json

@@ -5,7 +5,7 @@ package verify
 // the digest where nobody else writes, need not ask for the keys again to know
 // what it says. To start anything of it, ask [Recheck].
 func Known(bundle []byte, want string) (Manifest, error) {
-	e, err := parseBundle(bundle)
+	e, err := parseBundle(packageWords, PayloadType, bundle)
 	if err != nil {
 		return Manifest{}, err
 	}

@@ -30,8 +30,15 @@ const (
 	// Without it one wrong release would put every later one below the floor.
 	MaxCounterStep = 10_000
 
-	MaxTrustFile = 64 << 10 // bytes
-	MaxTrustKeys = 16
+	MaxSignatures = 8  // bundles over one statement
+	MaxTrust      = 32 // members of a package below trust/
+
+	MaxTrustFile = 64 << 10 // bytes of a file of trusted keys, or of a root
+	MaxTrustKeys = 16       // keys of a file, or of a root
+	MaxRevoked   = 500      // digests that a root takes back
+	MaxRootSteps = 1024     // roots that may follow one after another at once
+
+	MaxOrderDevices = 8192 // devices named by one order
 )
 
 // Limits of the times in an app's contract, in milliseconds.

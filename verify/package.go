@@ -13,10 +13,13 @@ import (
 // right. Its images' bytes are judged when they are read.
 type Package struct {
 	Manifest Manifest
-	Digest   string // lower-case hex SHA-256 of the signed statement: the package's name everywhere
-	Bundle   []byte // the bundle as it came, for Recheck
-	Signer   string // id of the trusted key that signed, "" after Unverified
-	Hint     string // id of the key that the bundle claims, maybe ""
+	Digest   string   // lower-case hex SHA-256 of the signed statement: the package's name everywhere
+	Bundle   []byte   // the first bundle as it came, for Recheck
+	Signer   string   // id of the first trusted key that signed, "" after Unverified
+	Signers  []string // ids of all of them, none twice
+	Hint     string   // id of the key that the bundle claims, maybe ""
+	Head     Head     // the files before the first image
+	Learned  Learned  // after Open: what the device may remember of it
 	Members  []Member
 
 	payloads []*Payload
@@ -58,25 +61,25 @@ func Unverified(r io.ReaderAt, size int64) (*Package, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := parseBundle(head)
+	envelopes, err := parseBundles(packageWords, PayloadType, head.Bundles)
 	if err != nil {
 		return nil, err
 	}
-	return assemble(r, size, head, signed{payload: e.payload, hint: e.hint}, nil)
+	m, err := parseStatement(envelopes[0].payload)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(r, size, head, judged{manifest: m, signed: signed{payload: envelopes[0].payload, hint: envelopes[0].hint}})
 }
 
 // Recheck verifies an installed version's bundle again: at every start, because
 // nothing runs that was not verified, and the trusted keys may have changed.
 func Recheck(bundle []byte, trust *Trust) (Manifest, string, error) {
-	s, err := verifyBundle(bundle, trust)
+	found, err := judge(Head{Bundles: [][]byte{bundle}}, trust, nil)
 	if err != nil {
 		return Manifest{}, "", err
 	}
-	m, err := parseStatement(s.payload)
-	if err != nil {
-		return Manifest{}, "", err
-	}
-	return m, digest(s.payload), nil
+	return found.manifest, digest(found.signed.payload), nil
 }
 
 // Image returns the package's image for a slot class.
@@ -132,25 +135,23 @@ func open(r io.ReaderAt, size int64, trust *Trust, dev *Device) (*Package, error
 	if err != nil {
 		return nil, err
 	}
-	s, err := verifyBundle(head, trust)
+	found, err := judge(head, trust, dev)
 	if err != nil {
 		return nil, err
 	}
-	return assemble(r, size, head, s, dev)
+	return assemble(r, size, head, found)
 }
 
-// assemble goes on from the signed statement. The device is asked before the
-// layout, so that a package for something else costs two reads.
-func assemble(r io.ReaderAt, size int64, head []byte, s signed, dev *Device) (*Package, error) {
-	m, err := parseStatement(s.payload)
-	if err != nil {
-		return nil, err
+// assemble goes on from the judged head. The device was asked before the layout,
+// so that a package for something else costs two reads.
+func assemble(r io.ReaderAt, size int64, head Head, found judged) (*Package, error) {
+	p := &Package{
+		Manifest: found.manifest, Digest: digest(found.signed.payload),
+		Head: head, Bundle: head.Bundles[0], Learned: found.learned,
+		Signers: found.signed.signers, Hint: found.signed.hint,
 	}
-	p := &Package{Manifest: m, Digest: digest(s.payload), Bundle: head, Signer: s.keyID, Hint: s.hint}
-	if dev != nil {
-		if err := m.Allow(p.Digest, *dev); err != nil {
-			return nil, err
-		}
+	if len(p.Signers) > 0 {
+		p.Signer = p.Signers[0]
 	}
 	if err := p.readLayout(r, size); err != nil {
 		return nil, err
@@ -163,8 +164,13 @@ func digest(payload []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// readHead returns the first member's content.
-func readHead(r io.ReaderAt, size int64) ([]byte, error) {
+// readHead returns the contents of the members before the first image.
+func readHead(r io.ReaderAt, size int64) (Head, error) {
+	bundle, err := readFirst(r, size)
+	return Head{Bundles: [][]byte{bundle}}, err
+}
+
+func readFirst(r io.ReaderAt, size int64) ([]byte, error) {
 	if size < Record {
 		return nil, refuse(CodeTruncated, "the file has %d bytes, which is too short for a package", size)
 	}

@@ -3,10 +3,12 @@ package verify
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // Device is what a package is judged against.
 type Device struct {
+	ID       string // by which a fleet names it; without a fleet maybe ""
 	Product  string
 	Hardware string
 	// FloorCounter is the lowest acceptable releaseCounter; 0 on a device that
@@ -15,31 +17,85 @@ type Device struct {
 	// FloorDigest, if set, is the only package that may be installed again at
 	// exactly the floor.
 	FloorDigest string
+	// FloorEpoch is the lowest acceptable securityEpoch.
+	FloorEpoch int64
+	// Time is the device's secure time. Zero means that it is not known, and then
+	// nothing has expired.
+	Time time.Time
+	// Fleet is the fleet that the device belongs to, nil if none.
+	Fleet *Fleet
 }
 
-// Allow says whether the device may run this manifest's package, whose digest is
-// given. The manifest must have been verified.
+// Allow says whether a device that belongs to no fleet may run this manifest's
+// package, whose digest is given: product, hardware, dates, counters, epoch. The
+// manifest must have been verified with trust.
 //
 // Names are compared whole and by byte: hardware "cam-a1" is neither "cam-a10"
 // nor "CAM-A1".
-func (m *Manifest) Allow(digest string, dev Device) error {
+func (m *Manifest) Allow(digest string, trust *Trust, dev Device) error {
+	if err := m.fits(dev); err != nil {
+		return err
+	}
+	if err := m.inTime(trust, dev); err != nil {
+		return err
+	}
+	return m.rises(digest, trust, dev)
+}
+
+func (m *Manifest) fits(dev Device) error {
 	switch {
 	case m.Product != dev.Product:
 		return refuse(CodeWrongProduct, "the package is for product %s, this device is a %s", quote(m.Product), quote(dev.Product))
 	case !slices.Contains(m.Hardware, dev.Hardware):
 		return refuse(CodeWrongHardware, "the package is for hardware %s, this device is %s", quoteList(m.Hardware), quote(dev.Hardware))
-	case m.ReleaseCounter < dev.FloorCounter:
+	}
+	return nil
+}
+
+// inTime judges dates. That a release was issued after secure time says nothing:
+// a device may have lain in a box for years. After its root's expiry nobody could
+// sign it any more.
+func (m *Manifest) inTime(trust *Trust, dev Device) error {
+	switch {
+	case trust != nil && trust.root != nil && m.IssuedAt.After(trust.root.expires):
+		return refuse(CodeIssued, "version %s says that it was issued on %s, when the keys that signed it had expired (%s)",
+			m.Version, day(m.IssuedAt), day(trust.root.expires))
+	case !m.Expires.IsZero() && dev.Time.After(m.Expires):
+		return refuse(CodeExpired, "version %s was to be installed until %s: a newer one is needed", m.Version, day(m.Expires))
+	}
+	return nil
+}
+
+// tells is the time that a release vouches for. Who can sign releases can say any
+// date up to the root's expiry, and not beyond: [Manifest.inTime] has refused that.
+// A file of keys has no expiry, so nothing bounds what its releases say.
+func (m *Manifest) tells(trust *Trust) time.Time {
+	if trust.root == nil {
+		return time.Time{}
+	}
+	return m.IssuedAt
+}
+
+// rises judges what only ever goes up.
+func (m *Manifest) rises(digest string, trust *Trust, dev Device) error {
+	var lowest, epoch int64 // as the root says
+	if trust != nil && trust.root != nil {
+		lowest, epoch = trust.root.terms.Counters[m.Product], trust.root.terms.SecurityEpoch
+	}
+	floor := max(dev.FloorCounter, lowest)
+	switch epoch = max(epoch, dev.FloorEpoch); {
+	case m.ReleaseCounter < floor:
 		return refuse(CodeRollback, "version %s is older than this device allows (release %d, lowest allowed %d)",
-			m.Version, m.ReleaseCounter, dev.FloorCounter)
+			m.Version, m.ReleaseCounter, floor)
 	case m.ReleaseCounter == dev.FloorCounter && dev.FloorDigest != "" && digest != dev.FloorDigest:
 		return refuse(CodeCounterReused, "version %s has the release number %d of the installed version but other content",
 			m.Version, m.ReleaseCounter)
-	case dev.FloorCounter == 0: // the first version: there is nothing to step from
-		return nil
-	case m.ReleaseCounter-dev.FloorCounter > MaxCounterStep:
+	case m.SecurityEpoch < epoch:
+		return refuse(CodeEpoch, "version %s has known security faults (security epoch %d, lowest allowed %d)", m.Version, m.SecurityEpoch, epoch)
+	case floor > 0 && m.ReleaseCounter-floor > MaxCounterStep:
 		return refuse(CodeCounterJump, "release %d is too far above this device's release %d, at most %d at once are allowed",
-			m.ReleaseCounter, dev.FloorCounter, MaxCounterStep)
-	case m.MinFromCounter > dev.FloorCounter:
+			m.ReleaseCounter, floor, MaxCounterStep)
+	case dev.FloorCounter > 0 && m.MinFromCounter > dev.FloorCounter:
 		return refuse(CodeStep, "version %s can only follow release %d or later, this device has release %d: install a version in between first",
 			m.Version, m.MinFromCounter, dev.FloorCounter)
 	}

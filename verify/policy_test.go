@@ -23,7 +23,7 @@ func TestAllow(t *testing.T) {
 		{"nothing set up", Device{}, CodeWrongProduct},
 	} {
 		m := sampleManifest() // release 7, from 2
-		if err := m.Allow("this", row.dev); Code(err) != row.code || err != nil && row.code == "" {
+		if err := m.Allow("this", nil, row.dev); Code(err) != row.code || err != nil && row.code == "" {
 			t.Errorf("%s: got %v with code %q, want code %q", row.name, err, Code(err), row.code)
 		}
 	}
@@ -33,11 +33,11 @@ func TestCounterStepIsLimited(t *testing.T) {
 	dev := Device{Product: "gatecam", Hardware: "cam-a1", FloorCounter: 7}
 	m := sampleManifest()
 	m.ReleaseCounter = 7 + MaxCounterStep
-	if err := m.Allow("this", dev); err != nil {
+	if err := m.Allow("this", nil, dev); err != nil {
 		t.Errorf("the greatest step: %v", err)
 	}
 	m.ReleaseCounter++
-	if err := m.Allow("this", dev); Code(err) != CodeCounterJump {
+	if err := m.Allow("this", nil, dev); Code(err) != CodeCounterJump {
 		t.Errorf("one more: %v", err)
 	}
 }

@@ -48,8 +48,12 @@ func parseStatement(payload []byte) (Manifest, error) {
 	if err := scanJSON(what, payload, nil); err != nil {
 		return Manifest{}, err
 	}
-	if err := checkType(payload); err != nil {
+	format, err := checkType(what, PredicateType, payload)
+	if err != nil {
 		return Manifest{}, err
+	}
+	if format > Format {
+		return Manifest{}, refuse(CodeNewerFormat, "the package has format %d, this software reads only format %d: update it first", format, Format)
 	}
 	var s Statement
 	if err := decodeStrict(what, payload, &s); err != nil {
@@ -66,9 +70,9 @@ func parseStatement(payload []byte) (Manifest, error) {
 	return s.Predicate, nil
 }
 
-// checkType looks at the three words that say what the document is, before the
-// rest is read strictly: a later format may have members that we do not know.
-func checkType(payload []byte) error {
+// checkType looks at the words that say what the document is, before the rest is
+// read strictly: a later format may have members that we do not know.
+func checkType(what, predicateType string, payload []byte) (format int64, err error) {
 	var head struct {
 		Type          string `json:"_type"`
 		PredicateType string `json:"predicateType"`
@@ -77,14 +81,10 @@ func checkType(payload []byte) error {
 		} `json:"predicate"`
 	}
 	if err := json.Unmarshal(payload, &head); err != nil {
-		return refuse(CodeJSON, "the package's manifest is not valid: %s", jsonFault(err))
+		return 0, refuse(CodeJSON, "%s is not valid: %s", what, jsonFault(err))
 	}
-	if head.Type != StatementType || head.PredicateType != PredicateType {
-		return refuse(CodeWrongDocument, "the signed document is not the manifest of a package")
+	if head.Type != StatementType || head.PredicateType != predicateType {
+		return 0, refuse(CodeWrongDocument, "the signed document is not %s", what)
 	}
-	if head.Predicate.Format > Format {
-		return refuse(CodeNewerFormat, "the package has format %d, this software reads only format %d: update it first",
-			head.Predicate.Format, Format)
-	}
-	return nil
+	return head.Predicate.Format, nil
 }

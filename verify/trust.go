@@ -18,9 +18,16 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 )
 
-// Trust is the set of keys whose signature a device accepts.
+// Trust is a set of keys, and how many of them must have signed what a device
+// accepts. It comes from a [Root], or from a file of PEM keys: then any one of
+// them is enough, and there is no rotation, no revocation and no expiry but by
+// changing the file on every device.
 // It is immutable and safe for concurrent use. The zero value trusts nobody.
-type Trust struct{ keys []key }
+type Trust struct {
+	keys      []key
+	threshold int
+	root      *Root // nil: a file of keys
+}
 
 // key adapts a sigstore verifier to go-securesystemslib's dsse.
 type key struct {
@@ -42,22 +49,61 @@ func (k key) Public() crypto.PublicKey {
 	return pub
 }
 
-// LoadTrust reads a file of PEM public keys.
+// LoadTrust reads a vendor's root, or a file of PEM public keys.
 func LoadTrust(path string) (*Trust, error) {
+	data, err := readTrustFile(path)
+	if err != nil {
+		return nil, err
+	}
+	parse := ParseTrust
+	if bytes.HasPrefix(data, []byte("{")) {
+		parse = vendorTrust
+	}
+	trust, err := parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %s: %w", path, err)
+	}
+	return trust, nil
+}
+
+// LoadFleet reads the root of the fleet that a device belongs to.
+func LoadFleet(path string) (*Root, error) {
+	data, err := readTrustFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r, err := ParseRoot(data)
+	if err == nil && r.terms.Kind != KindFleet {
+		err = refuse(CodeRoot, "it is a %s's root, not a fleet's", r.terms.Kind)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("verify: %s: %w", path, err)
+	}
+	return r, nil
+}
+
+func vendorTrust(data []byte) (*Trust, error) {
+	r, err := ParseRoot(data)
+	if err != nil {
+		return nil, err
+	}
+	if r.terms.Kind != KindVendor {
+		return nil, refuse(CodeRoot, "it is a %s's root, not a vendor's", r.terms.Kind)
+	}
+	return r.release, nil
+}
+
+func readTrustFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("verify: read trusted keys: %w", err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxTrustFile+1))
+	data, err := io.ReadAll(io.LimitReader(f, MaxTrustFile+1)) // the parsers refuse the byte too many
 	if err != nil {
 		return nil, fmt.Errorf("verify: read trusted keys: %w", err)
 	}
-	trust, err := ParseTrust(data)
-	if err != nil {
-		return nil, fmt.Errorf("verify: %s: %w", path, err)
-	}
-	return trust, nil
+	return data, nil
 }
 
 // ParseTrust reads PEM blocks of type PUBLIC KEY, each an ECDSA P-256 key.
@@ -67,7 +113,7 @@ func ParseTrust(data []byte) (*Trust, error) {
 	if len(data) > MaxTrustFile {
 		return nil, refuse(CodeTrust, "the file of trusted keys is larger than %d bytes", MaxTrustFile)
 	}
-	t := &Trust{}
+	t := &Trust{threshold: 1}
 	for rest := skipComments(data); len(rest) > 0; rest = skipComments(rest) {
 		block, tail := nextKey(rest)
 		if block == nil {
@@ -77,7 +123,7 @@ func ParseTrust(data []byte) (*Trust, error) {
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(t.keys, func(other key) bool { return other.id == k.id }) {
+		if t.has(k.id) {
 			return nil, refuse(CodeTrust, "the file of trusted keys lists key %s twice", k.id)
 		}
 		if len(t.keys) == MaxTrustKeys {
@@ -90,6 +136,16 @@ func ParseTrust(data []byte) (*Trust, error) {
 		return nil, refuse(CodeTrust, "the file of trusted keys is empty")
 	}
 	return t, nil
+}
+
+// Root is the root that the keys are from, nil if they are from a file of keys.
+func (t *Trust) Root() *Root { return t.root }
+
+// Threshold is how many of the keys must have signed.
+func (t *Trust) Threshold() int { return t.threshold }
+
+func (t *Trust) has(id string) bool {
+	return slices.ContainsFunc(t.keys, func(k key) bool { return k.id == id })
 }
 
 // KeyIDs lists the trusted keys by their ids.

@@ -93,7 +93,7 @@ func examine(ctx context.Context, f io.ReaderAt, size int64, trust *verify.Trust
 	p, err := verify.Inspect(f, size, trust)
 	if err == nil {
 		found = inspection{Digest: p.Digest, Signer: p.Signer, Manifest: &p.Manifest}
-		err = p.Manifest.Allow(p.Digest, device)
+		err = p.Manifest.Allow(p.Digest, trust, device)
 	}
 	if err == nil {
 		err = runnable(p)
