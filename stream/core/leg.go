@@ -57,22 +57,21 @@ func (p *peer) keepOpen(c *Core) {
 	_ = p.emit(c, p.ice.indication()) // lost: another one follows
 }
 
-// emit sends one packet. On a stream a packet is sent when it is begun: the rest of
-// it goes before the next one.
+// emit sends one packet. On a stream it is sent when it is begun: what of it does not
+// leave at once goes before the next one.
 func (p *peer) emit(c *Core, pkt []byte) unix.Errno {
 	if p.kind != framedRecord {
 		return sendDatagram(p.fd, pkt)
 	}
-	if _, errno := p.kept.flush(p.fd); errno != 0 {
+	if errno := p.flow.flush(p.fd); errno != 0 {
 		return errno
 	}
-	prefix := c.prefix[:]
-	binary.BigEndian.PutUint16(prefix, uint16(len(pkt)))
-	n, errno := c.sender.write(p.fd, prefix, pkt)
-	if errno != 0 {
+	binary.BigEndian.PutUint16(c.prefix[:], uint16(len(pkt)))
+	p.kept.add(c.prefix[:])
+	p.kept.add(pkt)
+	if errno := p.flow.flush(p.fd); errno != eagain {
 		return errno
 	}
-	p.kept.rest(prefix, pkt, n)
 	return 0
 }
 

@@ -33,14 +33,14 @@ type outflow struct {
 
 func (o *outflow) empty() bool { return o.from == o.to }
 
-// room says that so many bytes more can be kept.
-func (o *outflow) room(n int) bool { return n <= maxKept-int(o.to-o.from) }
+// room says that so many bytes more can be kept. What was written makes room when
+// all of it was.
+func (o *outflow) room(n int) bool { return o.empty() || n <= maxKept-int(o.to) }
 
 // add keeps what is to be written next. Whoever adds has made sure of the room.
 func (o *outflow) add(b []byte) {
-	if o.from > 0 {
-		o.to = int32(copy(o.buf[:], o.buf[o.from:o.to]))
-		o.from = 0
+	if o.empty() {
+		o.from, o.to = 0, 0
 	}
 	o.to += int32(copy(o.buf[o.to:], b))
 }
@@ -52,22 +52,6 @@ func (o *outflow) rest(head, body []byte, n int) {
 		n = len(head)
 	}
 	o.add(body[n-len(head):])
-}
-
-// flush writes what is kept; EAGAIN says that some of it is left.
-func (o *outflow) flush(fd int) (n int, errno unix.Errno) {
-	for !o.empty() {
-		more, errno := sendStream(fd, o.buf[o.from:o.to])
-		if errno == eintr {
-			continue
-		}
-		if errno != 0 {
-			return n, errno
-		}
-		n += more
-		o.from += int32(more)
-	}
-	return n, 0
 }
 
 // sendStream writes on a stream socket without blocking.

@@ -50,13 +50,6 @@ type playerState struct {
 	reception reception
 }
 
-// flow is both ways of a stream socket, as plain data.
-type flow struct {
-	in      inflow
-	kept    outflow
-	written uint64 // bytes, so far
-}
-
 // servePlayer takes an RTSP viewer, answers its PLAY, and shows it its first picture.
 func (c *Core) servePlayer(spec *handover.Player, fds []int, now int64) error {
 	p, err := c.takePlayer(spec, fds, now)
@@ -86,6 +79,7 @@ func (c *Core) takePlayer(spec *handover.Player, fds []int, now int64) (*player,
 	}
 	p := newPlayer(spec, at)
 	p.begin(spec.Tracks)
+	p.countFrom(fds[0])
 	p.heardAt = now
 	if err := p.attach(c, fds); err != nil {
 		at.free()
@@ -166,12 +160,14 @@ func (p *player) sendUnit(c *Core, t *track, u *unit) bool {
 		if !p.flush(c) {
 			return false
 		}
-		c.gather(t, u, p.channels[p.number(t)])
+		number := p.number(t)
+		c.gather(t, u, p.channels[number])
+		p.try(t, number)
 		n, errno := c.batch.send(p.fd)
+		p.took(c, t, n)
 		if errno != 0 && !p.mayGoOn(c, errno) {
 			return false
 		}
-		p.took(c, t, n)
 	}
 	return p.flush(c)
 }
@@ -199,8 +195,9 @@ func (c *Core) gather(t *track, u *unit, channel byte) {
 }
 
 // took moves the cursor behind the packets of the batch that the viewer has taken
-// n bytes of. One that was cut counts: what it left goes before all else.
-func (p *player) took(c *Core, t *track, n int) {
+// n bytes of, and returns how many those are. A packet that was cut counts: what it
+// left goes before all else.
+func (p *player) took(c *Core, t *track, n int) (counted int) {
 	b := &c.batch
 	for i := 0; i < b.n && n > 0; i++ {
 		if size := b.size(i); n < size {
@@ -211,16 +208,17 @@ func (p *player) took(c *Core, t *track, n int) {
 		t.octets += uint64(b.payload(i))
 		t.index++
 		t.packet++
-		p.written += uint64(min(n, b.size(i)))
+		counted += min(n, b.size(i))
 		n -= b.size(i)
 	}
+	p.noted(counted)
+	return counted
 }
 
 // flush writes what has to go before the next packet; it reports false while there
 // is some of it left, and when the viewer is closed.
 func (p *player) flush(c *Core) bool {
-	n, errno := p.kept.flush(p.fd)
-	p.written += uint64(n)
+	errno := p.flow.flush(p.fd)
 	if errno != 0 && !p.mayGoOn(c, errno) {
 		return false
 	}

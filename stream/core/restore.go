@@ -216,7 +216,14 @@ func (c *Core) restorePeer(at place, fds []int, now int64) error {
 	fds[0], p.consentAt = -1, consent
 	c.peers[p.id] = p
 	c.joinAgain(&p.viewer, spec.Tracks)
-	return nil
+	if p.kind != framedRecord {
+		return nil
+	}
+	n, err := p.lost(p.fd)
+	if err == nil {
+		err = p.mend(n)
+	}
+	return c.orClose(&p.viewer, err)
 }
 
 func (c *Core) restorePlayer(at place, fds []int) error {
@@ -233,7 +240,15 @@ func (c *Core) restorePlayer(at place, fds []int) error {
 	}
 	c.players[p.id] = p
 	c.joinAgain(&p.viewer, spec.Tracks)
-	return nil
+	return c.orClose(&p.viewer, p.mendFlow(c))
+}
+
+// orClose ends a viewer that cannot be gone on with.
+func (c *Core) orClose(v *viewer, err error) error {
+	if err != nil {
+		c.closeViewer(v, handover.EndedClosed, "")
+	}
+	return err
 }
 
 // joinAgain puts a viewer back on its streams.

@@ -33,6 +33,7 @@ func (c *Core) takePeer(spec *handover.Viewer, kind recordKind, fds []int, now i
 	p, err := newPeer(spec, kind, at)
 	if err == nil {
 		p.begin(spec.Tracks)
+		p.countFrom(fds[0])
 		err = p.attach(c, fds[0], now)
 	}
 	if err != nil {

@@ -107,20 +107,14 @@ type sender struct {
 }
 
 func (s *sender) send(fd int, head, body []byte) unix.Errno {
-	_, errno := s.write(fd, head, body)
-	return errno
-}
-
-// write is send for a stream socket, which may take less than all.
-func (s *sender) write(fd int, head, body []byte) (int, unix.Errno) {
 	s.iov[0].Base, s.iov[1].Base = &head[0], &body[0]
 	s.iov[0].SetLen(len(head))
 	s.iov[1].SetLen(len(body))
 	s.msg.Iov = &s.iov[0]
 	s.msg.SetIovlen(len(s.iov))
-	n, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd),
+	_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd),
 		uintptr(unsafe.Pointer(&s.msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-	return int(n), errno
+	return errno
 }
 
 // sendControl sends a short message; the receiver may be gone or full, and then
