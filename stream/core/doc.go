@@ -64,14 +64,13 @@
 // and is closed after five seconds without taking anything; no other viewer waits
 // for it.
 //
-// # Two kinds of viewers
+// # Kinds of viewers
 //
-// Both are the same cursor and differ in their egress only. A subscription is a
-// unix connection of the gateway, which sends the packets on (RTSP). A peer is an
-// established WebRTC session that the gateway has handed over (see package
-// handover) with its keys and a UDP socket connected to the viewer. From then on
-// the core alone encrypts, sends and listens to it, and a gateway that dies ends
-// no peer:
+// All are the same cursors, one for the picture and one for its sound, and differ in
+// their egress only. A peer is an established WebRTC session that the gateway has
+// handed over (see package handover) with its keys and a UDP socket connected to the
+// viewer. From then on the core alone encrypts, sends and listens to it, and a
+// gateway that dies ends no peer:
 //
 //	STUN check    authentic: answered as the lite side of ICE, and the consent renewed
 //	SRTCP         opened once: NACK, picture loss, reports, BYE
@@ -82,6 +81,24 @@
 // A peer ends when its consent is 30 s old, it says BYE, takes nothing for five
 // seconds, or the gateway asks for it. Whatever it sends, a bounded part of it is
 // looked at before the others have their turn.
+//
+// A leg is a peer whose socket the device has connected itself, to a relay that can
+// reach it no other way. It is the agent's. Something goes out before there is a
+// picture, so that NAT lets the relay's checks in. Where UDP is blocked it goes over
+// a stream socket, each packet behind its length.
+//
+// A player is an RTSP viewer, handed over at its PLAY. Over TCP an access unit is one
+// call, which the connection may cut anywhere: what is left of the packet that was
+// cut goes first, then replies, then the next packet, or the latest key frame if the
+// viewer was lapped. Over UDP each track has its two sockets, and the connection is
+// there for requests. Those that need no gateway are answered here (OPTIONS,
+// GET_PARAMETER, SET_PARAMETER, TEARDOWN); another one is passed on and waited for,
+// with those behind it, and answered by 503 when no gateway does. A player ends with
+// its connection, by TEARDOWN or BYE, when it sends what is no RTSP, takes nothing for
+// five seconds, or, over UDP, is not heard of for its timeout.
+//
+// A subscription is a unix connection of the gateway, which sends the packets on
+// itself (RTSP over TLS), and ends with the gateway.
 //
 // Exactly one writer seals with a key, the core thread, and keys are remembered so
 // that none is taken twice. A packet index belongs to one packet: what a viewer
@@ -105,12 +122,12 @@
 // that the one before would have sent. Each step of the bookkeeping leaves it good to
 // go on from: a packet's index is counted after it was sent, so the one that was on
 // its way at the end is sent again, byte for byte, under the same index. Where a
-// line's memory is lost, indices are skipped, and none is used twice. What cannot be
-// excluded: a kill in the few instructions between a partial write to a TCP viewer
-// and its note garbles that viewer's stream, and it has to come back; one between
-// taking a packet from a publisher and keeping it costs a frame, for which a key
-// frame is asked at once. Forwarders that were built with another form of that
-// memory do not succeed each other; a layout number, made from the types, tells.
+// line's memory is lost, indices are skipped, and none is used twice. A stream socket
+// says itself how much it took of a write that was not noted, so that the next one
+// begins at the very byte. What cannot be excluded: a kill between taking a packet
+// from a publisher and keeping it costs a frame, for which a key frame is asked at
+// once. Forwarders that were built with another form of that memory do not succeed
+// each other; a layout number, made from the types, tells.
 //
 // The memory holds the viewers' keys: it goes to nobody but the process that starts
 // the forwarder, and to a successor of the same user or root.

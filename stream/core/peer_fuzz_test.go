@@ -88,6 +88,9 @@ func FuzzHandover(f *testing.F) {
 	f.Add([]byte(`{"viewer":{"id":"one","tracks":[{"stream":"main","payloadType":102}],"srtp":{"profile":"SRTP_AEAD_AES_128_GCM","localKey":"AAAAAAAAAAAAAAAAAAAAAA==","localSalt":"AAAAAAAAAAAAAAAA","remoteKey":"AAAAAAAAAAAAAAAAAAAAAA==","remoteSalt":"AAAAAAAAAAAAAAAA"},"ice":{"localUfrag":"abcd","localPwd":"0123456789012345678901","remoteUfrag":"abcd"}}}`), 1)
 	f.Add([]byte(`{"moved":{"id":"one"}}`), 1)
 	f.Add([]byte(`{"end":{"id":"one"}}`), 0)
+	f.Add([]byte(`{"describe":{"id":"one","stream":"main"}}`), 0)
+	f.Add([]byte(`{"reply":{"id":"one","reply":"AA=="}}`), 0)
+	f.Add([]byte(`{"player":{"id":"one","session":"s","udp":true,"timeoutMs":60000,"reply":"AA==","tracks":[{"stream":"main","ssrc":1},{"stream":"sound","ssrc":2}]}}`), 5)
 	f.Fuzz(func(t *testing.T, msg []byte, descriptors int) {
 		var r handover.Request
 		if json.Unmarshal(msg, &r) != nil || checkRequest(&r, descriptors) != nil {
@@ -95,6 +98,11 @@ func FuzzHandover(f *testing.F) {
 		}
 		if id := requestID(&r); id == "" || len(id) > 64 {
 			t.Fatalf("viewer %q was taken", id)
+		}
+		if r.Player != nil {
+			if p := newPlayer(r.Player, place{record: &record{}}); len(p.tracks) == 0 || r.Player.UDP && descriptors != 1+2*len(p.paths) {
+				t.Fatalf("taken: %+v", r.Player)
+			}
 		}
 		if r.Viewer == nil {
 			return

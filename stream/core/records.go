@@ -108,7 +108,6 @@ func describeLayout(w io.Writer, t reflect.Type) {
 // records gives out the ledger's places.
 type records struct {
 	memory memory[ledger]
-	search int // where the search for a free place begins
 }
 
 func newRecords() (*records, error) {
@@ -144,12 +143,12 @@ func (r *records) nextLine() uint64 {
 
 var errNoRecord = fmt.Errorf("there are %d viewers already", maxRecords)
 
-// take gives out a place for a viewer that was handed over with spec. It is the
-// caller's to mark as used once the viewer is whole, or to free.
+// take gives out the first free place to a viewer that was handed over with spec: as
+// much memory is touched as there ever were viewers at once. It is the caller's to
+// mark as used once the viewer is whole, or to free.
 func (r *records) take(spec any) (place, error) {
-	for range maxRecords {
-		r.search = (r.search + 1) % maxRecords
-		if at := r.place(r.search); at.kind == freeRecord {
+	for n := range maxRecords {
+		if at := r.place(n); at.kind == freeRecord {
 			return at, at.remember(spec)
 		}
 	}

@@ -132,6 +132,7 @@ func TestForwarderSucceedsItself(t *testing.T) {
 
 // spread is a packet that the viewer was sent some time ago, as it came.
 func (p *peer) spread() uint16 {
+	p.until("as many packets", 9, any1) // of three packets each
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.seq - 20
