@@ -55,17 +55,24 @@ func candidates(addrs []netip.Addr, port int) (lines []string) {
 
 // finish makes the library's answer ours: where the gateway can be reached stands in
 // place of what ICE knows, in the first section that is not rejected, to which the
-// others are bundled; and browsers are told of Opus in stereo.
-func finish(answer string, reachable []string, stereo bool) (string, error) {
+// others are bundled; rejected ones say which of the offer's they are; and browsers are
+// told of Opus in stereo.
+func finish(answer string, offered []*sdp.MediaDescription, reachable []string, stereo bool) (string, error) {
 	var s sdp.SessionDescription
 	if err := s.UnmarshalString(answer); err != nil {
 		return "", fmt.Errorf("read own answer: %w", err)
 	}
-	for _, m := range s.MediaDescriptions {
+	if len(s.MediaDescriptions) != len(offered) {
+		return "", fmt.Errorf("own answer has %d sections, the offer %d", len(s.MediaDescriptions), len(offered))
+	}
+	for i, m := range s.MediaDescriptions {
 		m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
 			return a.Key == sdp.AttrKeyCandidate || a.Key == sdp.AttrKeyEndOfCandidates
 		})
 		if m.MediaName.Port.Value == 0 {
+			if mid, _ := offered[i].Attribute(sdp.AttrKeyMID); len(m.Attributes) == 0 {
+				m.WithValueAttribute(sdp.AttrKeyMID, mid)
+			}
 			continue
 		}
 		for _, line := range reachable {

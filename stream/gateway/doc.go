@@ -7,8 +7,8 @@
 // each is bounded, checked before it reaches a library, and refused, requests with one
 // sentence, and counted. A viewer shows who it is, unless the device is public: see
 // package viewers for who may, a bearer token (WHEP) or a digest (RTSP) for how. An
-// address that is wrong too often has to wait. Web pages play if their origin may: by default all when the device
-// is public, else those of its own host.
+// address that is wrong too often has to wait. Web pages play if their origin may: by
+// default all when the device is public, else those of its own host.
 //
 // # WHEP viewers
 //
@@ -127,12 +127,12 @@
 // more, so a camera of 1080p would have no viewers. Candidates by pion: it knows the
 // addresses that the device had at its start, and one mapped address a family, while
 // a camera may be known by several; an ICE-lite answer only has to list them. Sender
-// reports by pion and gortsplib: both extrapolate from the last packet, which a replay has
-// sent late; ours come from the capture clock. gortsplib's server for RTSP: its
+// reports by pion and gortsplib: both extrapolate from the last packet, which a replay
+// has sent late; ours come from the capture clock. gortsplib's server for RTSP: its
 // sessions cannot leave it; its messages and headers are used. RTSP through HTTP, and
 // multicast: nobody asked. TLS in the kernel, to hand over RTSPS too: it needs a module
-// that cameras lack, and the forwarder would have to know TLS's alerts. The media keys by
-// way of SetDTLSKeyLogWriter: it is public, but gives the master secret only, and
-// the rest would have to be read from the handshake's datagrams; dtls.Resume in the
+// that cameras lack, and the forwarder would have to know TLS's alerts. The media keys
+// by way of SetDTLSKeyLogWriter: it is public, but gives the master secret only, and the
+// rest would have to be read from the handshake's datagrams; dtls.Resume in the
 // forwarder, to hear a viewer's goodbye: it drags DTLS and its flaws in there.
 package gateway

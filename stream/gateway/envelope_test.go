@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,27 +22,20 @@ func offering(t *testing.T, video, audio []string) offer {
 		var types, lines strings.Builder
 		for _, codec := range [][]string{video, audio}[i] {
 			name, fmtp, _ := strings.Cut(codec, " ")
-			types.WriteString(" " + number(pt))
-			lines.WriteString("a=rtpmap:" + number(pt) + " " + name + "\r\n")
+			types.WriteString(" " + strconv.Itoa(pt))
+			lines.WriteString("a=rtpmap:" + strconv.Itoa(pt) + " " + name + "\r\n")
 			if fmtp != "" {
-				lines.WriteString("a=fmtp:" + number(pt) + " " + fmtp + "\r\n")
+				lines.WriteString("a=fmtp:" + strconv.Itoa(pt) + " " + fmtp + "\r\n")
 			}
 			pt++
 		}
-		b.WriteString("m=" + kind + " 9 UDP/TLS/RTP/SAVPF" + types.String() + "\r\na=mid:" + number(i) + "\r\na=recvonly\r\na=rtcp-mux\r\na=setup:actpass\r\n" + lines.String())
+		b.WriteString("m=" + kind + " 9 UDP/TLS/RTP/SAVPF" + types.String() + "\r\na=mid:" + strconv.Itoa(i) + "\r\na=recvonly\r\na=rtcp-mux\r\na=setup:actpass\r\n" + lines.String())
 	}
 	o, err := parseOffer([]byte(b.String()))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, b.String())
 	}
 	return o
-}
-
-func number(n int) string {
-	if n < 10 {
-		return string(rune('0' + n))
-	}
-	return number(n/10) + number(n%10)
 }
 
 // Chromium's order: baseline, constrained baseline, main, 4:4:4; each in mode 1 and 0.

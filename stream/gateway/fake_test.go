@@ -142,8 +142,9 @@ func (f *fake) serve(conn *net.UnixConn) {
 			h.socket = h.fds[0]
 			f.t.Cleanup(h.close)
 		}
-		f.answer(h.Request)
-		f.got <- h
+		if f.answer(h.Request); h.Describe == nil {
+			f.got <- h
+		}
 	}
 }
 

@@ -238,7 +238,7 @@ func (g *guests) halfOpenNow() int {
 // origin finds an address's books and fills its tokens up. They are nil for the
 // device itself; false says that there are too many of others already.
 func (g *guests) origin(addr netip.Addr, now time.Time) (*origin, bool) {
-	if !addr.IsValid() || addr.Unmap().IsLoopback() {
+	if ownAddress(addr) {
 		return nil, true
 	}
 	addr = household(addr)
@@ -266,6 +266,9 @@ func (g *guests) forget(now time.Time) {
 		}
 	}
 }
+
+// ownAddress tells whether it is the device itself that asks.
+func ownAddress(addr netip.Addr) bool { return !addr.IsValid() || addr.Unmap().IsLoopback() }
 
 // turnstile is a listener that shuts out those who have too many connections already.
 type turnstile struct {

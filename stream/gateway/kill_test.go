@@ -124,4 +124,16 @@ func TestViewersOutliveTheGateway(t *testing.T) {
 	check()
 	w.swap(t)
 	check()
+
+	// The new one knows the sessions of the first.
+	if res := request(t, "DELETE", viewers[0].location); res.StatusCode != 200 {
+		t.Errorf("DELETE of an old session: %s", res.Status)
+	}
+	await(t, "end of the old session", func() bool { return w.viewers(t) == len(viewers)-1 })
+	viewers = viewers[1:]
+	viewers[0].restart(t)
+	viewers[0].forget()
+	viewers[0].pass(t, 30)
+	viewers = viewers[1:] // it lost packets when it moved
+	check()
 }

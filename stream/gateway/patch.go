@@ -34,7 +34,7 @@ func (g *Gateway) patchSession(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	ours, err := s.restart(f.ufrag)
+	ours, err := s.restart(r.Context(), f.ufrag)
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ func (p *peers) answer(ctx context.Context, o offer, picks []pick) (*peer, strin
 	text, err := v.negotiate(ctx, o, picks)
 	if err == nil {
 		stereo := slices.ContainsFunc(picks, func(k pick) bool { return k.stereo })
-		text, err = finish(text, p.candidates(), stereo)
+		text, err = finish(text, o.session.MediaDescriptions, p.candidates(), stereo)
 	}
 	if err != nil {
 		v.close()

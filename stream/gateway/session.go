@@ -19,6 +19,9 @@ const (
 
 	// endTime bounds the forwarder's answer to the end of a viewer.
 	endTime = 2 * time.Second
+
+	// takenTime is how long a restart of ICE waits for a hand-over that is under way.
+	takenTime = time.Second
 )
 
 // session is one WHEP viewer, from the answer to its end, or from when the forwarder
@@ -32,11 +35,12 @@ type session struct {
 	peer   *peer // nil if an earlier gateway has made the connection
 	end    context.CancelCauseFunc
 
-	restarting sync.Mutex // held while ICE is restarted
+	taken chan struct{} // closed when the forwarder has it
+	given *given        // valid once taken is closed
 
-	mu     sync.Mutex // guards what follows
-	remote string     // the viewer's ufrag
-	given  *given     // nil until the forwarder has it
+	restarting sync.Mutex // held while ICE is restarted
+	mu         sync.Mutex // guards what follows
+	remote     string     // the viewer's ufrag
 }
 
 // Why a session ended.
@@ -56,7 +60,10 @@ var (
 // open starts the session of a peer that was just given its answer. The seat that
 // the caller took for it is given back at its end.
 func (g *Gateway) open(ctx context.Context, stream string, p *peer, place *seat) *session {
-	s := &session{g: g, id: rand.Text(), stream: stream, seat: place, link: p.link, peer: p, remote: p.remote}
+	s := &session{
+		g: g, id: rand.Text(), stream: stream, seat: place, link: p.link, peer: p, remote: p.remote,
+		taken: make(chan struct{}),
+	}
 	ctx = g.enter(ctx, s)
 	place.mayDrop(func() { s.end(errDropped) })
 	g.running.Go(func() {
@@ -69,15 +76,16 @@ func (g *Gateway) open(ctx context.Context, stream string, p *peer, place *seat)
 // adopt goes on with a viewer that an earlier gateway has given to the forwarder.
 func (g *Gateway) adopt(ctx context.Context, k handover.Known, has *given) error {
 	addr, err := netip.ParseAddrPort(k.Address)
-	if err != nil || k.ICE == nil {
+	if err != nil || k.ICE == nil || g.peers == nil {
 		return fmt.Errorf("the forwarder told of viewer %q at %q without what it takes to follow it", k.ID, k.Address)
 	}
 	l := &link{ours: credentials{k.ICE.LocalUfrag, k.ICE.LocalPwd}, moved: make(chan netip.AddrPort, 1)}
 	l.at(netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()))
 	s := &session{
 		g: g, id: k.ID, stream: k.Stream, seat: g.guests.welcome(addr.Addr(), time.Now()), link: l,
-		remote: k.ICE.RemoteUfrag, given: has,
+		remote: k.ICE.RemoteUfrag, taken: make(chan struct{}), given: has,
 	}
+	close(s.taken)
 	ctx = g.enter(ctx, s)
 	g.peers.port.add(l)
 	g.running.Go(func() {
@@ -148,10 +156,9 @@ func (s *session) serve(ctx context.Context) error {
 	}
 	s.g.metrics.handOver.Observe(time.Since(since).Seconds())
 	defer s.g.metrics.joined(handover.KindWHEP, s.stream)()
-	s.mu.Lock()
-	s.given = has
-	s.mu.Unlock()
 	s.peer.release()
+	s.given = has
+	close(s.taken)
 	return s.attend(ctx, has)
 }
 
@@ -235,18 +242,19 @@ func (s *session) speaks(ufrag string) bool {
 
 // restart begins a new ICE session with a viewer that the forwarder has, and returns
 // our credentials in it. If it fails the one before goes on.
-func (s *session) restart(remote string) (credentials, error) {
-	s.restarting.Lock()
-	defer s.restarting.Unlock()
-	s.mu.Lock()
-	has := s.given
-	s.mu.Unlock()
-	if has == nil {
+func (s *session) restart(ctx context.Context, remote string) (credentials, error) {
+	ctx, cancel := context.WithTimeout(ctx, takenTime)
+	defer cancel()
+	select {
+	case <-s.taken:
+	case <-ctx.Done():
 		return credentials{}, errNotConnected
 	}
+	s.restarting.Lock()
+	defer s.restarting.Unlock()
 	ours := newCredentials()
 	ice := ours.ice(remote)
-	if err := s.g.forwarder.ask(has, handover.Request{Moved: &handover.Moved{ID: s.id, ICE: &ice}}); err != nil {
+	if err := s.g.forwarder.ask(s.given, handover.Request{Moved: &handover.Moved{ID: s.id, ICE: &ice}}); err != nil {
 		s.g.log.Warn("ICE was not restarted", "stream", s.stream, "session", s.id, "err", err)
 		return credentials{}, errNotRestarted
 	}

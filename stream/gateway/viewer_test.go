@@ -18,6 +18,7 @@ import (
 type viewer struct {
 	pc       *webrtc.PeerConnection
 	location string // URL of the session
+	tag      string // entity tag of its ICE session
 	answer   string
 
 	mu      sync.Mutex
@@ -91,6 +92,7 @@ func knock(t *testing.T, url string, change ...func(*webrtc.SettingEngine)) *vie
 		t.Fatalf("%s: %s", res.Status, body)
 	}
 	v.answer = body
+	v.tag = res.Header.Get("ETag")
 	v.location = url[:strings.Index(url, "/whep/")] + res.Header.Get("Location")
 	return v
 }

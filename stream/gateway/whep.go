@@ -78,7 +78,7 @@ func (g *Gateway) mayAsk(w http.ResponseWriter, r *http.Request) error {
 	if g.guard.public {
 		return nil
 	}
-	if g.guard.locked(from, now) {
+	if !ownAddress(from) && g.guard.locked(from, now) {
 		return errLocked
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -147,21 +147,14 @@ func (g *Gateway) postOffer(sessions context.Context, w http.ResponseWriter, r *
 	if err != nil {
 		return refuseWith(http.StatusBadRequest, "offer", err)
 	}
-	picks, err := g.picks(r.Context(), stream, o)
+	place, err := g.guests.admit(addressOf(r), time.Now()) // before the forwarder has any work
 	if err != nil {
 		return err
 	}
-	place, err := g.guests.admit(addressOf(r), time.Now())
-	if err != nil {
-		return err
-	}
-	p, answer, err := g.peers.answer(r.Context(), o, picks)
+	p, answer, err := g.negotiate(r.Context(), stream, o)
 	if err != nil {
 		place.leave()
-		if bad := (*offerError)(nil); errors.As(err, &bad) {
-			return refuseWith(http.StatusBadRequest, "offer", err)
-		}
-		return fmt.Errorf("make a session: %w", err)
+		return err
 	}
 	s := g.open(sessions, stream, p, place)
 	w.Header().Set("Content-Type", sdpType)
@@ -186,6 +179,22 @@ func readBody(w http.ResponseWriter, r *http.Request, kind string, limit int64) 
 		return nil, &refusal{http.StatusBadRequest, "torn", "the body did not arrive whole"}
 	}
 	return body, nil
+}
+
+// negotiate makes the peer for an offer.
+func (g *Gateway) negotiate(ctx context.Context, stream string, o offer) (*peer, string, error) {
+	picks, err := g.picks(ctx, stream, o)
+	if err != nil {
+		return nil, "", err
+	}
+	p, answer, err := g.peers.answer(ctx, o, picks)
+	if bad := (*offerError)(nil); errors.As(err, &bad) {
+		return nil, "", refuseWith(http.StatusBadRequest, "offer", err)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("make a session: %w", err)
+	}
+	return p, answer, nil
 }
 
 // picks chooses what a viewer is given: the stream, in a format of the offer in which

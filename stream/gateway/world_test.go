@@ -245,6 +245,13 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
+// forget drops what was logged so far.
+func (b *logBuffer) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text.Reset()
+}
+
 // await waits until the log contains text.
 func (b *logBuffer) await(t *testing.T, text string) {
 	t.Helper()
