@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -72,6 +73,19 @@ func DraftRoot(data []byte) (*Root, error) {
 	const what = "the root"
 	if len(data) > MaxTrustFile {
 		return nil, refuse(CodeTooLarge, "%s has %d bytes, the limit is %d", what, len(data), MaxTrustFile)
+	}
+	// The type first: another document should be called so, and not be refused for
+	// the members that make it another one.
+	if err := scanJSON(what, data, nil); err != nil {
+		return nil, err
+	}
+	var outer struct {
+		Signed struct {
+			Type string `json:"_type"`
+		} `json:"signed"`
+	}
+	if err := json.Unmarshal(data, &outer); err != nil || outer.Signed.Type != metadata.ROOT {
+		return nil, refuse(CodeWrongDocument, "the file is not the root of a vendor or of a fleet")
 	}
 	var f rootFile
 	if err := decodeStrict(what, data, &f); err != nil {
@@ -218,8 +232,6 @@ type rootSignature struct {
 func (f *rootFile) root(data []byte) (*Root, error) {
 	s := f.Signed
 	switch {
-	case s.Type != metadata.ROOT:
-		return nil, refuse(CodeWrongDocument, "the document is not the root of a vendor or of a fleet")
 	case s.Version < 1:
 		return nil, badRoot("its version is %d", s.Version)
 	case s.Expires.Year() < minYear || s.Expires.Year() > maxYear:
