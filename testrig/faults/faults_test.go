@@ -9,6 +9,7 @@ import (
 
 	"slipstream/testrig/device"
 	"slipstream/testrig/faults"
+	"slipstream/testrig/stand"
 	"slipstream/testrig/standtest"
 )
 
@@ -59,7 +60,7 @@ func TestNobodyElseIsAffected(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	forwarder, _, err := w.Descriptors()
+	before, err := w.Size(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,29 +75,29 @@ func TestNobodyElseIsAffected(t *testing.T) {
 			}
 		}
 	}
-	whep, rtsp := w.Say()
-	t.Logf("seed %d, in %v: WHEP %+v, RTSP %+v", seed, time.Since(begin).Round(time.Second), whep, rtsp)
+	whep, rtsp, crashes := w.Say()
+	t.Logf("seed %d, in %v: WHEP %+v, RTSP %+v, %d crashes of the forwarder", seed, time.Since(begin).Round(time.Second), whep, rtsp, crashes)
 	if standtest.Soaking() {
-		comesToRest(t, ctx, w, forwarder)
+		comesToRest(t, ctx, w, before)
 	}
 }
 
-// comesToRest waits until the forwarder has let go of everybody who only seemed to
-// be a viewer.
-func comesToRest(t *testing.T, ctx context.Context, w *faults.World, descriptors int) {
+// comesToRest waits until the forwarder and the gateway have let go of everybody who
+// only seemed to be a viewer.
+func comesToRest(t *testing.T, ctx context.Context, w *faults.World, before stand.Size) {
 	limit, tick := time.After(2*time.Minute), time.Tick(time.Second)
 	for {
-		now, _, err := w.Descriptors()
-		if err != nil {
-			t.Fatal(err)
+		now, err := w.Size(ctx)
+		if err == nil {
+			err = now.Within(before)
 		}
-		if now <= descriptors+2 {
+		if err == nil {
 			return
 		}
 		select {
 		case <-tick:
 		case <-limit:
-			t.Fatalf("the forwarder has %d descriptors, %d at the beginning", now, descriptors)
+			t.Fatal(err)
 		case <-ctx.Done():
 			t.Fatal(ctx.Err())
 		}

@@ -103,6 +103,8 @@ var lives = []fault{
 	}},
 	{"the forwarder crashes", func(s *sequence, ctx context.Context) error {
 		s.misled = true // the new one knows no trial
+		s.crashes++
+		s.borne++
 		return s.CrashForwarder(ctx)
 	}},
 }

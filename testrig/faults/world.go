@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,7 +47,13 @@ type World struct {
 
 	sequences int
 	did       []string // in this sequence
+	crashes   int      // of the forwarder, in all
+	borne     int      // of them, since the viewers watch
 }
+
+// skipped is how many indices a forwarder leaves out where it cannot know after a
+// crash which of them were used: these are lost, and none is used twice.
+const skipped = 64
 
 // NewWorld starts a stand and lets viewers join.
 func NewWorld(ctx context.Context, bin string, seed uint64) (_ *World, err error) {
@@ -102,7 +106,7 @@ func (w *World) Join(ctx context.Context) error {
 			return err
 		}
 	}
-	w.begin = publish.Monotonic()
+	w.begin, w.borne = publish.Monotonic(), 0
 	return w.see(ctx, w.begin)
 }
 
@@ -168,7 +172,7 @@ func (w *World) judge(ctx context.Context, begin time.Duration) error {
 	allowed := longestGap + 2*w.lateness.worst()
 	for _, v := range w.viewers {
 		r := v.Version(w.old.Source.Version, w.begin, end)
-		if r.Broken+r.Backward+r.Faults > 0 || !v.Alive() {
+		if r.Backward > 0 || r.Broken > w.borne || r.Faults > w.borne || !v.Alive() {
 			problems = append(problems, fmt.Errorf("%s: alive %t %s, %+v", v.Kind, v.Alive(), v.Ended(), r))
 		}
 		if gap := v.Report(begin, end).LongestGapMS; gap > viewer.Milliseconds(allowed) {
@@ -176,28 +180,16 @@ func (w *World) judge(ctx context.Context, begin time.Duration) error {
 		}
 	}
 	for name, said := range map[string]relay.Testimony{viewer.WHEP: w.whep.Witness.Say(), viewer.RTSPUDP: w.rtsp.Witness.Say()} {
-		if said.Reused > 0 || said.Missing > 0 {
-			problems = append(problems, fmt.Errorf("%s: what the forwarder sent: %+v", name, said))
+		if said.Reused > 0 || said.Missing > skipped*w.crashes*len(w.viewers) {
+			problems = append(problems, fmt.Errorf("%s: what the forwarder sent: %+v; it has crashed %d times", name, said, w.crashes))
 		}
 	}
 	return errors.Join(problems...)
 }
 
-// Say is what the witnesses saw.
-func (w *World) Say() (whep, rtsp relay.Testimony) { return w.whep.Witness.Say(), w.rtsp.Witness.Say() }
-
-// Descriptors is how many the forwarder and the gateway have open.
-func (w *World) Descriptors() (forwarder, gateway int, err error) {
-	if forwarder, err = descriptors(w.Forwarder().PID); err != nil {
-		return 0, 0, err
-	}
-	gateway, err = descriptors(w.Gateway().PID)
-	return forwarder, gateway, err
-}
-
-func descriptors(pid int) (int, error) {
-	entries, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
-	return len(entries), err
+// Say is what the witnesses saw, and how often the forwarder has crashed.
+func (w *World) Say() (whep, rtsp relay.Testimony, crashes int) {
+	return w.whep.Witness.Say(), w.rtsp.Witness.Say(), w.crashes
 }
 
 // Close ends everything.

@@ -29,6 +29,7 @@ type Config struct {
 	Bin string // from [device.Binaries]
 	// Forward and Gateway are more arguments of the two commands.
 	Forward, Gateway []string
+	Metrics          bool // of the gateway
 }
 
 // Stand is a running forwarder and a gateway.
@@ -36,6 +37,7 @@ type Stand struct {
 	Dir, Run string
 
 	http, rtsp, udp string
+	metrics         string // "": there are none
 	config          Config
 	dir             *device.Dir
 	supervisor      *supervise.Supervisor
@@ -73,6 +75,11 @@ func (s *Stand) start(ctx context.Context) (err error) {
 	if s.udp, err = freeUDP(); err != nil {
 		return err
 	}
+	if s.config.Metrics {
+		if s.metrics, err = freeTCP(); err != nil {
+			return err
+		}
+	}
 	if err := s.StartForwarder(ctx); err != nil {
 		return err
 	}
@@ -96,7 +103,7 @@ func (s *Stand) Connect(ctx context.Context) error {
 
 // StartGateway runs the gateway, again if there was one, and waits until it serves.
 func (s *Stand) StartGateway(ctx context.Context) (err error) {
-	args := []string{"--run", s.Run, "--public", "--http", s.http, "--rtsp", s.rtsp, "--udp", s.udp}
+	args := []string{"--run", s.Run, "--public", "--http", s.http, "--rtsp", s.rtsp, "--udp", s.udp, "--metrics", s.metrics}
 	if s.gateway, err = s.run("slipstream-gateway", nil, append(args, s.config.Gateway...)...); err != nil {
 		return err
 	}
