@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -53,6 +54,7 @@ type Root struct {
 	terms     Terms
 	release   *Trust // the targets role: of releases, or of orders
 	freshness *Trust // the timestamp role, nil if nobody has it
+	before    *Root  // that it follows; nil if it is trusted because of where it lies
 }
 
 // ParseRoot reads a root that is trusted because of where it lies.
@@ -116,7 +118,38 @@ func (r *Root) Next(data []byte) (*Root, error) {
 	if _, err := trusted.UpdateRoot(data); err != nil {
 		return nil, refuse(CodeRootUntrusted, "the %s's root %d is not signed by enough keys of the root before it and of its own", r.terms.Kind, next.version)
 	}
+	next.before = r
 	return next, nil
+}
+
+// Steps are the roots by which [Root.Next] came from the first one to this one, in
+// order and without the first: with it and them this root can be proved again.
+func (r *Root) Steps() [][]byte {
+	var steps [][]byte
+	for ; r.before != nil; r = r.before {
+		steps = append(steps, r.raw)
+	}
+	slices.Reverse(steps)
+	return steps
+}
+
+// First is the root that this one came from in the end, which is trusted because
+// of where it lies.
+func (r *Root) First() *Root {
+	for r.before != nil {
+		r = r.before
+	}
+	return r
+}
+
+// Descends says whether this root is another, or came from it by [Root.Next].
+func (r *Root) Descends(from *Root) bool {
+	for ; r != nil; r = r.before {
+		if bytes.Equal(r.raw, from.raw) {
+			return true
+		}
+	}
+	return false
 }
 
 // Follow goes along a chain of roots, and returns the last. What the chain has of
