@@ -144,8 +144,9 @@
 // intensity each half minute. Damage is another matter than crashing, to which an
 // app can be brought from outside. If the version before is damaged too, or there
 // is none, the status names the way out: the same package, staged again. With
-// overlap "none" viewers have no picture while the versions change places. On a
-// machine where everything runs as one user it cannot tell who made a marker. The
+// overlap "none" viewers have no picture while the versions change places. An app that
+// publishes by RTSP loses its connection if it stays frozen for more than the ten
+// seconds that its ingest waits, and is started again after a revert. On a machine where everything runs as one user it cannot tell who made a marker. The
 // data directory of a trial is a copy: what the old version writes into its own
 // meanwhile is not in it.
 //

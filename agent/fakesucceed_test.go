@@ -14,7 +14,8 @@ import (
 // What the fake forwarder does for its successors. Its lies: there are no viewers,
 // so a file in the run directory says what became of them; the successor is given no
 // state, only the word that it may serve; and the file "successor" in the run
-// directory says what it is to do wrong.
+// directory says what it is to do wrong. With a file "poison" there it bears no
+// descriptors.
 const (
 	successorFails = "fails" // it ends at once
 	successorHangs = "hangs" // it never says that it has sent a frame
@@ -26,6 +27,9 @@ const fakePatience = 500 * time.Millisecond
 
 // fakeReady notes what was inherited, waits for successors, and says READY=1.
 func fakeReady(run string, succeeded bool) error {
+	if _, err := os.Stat(filepath.Join(run, "poison")); err == nil && os.Getenv("LISTEN_FDS") != "" {
+		return errors.New("the ledger is of an unknown kind")
+	}
 	note, err := os.OpenFile(filepath.Join(run, "forwarders"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

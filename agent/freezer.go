@@ -47,10 +47,7 @@ func (a *Agent) makeGroup(source orders.SourceID) *supervise.Group {
 }
 
 func (a *Agent) findGroup(source orders.SourceID, pid int) *supervise.Group {
-	if a.groups == nil {
-		return nil
-	}
-	return a.groups.Find(string(source), pid)
+	return supervise.FindGroup(a.cfg.Run, string(source), pid)
 }
 
 // endGroup ends what is left of a run, also what has escaped its session.

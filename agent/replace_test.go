@@ -144,3 +144,17 @@ func TestForwarderInheritsAfterACrash(t *testing.T) {
 		t.Errorf("forwarders: %q", got)
 	}
 }
+
+// A forwarder that ends because of what it was given is started without.
+func TestForwarderIsStartedWithoutWhatItDiesOf(t *testing.T) {
+	d := newDevice(t)
+	d.mustInstall("1.0.0")
+	reconnected(d, "1.0.0")
+	d.must(os.WriteFile(filepath.Join(d.cfg.Run, "poison"), nil, 0o600))
+	d.must(syscall.Kill(forwarderPID(t, d), syscall.SIGKILL))
+	d.wait("the next forwarder", func(control.Status) bool { return len(forwarders(d)) == 2 })
+	reconnected(d, "1.0.0")
+	if got := forwarders(d)[1]; got != "succeeded=false inherited=" {
+		t.Errorf("the next forwarder: %s", got)
+	}
+}

@@ -40,7 +40,7 @@ type Groups struct {
 func NewGroups(parent, runDir string) (*Groups, error) {
 	if parent == "" {
 		var err error
-		if parent, err = ownGroup(); err != nil {
+		if parent, err = groupOf("self"); err != nil {
 			return nil, err
 		}
 	}
@@ -51,8 +51,7 @@ func NewGroups(parent, runDir string) (*Groups, error) {
 	if int64(fs.Type) != unix.CGROUP2_SUPER_MAGIC {
 		return nil, fmt.Errorf("%s is no cgroup of version 2", parent)
 	}
-	sum := sha256.Sum256([]byte(runDir))
-	s := &Groups{dir: filepath.Join(parent, groupPrefix+hex.EncodeToString(sum[:4]))}
+	s := &Groups{dir: filepath.Join(parent, placeOf(runDir))}
 	if err := os.Mkdir(s.dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("make a cgroup: %w", err)
 	}
@@ -65,9 +64,15 @@ func NewGroups(parent, runDir string) (*Groups, error) {
 	return s, err
 }
 
-// ownGroup is the directory of our own cgroup of version 2.
-func ownGroup() (string, error) {
-	raw, err := os.ReadFile("/proc/self/cgroup")
+// placeOf names the place of a run directory's cgroups.
+func placeOf(runDir string) string {
+	sum := sha256.Sum256([]byte(runDir))
+	return groupPrefix + hex.EncodeToString(sum[:4])
+}
+
+// groupOf is the directory of a process's cgroup of version 2.
+func groupOf(process string) (string, error) {
+	raw, err := os.ReadFile("/proc/" + process + "/cgroup")
 	if err != nil {
 		return "", err
 	}
@@ -79,7 +84,7 @@ func ownGroup() (string, error) {
 		if path, found := strings.CutPrefix(line, "0::"); found {
 			rel, err := filepath.Rel(root, path)
 			if err != nil || !filepath.IsLocal(rel) {
-				return "", fmt.Errorf("our own cgroup %s is not mounted here", path)
+				return "", fmt.Errorf("cgroup %s is not mounted here", path)
 			}
 			return filepath.Join(mount, rel), nil
 		}
@@ -176,17 +181,15 @@ func (g *Group) take(pid int) error {
 	return nil
 }
 
-// Find returns the group of a process that was adopted; nil if it has none.
-func (s *Groups) Find(name string, pid int) *Group {
-	if checkName(name) != nil {
+// FindGroup returns the group of a process that was adopted, wherever the agent that
+// made it was; nil if the process has none of this name and run directory.
+func FindGroup(runDir, name string, pid int) *Group {
+	dir, err := groupOf(strconv.Itoa(pid))
+	if err != nil || filepath.Base(dir) != name || filepath.Base(filepath.Dir(dir)) != placeOf(runDir) {
 		return nil
 	}
-	g, err := openGroup(filepath.Join(s.dir, name))
+	g, err := openGroup(dir)
 	if err != nil {
-		return nil
-	}
-	if pids, err := g.pids(); err != nil || !slices.Contains(pids, pid) {
-		g.Close()
 		return nil
 	}
 	return g

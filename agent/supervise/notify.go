@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,9 +19,6 @@ const (
 	maxSocketPath = 107 // of sockaddr_un, without the final zero
 	maxRights     = 253 // SCM_MAX_FD: descriptors in one message
 	maxAncestors  = 32  // steps from a sender up to the main process
-	// lastWords is how long after the end the socket is still read: what a
-	// process said last is the best evidence.
-	lastWords = 20 * time.Millisecond
 )
 
 // notifier is the server of one process's notify socket.
@@ -31,6 +29,7 @@ type notifier struct {
 	in   chan Notification // unbuffered: from receive to deliver
 	said bool              // READY=1, which is recorded once; receive's own
 	full bool              // that a descriptor was not stored was said; likewise
+	over atomic.Bool       // nobody is left to say anything
 	wg   sync.WaitGroup
 }
 
@@ -77,14 +76,12 @@ func passCredentials(_, _ string, c syscall.RawConn) error {
 }
 
 // close ends both goroutines, if there are any. Over means that the process has
-// ended: its last words are read and the socket is removed; otherwise the next
-// agent takes it.
+// ended with all that it started: its last words are read, which are the best
+// evidence and lie in the socket already, and the socket is removed; otherwise the
+// next agent takes it.
 func (n *notifier) close(over bool) {
-	wait := time.Duration(0)
-	if over {
-		wait = lastWords
-	}
-	n.conn.SetReadDeadline(time.Now().Add(wait))
+	n.over.Store(over)
+	n.conn.SetReadDeadline(time.Unix(1, 0))
 	n.wg.Wait()
 	n.conn.Close()
 	if over {
@@ -109,21 +106,49 @@ func (n *notifier) receive() {
 	for {
 		size, oobSize, flags, _, err := n.conn.ReadMsgUnix(buf, oob)
 		if err != nil {
-			return
+			break
 		}
-		sender, files := control(oob[:oobSize])
-		if flags&unix.MSG_CTRUNC != 0 {
-			n.p.log.Error("descriptors of a process did not arrive: too many are open here", "name", n.p.name)
+		n.datagram(buf[:size], oob[:oobSize], flags)
+	}
+	if n.over.Load() {
+		n.drain(buf, oob)
+	}
+}
+
+// drain reads what is in the socket and waits for nothing.
+func (n *notifier) drain(buf, oob []byte) {
+	n.conn.SetReadDeadline(time.Time{}) // which has ended receive, and would end this
+	conn, err := n.conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Read(func(fd uintptr) bool { // an error says that the socket is closed
+		for {
+			size, oobSize, flags, _, err := unix.Recvmsg(int(fd), buf, oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+			switch {
+			case errors.Is(err, unix.EINTR):
+			case err != nil:
+				return true
+			default:
+				n.datagram(buf[:size], oob[:oobSize], flags)
+			}
 		}
-		if sender > 0 && flags&unix.MSG_TRUNC == 0 && n.p.owns(sender) {
-			files = n.keep(buf[:size], files)
-			n.accept(parseNotification(buf[:size]))
-		}
-		// Closed last: with BARRIER=1 this tells the sender that all it said
-		// before has been heard (sd_notify_barrier(3)).
-		for _, fd := range files {
-			unix.Close(fd)
-		}
+	})
+}
+
+func (n *notifier) datagram(text, oob []byte, flags int) {
+	sender, files := control(oob)
+	if flags&unix.MSG_CTRUNC != 0 {
+		n.p.log.Error("descriptors of a process did not arrive: too many are open here", "name", n.p.name)
+	}
+	if sender > 0 && flags&unix.MSG_TRUNC == 0 && n.p.owns(sender) {
+		files = n.keep(text, files)
+		n.accept(parseNotification(text))
+	}
+	// Closed last: with BARRIER=1 this tells the sender that all it said before has
+	// been heard (sd_notify_barrier(3)).
+	for _, fd := range files {
+		unix.Close(fd)
 	}
 }
 
