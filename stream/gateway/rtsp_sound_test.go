@@ -6,6 +6,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,8 +26,9 @@ var codecs = map[string][]string{
 	orders.PCMA:  {"-c:a", "pcm_alaw", "-ar", "8000", "-ac", "1"},
 }
 
-// publishBoth makes a source of a picture and its sound.
-func (w *world) publishBoth(t *testing.T, video, audio string) {
+// publishBoth makes a source of a picture and its sound, with more of ffmpeg's
+// options if need be.
+func (w *world) publishBoth(t *testing.T, video, audio string, options ...string) {
 	t.Helper()
 	w.ask(t, orders.Request{Orders: &orders.Orders{Permanent: "a-2", Sources: []orders.Source{{ID: "a-2", Version: "1", UID: -1, Streams: []orders.Stream{
 		{Name: "main", Codec: video, Audio: "mic"}, {Name: "mic", Codec: audio},
@@ -43,7 +45,7 @@ func (w *world) publishBoth(t *testing.T, video, audio string) {
 	}
 	background(t, in.Run)
 	args := []string{"-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x176:rate=30", "-re", "-f", "lavfi", "-i", "sine=sample_rate=48000"}
-	args = append(append(args, codecs[video]...), codecs[audio]...)
+	args = slices.Concat(args, codecs[video], codecs[audio], options)
 	cmd := exec.Command("ffmpeg", append(args, "-f", "rtsp", "rtsp://"+ln.Addr().String()+"/s")...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -5,10 +5,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pion/webrtc/v3"
 
 	"slipstream/stream/handover"
+	"slipstream/stream/orders"
 )
 
 // h265Peer is a viewer that plays H.265 by its parameters, and the sound formats of
@@ -154,5 +156,51 @@ func TestViewersThatLackTheCodec(t *testing.T) {
 		if res.StatusCode != want || (res.Header.Get("Retry-After") != "") != (want == http.StatusServiceUnavailable) {
 			t.Errorf("%s: %s %v %s", path, res.Status, res.Header, body)
 		}
+	}
+}
+
+// Picture and sound of each codec that browsers may know come to a viewer, each on its
+// own track.
+func TestTracksPlay(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ video, audio string }{{orders.H265, orders.Opus}, {orders.H264, orders.PCMU}, {orders.H264, orders.PCMA}} {
+		t.Run(c.video+" and "+c.audio, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.forward(t)
+			w.publishBoth(t, c.video, c.audio)
+			pc := h265Peer(t, "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST")
+			heard := make(chan string, 1000)
+			pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+				for n := 0; ; n++ {
+					p, _, err := track.ReadRTP()
+					if err != nil {
+						return
+					}
+					if n == 50 && p.PayloadType == uint8(track.PayloadType()) {
+						heard <- strings.ToLower(track.Codec().MimeType) + " " + track.StreamID()
+					}
+				}
+			})
+			res, answer := post(t, w.whep, "application/sdp", offerOf(t, pc, webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo))
+			if res.StatusCode != http.StatusCreated {
+				t.Fatalf("%s %s", res.Status, answer)
+			}
+			if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]bool{"video/" + c.video + " slipstream": true, "audio/" + c.audio + " slipstream": true}
+			for timeout := time.After(patience); len(want) > 0; {
+				select {
+				case what := <-heard:
+					if !want[what] {
+						t.Errorf("%s came", what)
+					}
+					delete(want, what)
+				case <-timeout:
+					t.Fatalf("%v did not come", want)
+				}
+			}
+		})
 	}
 }
