@@ -17,6 +17,9 @@ var errNotFound = errors.New("no version has it")
 // declared, and what the line is that they would see now.
 func (c *Core) describe(d *handover.Describe) error {
 	spec, ok := c.declared(d.Stream)
+	if !ok && len(c.sources) == 0 { // just started; the orders are on their way
+		return errors.New("no version runs yet")
+	}
 	if !ok {
 		return fmt.Errorf("stream %q: %w", d.Stream, errNotFound)
 	}

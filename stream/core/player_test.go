@@ -264,7 +264,6 @@ func TestDescribe(t *testing.T) {
 		orders.Stream{Name: "later", Codec: "h264"})
 	b := src("b-2", 250)
 	b.Streams[0].Profile = "640028" // what the permanent version declares holds
-	w.order(orders.Orders{Sources: []orders.Source{a, b}, Permanent: "a-1", Trial: trialOf("t1", "b-2", time.Hour)})
 	g := w.gateway()
 	describe := func(stream string) handover.Message {
 		t.Helper()
@@ -274,6 +273,10 @@ func TestDescribe(t *testing.T) {
 		}
 		return m
 	}
+	if m := describe("main"); m.NotFound || m.Error == "" { // before any orders
+		t.Errorf("%+v", m)
+	}
+	w.order(orders.Orders{Sources: []orders.Source{a, b}, Permanent: "a-1", Trial: trialOf("t1", "b-2", time.Hour)})
 	if m := describe("nosuch"); !m.NotFound || m.Error == "" {
 		t.Errorf("%+v", m)
 	}

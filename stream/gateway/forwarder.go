@@ -168,7 +168,6 @@ func (f *forwarder) listed(h hears) {
 	}
 	f.listing = nil
 	f.mu.Unlock()
-	f.log.Info("the forwarder is there", "viewers", len(has), "found", len(found))
 	for g, k := range found {
 		h.known(k, g)
 	}
@@ -178,6 +177,7 @@ func (f *forwarder) listed(h hears) {
 	case <-f.up: // listed twice
 	default:
 		close(f.up)
+		f.log.Info("the forwarder is there", "viewers", len(has), "found", len(found))
 	}
 }
 
