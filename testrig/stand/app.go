@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,7 @@ type App struct {
 	*Process
 	root string
 	grow int // megabytes that it fills
+	once sync.Once
 }
 
 // AppConfig says what an app shows and how large it is.
@@ -92,13 +94,15 @@ func Grown(ctx context.Context, pid, megabytes int) error {
 	})
 }
 
-// End kills the app, if it lives, and removes its files.
+// End kills the app, if it lives, and removes its files. It may be called again.
 func (a *App) End() {
-	if a.Process != nil {
-		a.Kill()
-		unix.Close(a.Pidfd)
-	}
-	os.RemoveAll(a.root)
+	a.once.Do(func() {
+		if a.Process != nil {
+			a.Kill()
+			unix.Close(a.Pidfd)
+		}
+		os.RemoveAll(a.root)
+	})
 }
 
 // ResidentMB is how much memory a process has in MB.
