@@ -44,7 +44,7 @@ bench-stream: build
 # The stream's tests at full length.
 soak: build
 	@.ci/need ffmpeg chromium
-	SLIPSTREAM_SOAK=1 go test -timeout 3h -count 1 -p 1 -v ./testrig/relay ./testrig/stand
+	SLIPSTREAM_SOAK=1 go test -timeout 3h -count 1 -p 1 -v ./testrig/{relay,stand,clients,faults}
 
 # The sample camera's films, which are committed.
 clips:

@@ -67,12 +67,9 @@ func TestLostPacketsComeAgain(t *testing.T) {
 		w.sway(v, standtest.Rounds(5, 50))
 		end := publish.Monotonic()
 		w.Sees(v, "1.0", end)
-		rep, said := v.Report(from, end), r.Witness.Say()
+		rep, said := w.Intact(v, c.name, from, end), r.Witness.Say()
 		t.Logf("%s: %+v, asked for %d, %+v; %d frames", c.name, r.Counts(), v.Asked(), said, rep.Frames)
 		again += said.Again
-		if !rep.Clean() || !v.Alive() {
-			t.Errorf("%s: alive %t %s, %+v", c.name, v.Alive(), v.Ended(), rep)
-		}
 		if said.Reused > 0 || said.Missing > 0 {
 			t.Errorf("%s: asked for %d, %+v", c.name, v.Asked(), said)
 		}
@@ -98,9 +95,7 @@ func TestRTSPOverABadNetwork(t *testing.T) {
 	from := publish.Monotonic()
 	r.Spoil(relay.Faults{Delay: 20 * time.Millisecond, Jitter: 20 * time.Millisecond})
 	w.sway(v, standtest.Rounds(5, 50))
-	if rep := v.Report(from, publish.Monotonic()); !rep.Clean() || !v.Alive() {
-		t.Errorf("delayed: alive %t %s, %+v", v.Alive(), v.Ended(), rep)
-	}
+	w.Intact(v, "delayed", from, publish.Monotonic())
 	r.Spoil(relay.Faults{Loss: 0.03, Reorder: 0.03})
 	w.sway(v, standtest.Rounds(5, 50))
 	r.Spoil(relay.Faults{})
@@ -109,9 +104,7 @@ func TestRTSPOverABadNetwork(t *testing.T) {
 	w.Must(err)
 	begin := publish.Monotonic()
 	w.sway(v, 2)
-	if rep := v.Report(begin, publish.Monotonic()); !rep.Clean() || !v.Alive() {
-		t.Errorf("after the losses: alive %t %s, %+v", v.Alive(), v.Ended(), rep)
-	}
+	w.Intact(v, "after the losses", begin, publish.Monotonic())
 	if said := r.Witness.Say(); said.Reused+said.Missing+said.Again > 0 || r.Counts().Lost == 0 {
 		t.Errorf("the forwarder sent %+v, the relay did %+v", said, r.Counts())
 	}

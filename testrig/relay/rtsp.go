@@ -32,7 +32,7 @@ type RTSP struct {
 	mu     sync.Mutex // guards what follows
 	opened []io.Closer
 	pipes  []*pipe
-	inject []func([]byte)
+	inject []func([]byte) // towards the newest session's ports
 	closed bool
 }
 
@@ -183,6 +183,7 @@ func (r *RTSP) agreed(line string, p *pair) (string, error) {
 		return line, nil
 	}
 	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	r.forget()
 	for i := range p.near {
 		n, err := strconv.ParseUint(m[1+i], 10, 16)
 		if err != nil {
@@ -233,8 +234,15 @@ func (r *RTSP) join(near *net.UDPConn, client netip.AddrPort, far *net.UDPConn, 
 	r.wait.Go(func() { pump(far, down, r.Witness.Packet) })
 }
 
-// Inject sends a packet to the server from every port that a client's packets
-// come from.
+// forget leaves the ports of earlier sessions alone: they may be anybody's now.
+func (r *RTSP) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inject = nil
+}
+
+// Inject sends a packet to the server from the ports that the packets of the newest
+// session's client come from.
 func (r *RTSP) Inject(b []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

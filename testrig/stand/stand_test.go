@@ -43,15 +43,11 @@ func TestSwitchesLeaveNoTrace(t *testing.T) {
 	}
 	end := publish.Monotonic()
 	for _, v := range viewers {
-		if _, err := v.Wait(w.Ctx, "a picture after the last switch", func(u viewer.Unit) bool { return u.First > end }); err != nil {
-			t.Fatalf("%s: %v", v.Kind, err)
-		}
+		_, err := v.Wait(w.Ctx, "a picture after the last switch", func(u viewer.Unit) bool { return u.First > end })
+		w.Must(err)
 		now := publish.Monotonic()
-		r, drift := v.Report(from, now), v.Drift(from, now)
+		r, drift := w.Intact(v, "switching", from, now), v.Drift(from, now)
 		t.Logf("%s: %d switches in %v, %d frames, %d replayed, drift %v, longest gap %.1f ms", v.Kind, switches, (end - from).Round(time.Millisecond), r.Frames, r.ReplayedFrames, drift, r.LongestGapMS)
-		if !r.Clean() || !v.Alive() {
-			t.Errorf("%s: alive %t %s, %+v", v.Kind, v.Alive(), v.Ended(), r)
-		}
 		if drift.Abs() >= time.Millisecond {
 			t.Errorf("%s: times have drifted by %v", v.Kind, drift)
 		}

@@ -150,14 +150,22 @@ func (w *World) Sees(v *viewer.Viewer, version string, after time.Duration) {
 	}
 }
 
-// Clean waits for one more picture of the version, and checks that nothing was lost
-// or broken since an instant and that the session stands.
+// Clean waits for one more picture of the version, and checks that all is intact
+// since an instant.
 func (w *World) Clean(v *viewer.Viewer, version string, from time.Duration) viewer.Report {
 	w.T.Helper()
 	w.Sees(v, version, publish.Monotonic())
-	r := v.Report(from, publish.Monotonic())
-	if !r.Clean() || !v.Alive() {
-		w.T.Errorf("%s: alive %t %s, %+v", v.Kind, v.Alive(), v.Ended(), r)
+	return w.Intact(v, "", from, publish.Monotonic())
+}
+
+// Intact checks that nothing was lost or broken in [from, to] and that the session
+// stands. Times need only go on: how late packets came is the machine's affair. when
+// says in an error what was being done.
+func (w *World) Intact(v *viewer.Viewer, when string, from, to time.Duration) viewer.Report {
+	w.T.Helper()
+	r, back := v.Report(from, to), v.Version("", from, to).Backward
+	if r.FramesLost+r.SeqBreaks+r.Duplicates+back > 0 || !v.Alive() {
+		w.T.Errorf("%s %s: alive %t %s, %+v, %d times back", when, v.Kind, v.Alive(), v.Ended(), r, back)
 	}
 	return r
 }
