@@ -62,6 +62,7 @@ func becomes(t *testing.T, pid int, frozen bool) {
 }
 
 func TestOldVersionIsFrozen(t *testing.T) {
+	t.Parallel()
 	withGroups(t)
 	d := newDevice(t)
 	d.mustInstall("1.0.0")
@@ -92,6 +93,7 @@ func TestOldVersionIsFrozen(t *testing.T) {
 
 // The forwarder thaws the old version by itself; no agent is needed for that.
 func TestFrozenVersionIsThawedWithoutAnAgent(t *testing.T) {
+	t.Parallel()
 	withGroups(t)
 	d := newDevice(t)
 	d.mustInstall("1.0.0")
@@ -115,6 +117,7 @@ func TestFrozenVersionIsThawedWithoutAnAgent(t *testing.T) {
 
 // A new forwarder has no freezer: the agent thaws before it asks anything of it.
 func TestFrozenVersionOutlivesTheForwarder(t *testing.T) {
+	t.Parallel()
 	withGroups(t)
 	d := newDevice(t)
 	d.mustInstall("1.0.0")
@@ -128,6 +131,7 @@ func TestFrozenVersionOutlivesTheForwarder(t *testing.T) {
 }
 
 func TestWithoutCgroupsBothRunInFull(t *testing.T) {
+	t.Parallel()
 	d := newDevice(t)
 	d.cfg.Cgroup = t.TempDir()
 	d.restart()
@@ -142,6 +146,7 @@ func TestWithoutCgroupsBothRunInFull(t *testing.T) {
 }
 
 func TestOldVersionMakesRoom(t *testing.T) {
+	t.Parallel()
 	d := newDevice(t)
 	d.mustInstall("1.0.0")
 	old := slot(d.wait("old app", func(s control.Status) bool { return slot(s, "a").App == "ready" }), "a").PID
@@ -175,6 +180,7 @@ func TestOldVersionMakesRoom(t *testing.T) {
 
 // Whatever dies while the old version is away, it comes back.
 func TestOldVersionComesBack(t *testing.T) {
+	t.Parallel()
 	for name, kill := range map[string]func(d *device){
 		"everything":    func(d *device) { d.must(d.agent.StopAll(d.Context())); d.boot() },
 		"the forwarder": func(d *device) { d.must(syscall.Kill(forwarderPID(d.T, d), syscall.SIGKILL)) },
@@ -187,6 +193,7 @@ func TestOldVersionComesBack(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			d := newDevice(t)
 			d.mustInstall("1.0.0")
 			d.begin(d.pack("2.0.0", mute, overlap(verify.OverlapNone)))
@@ -202,6 +209,7 @@ func TestOldVersionComesBack(t *testing.T) {
 
 // A damaged version makes nobody stop.
 func TestDamagedVersionGetsNoRoom(t *testing.T) {
+	t.Parallel()
 	d := newDevice(t)
 	d.mustInstall("1.0.0")
 	old := slot(d.wait("old app", func(s control.Status) bool { return slot(s, "a").App == "ready" }), "a").PID

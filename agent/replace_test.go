@@ -28,6 +28,7 @@ func reconnected(d *device, version string) {
 }
 
 func TestForwarderIsReplaced(t *testing.T) {
+	t.Parallel()
 	d := newDevice(t)
 	d.mustInstall("1.0.0")
 	before := forwarderPID(t, d)
@@ -55,6 +56,7 @@ func TestForwarderIsReplaced(t *testing.T) {
 }
 
 func TestForwarderThatCannotBeReplacedGoesOn(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ wrong, says string }{
 		{successorFails, "the records are of an unknown kind"},
 		{successorDies, "signal 9"},
@@ -62,6 +64,7 @@ func TestForwarderThatCannotBeReplacedGoesOn(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.wrong, func(t *testing.T) {
+			t.Parallel()
 			d := newDevice(t)
 			d.mustInstall("1.0.0")
 			before := forwarderPID(t, d)
@@ -87,6 +90,7 @@ func TestForwarderThatCannotBeReplacedGoesOn(t *testing.T) {
 
 // A new program was installed while the agent was away.
 func TestInstalledForwarderReplacesTheOld(t *testing.T) {
+	t.Parallel()
 	d := newDevice(t)
 	d.mustInstall("1.0.0")
 	before := forwarderPID(t, d)
@@ -129,6 +133,7 @@ func installForwarder(d *device) {
 
 // The forwarder's descriptors outlive it, and the agent's death before that.
 func TestForwarderInheritsAfterACrash(t *testing.T) {
+	t.Parallel()
 	d := newDevice(t)
 	d.mustInstall("1.0.0")
 	reconnected(d, "1.0.0")
@@ -147,6 +152,7 @@ func TestForwarderInheritsAfterACrash(t *testing.T) {
 
 // A forwarder that ends because of what it was given is started without.
 func TestForwarderIsStartedWithoutWhatItDiesOf(t *testing.T) {
+	t.Parallel()
 	d := newDevice(t)
 	d.mustInstall("1.0.0")
 	reconnected(d, "1.0.0")

@@ -20,6 +20,7 @@ import (
 
 	"slipstream/agent/config"
 	"slipstream/agent/control"
+	"slipstream/agent/supervise"
 )
 
 // Product and Hardware of all rig devices.
@@ -210,7 +211,12 @@ func (d *Device) Close() error {
 	if d.Client != nil {
 		d.Client.Close()
 	}
-	return errors.Join(err, d.dir.Clear())
+	err = errors.Join(err, d.dir.Clear())
+	// What runs in cgroups is dead, and their agent too: nobody else removes them.
+	if groups, none := supervise.NewGroups("", d.Config.Run); none == nil {
+		groups.Remove()
+	}
+	return err
 }
 
 // WHEP is where a stream is watched by WebRTC.
