@@ -212,7 +212,7 @@ func TestRTSPJoinTime(t *testing.T) {
 	h := f.player()
 	busy.setUp(t, w.rtsp)
 	slow.send(t, "OPTIONS ")
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(300 * time.Millisecond) // not too many requests
 	defer tick.Stop()
 	for stop := time.After(patience); ; {
 		busy.conn.SetReadDeadline(time.Now().Add(patience))
@@ -306,7 +306,7 @@ func TestRTSPRequestsWithoutEnd(t *testing.T) {
 // When all places are taken, who has set up and does not play makes room.
 func TestRTSPViewerThatDoesNotPlay(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
+	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers, c.JoinTime = 1, time.Hour })
 	f := newFakeWithSound(t, w)
 	idle, next := talk(t, w), talk(t, w)
 	idle.setUp(t, w.rtsp)
@@ -338,13 +338,18 @@ func TestKnownRTSPViewersCount(t *testing.T) {
 	})
 	setUpIs := func(want string) {
 		t.Helper()
-		for until := time.Now().Add(patience); ; {
+		// Places of the test's own connections are free a moment after their ends.
+		for n, until := 0, time.Now().Add(patience); n < 20; n++ {
 			c := talk(t, w)
 			status, _ := c.ask(t, "SETUP", w.rtsp+"/trackID=0", interleaved)
-			c.conn.Close()
-			if strings.HasPrefix(status, "RTSP/1.0 "+want+" ") {
+			if want == "200" && status == "RTSP/1.0 200 OK" {
 				return
 			}
+			c.conn.Close()
+			if !strings.HasPrefix(status, "RTSP/1.0 "+want+" ") {
+				n = 0
+			}
+			<-time.After(10 * time.Millisecond)
 			if time.Now().After(until) {
 				t.Fatalf("SETUP: %s; want %s", status, want)
 			}
@@ -355,4 +360,40 @@ func TestKnownRTSPViewersCount(t *testing.T) {
 	f.say(handover.Message{Ended: &handover.Ended{ID: "old", Reason: handover.EndedSilent}})
 	w.log.await(t, "viewer left")
 	setUpIs("200")
+}
+
+// The ports of a track are given back when it is set up again, and when the viewer
+// goes.
+func TestRTSPPortsAreGivenBack(t *testing.T) {
+	w := newWorld(t)
+	newFakeWithSound(t, w)
+	c := talk(t, w)
+	setUp := func() (ports [2]int) {
+		t.Helper()
+		c.wants(t, "200", "SETUP", w.rtsp+"/trackID=0", "Transport: RTP/AVP;unicast;client_port=5000-5001")
+		_, text, _ := strings.Cut(c.header.Get("Transport"), "server_port=")
+		if _, err := fmt.Sscanf(text, "%d-%d", &ports[0], &ports[1]); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		return ports
+	}
+	free := func(ports [2]int) {
+		t.Helper()
+		for _, port := range ports {
+			for until := time.Now().Add(patience); ; <-time.After(10 * time.Millisecond) {
+				conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+				if err == nil {
+					conn.Close()
+					break
+				}
+				if time.Now().After(until) {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	first, second := setUp(), setUp()
+	free(first)
+	c.conn.Close()
+	free(second)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -242,5 +243,47 @@ func TestGatewayEndsWithViewers(t *testing.T) {
 	io.WriteString(theirs, "a line\n")
 	if line, err := bufio.NewReader(watching.r).ReadString('\n'); err != nil || line != "a line\n" {
 		t.Errorf("who watches: %q, %v", line, err)
+	}
+}
+
+// RTSP viewers are counted, and so is what was refused to them.
+func TestRTSPIsCounted(t *testing.T) {
+	w := newWorld(t, guarded(t, "nvr:right-secret\n"), func(c *gateway.Config) { c.Metrics = "127.0.0.1:0" })
+	f := newFakeWithSound(t, w)
+	c := talk(t, w)
+	c.wants(t, "401", "DESCRIBE", w.rtsp)
+	nonce, track := c.nonce(t), w.rtsp+"/trackID=0"
+	c.wants(t, "404", "DESCRIBE", w.rtsp+"x", digest("MD5", "nvr", "right-secret", nonce, "DESCRIBE", w.rtsp+"x"))
+	c.wants(t, "401", "DESCRIBE", w.rtsp, digest("MD5", "nvr", "wrong-secret", nonce, "DESCRIBE", w.rtsp))
+	nonce = c.nonce(t)
+	c.wants(t, "200", "SETUP", track, interleaved, digest("MD5", "nvr", "right-secret", nonce, "SETUP", track))
+	w.counts(t, "slipstream_gateway_half_open 1")
+	c.send(t, "PLAY "+w.rtsp+" RTSP/1.0\r\nCSeq: 7\r\n"+digest("MD5", "nvr", "right-secret", nonce, "PLAY", w.rtsp)+"\r\n\r\n")
+	h := f.player()
+	w.log.await(t, "viewer joins")
+	w.counts(t, "slipstream_gateway_half_open 0", `slipstream_gateway_viewers{kind="rtsp",stream="main"} 1`,
+		`slipstream_gateway_refusals_total{reason="rtsp-404"} 1`, `slipstream_gateway_refusals_total{reason="rtsp-401"} 2`,
+		"slipstream_gateway_wrong_credentials_total 1")
+	f.say(handover.Message{Ended: &handover.Ended{ID: h.Player.ID, Reason: handover.EndedClosed}})
+	w.log.await(t, "viewer left")
+	w.counts(t, `slipstream_gateway_viewers{kind="rtsp",stream="main"} 0`)
+}
+
+// counts checks lines of the metrics.
+func (w *world) counts(t *testing.T, lines ...string) {
+	t.Helper()
+	res, err := http.Get("http://" + w.gateway.MetricsAddr().String() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range lines {
+		if !strings.Contains(string(text), "\n"+line+"\n") {
+			t.Errorf("the metrics lack %q", line)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/binary"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -109,8 +110,11 @@ func TestTLSViewerSurvivesTheForwarder(t *testing.T) {
 	stopForwarder := w.forward(t)
 	stopSource := w.publish(t)
 	c := talkTLS(t, w)
-	c.play(t, w.rtsps(""))
+	c.wants(t, "200", "SETUP", w.rtsps("")+"/trackID=0", interleaved)
+	told := c.header.Get("Transport")
+	c.wants(t, "200", "PLAY", w.rtsps(""))
 	next := c.firstSeq(t)
+	c.reported(t)
 	for n, restarted := 0, false; n < 200 || !restarted; n++ {
 		channel, pkt := c.packet(t)
 		if channel == 1 {
@@ -118,6 +122,9 @@ func TestTLSViewerSurvivesTheForwarder(t *testing.T) {
 		}
 		if seq := binary.BigEndian.Uint16(pkt[2:]); seq != next {
 			t.Fatalf("packet %d has sequence number %d, not %d", n, seq, next)
+		}
+		if ssrc := fmt.Sprintf("ssrc=%08X", pkt[8:12]); !strings.Contains(told, ssrc) {
+			t.Fatalf("packet %d has %s; the viewer was told %s", n, ssrc, told)
 		}
 		next++
 		if n >= 60 && !restarted {

@@ -140,6 +140,10 @@ func (t *transport) open(local, viewer netip.Addr) error {
 	if err != nil {
 		return fmt.Errorf("take two neighbouring UDP ports: %w", err)
 	}
+	return t.connect(viewer)
+}
+
+func (t *transport) connect(viewer netip.Addr) error {
 	for i, s := range t.own {
 		if err := unix.Connect(s.fd, sockaddr(netip.AddrPortFrom(viewer, uint16(t.ports[i])))); err != nil {
 			t.close()
