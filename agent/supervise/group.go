@@ -129,7 +129,10 @@ func (s *Groups) Make(name string) (*Group, error) {
 		return nil, err
 	}
 	path := filepath.Join(s.dir, name)
-	err := os.Mkdir(path, 0o755)
+	err := os.MkdirAll(s.dir, 0o755) // somebody may have cleared up
+	if err == nil {
+		err = os.Mkdir(path, 0o755)
+	}
 	if errors.Is(err, os.ErrExist) {
 		old, errOld := openGroup(path)
 		if errOld != nil {
