@@ -6,6 +6,9 @@ export CGO_ENABLED := 0
 FUZZTIME ?= 10s
 LINT_VERSION := v2.15.0
 LINT := build/tools/$(LINT_VERSION)/golangci-lint
+# What the tests work with beside Go.
+TOOLS := gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core iproute2 nftables \
+	$(addprefix gstreamer1.0-,tools plugins-base plugins-good plugins-bad plugins-ugly rtsp libav)
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
 .PHONY: build test race lint fuzz bench bench-stream soak demo clips
@@ -15,11 +18,11 @@ build:
 	go build -trimpath -o build/bin/ $(addprefix ./,$(COMMANDS))
 
 test:
-	@.ci/need gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core
+	@.ci/need $(TOOLS)
 	go test -timeout 8m ./...
 
 race:
-	@.ci/need gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core
+	@.ci/need $(TOOLS)
 	CGO_ENABLED=1 go test -race -timeout 20m ./...
 
 lint: $(LINT)
@@ -43,7 +46,7 @@ bench-stream: build
 
 # The stream's tests at full length.
 soak: build
-	@.ci/need ffmpeg chromium
+	@.ci/need $(TOOLS)
 	SLIPSTREAM_SOAK=1 go test -timeout 3h -count 1 -p 1 -v ./testrig/{relay,stand,clients,faults}
 
 # The sample camera's films, which are committed.
