@@ -85,13 +85,3 @@ func (f *feed) dial(ctx context.Context, resume *subscribe.Resume) (*subscribe.C
 		}
 	}
 }
-
-// describe asks the forwarder what a stream is now.
-func describe(socket, stream string) (line, error) {
-	c, err := subscribe.Dial(socket, stream, nil)
-	if err != nil {
-		return line{}, err
-	}
-	defer c.Close()
-	return parseLine(c.SDP())
-}

@@ -92,7 +92,7 @@ func newForwarder(socket string, log *slog.Logger) *forwarder {
 
 // run keeps the connection up until ctx ends, which leaves all viewers with the
 // forwarder.
-func (f *forwarder) run(ctx context.Context, h hears) error {
+func (f *forwarder) run(ctx context.Context, h hears) {
 	away := time.Now()
 	for pause := minDialPause; ; pause = min(2*pause, maxDialPause) {
 		if conn, err := handover.Dial(f.socket); err == nil {
@@ -103,7 +103,7 @@ func (f *forwarder) run(ctx context.Context, h hears) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-time.After(pause):
 		}
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -39,7 +40,7 @@ func TestOldestHalfOpenGoesFirst(t *testing.T) {
 		}
 		dropped = append(dropped, d)
 	}
-	if _, _, err := try(g, stranger(maxHalfOpen), now.Add(time.Second)); err != errCrowded {
+	if _, _, err := try(g, stranger(maxHalfOpen), now.Add(time.Second)); !errors.Is(err, errCrowded) {
 		t.Errorf("one too many, at once: %v", err)
 	}
 	late := now.Add(halfOpenGrace + time.Second)
@@ -70,7 +71,7 @@ func TestLimitsOfOneAddress(t *testing.T) {
 		}
 		mine = append(mine, s)
 	}
-	if _, _, err := try(g, me, now); err != errManyFromYou {
+	if _, _, err := try(g, me, now); !errors.Is(err, errManyFromYou) {
 		t.Errorf("a fifth viewer: %v", err)
 	}
 	if _, _, err := try(g, stranger(2), now); err != nil {
@@ -81,7 +82,7 @@ func TestLimitsOfOneAddress(t *testing.T) {
 	if _, _, err := try(g, me, now); err != nil {
 		t.Errorf("after one has left: %v", err)
 	}
-	if _, _, err := try(g, me, now); err != errManyFromYou {
+	if _, _, err := try(g, me, now); !errors.Is(err, errManyFromYou) {
 		t.Errorf("two have not left: %v", err)
 	}
 
@@ -91,7 +92,7 @@ func TestLimitsOfOneAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := try(g, me, now); err != errCrowded {
+	if _, _, err := try(g, me, now); !errors.Is(err, errCrowded) {
 		t.Errorf("too many half-open: %v", err)
 	}
 	if _, _, err := try(g, me, now.Add(halfOpenGrace)); err != nil {
@@ -110,7 +111,7 @@ func TestLimitsOfOneAddress(t *testing.T) {
 		{"2001:db8:0:1::1", nil}, {"2001:db8:0:1::2", errManyFromYou}, {"2001:db8:0:2::1", nil}, {"::ffff:192.0.2.1", nil}, {"192.0.2.1", errManyFromYou},
 		{"127.0.0.1", nil}, {"127.0.0.1", nil}, {"::1", nil}, {"::1", nil},
 	} {
-		if _, _, err := try(g, netip.MustParseAddr(c.addr), now); err != c.want {
+		if _, _, err := try(g, netip.MustParseAddr(c.addr), now); !errors.Is(err, c.want) {
 			t.Errorf("%d: %s: %v, want %v", i, c.addr, err, c.want)
 		}
 	}
@@ -122,7 +123,7 @@ func TestAllPlacesAreTaken(t *testing.T) {
 	stays, _, _ := try(g, stranger(1), now)
 	stays.settle()
 	_, dropped, _ := try(g, stranger(2), now)
-	if _, _, err := try(g, stranger(3), now); err != errFull {
+	if _, _, err := try(g, stranger(3), now); !errors.Is(err, errFull) {
 		t.Errorf("a third: %v", err)
 	}
 	late := now.Add(halfOpenGrace)
@@ -131,14 +132,14 @@ func TestAllPlacesAreTaken(t *testing.T) {
 		t.Errorf("in place of a handshake: %v, %v", err, *dropped)
 	}
 	third.settle()
-	if _, _, err := try(g, stranger(4), late.Add(time.Hour)); err != errFull {
+	if _, _, err := try(g, stranger(4), late.Add(time.Hour)); !errors.Is(err, errFull) {
 		t.Errorf("in place of a viewer: %v", err)
 	}
 	if s := g.welcome(stranger(5), now); s.left {
 		t.Error("one that the forwarder has is not counted")
 	}
 	stays.leave()
-	if _, _, err := try(g, stranger(4), late); err != errFull {
+	if _, _, err := try(g, stranger(4), late); !errors.Is(err, errFull) {
 		t.Errorf("one of three of two has left: %v", err)
 	}
 	third.leave()
@@ -156,7 +157,7 @@ func TestPlaceIsGivenAwayAtTheEnd(t *testing.T) {
 		t.Error("both have the one place")
 	}
 	first.leave()
-	if _, _, err := try(g, stranger(3), now); err != errFull {
+	if _, _, err := try(g, stranger(3), now); !errors.Is(err, errFull) {
 		t.Errorf("the place was given back twice: %v", err)
 	}
 }
@@ -201,7 +202,7 @@ func TestManyAddresses(t *testing.T) {
 	if !g.request(stranger(2), late) || len(g.origins) > 3 {
 		t.Errorf("later: %d addresses are kept in mind", len(g.origins))
 	}
-	if _, _, err := try(g, stranger(1), late); err != errManyFromYou {
+	if _, _, err := try(g, stranger(1), late); !errors.Is(err, errManyFromYou) {
 		t.Errorf("the viewer was forgotten: %v", err)
 	}
 }

@@ -88,27 +88,21 @@ func parseH264(id string) h264Envelope {
 
 // h264Of reads what a line's SDP says; the parameter set says it best.
 func h264Of(line payload) h264Envelope {
-	if sps, _ := parameterSets(line.params["sprop-parameter-sets"]); len(sps) >= 4 {
+	if sps := sequenceParameters(line.params["sprop-parameter-sets"]); len(sps) >= 4 {
 		return h264Envelope{profileOf(sps[1], sps[2]), sps[3]}
 	}
 	return parseH264(line.params["profile-level-id"])
 }
 
-// parameterSets decodes sprop-parameter-sets (RFC 6184 §8.1).
-func parameterSets(sprop string) (sps, pps []byte) {
+// sequenceParameters finds the sequence parameter set in sprop-parameter-sets (RFC 6184
+// §8.1); nil: there is none.
+func sequenceParameters(sprop string) []byte {
 	for set := range strings.SplitSeq(sprop, ",") {
-		nal, err := base64.StdEncoding.DecodeString(set)
-		if err != nil || len(nal) == 0 {
-			continue
-		}
-		switch nal[0] & 0x1f {
-		case 7:
-			sps = nal
-		case 8:
-			pps = nal
+		if nal, err := base64.StdEncoding.DecodeString(set); err == nil && len(nal) > 0 && nal[0]&0x1f == 7 {
+			return nal
 		}
 	}
-	return sps, pps
+	return nil
 }
 
 func (e h264Envelope) String() string {

@@ -18,6 +18,7 @@ import (
 
 // Versions come and go; a viewer that the forwarder has notices nothing.
 func TestSwitchAndRevert(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
@@ -67,6 +68,7 @@ func newSocket(t *testing.T) *net.UDPConn {
 // The last datagram of the handshake is lost, and the viewer is the forwarder's
 // already: it gets what it lacks from there.
 func TestEndOfHandshakeIsLost(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
@@ -137,6 +139,7 @@ func TestViewerMoves(t *testing.T) {
 
 // A viewer that asks again for what was lost gets it.
 func TestLostPacketsAreSentAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
@@ -244,6 +247,7 @@ func TestViewerThatVanishes(t *testing.T) {
 // The forwarder ends, and the next one does not have its viewers: they are lost, and
 // their places are free.
 func TestForwarderEnds(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	stopForwarder := w.forward(t)
 	stopSource := w.publish(t)
@@ -263,6 +267,7 @@ func TestForwarderEnds(t *testing.T) {
 
 // The forwarder went away between the answer and the end of the handshake.
 func TestForwarderIsAwayAtHandOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	stopForwarder := w.forward(t)
 	w.publish(t)

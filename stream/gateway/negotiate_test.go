@@ -113,8 +113,3 @@ func FuzzOffer(f *testing.F) {
 		}
 	})
 }
-
-func FuzzParseLine(f *testing.F) {
-	f.Add([]byte("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 sprop-parameter-sets=Z0LADdkBQZ+fAQ==,aMuDyyA=\r\n"))
-	f.Fuzz(func(_ *testing.T, text []byte) { parseLine(text) })
-}

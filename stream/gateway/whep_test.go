@@ -29,6 +29,7 @@ func request(t *testing.T, method, url string) *http.Response {
 }
 
 func TestViewerPlaysByWHEP(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
@@ -65,6 +66,7 @@ func TestViewerPlaysByWHEP(t *testing.T) {
 
 // The wall-clock time of a picture must follow from a sender report.
 func TestSenderReportsTellCaptureTime(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
@@ -90,6 +92,7 @@ func TestSenderReportsTellCaptureTime(t *testing.T) {
 
 // A viewer that lost the picture gets a key frame before the next one is due.
 func TestPictureLossIsAnswered(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
@@ -112,6 +115,7 @@ func TestPictureLossIsAnswered(t *testing.T) {
 
 // A UDP address without an IP takes viewers on all of the device's own, every time.
 func TestWildcardAddresses(t *testing.T) {
+	t.Parallel()
 	for _, addr := range []string{":0", "0.0.0.0:0"} {
 		w := newWorld(t, func(c *gateway.Config) { c.UDP, c.RTSP = addr, addr })
 		w.forward(t)
@@ -131,6 +135,7 @@ func TestWildcardAddresses(t *testing.T) {
 }
 
 func TestAdvertisedAddresses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(c *gateway.Config) {
 		c.Advertise = []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("2001:db8::7")}
 	})
@@ -149,6 +154,7 @@ func TestAdvertisedAddresses(t *testing.T) {
 }
 
 func TestNoPictureYet(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	offer := newOffer(t, newPeer(t))
 	for _, c := range []struct{ state, says string }{
@@ -170,6 +176,7 @@ func TestNoPictureYet(t *testing.T) {
 }
 
 func TestSessionLimit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
 	w.forward(t)
 	w.publish(t)
@@ -186,6 +193,7 @@ func TestSessionLimit(t *testing.T) {
 }
 
 func TestOffersThatAreRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
@@ -238,6 +246,7 @@ func TestOffersThatAreRefused(t *testing.T) {
 
 // A viewer's candidates are where pion would call; the gateway must not know them.
 func TestOfferWithCandidatesStillPlays(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
@@ -252,6 +261,7 @@ func TestOfferWithCandidatesStillPlays(t *testing.T) {
 }
 
 func TestOtherMethods(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	base := "http://" + w.gateway.HTTPAddr().String()
 	w.forward(t)
