@@ -137,3 +137,39 @@ func FuzzChunkIndex(f *testing.F) {
 		}
 	})
 }
+
+func FuzzOrder(f *testing.F) {
+	o := Order{Format: OrderFormat, Devices: []string{"cam-7"}, Package: hex.EncodeToString(make([]byte, 32)), Sequence: 5,
+		IssuedAt: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC), Expires: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)}
+	for _, change := range []func(*Order){
+		func(*Order) {}, func(o *Order) { o.Devices, o.All = nil, true }, func(o *Order) { o.Devices, o.Hardware = nil, []string{"cam-a1"} },
+		func(o *Order) { o.Format = 2 },
+	} {
+		given := o
+		change(&given)
+		text, err := json.Marshal(given.Statement())
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		o, err := parseOrder(data)
+		if err != nil {
+			mustBeRefusal(t, err)
+			return
+		}
+		again, err := json.Marshal(o.Statement())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o2, err := parseOrder(again)
+		if err != nil {
+			t.Fatalf("accepted %s, refused it written again: %v", data, err)
+		}
+		o.Digest, o2.Digest = "", ""
+		if diff := cmp.Diff(o, o2); diff != "" {
+			t.Fatalf("changed by writing it again:\n%s", diff)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -271,6 +272,11 @@ func (f *rootFile) root(data []byte) (*Root, error) {
 		return nil, badRoot("it expires in no year between %d and %d", minYear, maxYear)
 	case len(f.Signatures) > MaxTrustKeys:
 		return nil, badRoot("it has %d signatures, the limit is %d", len(f.Signatures), MaxTrustKeys)
+	}
+	for _, sig := range f.Signatures {
+		if _, err := hex.DecodeString(sig.Sig); err != nil {
+			return nil, badRoot("a signature is not in hex")
+		}
 	}
 	if err := s.Terms.validate(); err != nil {
 		return nil, err

@@ -97,11 +97,15 @@ func (d *document) seal() ([]byte, error) {
 	if len(doc) > maxFile-headerSize {
 		return nil, fmt.Errorf("the trust state has %d bytes, the limit is %d", len(doc), maxFile-headerSize)
 	}
+	return sealText(doc), nil
+}
+
+func sealText(doc []byte) []byte {
 	raw := []byte(magic)
 	raw = binary.BigEndian.AppendUint32(raw, format)
 	raw = binary.BigEndian.AppendUint32(raw, uint32(len(doc)))
 	raw = binary.BigEndian.AppendUint32(raw, checksum(raw[len(magic):], doc))
-	return append(raw, doc...), nil
+	return append(raw, doc...)
 }
 
 // checksum covers all that the magic does not.
