@@ -3,8 +3,10 @@ package ingest
 import "time"
 
 const (
-	// clockTold is how often the forwarder is told of the capture clock.
-	clockTold = time.Second
+	// clockTold is how often the forwarder is told of the capture clock, and how far
+	// that may move before it is told at once.
+	clockTold  = time.Second
+	clockMoved = time.Millisecond
 
 	// maxDelay is how long before its arrival a frame may have been captured: an
 	// encoder that looks ahead was seen to take more than a second.
@@ -39,7 +41,15 @@ type mediumClock struct {
 	rtp  uint32
 	wall time.Duration
 	step time.Duration // by which the publisher's clock was set since
-	told time.Duration // when the forwarder was told last; 0: never
+
+	told   time.Duration // when the forwarder was told last; 0: never, of what the reports say now
+	offset time.Duration // the session's, as it was told
+}
+
+// due says that the forwarder should be told of the capture clock.
+func (m *mediumClock) due(offset, now time.Duration) bool {
+	moved := offset - m.offset
+	return m.told == 0 || now-m.told >= clockTold || moved > clockMoved || moved < -clockMoved
 }
 
 // report takes one sender report: at this time of the publisher's wall clock, the

@@ -43,11 +43,12 @@ func TestSoundAndPictureStayInStep(t *testing.T) {
 		latency := ms("latency", 0, 1000)
 		for i := range 600 {
 			at := time.Hour + time.Duration(i)*40*time.Millisecond
-			if i%50 == 49 {
-				if rapid.Bool().Draw(t, "clock is set") {
-					s.wall += ms("step", -5_000_000, 5_000_000)
-				}
+			switch i % 50 {
+			case 10:
+				s.wall += ms("step", 200, 5_000_000) * time.Duration(rapid.IntRange(-1, 1).Draw(t, "direction"))
+			case 20:
 				s.report(&s.video, at)
+			case 40:
 				s.report(&s.audio, at)
 			}
 			s.capture(&s.video, at, latency+ms("jitter", 0, 50))

@@ -66,7 +66,9 @@
 // # Rejected
 //
 // RTP over UDP: on one machine it can only lose packets. SETUP for it is answered
-// 461, and ffmpeg and GStreamer then take TCP by themselves. Putting whole frames
+// 461; ffmpeg then takes TCP by itself, GStreamer (rtspclientsink) needs protocols=tcp.
+// AAC as LATM (RFC 6416), GStreamer's first choice: a second form of the same, which
+// sink_1::payloader=rtpmp4gpay avoids. Putting whole frames
 // together and packing them anew: it must bound a frame's units and hides what was
 // lost; cutting needs neither. Finding the publisher's process in /proc by its
 // socket: it can be another one by then.

@@ -60,6 +60,8 @@ func readMedium(m *description.Media) (medium, error) {
 			return medium{}, fmt.Errorf("G.711 of %d Hz and %d channels is not forwarded; use 8000 Hz and one channel (ffmpeg: -ar 8000 -ac 1)", f.SampleRate, f.ChannelCount)
 		}
 		return medium{m, codec, true, f, cutNever}, nil
+	case *format.MPEG4AudioLATM:
+		return medium{}, errors.New("AAC as LATM (RFC 6416) is not forwarded; send it as RFC 3640 has it (GStreamer: rtspclientsink sink_1::payloader=rtpmp4gpay)")
 	case *format.MPEG4Audio:
 		if f.Config.SampleRate <= 0 || f.Config.ExtensionSampleRate != 0 {
 			return medium{}, errors.New("AAC with spectral band replication is not forwarded; use AAC-LC (ffmpeg: -c:a aac -profile:a aac_low)")

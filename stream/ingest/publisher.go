@@ -107,17 +107,17 @@ func (f *feed) forward(pkt *rtp.Packet) {
 	}
 }
 
-// tellClock says now and then when the frame of a packet was captured.
+// tellClock says, when it is due, when the frame of a packet was captured.
 func (f *feed) tellClock(rtp uint32) error {
 	if !f.clock.set {
 		return nil
 	}
-	now := publish.Monotonic()
-	captured := f.publisher.clock.captured(&f.clock, rtp, now)
-	if f.clock.told != 0 && now-f.clock.told < clockTold {
+	now, session := publish.Monotonic(), &f.publisher.clock
+	captured := session.captured(&f.clock, rtp, now)
+	if !f.clock.due(session.offset, now) {
 		return nil
 	}
-	f.clock.told = now
+	f.clock.told, f.clock.offset = now, session.offset
 	return f.conn.WriteClock(rtp, captured, publish.FramesUnknown)
 }
 

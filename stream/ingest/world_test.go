@@ -34,6 +34,11 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOf(t, orders.Stream{Name: "main", Codec: orders.H264}, orders.Stream{Name: "sub", Codec: orders.H264})
+}
+
+func newWorldOf(t *testing.T, streams ...orders.Stream) *world {
+	t.Helper()
 	run, err := os.MkdirTemp("", "ing") // unix socket paths are short
 	if err != nil {
 		t.Fatal(err)
@@ -45,16 +50,18 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	background(t, forwarder.Run)
-	w.order(t, filepath.Join(run, "orders.sock"))
+	w.order(t, filepath.Join(run, "orders.sock"), streams)
 
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.url = "rtsp://" + ln.Addr().String() + "/" + secret
-	s, err := ingest.New(ln, ingest.Config{
-		Publish: filepath.Join(run, "pub", "a-1.sock"), Streams: []ingest.Stream{{Name: "main"}, {Name: "sub"}}, Secret: secret,
-	}, slog.New(slog.NewTextHandler(w.log, nil)))
+	c := ingest.Config{Publish: filepath.Join(run, "pub", "a-1.sock"), Secret: secret}
+	for _, s := range streams {
+		c.Streams = append(c.Streams, ingest.Stream{Name: s.Name, Audio: s.Audio})
+	}
+	s, err := ingest.New(ln, c, slog.New(slog.NewTextHandler(w.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +83,7 @@ func background(t *testing.T, run func(context.Context) error) {
 }
 
 // order tells the forwarder what to expect, as the agent does.
-func (w *world) order(t *testing.T, socket string) {
+func (w *world) order(t *testing.T, socket string, streams []orders.Stream) {
 	t.Helper()
 	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: socket, Net: "unixpacket"})
 	if err != nil {
@@ -85,9 +92,7 @@ func (w *world) order(t *testing.T, socket string) {
 	t.Cleanup(func() { conn.Close() })
 	body, err := json.Marshal(orders.Request{Req: 1, Orders: &orders.Orders{
 		Permanent: "a-1",
-		Sources: []orders.Source{{ID: "a-1", Version: "1", UID: -1, Streams: []orders.Stream{
-			{Name: "main", Codec: "h264"}, {Name: "sub", Codec: "h264"},
-		}}},
+		Sources:   []orders.Source{{ID: "a-1", Version: "1", UID: -1, Streams: streams}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -177,8 +182,8 @@ func lacks(got string, texts []string) bool {
 	return false
 }
 
-// ffmpeg is a running publisher.
-type ffmpeg struct {
+// program is a running publisher: ffmpeg or GStreamer.
+type program struct {
 	cmd    *exec.Cmd
 	stderr logBuffer
 	done   chan error
@@ -186,10 +191,15 @@ type ffmpeg struct {
 
 // publish starts ffmpeg with a test picture; the encoder's and output's options
 // come before the URL.
-func publish(t *testing.T, url string, options ...string) *ffmpeg {
+func publish(t *testing.T, url string, options ...string) *program {
 	t.Helper()
 	args := append([]string{"-hide_banner", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30"}, options...)
-	f := &ffmpeg{cmd: exec.Command("ffmpeg", append(args, "-f", "rtsp", url)...), done: make(chan error, 1)}
+	return start(t, "ffmpeg", append(args, "-f", "rtsp", url)...)
+}
+
+func start(t *testing.T, name string, args ...string) *program {
+	t.Helper()
+	f := &program{cmd: exec.Command(name, args...), done: make(chan error, 1)}
 	f.cmd.Stderr = &f.stderr
 	if err := f.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -199,23 +209,23 @@ func publish(t *testing.T, url string, options ...string) *ffmpeg {
 	return f
 }
 
-func (f *ffmpeg) kill() {
+func (f *program) kill() {
 	f.cmd.Process.Kill()
 	err := <-f.done
 	f.done <- err
 }
 
 // fails waits for ffmpeg to end by itself with an error.
-func (f *ffmpeg) fails(t *testing.T) {
+func (f *program) fails(t *testing.T) {
 	t.Helper()
 	select {
 	case err := <-f.done:
 		f.done <- err
 		if err == nil {
-			t.Error("ffmpeg ended without an error")
+			t.Error("the publisher ended without an error")
 		}
 	case <-time.After(patience):
-		t.Fatal("ffmpeg goes on")
+		t.Fatal("the publisher goes on")
 	}
 }
 
