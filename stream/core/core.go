@@ -299,6 +299,7 @@ func (c *Core) other(l *line) *line {
 // unitDone shows a new access unit to the viewers who follow its line.
 func (c *Core) unitDone(l *line) {
 	if l.stream.followed == l {
+		l.stream.listened(l)
 		c.pumpAll(l.stream)
 	}
 }

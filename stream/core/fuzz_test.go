@@ -1,6 +1,8 @@
 package core
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	"slipstream/stream/orders"
@@ -9,12 +11,18 @@ import (
 // FuzzPacket gives a line whatever an app may send: it must be taken or refused,
 // and what viewers could be shown must lie inside the arena.
 func FuzzPacket(f *testing.F) {
-	f.Add([]byte{0x80, 0xe0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4, 0x65, 0x98}, []byte{0x80, 0x60, 0, 2, 0, 0, 0, 9, 1, 2, 3, 4, 24, 0, 1, 0x67})
-	f.Add([]byte{0xb1, 0xe0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 1, 9, 9, 9, 9, 28, 0x85, 0x98, 2}, []byte{'C'})
-	f.Fuzz(func(t *testing.T, first, second []byte) {
+	names := slices.Sorted(maps.Keys(codecs))
+	f.Add(uint8(1), []byte{0x80, 0xe0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4, 0x65, 0x98}, []byte{0x80, 0x60, 0, 2, 0, 0, 0, 9, 1, 2, 3, 4, 24, 0, 1, 0x67})
+	f.Add(uint8(1), []byte{0xb1, 0xe0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 1, 9, 9, 9, 9, 28, 0x85, 0x98, 2}, []byte{'C'})
+	for n := range names {
+		f.Add(uint8(n), []byte{0x80, 0xe0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4, 0x26, 1, 0xaf}, []byte{0x80, 0xe0, 0, 2, 0, 0, 0, 9, 1, 2, 3, 4, 0, 0x10, 0, 0x10, 0x21, 0})
+	}
+	f.Fuzz(func(t *testing.T, pick uint8, first, second []byte) {
 		c := &Core{poll: &poller{}}
-		l := bareLine(1)
-		l.params.sets[setSPS].n, l.params.sets[setPPS].n = 2, 2
+		l := bareLineOf(1, codecs[names[int(pick)%len(names)]])
+		for kind := range l.params.sets {
+			l.params.sets[kind].n = 2
+		}
 		for range 3 {
 			for _, msg := range [][]byte{first, second} {
 				buf := l.arena.space()
@@ -36,11 +44,17 @@ func FuzzPacket(f *testing.F) {
 
 // FuzzDescribe gives a line any SDP.
 func FuzzDescribe(f *testing.F) {
-	f.Add([]byte("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n"))
-	f.Fuzz(func(t *testing.T, sdp []byte) {
-		l := bareLine(1)
+	names := slices.Sorted(maps.Keys(codecs))
+	for n, name := range names {
+		f.Add(uint8(n), []byte(sdpHead+sdps[name]))
+	}
+	f.Fuzz(func(t *testing.T, pick uint8, sdp []byte) {
+		l := bareLineOf(1, codecs[names[int(pick)%len(names)]])
 		if l.describe(sdp) == nil && len(l.sdp) != int(l.memory.data.sdp.n) {
 			t.Fatal("an SDP over the limit was taken")
+		}
+		if l.rate <= 0 {
+			t.Fatalf("an RTP clock of %d Hz", l.rate)
 		}
 	})
 }

@@ -89,13 +89,9 @@ type lineState struct {
 
 // newLine makes a line in memory of its own.
 func (c *Core) newLine(src *source, spec orders.Stream) (*line, error) {
-	codec, err := codecOf(spec.Codec)
+	codec, err := c.codecFor(spec)
 	if err != nil {
 		return nil, &mediaError{err}
-	}
-	// Viewers of a stream have agreed to one codec. Here alone lines come to be.
-	if s := c.streams[spec.Name]; s.codec != codec {
-		return nil, &mediaError{fmt.Errorf("stream %s has another codec for those who watch it, and this version declares it as %s; give it another name", spec.Name, spec.Codec)}
 	}
 	m, err := newMemory[lineMemory]("line")
 	if err != nil {
@@ -107,6 +103,16 @@ func (c *Core) newLine(src *source, spec orders.Stream) (*line, error) {
 	l := lineOf(m, src, c.streams[spec.Name], spec, codec)
 	l.takeUpPast()
 	return l, nil
+}
+
+// codecFor is the codec of a new line. Viewers of a stream have agreed to one, so a
+// version that declares another one is refused here, and no switch ever changes it.
+func (c *Core) codecFor(spec orders.Stream) (codec, error) {
+	codec, err := codecOf(spec.Codec)
+	if err == nil && c.streams[spec.Name].codec != codec {
+		err = fmt.Errorf("stream %s has another codec for those who watch it, and this version declares it as %s; give it another name", spec.Name, spec.Codec)
+	}
+	return codec, err
 }
 
 func lineOf(m memory[lineMemory], src *source, s *stream, spec orders.Stream, codec codec) *line {

@@ -189,20 +189,26 @@ func TestTrialNeverGoesBack(t *testing.T) {
 	}
 }
 
-// TestPacketPathAllocs runs a publisher's frames through to a viewer.
+// TestPacketPathAllocs runs a publisher's frames through to a viewer, in each codec.
 func TestPacketPathAllocs(t *testing.T) {
-	c, l, fill := allocWorld(t)
-	for range 200 { // past the first key frame, and once around the index
-		fill()
-		l.ready(c, c.now())
-		c.advance(c.now())
-	}
-	if n := testing.AllocsPerRun(500, func() {
-		fill()
-		l.ready(c, c.now())
-		c.advance(c.now())
-	}); n != 0 {
-		t.Errorf("%v allocations a frame", n)
+	for name := range codecs {
+		c, l, fill := allocWorldOf(t, name)
+		frame := func() {
+			fill()
+			l.ready(c, c.now())
+			c.advance(c.now())
+		}
+		for range 200 { // past the first key frame, and once around the index
+			frame()
+		}
+		viewer := l.stream.tracks[0]
+		sent := viewer.index
+		if n := testing.AllocsPerRun(500, frame); n != 0 {
+			t.Errorf("%s: %v allocations a frame", name, n)
+		}
+		if viewer.index < sent+2000 || !l.alive() {
+			t.Errorf("%s: %d packets came through", name, viewer.index-sent)
+		}
 	}
 }
 

@@ -133,7 +133,7 @@ func (c *Core) lineAgain(m memory[lineMemory]) (*line, error) {
 	if !ok || c.streams[spec.Name] == nil {
 		return nil, errors.New("its source does not declare it")
 	}
-	codec, err := codecOf(spec.Codec)
+	codec, err := c.codecFor(spec)
 	if err != nil {
 		return nil, err
 	}

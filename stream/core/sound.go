@@ -1,7 +1,6 @@
 package core
 
 import (
-	"math"
 	"time"
 
 	"slipstream/stream/orders"
@@ -12,32 +11,41 @@ import (
 // than it was spoken.
 const maxSoundPast = 60 * time.Millisecond
 
-// soundAfter is the unit from which viewers go on who have heard sound up to a
-// capture time: the first one that was captured later, unless that is too long ago;
-// the next one to come if there is none.
-func (a *arena) soundAfter(capture, now int64) uint64 {
+// recent is the oldest unit that is recent enough; the next one to come if there is
+// none.
+func (a *arena) recent(now int64) uint64 {
 	n := a.unitHead
-	for n > a.unitTail {
-		if u := a.unit(n - 1); u.capture <= capture || now-u.arrival > int64(maxSoundPast) {
-			break
-		}
+	for n > a.unitTail && now-a.unit(n-1).arrival <= int64(maxSoundPast) {
 		n--
 	}
 	return n
 }
 
-// hear puts the cursor on a line of sound, at unit or later: nothing old is played,
-// and nothing is squeezed together.
-func (t *track) hear(l *line, unit uint64, now int64) {
+// hear puts the cursor on a line of sound: nothing old is played, and nothing is
+// squeezed together.
+func (t *track) hear(l *line, now int64) {
 	t.at(l)
-	t.unit = max(unit, l.arena.soundAfter(math.MinInt64, now))
-	t.packet, t.catchUp.left = 0, 0
+	t.unit, t.packet, t.catchUp.left = l.arena.recent(now), 0, 0
 }
 
-// heardUpTo is the capture time from which viewers of a line go on with another one:
-// half a packet behind the last one's beginning, so that what is heard twice or not at
-// all is half a packet at most.
-func (l *line) heardUpTo() int64 { return l.lastCapture + l.frameInterval()/2 }
+// heardBefore says that viewers had this sound from the line before.
+func (s *stream) heardBefore(u *unit) bool { return s.codec.sound() && u.capture < s.from }
+
+// listened notes what the viewers of sound have had, when the line that they follow
+// has something new.
+func (s *stream) listened(l *line) { s.heard = max(s.heard, l.lastCapture) }
+
+// goOnFrom has viewers of sound go on with another line half a packet behind the
+// beginning of the last one that they had, so that what is heard twice or not at all
+// is half a packet at most. A line that is later than the one before is waited for.
+func (s *stream) goOnFrom(l *line) {
+	if s.heard != 0 {
+		s.from = s.heard + l.frameInterval()/2
+	}
+	if l.arena.unitHead > l.arena.unitTail {
+		s.listened(l)
+	}
+}
 
 // waitsForPicture says that a stream of sound belongs to a picture whose viewers are
 // about to go to the same source and are not there yet. The two go together.

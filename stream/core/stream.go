@@ -34,6 +34,8 @@ type stream struct {
 	want     orders.SourceID
 	giveUp   int64  // when the longer past is taken; 0: at the next key frame
 	entry    uint64 // the followed line's unit from which viewers of another line go on
+	heard    int64  // sound: capture time of the newest packet that viewers were given; 0: none
+	from     int64  // sound: capture time from which it is given to them
 	tracks   []*track
 	codec    codec
 	out      handOver
@@ -93,10 +95,7 @@ func (c *Core) enter(s *stream, l *line, report *orders.StreamSwitch) {
 	a, old := l.arena, s.followed
 	seen := old != nil && old.frames > 0
 	if s.codec.sound() {
-		s.entry = a.unitHead
-		if seen {
-			s.entry = a.soundAfter(old.heardUpTo(), c.now())
-		}
+		s.goOnFrom(l)
 		return
 	}
 	s.entry = a.key

@@ -115,7 +115,7 @@ func (t *track) replay(now int64) {
 // without a step. A key frame that is gone is replaced by the last one.
 func (t *track) start(l *line, key uint64, now int64) {
 	if l.codec.sound() {
-		t.hear(l, key, now)
+		t.hear(l, now)
 		return
 	}
 	a := l.arena
@@ -149,7 +149,7 @@ func (t *track) begin(now int64) {
 		return
 	}
 	key := l.arena.key
-	if t.line != nil && (l.codec.sound() || l.arena.unitHead-t.stream.entry <= maxReplayFrames) {
+	if t.line != nil && l.arena.unitHead-t.stream.entry <= maxReplayFrames {
 		key = t.stream.entry
 	}
 	t.start(l, key, now)
@@ -225,6 +225,10 @@ func (t *track) pump(c *Core) {
 			return
 		}
 		u := a.unit(t.unit)
+		if t.packet == 0 && t.stream.heardBefore(u) {
+			t.unit++
+			continue
+		}
 		if t.packet == 0 {
 			t.ts = t.stamp(u)
 		}
