@@ -164,6 +164,9 @@ func (a *Agent) startIngest(source orders.SourceID, m verify.Manifest, socket st
 		}
 		args = append(args, "--stream", arg)
 	}
+	if g != nil {
+		args = append(args, "--cgroup", g.Path())
+	}
 	path, err := a.binary("ingest")
 	if err != nil {
 		return nil, "", err

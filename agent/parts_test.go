@@ -254,6 +254,7 @@ func TestManifestsStreamsInOrders(t *testing.T) {
 	app := &verify.App{Streams: []verify.Stream{
 		{Name: "main", Codec: "h264", Width: 320, Height: 180, Profile: "42e01f", Audio: "mic", StallMS: 20, Invariants: []verify.Invariant{bound, wanted}},
 		{Name: "mic", Codec: "opus", StallMS: 900},
+		{Name: "hall", Codec: "opus"},
 		{Name: "door", Codec: "mjpeg", Width: 64, Height: 64, Events: true},
 	}}
 	want := []orders.Stream{
@@ -262,6 +263,7 @@ func TestManifestsStreamsInOrders(t *testing.T) {
 			{Name: "gap", Measure: "gap", Against: "nothing", Max: new(80.0), WindowMS: 9000},
 		}},
 		{Name: "mic", Codec: "opus", StallMS: 900},
+		{Name: "hall", Codec: "opus"}, // silent when nobody speaks
 		{Name: "door", Codec: "mjpeg", Width: 64, Height: 64},
 	}
 	r := &run{manifest: verify.Manifest{App: app}}
@@ -272,7 +274,7 @@ func TestManifestsStreamsInOrders(t *testing.T) {
 	// Of a slot that was refused its version's names and codecs are still known.
 	a.state.Permanent = versionOf(r.manifest, "digest", "a")
 	r.slot, r.refused = "a", errors.New("it is damaged")
-	want = []orders.Stream{{Name: "main", Codec: "h264"}, {Name: "mic", Codec: "opus"}, {Name: "door", Codec: "mjpeg"}}
+	want = []orders.Stream{{Name: "main", Codec: "h264"}, {Name: "mic", Codec: "opus"}, {Name: "hall", Codec: "opus"}, {Name: "door", Codec: "mjpeg"}}
 	if got := a.streams(r); !reflect.DeepEqual(got, want) {
 		t.Errorf("refused: got %+v", got)
 	}

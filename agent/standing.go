@@ -32,7 +32,8 @@ func (a *Agent) stream(s verify.Stream) orders.Stream {
 		Name: s.Name, Codec: s.Codec, StallMS: max(s.StallMS, a.cfg.Stream.StallMS),
 		Width: s.Width, Height: s.Height, Profile: s.Profile, Audio: s.Audio,
 	}
-	if s.Events {
+	// Sound may fall silent by design (DTX), so only a limit of its own holds for it.
+	if s.Events || s.Sound() && s.StallMS == 0 {
 		out.StallMS = 0
 	}
 	for _, i := range s.Invariants {

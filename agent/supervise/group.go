@@ -230,6 +230,9 @@ func openGroup(path string) (*Group, error) {
 	return g, nil
 }
 
+// Path is the group's directory.
+func (g *Group) Path() string { return g.path }
+
 // Freezer opens the group's cgroup.freeze for writing once more, for another process
 // that may have to thaw it. It returns −1 after the group's end.
 func (g *Group) Freezer() int {
