@@ -117,7 +117,7 @@ func (m *machine) recoverTrial(e Recover, sameBoot bool) {
 		m.lost(orders.CauseExit, "the new version ended while the agent was away")
 	case t.Forgotten:
 		m.lost(CauseForwarder, "the forwarder ended while the agent was away")
-	case m.Phase == PhaseReverting:
+	case m.Phase == PhaseReverting || t.Back:
 		m.revert(t.Cause, t.Detail)
 	case m.Phase == PhaseHolding || m.Phase == PhaseCommitting:
 		m.resume(PhaseHolding) // the record was not written, so hold is asked again

@@ -113,6 +113,7 @@ func (c *Core) begin() error {
 		return err
 	}
 	c.used = newUsedKeys(&c.records.memory.data.keys)
+	c.ended.restore(&c.records.memory.data.ended)
 	c.keeper.keep(keptLedger, c.records.memory.fd)
 	c.poll.rebind(c.poll.event, alarms(c.poll.event))
 	if err := c.listen(); err != nil {

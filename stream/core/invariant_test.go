@@ -131,7 +131,7 @@ func TestHoldWaitsForAWholeWindow(t *testing.T) {
 		}(),
 	).begin()
 	first := j.ask(orders.Request{Hold: &orders.Hold{Trial: "t1", LeaseMS: 60_000}})
-	if first.Result != orders.ResultWait || len(first.Verdicts) != 2 || first.Verdicts[0].Judged || first.Verdicts[0].Holds {
+	if first.Result != orders.ResultWait || len(first.Verdicts) != 2 || first.Verdicts[0].Judged || first.Verdicts[0].Holds || !strings.Contains(first.Error, "was not judged") {
 		t.Errorf("first hold: %+v", first)
 	}
 	held := j.hold()

@@ -184,7 +184,7 @@ func (c *Core) orderTrial(o *orders.Orders, now int64) {
 		c.revert(orders.CauseOrders, "the agent's orders no longer name the trial", now)
 	}
 	armed, over := c.arm(o, now)
-	if over != nil {
+	if over != nil && (c.reversion == nil || c.reversion.report.Trial != over.Trial) { // else it is told when it is done
 		c.tell(orders.Message{Revert: &over.Reverted})
 	}
 	if !armed {

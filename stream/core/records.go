@@ -54,6 +54,7 @@ type ledger struct {
 	layout  uint64 // of everything that outlives the process
 	lines   uint64 // numbers given to lines
 	book    book
+	ended   keptEndings
 	keys    keyRing
 	records [maxRecords]record
 }

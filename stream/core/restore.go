@@ -109,6 +109,7 @@ func (c *Core) restoreLine(number string, now int64) error {
 			l.fd = conn
 			if c.predecessor < 0 {
 				l.lastUnit = now // the time without a forwarder is no gap of the line's
+				l.meter.pause()
 			}
 		}
 	}

@@ -46,6 +46,7 @@ func (s *standing) arm(o *orders.Orders, now int64) (armed bool, over *ending) {
 		return false, over
 	}
 	s.trial.arm(*o.Trial, now)
+	s.ended.armed(o.Trial.ID)
 	return true, nil
 }
 
@@ -67,6 +68,13 @@ func (s *standing) hold(h *orders.Hold, now int64, mayCommit func() bool) (resul
 	}
 	s.trial.hold(h.Trial, now+h.LeaseMS*1e6)
 	return orders.ResultHeld
+}
+
+// revert ends the trial under way. It is over from now on, although viewers may have
+// to wait for a key frame until they are back and the report is whole.
+func (s *standing) revert(report orders.Reverted) {
+	s.trial.end()
+	s.ended.add(ending{Reverted: report})
 }
 
 // settle makes the trial's source the permanent one, whatever has happened since

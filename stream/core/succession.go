@@ -211,6 +211,7 @@ func (c *Core) goOn() {
 	for _, l := range c.lines {
 		l.stall.start(c.now())
 	}
+	c.ended.restore(&c.records.memory.data.ended)
 	c.keeper.all()
 }
 

@@ -95,12 +95,12 @@ func (c *Core) revert(cause, detail string, now int64) { c.revertSeen(cause, "",
 // revertSeen is revert for what one of the ways to see a death has shown.
 func (c *Core) revertSeen(cause, by, detail string, now int64) {
 	c.finishReverting() // an earlier trial's, if viewers still wait for a key frame
-	t, verdicts := c.trial, c.verdicts()
-	c.trial.end()
+	t := c.trial
 	c.reversion = &reversion{report: orders.Reverted{
 		Trial: t.id, Source: c.permanent, Cause: cause, By: by, Detail: detail, Detected: now, Switched: t.carries(),
-		Verdicts: verdicts,
+		Verdicts: c.verdicts(),
 	}}
+	c.standing.revert(c.reversion.report)
 	c.thaw(c.sources[c.permanent], now)
 	c.log.Warn("trial reverts", "trial", t.id, "cause", cause, "by", by, "detail", detail)
 	if t.carries() {

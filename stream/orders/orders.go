@@ -223,6 +223,10 @@ const (
 	CauseMedia    = "media"    // the stream broke its declaration (codec, B-frames)
 	CauseOrders   = "orders"   // the agent's orders no longer name the trial
 
+	// CauseForwarder: the forwarder was started anew, and a new one serves the
+	// permanent version.
+	CauseForwarder = "forwarder"
+
 	// CauseInvariant, with ':' and STREAM.NAME behind it, is a broken invariant.
 	CauseInvariant = "invariant"
 )
