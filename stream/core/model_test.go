@@ -273,7 +273,7 @@ func inTrial(t *testing.T) *device {
 		t.Fatalf("no rest before the trial: %s", d)
 	}
 	calm()
-	d.step(agent.StageAsked{Version: fresh, Overlap: verify.OverlapFull})
+	d.step(agent.StageAsked{Version: fresh})
 	d.step(agent.StageDone{Attempt: d.agent.Stage.Attempt})
 	calm()
 	d.step(agent.ActivateAsked{})
