@@ -17,6 +17,7 @@ import (
 	"slipstream/agent/supervise"
 	"slipstream/slots"
 	"slipstream/stream/orders"
+	"slipstream/verify/trust"
 )
 
 // systemSlot is the system slot in use. Devices with two of them come later;
@@ -34,6 +35,7 @@ type Agent struct {
 	set     *slots.Set
 	record  recordFile
 	journal *journal
+	trusted *trust.Store
 	lock    *os.File // of the run directory
 	secret  string   // of the gateway, for the device itself
 	sup     *supervise.Supervisor
@@ -130,6 +132,9 @@ func (a *Agent) open() (err error) {
 		return err
 	}
 	a.record = record
+	if a.trusted, err = openTrust(a.cfg); err != nil {
+		return err
+	}
 	a.journal, a.state, a.fresh, err = openJournal(a.cfg.State, a.log)
 	return err
 }

@@ -29,6 +29,7 @@ type recordFile interface {
 func (a *Agent) writeRecord(ctx context.Context, e WriteRecord) {
 	switch err := a.commitRecord(ctx, e.Version, e.Previous); {
 	case err == nil:
+		a.raiseFloors(e.Version, e.Previous)
 		a.post(RecordWritten{e.Trial})
 	case !errors.Is(err, errUndecided):
 		a.post(RecordFailed{Trial: e.Trial, Error: sentence(err)})

@@ -69,8 +69,7 @@ func (a *Agent) planAdopted(source orders.SourceID, slot string) *run {
 	return r
 }
 
-// recheck verifies the signature of what is stored in a slot, with the keys
-// that are trusted today.
+// recheck verifies what is stored in a slot, by what is trusted today.
 func (a *Agent) recheck(slot string) (Version, verify.Manifest, error) {
 	st, err := a.set.Status(slot)
 	if err != nil {
@@ -86,11 +85,7 @@ func (a *Agent) recheck(slot string) (Version, verify.Manifest, error) {
 	if err != nil {
 		return Version{}, verify.Manifest{}, fmt.Errorf("%w: %w", slots.ErrDamaged, err)
 	}
-	trust, err := a.trust()
-	if err != nil {
-		return Version{}, verify.Manifest{}, err
-	}
-	m, digest, err := verify.Recheck(bundle, trust)
+	m, digest, err := a.verified(slot, st.Digest, bundle)
 	switch {
 	case err != nil:
 		return Version{}, verify.Manifest{}, err

@@ -9,16 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"slipstream/verify"
 )
 
 // problems are what a person must put right, for the status and, at the start,
 // for the log.
 func (a *Agent) problems() (out []string) {
-	if err := a.trustProblem(); err != nil {
-		out = append(out, err.Error())
-	}
+	out = append(out, a.trustProblems()...)
 	if problem := damageProblem(a.snapshot().state); problem != "" {
 		out = append(out, problem)
 	}
@@ -66,39 +62,6 @@ func daemonProblem(name, why string) string {
 	}
 	return fmt.Sprintf("the forwarder does not run: %s", why)
 }
-
-// trustProblem says why no package can be trusted, nil if one can.
-func (a *Agent) trustProblem() error {
-	_, err := a.trust()
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("no trusted keys at %s: every package will be refused; copy the release's public key there", a.cfg.Trust)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: every package will be refused", bare(err))
-	}
-	return nil
-}
-
-// trust reads the keys that are trusted now.
-func (a *Agent) trust() (*verify.Trust, error) {
-	trust, err := verify.LoadTrust(a.cfg.Trust)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &noTrustError{path: a.cfg.Trust, err: err}
-	}
-	return trust, err
-}
-
-// noTrustError says what to do about a missing file of keys.
-type noTrustError struct {
-	path string
-	err  error
-}
-
-func (e *noTrustError) Error() string {
-	return fmt.Sprintf("no trusted keys at %s; copy the release's public key there", e.path)
-}
-
-func (e *noTrustError) Unwrap() error { return e.err }
 
 // bare is an error without the name of the package that it comes from.
 func bare(err error) string { return strings.TrimPrefix(sentence(err), "verify: ") }

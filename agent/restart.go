@@ -28,6 +28,7 @@ func (a *Agent) recovered(ctx context.Context) (Recover, error) {
 	if e.Permanent, e.Previous, err = a.permanent(); err != nil {
 		return Recover{}, fmt.Errorf("agent: %w", err)
 	}
+	a.seedTrust(e.Permanent, e.Previous)
 	if a.fresh && !e.Permanent.none() {
 		e.Base = time.Now().Unix() // the journal is lost: no number may come twice
 	}

@@ -19,13 +19,15 @@ import (
 // loop owns the state: it takes one event at a time, journals what follows from
 // it, and only then lets the effects begin.
 func (a *Agent) loop(ctx context.Context) error {
-	if err := a.trustProblem(); err != nil {
-		a.log.Warn(err.Error())
+	for _, problem := range a.trustProblems() {
+		a.log.Warn(problem)
 	}
 	first, err := a.recovered(ctx)
 	if err != nil {
 		return err
 	}
+	a.catchUp(first)
+	a.wg.Go(func() { a.keepTime(ctx) })
 	a.step(ctx, first)
 	close(a.begun)
 	timer := time.NewTimer(time.Hour)

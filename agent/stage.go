@@ -59,20 +59,16 @@ func (a *Agent) openPackage(ctx context.Context, r control.StageRequest) (opener
 }
 
 // verifyPackage judges everything that can be judged without the payload.
-func (a *Agent) verifyPackage(f io.ReaderAt, size int64) (*incoming, error) {
-	trust, err := a.trust()
+func (a *Agent) verifyPackage(f io.ReaderAt, size int64, linked bool) (*incoming, error) {
+	vendor, err := a.trust()
 	if err != nil {
 		return nil, err
 	}
-	s := a.snapshot().state
-	permanent, again := s.Permanent, s.Permanent.Digest
-	if s.Previous.Counter == permanent.Counter { // it was damaged and fell back, and may come again
-		again = s.Previous.Digest
+	device, err := a.device(linked)
+	if err != nil {
+		return nil, err
 	}
-	pkg, err := verify.Open(f, size, trust, verify.Device{
-		Product: a.cfg.Product, Hardware: a.cfg.Hardware,
-		FloorCounter: permanent.Counter, FloorDigest: again,
-	})
+	pkg, err := verify.Open(f, size, vendor, device)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +90,7 @@ func (a *Agent) Stage(ctx context.Context, r control.StageRequest) control.Resul
 		return result(control.ExitError, CodeUnreadable, sentence(err))
 	}
 	defer f.Close()
-	in, err := a.verifyPackage(f, size)
+	in, err := a.verifyPackage(f, size, r.URL != "")
 	if code := verify.Code(err); code != "" {
 		to := cmp.Or(claimed(f, size), path.Base(cmp.Or(r.Path, r.URL)))
 		refused := PackageRefused{To: to, Code: code, Message: bare(err)}
@@ -133,7 +129,7 @@ func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
 	in := a.expected(e.Req)
 	a.wg.Go(func() {
 		done := StageDone{Attempt: e.Attempt}
-		if err := a.write(ctx, e.Slot, in); err != nil {
+		if err := a.stageTrusted(ctx, e.Slot, in); err != nil {
 			done.Code, done.Error = stageCode(err), stageSentence(err)
 			a.log.Error("slot not written", "slot", e.Slot, "reason", err)
 		}

@@ -15,13 +15,15 @@ type Config struct {
 	Hardware string `toml:"hardware"` // its hardware revision
 	State    string `toml:"state"`    // directory that survives reboots
 	Run      string `toml:"run"`      // directory lost at a reboot
-	Trust    string `toml:"trust"`    // PEM file of the release keys
+	Trust    string `toml:"trust"`    // the vendor's root, or a PEM file of the release keys
+	Counter  string `toml:"counter"`  // file of the rollback counter, none if empty
 	Bin      string `toml:"bin"`      // directory of slipstream-forward and its siblings
 	Cgroup   string `toml:"cgroup"`   // of version 2, below which apps get their own; "": the agent's
 
 	Stream  Stream  `toml:"stream"`
 	Gateway Gateway `toml:"gateway"`
 	Panel   Panel   `toml:"panel"`
+	Fleet   Fleet   `toml:"fleet"`
 }
 
 // Stream holds what goes for every stream.
@@ -55,6 +57,11 @@ type Panel struct {
 	URL       string `toml:"url"`
 	TokenFile string `toml:"token_file"`
 	CAFile    string `toml:"ca_file"`
+}
+
+// Fleet says whose orders packages need besides the vendor's signature.
+type Fleet struct {
+	Root string `toml:"root"` // file of the fleet's root; none if empty
 }
 
 // Default is what a file that names only the device, product and hardware

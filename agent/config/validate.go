@@ -29,6 +29,8 @@ func (c Config) Validate() error {
 		absolute("state", c.State),
 		c.validateRun(),
 		absolute("trust", c.Trust),
+		absoluteIfSet("counter", c.Counter),
+		absoluteIfSet("fleet.root", c.Fleet.Root),
 		absolute("bin", c.Bin),
 		c.validateCgroup(),
 		c.Stream.validate(),
@@ -63,6 +65,13 @@ func absolute(key, value string) error {
 		return fmt.Errorf("%s = %q must be an absolute path", key, value)
 	}
 	return nil
+}
+
+func absoluteIfSet(key, value string) error {
+	if value == "" {
+		return nil
+	}
+	return absolute(key, value)
 }
 
 func (c Config) validateRun() error {

@@ -8,8 +8,8 @@ import (
 	"slipstream/verify"
 )
 
-// errStranger refuses what only a local person may decide.
-var errStranger = errors.New("this device belongs to a fleet already: leave it first")
+// errEnrolled keeps one fleet from taking a device from another.
+var errEnrolled = errors.New("this device belongs to a fleet already: leave it first")
 
 // change makes a new state out of the present one, and puts it in its place once
 // it is on disk. After an error the present one holds, here; on disk either may,
@@ -72,7 +72,7 @@ func (s *Store) Learn(l verify.Learned) error {
 func (s *Store) Rotate(vendor, fleet [][]byte) error {
 	return s.change("follow newer roots", func(n *state) error {
 		now := n.time.now()
-		if root := n.vendor.Root(); root != nil {
+		if root := n.root(); root != nil {
 			newest, err := follow(root, vendor, now)
 			if err != nil {
 				return err
@@ -119,8 +119,8 @@ func (s *Store) Freshen(bundles [][]byte) error {
 func (s *Store) Enroll(root *verify.Root) error {
 	return s.change("enrol", func(n *state) error {
 		switch {
-		case n.fleet != nil:
-			return errStranger
+		case n.fleet != nil || n.doc.Fleet != nil:
+			return errEnrolled
 		case root.Terms().Kind != verify.KindFleet:
 			return &verify.Error{Code: verify.CodeRoot, Message: "it is not a fleet's root"}
 		}
@@ -192,9 +192,17 @@ func (s *Store) advanceCounter() error {
 	return nil
 }
 
+// root is the vendor's newest, nil without one.
+func (n *state) root() *verify.Root {
+	if n.vendor == nil {
+		return nil
+	}
+	return n.vendor.Root()
+}
+
 // rotateVendor takes a newer root, if it is one.
 func (n *state) rotateVendor(newest *verify.Root) {
-	root := n.vendor.Root()
+	root := n.root()
 	if newest == nil || root == nil || newest.Version() <= root.Version() || !newest.Descends(root) {
 		return
 	}

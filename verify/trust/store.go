@@ -13,7 +13,7 @@ import (
 // Factory is what a device comes with, in its verified image or its
 // configuration: the anchors that everything else is proved from.
 type Factory struct {
-	Vendor  *verify.Trust // the vendor's root, or a file of keys
+	Vendor  *verify.Trust // the vendor's root, or a file of keys; nil: nobody is trusted
 	Fleet   *verify.Root  // the root of a fleet to belong to, or nil
 	Built   time.Time     // it is later than this: when this software was built
 	Counter Counter       // nil: [None]
@@ -32,6 +32,8 @@ type Store struct {
 	broken   error  // why the counter cannot be read
 	fresh    bool
 	problems []string
+	vendor   string // what is wrong with the vendor's roots
+	fleet    string // and with the fleet's
 }
 
 // state is the document with what was proved from it.
@@ -51,9 +53,6 @@ func Open(dir string, factory Factory) (*Store, error) {
 }
 
 func open(d disk, factory Factory, c clock) (*Store, error) {
-	if factory.Vendor == nil {
-		return nil, errors.New("trust: open the state: no vendor's root and no file of keys is set up")
-	}
 	if factory.Counter == nil {
 		factory.Counter = None{}
 	}
@@ -77,17 +76,42 @@ func open(d disk, factory Factory, c clock) (*Store, error) {
 	return s, nil
 }
 
+// AnchorVendor takes the factory's anchor as it is now, because its file may be put
+// there, or replaced, at any time, and returns whose signature on releases is
+// accepted.
+func (s *Store) AnchorVendor(vendor *verify.Trust) *verify.Trust {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.factory.Vendor
+	if before == nil || before.Root() == nil || vendor.Root() == nil || before.Root().Digest() != vendor.Root().Digest() {
+		s.factory.Vendor = vendor
+		s.anchorVendor()
+	}
+	return s.state.vendor
+}
+
+// AnchorFleet does the same with the root of the fleet that the device is to
+// belong to. One that it belongs to already, or has left, it keeps or leaves out.
+func (s *Store) AnchorFleet(root *verify.Root) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.factory.Fleet == nil || s.factory.Fleet.Digest() != root.Digest() {
+		s.factory.Fleet = root
+		s.anchorFleet()
+	}
+}
+
 // anchorVendor proves the newest root again, from the factory's on: whoever can
 // write the disk cannot add one.
 func (s *Store) anchorVendor() {
-	s.state.vendor = s.factory.Vendor
-	first := s.factory.Vendor.Root()
-	if first == nil {
+	s.state.vendor, s.vendor = s.factory.Vendor, ""
+	if s.factory.Vendor == nil || s.factory.Vendor.Root() == nil {
 		return
 	}
+	first := s.factory.Vendor.Root()
 	newest, err := first.Follow(s.state.doc.Vendor)
 	if err != nil {
-		s.problem("the stored roots do not follow the vendor's root %d (%v), and are left out", first.Version(), err)
+		s.vendor = fmt.Sprintf("the stored roots do not follow the vendor's root %d (%v), and are left out", first.Version(), err)
 		return
 	}
 	s.state.vendor = newest.Trust()
@@ -96,6 +120,7 @@ func (s *Store) anchorVendor() {
 // anchorFleet does the same for the fleet. The configuration brings a device into
 // a fleet, and never out of one.
 func (s *Store) anchorFleet() {
+	s.state.fleet, s.fleet = nil, ""
 	configured, enrolled := s.factory.Fleet, s.state.doc.Fleet
 	if enrolled == nil {
 		if configured != nil && configured.Digest() != s.state.doc.Left {
@@ -103,26 +128,28 @@ func (s *Store) anchorFleet() {
 		}
 		return
 	}
-	first, err := verify.ParseRoot(enrolled.Root)
+	newest, err := prove(enrolled)
 	if err != nil { // it was right when it was written under its checksum
-		s.problem("the fleet's stored root is not valid (%v): leave the fleet, and enrol again", err)
-		s.broken = err
+		s.fleet = fmt.Sprintf("the fleet's stored roots are not valid (%v): leave the fleet, and enrol again", err)
 		return
-	}
-	newest, err := first.Follow(enrolled.Steps)
-	if err != nil {
-		s.problem("the stored roots do not follow the fleet's root %d (%v), and are left out", first.Version(), err)
-		newest = first
 	}
 	if configured != nil && !newest.Descends(configured) {
 		next, err := newest.Follow([][]byte{configured.Bytes()})
 		if err != nil || !next.Descends(configured) {
-			s.problem("the configuration names another fleet than this device belongs to: leave that one first")
+			s.fleet = "the configuration names another fleet than this device belongs to: leave that one first"
 		} else {
 			newest = next
 		}
 	}
 	s.state.fleet = newest
+}
+
+func prove(f *fleet) (*verify.Root, error) {
+	first, err := verify.ParseRoot(f.Root)
+	if err != nil {
+		return nil, err
+	}
+	return first.Follow(f.Steps)
 }
 
 func (s *Store) readCounter() {
@@ -150,7 +177,13 @@ func (s *Store) problem(format string, args ...any) {
 func (s *Store) Problems() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.problems)
+	all := slices.Clone(s.problems)
+	for _, problem := range []string{s.vendor, s.fleet} {
+		if problem != "" {
+			all = append(all, problem)
+		}
+	}
+	return all
 }
 
 // Fresh says that no earlier state was readable: whoever knows better what the
@@ -164,7 +197,7 @@ func (s *Store) Now() time.Time {
 	return s.state.time.now()
 }
 
-// Vendor is whose signature on releases is accepted now.
+// Vendor is whose signature on releases is accepted now, nil if nobody's.
 func (s *Store) Vendor() *verify.Trust {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,6 +215,9 @@ func (s *Store) Device(product string) (verify.Device, error) {
 			Message: fmt.Sprintf("this device cannot tell what it may run: %v", s.broken)}
 	}
 	doc := s.state.doc
+	if doc.Fleet != nil && s.state.fleet == nil {
+		return verify.Device{}, &verify.Error{Code: verify.CodeRoot, Message: s.fleet}
+	}
 	dev := verify.Device{
 		Product: product, FloorCounter: doc.Floors[product],
 		FloorEpoch: max(doc.Epoch, int64(s.hardware)), Time: s.state.time.now(),

@@ -60,14 +60,10 @@ func (c *cli) inspect(ctx context.Context, path string, full bool) (inspection, 
 	if err != nil {
 		return inspection{}, err
 	}
-	trust, err := verify.LoadTrust(cfg.Trust)
-	if errors.Is(err, fs.ErrNotExist) {
-		return inspection{}, fmt.Errorf("no trusted keys at %s; copy the release's public key there", cfg.Trust)
+	trust, device, err := agent.Trust(cfg)
+	if err == nil {
+		err = installedFloors(cfg, &device)
 	}
-	if err != nil {
-		return inspection{}, fmt.Errorf("read the trusted keys: %w", err)
-	}
-	device, err := thisDevice(cfg)
 	if err != nil {
 		return inspection{}, err
 	}
@@ -93,7 +89,7 @@ func examine(ctx context.Context, f io.ReaderAt, size int64, trust *verify.Trust
 	p, err := verify.Inspect(f, size, trust)
 	if err == nil {
 		found = inspection{Digest: p.Digest, Signer: p.Signer, Manifest: &p.Manifest}
-		err = p.Manifest.Allow(p.Digest, trust, device)
+		p, err = verify.Open(f, size, trust, device)
 	}
 	if err == nil {
 		err = runnable(p)
@@ -119,28 +115,27 @@ func accepted(p *verify.Package, device verify.Device) control.Result {
 	return control.Result{Exit: control.ExitDone, Message: "accepted: this device would stage it"}
 }
 
-// thisDevice is this device as a package sees it: the installed release is the
-// floor for others. A device that never ran an agent has none.
-func thisDevice(cfg config.Config) (verify.Device, error) {
-	device := verify.Device{Product: cfg.Product, Hardware: cfg.Hardware}
+// installedFloors adds what only the agent's record says: the installed release is
+// the floor for others. A device that never ran an agent has none.
+func installedFloors(cfg config.Config, device *verify.Device) error {
 	f, err := slots.OpenRecord(cfg.State)
 	if errors.Is(err, fs.ErrNotExist) {
-		return device, nil
+		return nil
 	}
 	if err != nil {
-		return device, fmt.Errorf("read the installed release: %w", err)
+		return fmt.Errorf("read the installed release: %w", err)
 	}
 	defer f.Close()
 	record, err := f.Load()
 	if errors.Is(err, slots.ErrNoRecord) {
-		return device, nil
+		return nil
 	}
 	if err != nil {
-		return device, fmt.Errorf("read the installed release: %w", err)
+		return fmt.Errorf("read the installed release: %w", err)
 	}
 	live := record.Live[record.System]
-	device.FloorCounter, device.FloorDigest = live.Counter, live.Digest
-	return device, nil
+	device.FloorCounter, device.FloorDigest = max(device.FloorCounter, live.Counter), live.Digest
+	return nil
 }
 
 // runnable refuses what the agent would refuse of a right package.
