@@ -66,18 +66,30 @@ func New(env Env, stdout io.Writer, log *slog.Logger) (*Camera, error) {
 	c := &Camera{env: env, config: config, stdout: stdout, log: log, watchdog: watchdogPeriod()}
 	first := FrameAt(publish.Monotonic())
 	for _, s := range config.Streams {
-		data, err := readFile(filepath.Join(env.Root, s.Clip), maxClip)
+		m, err := s.media(env.Root, first)
 		if err != nil {
 			return nil, fmt.Errorf("stream %q: %w", s.Name, err)
 		}
-		clip, err := ReadClip(data, s.Phase)
-		if err != nil {
-			return nil, fmt.Errorf("stream %q: %w", s.Name, err)
-		}
-		c.lines = append(c.lines, &line{camera: c, name: s.Name, clip: clip, first: first, sent: make(chan struct{})})
+		c.lines = append(c.lines, &line{camera: c, name: s.Name, media: m, sent: make(chan struct{})})
 	}
 	c.notify, err = dialNotify(env.NotifySocket)
 	return c, err
+}
+
+// media reads a stream's clip, or makes its tone.
+func (s Stream) media(root string, first uint64) (media, error) {
+	if s.Sound != "" {
+		return newTone(s.Sound)
+	}
+	data, err := readFile(filepath.Join(root, s.Clip), maxClip)
+	if err != nil {
+		return nil, err
+	}
+	clip, err := ReadClip(data, s.Phase)
+	if err != nil {
+		return nil, err
+	}
+	return &film{clip: clip, first: first}, nil
 }
 
 // Run publishes until ctx ends.
@@ -146,11 +158,7 @@ func (c *Camera) fault(ctx context.Context) {
 // frameOut ties the watchdog to frames: a camera that is alive and sends
 // nothing must not look healthy.
 func (c *Camera) frameOut(l *line) {
-	select {
-	case <-l.sent:
-	default:
-		close(l.sent) // only l's own goroutine comes here
-	}
+	l.begun()
 	now := publish.Monotonic()
 	c.mu.Lock()
 	due := c.watchdog > 0 && now-c.lastPat >= c.watchdog

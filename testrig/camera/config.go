@@ -41,8 +41,10 @@ type Config struct {
 // Stream is one published stream.
 type Stream struct {
 	Name  string `json:"name"`
-	Clip  string `json:"clip"`  // a file in the slot's root
-	Phase uint64 `json:"phase"` // the counter that the clip's first frame shows
+	Clip  string `json:"clip,omitempty"`  // a file in the slot's root
+	Phase uint64 `json:"phase,omitempty"` // the counter that the clip's first frame shows
+	// Sound makes the stream a tone in place of a clip: SoundPCMU or SoundPCMA.
+	Sound string `json:"sound,omitempty"`
 }
 
 // Greenlight says whether the camera's self-test passes, and how long it takes.
@@ -92,8 +94,11 @@ func (c Config) Validate() error {
 		complain("no streams")
 	}
 	for _, s := range c.Streams {
-		if s.Name == "" || !filepath.IsLocal(s.Clip) {
+		switch {
+		case s.Name == "" || s.Sound == "" && !filepath.IsLocal(s.Clip):
 			complain("stream %q needs a name and a clip inside the slot", s.Name)
+		case s.Sound != "" && (s.Sound != SoundPCMU && s.Sound != SoundPCMA || s.Clip != "" || s.Phase != 0):
+			complain("stream %q has the sound %q: %s or %s, and no clip", s.Name, s.Sound, SoundPCMU, SoundPCMA)
 		}
 	}
 	if c.Greenlight.By != "app" && c.Greenlight.By != "never" {

@@ -29,6 +29,8 @@ func TestConfigIsStrict(t *testing.T) {
 		"trailing bytes":       {`"none"}}`, `"none"}} {}`},
 		"no version":           {`"1.0"`, `""`},
 		"clip outside of slot": {`v1.h264`, `../v1.h264`},
+		"unknown sound":        {`"clip":"v1.h264","phase":0`, `"sound":"opus"`},
+		"clip and sound":       {`"phase":0`, `"sound":"pcmu"`},
 		"unknown fault":        {`none`, `sulk`},
 		"unknown greenlight":   {`"app"`, `"panel"`},
 		"negative time":        {`100`, `-100`},

@@ -13,6 +13,10 @@
 // rather than not at all, because each one refers to the one before. Only after
 // [maxLag] does it jump, to a key frame, and the capture counter tells of the hole.
 //
+// A stream can be a sound in place of a clip, off by default: a tone of 20 ms a
+// packet, in G.711, whose two frequencies tell the packet's counter ([ReadTone]), so
+// that a viewer hears what was missed, heard twice or out of step with the picture.
+//
 // It has no encoder and so cannot make a key frame when it is asked for one: its
 // clips have one every ten frames, and one clip has a long gap on purpose.
 //

@@ -24,9 +24,21 @@ const (
 type line struct {
 	camera *Camera
 	name   string
-	clip   *Clip
-	first  uint64        // counter of the first frame that this process captured
-	sent   chan struct{} // closed after the first whole frame
+	media  media
+	sent   chan struct{} // closed after the first whole frame, or packet of sound
+}
+
+// media is what a line sends: a film or a tone.
+type media interface {
+	sdp() []byte
+	// play sends it over one connection until that or ctx ends.
+	play(ctx context.Context, l *line, conn *publish.Conn) error
+}
+
+// film is a clip that is played round and round.
+type film struct {
+	clip  *Clip
+	first uint64 // counter of the first frame that this process captured
 }
 
 // run publishes until ctx ends, and dials again whenever the forwarder goes away:
@@ -43,24 +55,36 @@ func (l *line) run(ctx context.Context) {
 	}
 }
 
-// publish sends frames over one connection, from a key frame on.
 func (l *line) publish(ctx context.Context) error {
-	conn, err := publish.Dial(l.camera.env.Publish, l.name, l.sdp())
+	conn, err := publish.Dial(l.camera.env.Publish, l.name, l.media.sdp())
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	return l.media.play(ctx, l, conn)
+}
 
+// begun says that the line has sent something; only the line's goroutine calls it.
+func (l *line) begun() {
+	select {
+	case <-l.sent:
+	default:
+		close(l.sent)
+	}
+}
+
+// play implements [media], from a key frame on.
+func (f *film) play(ctx context.Context, l *line, conn *publish.Conn) error {
 	enc := &rtph264.Encoder{PayloadType: payloadType, PayloadMaxSize: maxPayload, PacketizationMode: 1}
 	if err := enc.Init(); err != nil {
 		return err
 	}
 	base := rand.Uint32() // a random start, RFC 3550 §5.1
-	n := l.clip.nextKey(FrameAt(publish.Monotonic()) + 1)
+	n := f.clip.nextKey(FrameAt(publish.Monotonic()) + 1)
 	for lastClock := uint64(0); ; n++ {
 		if publish.Monotonic()-FrameTime(n) > maxLag {
-			n = l.clip.nextKey(FrameAt(publish.Monotonic()) + 1)
+			n = f.clip.nextKey(FrameAt(publish.Monotonic()) + 1)
 		}
 		if !sleepUntil(ctx, conn.Done(), FrameTime(n)) {
 			return conn.Err()
@@ -70,12 +94,12 @@ func (l *line) publish(ctx context.Context) error {
 		}
 		ts := base + uint32(n*(rtpClock/FrameRate))
 		if n-lastClock >= FrameRate {
-			if err := conn.WriteClock(ts, FrameTime(n), n-l.first+1); err != nil {
+			if err := conn.WriteClock(ts, FrameTime(n), n-f.first+1); err != nil {
 				return err
 			}
 			lastClock = n
 		}
-		if err := l.send(conn, enc, n, ts); err != nil {
+		if err := f.send(l, conn, enc, n, ts); err != nil {
 			return err
 		}
 		l.camera.frameOut(l)
@@ -83,8 +107,8 @@ func (l *line) publish(ctx context.Context) error {
 }
 
 // send writes frame n as RTP packets, the stamp before its slice.
-func (l *line) send(conn *publish.Conn, enc *rtph264.Encoder, n uint64, ts uint32) error {
-	nalus := l.clip.frame(n).nalus
+func (f *film) send(l *line, conn *publish.Conn, enc *rtph264.Encoder, n uint64, ts uint32) error {
+	nalus := f.clip.frame(n).nalus
 	stamp := Stamp{Version: l.camera.config.Version, Counter: n, Captured: FrameTime(n)}
 	last := len(nalus) - 1
 	unit := append(append([][]byte{}, nalus[:last]...), stamp.SEI(), nalus[last])
@@ -105,12 +129,13 @@ func (l *line) send(conn *publish.Conn, enc *rtph264.Encoder, n uint64, ts uint3
 	return nil
 }
 
-func (l *line) sdp() []byte {
+const sdpHead = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+
+func (f *film) sdp() []byte {
 	b64 := base64.StdEncoding.EncodeToString
-	return fmt.Appendf(nil, "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"+
-		"m=video 0 RTP/AVP %d\r\na=rtpmap:%[1]d H264/90000\r\n"+
+	return fmt.Appendf([]byte(sdpHead), "m=video 0 RTP/AVP %d\r\na=rtpmap:%[1]d H264/90000\r\n"+
 		"a=fmtp:%[1]d packetization-mode=1;profile-level-id=%x;sprop-parameter-sets=%s,%s\r\n",
-		payloadType, l.clip.SPS[1:4], b64(l.clip.SPS), b64(l.clip.PPS))
+		payloadType, f.clip.SPS[1:4], b64(f.clip.SPS), b64(f.clip.PPS))
 }
 
 // sleepUntil waits for an instant of CLOCK_MONOTONIC; false if something ended before.
