@@ -15,6 +15,7 @@ import (
 
 	"slipstream/stream/core"
 	"slipstream/stream/orders"
+	"slipstream/stream/publish"
 	"slipstream/stream/subscribe"
 )
 
@@ -36,7 +37,7 @@ func compile(t *testing.T, compiler string, args ...string) {
 
 func TestHeaderCompilesAsCPlusPlus(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "app.cc")
-	app := "#include \"slipstream.h\"\nint main() { slipstream s; return slipstream_open(&s, \"x\", \"main\", \"\"); }\n"
+	app := "#include \"slipstream.h\"\nint main() { slipstream s; return slipstream_open(&s, \"x\", \"main\", \"\") + slipstream_sound(&s, \"x\", 1, 0); }\n"
 	if err := os.WriteFile(source, []byte(app), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -106,11 +107,11 @@ func (f *forwarder) await(t *testing.T, what string, match func(orders.Message) 
 	}
 }
 
-// order declares one source c-1 with stream main.
-func (f *forwarder) order(t *testing.T) {
+// order declares one source c-1 with stream main, and more.
+func (f *forwarder) order(t *testing.T, more ...orders.Stream) {
 	t.Helper()
 	o := orders.Orders{Permanent: "c-1", Sources: []orders.Source{{
-		ID: "c-1", UID: -1, Streams: []orders.Stream{{Name: "main", Codec: "h264"}},
+		ID: "c-1", UID: -1, Streams: append([]orders.Stream{{Name: "main", Codec: "h264"}}, more...),
 	}}}
 	if err := f.agent.Send(orders.Request{Req: 1, Orders: &o}); err != nil {
 		t.Fatal(err)
@@ -121,10 +122,12 @@ func (f *forwarder) order(t *testing.T) {
 }
 
 // view subscribes to main as soon as it is published.
-func (f *forwarder) view(t *testing.T) *subscribe.Conn {
+func (f *forwarder) view(t *testing.T) *subscribe.Conn { return f.viewOf(t, "main") }
+
+func (f *forwarder) viewOf(t *testing.T, stream string) *subscribe.Conn {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; {
-		v, err := subscribe.Dial(filepath.Join(f.run, "viewers.sock"), "main", nil)
+		v, err := subscribe.Dial(filepath.Join(f.run, "viewers.sock"), stream, nil)
 		if err == nil {
 			t.Cleanup(func() { v.Close() })
 			return v
@@ -136,11 +139,11 @@ func (f *forwarder) view(t *testing.T) *subscribe.Conn {
 }
 
 // sample compiles the C camera and lets it play the film.
-func (f *forwarder) sample(t *testing.T) (camera *exec.Cmd, log *bytes.Buffer) {
+func (f *forwarder) sample(t *testing.T, more ...string) (camera *exec.Cmd, log *bytes.Buffer) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "camera")
 	compile(t, "gcc", "-Wall", "-Wextra", "-Werror", "-std=c11", "-O2", "-pthread", "-o", program, "c/sample.c")
-	camera, log = exec.Command(program, film, "30"), &bytes.Buffer{}
+	camera, log = exec.Command(program, append([]string{film, "30"}, more...)...), &bytes.Buffer{}
 	camera.Env = append(os.Environ(), "SLIPSTREAM_PUBLISH="+filepath.Join(f.run, "pub", "c-1.sock"))
 	camera.Stderr = log
 	if err := camera.Start(); err != nil {
@@ -233,6 +236,37 @@ func TestSampleInC(t *testing.T) {
 	}
 	if camera.Wait(); log.Len() > 0 {
 		t.Errorf("the camera complains: %s", log)
+	}
+}
+
+// The sample's sound comes in packets of 20 ms that follow each other to the sample,
+// captured a little before they come.
+func TestSoundInC(t *testing.T) {
+	f := newForwarder(t)
+	f.order(t, orders.Stream{Name: "mic", Codec: orders.PCMU})
+	_, log := f.sample(t, "mic")
+	v := f.viewOf(t, "mic")
+	defer time.AfterFunc(patience, func() { v.Close() }).Stop()
+	const rate, packet = 8000, 160
+	milliwatt := bytes.Repeat([]byte{0x1e, 0x0b, 0x0b, 0x1e, 0x9e, 0x8b, 0x8b, 0x9e}, packet/8)
+	var before uint32
+	buf := make([]byte, 20<<10)
+	for i := range 75 { // its clock is told twice
+		n, err := v.Read(buf)
+		if err != nil {
+			t.Fatalf("packet %d: %v, %s", i, err, log)
+		}
+		now := v.TimeBase() + uint32(int64(publish.Monotonic())/1000*rate/1e6)
+		ts := binary.BigEndian.Uint32(buf[4:])
+		if i > 0 && ts != before+packet {
+			t.Errorf("packet %d begins %d samples after the one before", i, ts-before)
+		}
+		if ago := int32(now - ts); ago < packet || ago > 5*rate {
+			t.Errorf("packet %d was captured %d samples ago", i, ago)
+		}
+		if before = ts; !bytes.Equal(buf[12:n], milliwatt) {
+			t.Fatalf("packet %d: %x", i, buf[12:n])
+		}
 	}
 }
 
