@@ -124,18 +124,15 @@ type parameterSet struct {
 
 func (s *parameterSet) get() []byte { return s.bytes[:min(int(s.n), len(s.bytes))] }
 
-// set keeps a parameter set, and returns why it must be refused, or "".
+// set keeps a parameter set that is new, and returns why it must be refused, or "".
 func (p *parameterSets) set(c codec, kind int, set []byte) (refusal string) {
-	kept := &p.sets[kind]
-	if bytes.Equal(set, kept.get()) {
-		return ""
-	}
 	if len(set) > maxSetBytes {
 		return fmt.Sprintf("a parameter set of %d bytes is over the limit of %d", len(set), maxSetBytes)
 	}
 	if refusal := c.learn(p, kind, set); refusal != "" {
 		return refusal
 	}
+	kept := &p.sets[kind]
 	kept.n = uint16(copy(kept.bytes[:], set))
 	return ""
 }

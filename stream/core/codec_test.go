@@ -234,3 +234,31 @@ func TestDescriptionsThatAreRefused(t *testing.T) {
 		t.Error("H.265 that reorders pictures was taken")
 	}
 }
+
+// A stream must not ask more of decoders than its declaration says they have.
+func TestDeclaredProfileBinds(t *testing.T) {
+	for _, c := range []struct {
+		declared, published string
+		taken               bool
+	}{
+		{"42e01f", "42c00d", true},
+		{"42e01f", "42e01f", true},
+		{"42e01f", "42e020", false},
+		{"42e01f", "4d401f", false},
+		{"4d401f", "42001e", true},
+		{"64001f", "4d400d", true},
+		{"64001f", "6e001f", false},
+		{"6e001f", "6e001f", true},
+		{"", "640033", true},
+	} {
+		set := append([]byte{0x67}, unhex(t, c.published)...)
+		if refusal := beyondProfile(set, c.declared); (refusal == "") != c.taken {
+			t.Errorf("%s published, %s declared: %q", c.published, c.declared, refusal)
+		}
+	}
+	l := bareLine(1)
+	l.spec.Profile = "42e00a"
+	if refusal := l.parameterSets(unitInfo{sets: [maxSets][]byte{unhex(t, "6742c00dd901419f9f0110000003001000000303c0f142a480")}}); !strings.Contains(refusal, "42c00d") {
+		t.Errorf("level 1.3 where 1.0 is declared: %q", refusal)
+	}
+}

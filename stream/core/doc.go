@@ -132,10 +132,40 @@
 // The memory holds the viewers' keys: it goes to nobody but the process that starts
 // the forwarder, and to a successor of the same user or root.
 //
+// # Codecs
+//
+// H.264, H.265 and MJPEG, Opus, G.711 and AAC are looked at as far as RTP shows them:
+// where a picture begins and ends, whether it is a key frame, what a decoder must know
+// before it ([codec]). What viewers could not be shown is refused when it is published
+// or as soon as it is seen, with a sentence that names what to set: pictures that are
+// reordered, layers, other packetizations, more than the declared size and profile. A
+// stream has one codec for as long as any version declares it so; a version that
+// declares another one may not publish it, so no switch ever changes the codec.
+//
+// The parameter sets of H.264 and H.265 go in front of every key frame that comes
+// without them. A switch compares those of both versions, and its report says whether
+// they are the same, came in band or were put there.
+//
+// # Sound
+//
+// A sound is a stream of its own on the same capture clock, with numbers and an RTP
+// clock of its own. Each packet of it is a unit and a key frame. It goes where its
+// picture goes, in the same instant: a trial waits for pictures and not for sound that
+// may be silent, and a revert of the picture that waits for a key frame keeps the
+// sound waiting. Viewers go on half a packet behind what they had; nothing is heard
+// twice, nothing older than 60 ms is played, and nothing is squeezed. Its times count
+// samples, and are corrected only when they are 10 ms from the capture clock, because
+// players hear each correction.
+//
+// What a decoder of AAC must know stands in the SDP alone, so viewers of a version
+// that sends it in another form are closed, and come back to the new one.
+//
 // # What it does not do
 //
-// It does not protect against a publisher that sends well-formed rubbish: that is what a trial,
-// its invariants and the greenlight are for.
+// It does not decode, and does not protect against a publisher that sends well-formed
+// rubbish: that is what a trial, its invariants and the greenlight are for. B slices of
+// H.265 are taken, since encoders of low delay use them without reordering; the
+// sequence parameter set is believed.
 //
 // # Rejected
 //

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -235,7 +236,14 @@ func (l *line) parameterSets(info unitInfo) (refusal string) {
 		if len(set) == 0 {
 			continue
 		}
-		if refusal := l.params.set(l.codec, kind, set); refusal != "" {
+		fresh := !bytes.Equal(set, l.params.sets[kind].get())
+		if fresh && kind == setSPS && l.spec.Profile != "" && l.codec == (h264{}) {
+			refusal = beyondProfile(set, l.spec.Profile)
+		}
+		if fresh && refusal == "" {
+			refusal = l.params.set(l.codec, kind, set)
+		}
+		if refusal != "" {
 			return refusal
 		}
 		l.setsSeen = true
