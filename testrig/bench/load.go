@@ -28,10 +28,14 @@ type StreamConfig struct {
 	Idle    time.Duration // to count false alarms in, and again under load
 }
 
-// FullStream is the measurement that is worth publishing.
-func FullStream() StreamConfig {
+// EnoughRuns is how many runs make a measurement that is worth publishing.
+const EnoughRuns = 5
+
+// FullStream is a measurement of so many runs.
+func FullStream(runs int) StreamConfig {
 	return StreamConfig{
-		Runs: 5, Viewers: []int{1, 10, 100}, Window: 5 * time.Second, Joins: 8, Kills: 100, Gaps: 25, Idle: 2 * time.Minute,
+		Runs: runs, Viewers: []int{1, 10, 100}, Window: 5 * time.Second, Joins: 8,
+		Kills: 20 * runs, Gaps: 5 * runs, Idle: time.Duration(runs) * 24 * time.Second,
 	}
 }
 

@@ -61,16 +61,19 @@ func crowd(times, atOnce int, do func(i int)) {
 	wait.Wait()
 }
 
-// Ten thousand sessions are begun and never established, with and without a
-// knock at the media port. Viewers see nothing of it, and one who comes after is let in.
+// mostHalfOpen is how many sessions may be on their way at once.
+const mostHalfOpen = 128
+
+// Ten thousand sessions are begun and never established. The gateway keeps few of
+// them, viewers see nothing of it, and one who comes after is let in.
 func TestHalfOpenSessionsHarmNobody(t *testing.T) {
 	t.Parallel()
-	w, _, viewers := calm(t)
+	w, _, viewers := calm(t, func(c *stand.Config) { c.Metrics = true })
 	from := publish.Monotonic()
 	body := offer(t)
 	var mu sync.Mutex
 	answers := map[int]int{}
-	crowd(standtest.Rounds(400, 10_000), 16, func(int) {
+	crowd(standtest.Rounds(200, 10_000), 16, func(int) {
 		ctx, cancel := context.WithTimeout(w.Ctx, 10*time.Second)
 		defer cancel()
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, w.WHEP(), strings.NewReader(body))
@@ -90,8 +93,10 @@ func TestHalfOpenSessionsHarmNobody(t *testing.T) {
 		mu.Unlock()
 	})
 	t.Logf("answers by status: %v", answers)
-	if answers[http.StatusCreated] == 0 || answers[http.StatusServiceUnavailable] == 0 {
-		t.Errorf("some must be let in, and some refused: %v", answers)
+	half, err := w.Metric(w.Ctx, "slipstream_gateway_half_open")
+	w.Must(err)
+	if answers[http.StatusCreated] == 0 || half > mostHalfOpen {
+		t.Errorf("%d sessions are half open, %d allowed; answers %v", half, mostHalfOpen, answers)
 	}
 	late := w.Join("1.0", func() (*viewer.Viewer, error) { return viewer.DialWHEP(w.Ctx, w.WHEP()) })
 	for _, v := range append(viewers, late) {

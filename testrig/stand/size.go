@@ -29,7 +29,7 @@ func (s *Stand) Size(ctx context.Context) (size Size, err error) {
 	if size.Gateway, err = sizeOf(s.gateway.PID); err != nil || s.metrics == "" {
 		return size, err
 	}
-	size.Goroutines, err = s.metric(ctx, "go_goroutines")
+	size.Goroutines, err = s.Metric(ctx, "go_goroutines")
 	return size, err
 }
 
@@ -45,8 +45,8 @@ func sizeOf(pid int) (size ProcessSize, err error) {
 	return size, errors.Join(err, failed)
 }
 
-// metric reads one of the gateway's.
-func (s *Stand) metric(ctx context.Context, name string) (int, error) {
+// Metric reads one of the gateway's, with Config.Metrics.
+func (s *Stand) Metric(ctx context.Context, name string) (int, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.metrics+"/metrics", nil)
 	if err != nil {
 		return 0, err

@@ -14,7 +14,7 @@ import (
 const peerVar = "MEDIAMTX"
 
 func benchCommand() *cobra.Command {
-	var kills int
+	var kills, runs int
 	var out string
 	var stream, quick bool
 	cmd := &cobra.Command{
@@ -37,7 +37,7 @@ path of a MediaMTX binary, that is measured in turns with ours.`,
 			}
 			var figures []bench.Figure
 			if stream {
-				figures, err = bench.Stream(cmd.Context(), streamConfig(bin, quick))
+				figures, err = bench.Stream(cmd.Context(), streamConfig(bin, runs, quick))
 			} else {
 				figures, err = bench.Kill(cmd.Context(), bin, kills)
 			}
@@ -55,13 +55,14 @@ path of a MediaMTX binary, that is measured in turns with ours.`,
 	}
 	cmd.Flags().IntVar(&kills, "kills", 50, "how often, for the smallest app")
 	cmd.Flags().BoolVar(&stream, "stream", false, "measure everything about streams; takes about half an hour")
+	cmd.Flags().IntVar(&runs, "runs", bench.EnoughRuns, "with --stream: how often each server is measured; the rest in proportion")
 	cmd.Flags().BoolVar(&quick, "quick", false, "with --stream: measure everything once and briefly, to see that it works")
 	cmd.Flags().StringVar(&out, "out", "", "JSON file of the figures (default build/bench.json, with --stream build/bench-stream.json)")
 	return cmd
 }
 
-func streamConfig(bin string, quick bool) bench.StreamConfig {
-	config := bench.FullStream()
+func streamConfig(bin string, runs int, quick bool) bench.StreamConfig {
+	config := bench.FullStream(runs)
 	if quick {
 		config = bench.QuickStream()
 	}
