@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"slipstream/agent/control"
 )
@@ -23,7 +24,7 @@ func (m *machine) replaceAsked(e ReplaceAsked) {
 		return
 	}
 	m.replace.wanted = !m.replace.under // the one under way answers this request too
-	m.replace.waiting = append(m.replace.waiting[:len(m.replace.waiting):len(m.replace.waiting)], e.Req)
+	m.replace.waiting = append(slices.Clip(m.replace.waiting), e.Req)
 }
 
 // judgeForwarder has the forwarder replaced outside of trials, so that a trial and

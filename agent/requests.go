@@ -146,7 +146,7 @@ func (m *machine) activateAsked(e ActivateAsked) {
 	v := m.Spare
 	switch {
 	case m.replace.under:
-		m.replace.later = append(m.replace.later[:len(m.replace.later):len(m.replace.later)], e)
+		m.replace.later = append(slices.Clip(m.replace.later), e)
 	case m.Phase == PhaseIdle:
 		m.answer(e.Req, control.ExitNothing, "", "nothing is staged; next: slipstream stage FILE")
 	case m.Phase != PhaseStaged:

@@ -48,7 +48,7 @@ func NewGroups(parent, runDir string) (*Groups, error) {
 	if err := unix.Statfs(parent, &fs); err != nil {
 		return nil, fmt.Errorf("look at cgroup %s: %w", parent, err)
 	}
-	if int64(fs.Type) != unix.CGROUP2_SUPER_MAGIC {
+	if uint32(fs.Type) != unix.CGROUP2_SUPER_MAGIC {
 		return nil, fmt.Errorf("%s is no cgroup of version 2", parent)
 	}
 	s := &Groups{dir: filepath.Join(parent, placeOf(runDir))}
@@ -161,7 +161,7 @@ func (s *Groups) canClone() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer g.End()
+	defer func() { _ = g.End() }() // empty: it was never used
 	attr := &syscall.ProcAttr{Sys: &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: g.dir}}
 	pid, _, err := syscall.StartProcess(filepath.Join(g.path, "none"), []string{"none"}, attr)
 	if err == nil {

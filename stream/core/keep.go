@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -74,7 +75,7 @@ func (k *keeper) say(name string) {
 // said is said to the next agent.
 func (k *keeper) flush() {
 	for i, name := range k.late {
-		if k.send(name) == error(eagain) {
+		if errors.Is(k.send(name), eagain) {
 			k.late = append(k.late[:0], k.late[i:]...)
 			return
 		}

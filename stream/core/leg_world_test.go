@@ -111,7 +111,7 @@ func behindNAT(t *testing.T) (device, relay place) {
 	t.Helper()
 	device, nat, relay := newPlace(t, "dev"), newPlace(t, "nat"), newPlace(t, "pub")
 	t.Helper()
-	for _, line := range strings.Split(strings.TrimSpace(fmt.Sprintf(`
+	for line := range strings.SplitSeq(strings.TrimSpace(fmt.Sprintf(`
 ip link add d0 netns %[1]s type veth peer name in0 netns %[2]s
 ip link add p0 netns %[3]s type veth peer name out0 netns %[2]s
 ip -n %[1]s addr add %[4]s/24 dev d0

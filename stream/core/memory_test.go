@@ -16,8 +16,8 @@ func plain(t *testing.T, of reflect.Type) {
 	t.Helper()
 	switch of.Kind() {
 	case reflect.Struct:
-		for i := range of.NumField() {
-			plain(t, of.Field(i).Type)
+		for f := range of.Fields() {
+			plain(t, f.Type)
 		}
 	case reflect.Array:
 		plain(t, of.Elem())

@@ -386,7 +386,7 @@ func (f *forwarderModel) hold(d *device, e agent.Hold, may bool) {
 		}
 		f.tell(d, agent.Held{Trial: e.Trial})
 	case orders.ResultWait:
-		f.tell(d, agent.HoldWaits{Trial: e.Trial})
+		f.tell(d, agent.HoldWaits(e))
 	default:
 		f.answerReverted(d, e.Trial)
 	}

@@ -96,8 +96,7 @@ func describeLayout(w io.Writer, t reflect.Type) {
 	fmt.Fprintf(w, "%s %d;", t.Kind(), t.Size())
 	switch t.Kind() {
 	case reflect.Struct:
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for f := range t.Fields() {
 			fmt.Fprintf(w, "%s %d:", f.Name, f.Offset)
 			describeLayout(w, f.Type)
 		}

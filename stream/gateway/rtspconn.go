@@ -82,7 +82,7 @@ func (c *rtspConn) requests(ctx context.Context) error {
 		}
 		r, err := c.next()
 		if bad := (*rtspError)(nil); errors.As(err, &bad) {
-			c.write(c.refusal(bad), "")
+			_ = c.write(c.refusal(bad), "") // the connection ends either way
 			return bad
 		}
 		if err != nil {

@@ -55,7 +55,7 @@ func readRequest(br *bufio.Reader) (*rtspRequest, error) {
 		}
 		switch {
 		case first[0] == '\r' || first[0] == '\n':
-			br.Discard(1)
+			_, _ = br.Discard(1) // it was peeked at
 		case first[0] == base.InterleavedFrameMagicByte:
 			err = passFrame(br)
 		case first[0] < 'A' || first[0] > 'Z':

@@ -48,7 +48,7 @@ func readMedium(m *description.Media) (medium, error) {
 		return medium{m, orders.MJPEG, false, f, cutJPEG}, nil
 	case *format.Opus:
 		if f.ChannelCount > 2 {
-			return medium{}, fmt.Errorf("Opus of %d channels is not forwarded; use one or two (ffmpeg: -ac 2)", f.ChannelCount)
+			return medium{}, fmt.Errorf("opus of %d channels is not forwarded; use one or two (ffmpeg: -ac 2)", f.ChannelCount)
 		}
 		return medium{m, orders.Opus, true, f, cutNever}, nil
 	case *format.G711:

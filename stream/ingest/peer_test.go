@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -46,7 +47,7 @@ func TestOwnerOfAConnection(t *testing.T) {
 		}
 	}
 	gone := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
-	if who, err := ownerOf(gone, gone); err != errUntold {
+	if who, err := ownerOf(gone, gone); !errors.Is(err, errUntold) {
 		t.Errorf("a connection that is not there: %+v, %v", who, err)
 	}
 }

@@ -64,7 +64,7 @@ func lockFloor(ctx context.Context, bin string, megabytes int) (time.Duration, e
 	if err != nil {
 		return 0, err
 	}
-	defer dir.Clear()
+	defer func() { _ = dir.Clear() }() // what is left lies in a directory for such things
 	socket := filepath.Join(dir.Path, "run", "pub.sock")
 	if err := os.Mkdir(filepath.Dir(socket), 0o755); err != nil {
 		return 0, err

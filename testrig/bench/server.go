@@ -45,7 +45,7 @@ func (b *streamBench) serve(ctx context.Context, name string) (*server, error) {
 	end := s.stop
 	s.stop = func() {
 		cancel()
-		<-ended
+		_ = <-ended // it was told to
 		to.Close()
 		end()
 	}
@@ -134,7 +134,7 @@ func (b *streamBench) beginPeer(ctx context.Context) (_ *server, _ sink, err err
 	if err := os.WriteFile(config, fmt.Appendf(nil, peerConfig, at(0), at(1), at(2), even, even+1), 0o644); err != nil {
 		return nil, nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "log"))
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"slipstream/stream/orders"
@@ -60,8 +61,8 @@ func (s *sequence) rest(ctx context.Context, most time.Duration) {
 // run tries a version on trial, usually, and other faults meanwhile.
 func (s *sequence) run(ctx context.Context) (err error) {
 	defer func() {
-		for i := len(s.closes) - 1; i >= 0; i-- {
-			s.closes[i]()
+		for _, end := range slices.Backward(s.closes) {
+			end()
 		}
 	}()
 	if !s.dice(4) {

@@ -196,7 +196,7 @@ func (w *World) Say() (whep, rtsp relay.Testimony, crashes int) {
 func (w *World) Close() error {
 	w.leave()
 	w.stop()
-	<-w.playing
+	_ = <-w.playing // it was told to
 	if w.whep != nil {
 		w.whep.Close()
 	}
