@@ -21,6 +21,7 @@ import (
 const (
 	readPatience = 60 * time.Second // for all readers to have a picture
 	dialsAtOnce  = 8
+	dialPause    = 100 * time.Millisecond
 )
 
 // ReadConfig is what a reader process does.
@@ -107,20 +108,18 @@ func joinAll(ctx context.Context, config ReadConfig) (meters []*viewer.Meter, le
 		turns <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-turns }()
-			err := stand.Retry(ctx, func() error {
-				v, m, err := dial(ctx, config)
-				if err == nil {
-					mu.Lock()
-					viewers, meters = append(viewers, v), append(meters, m)
-					mu.Unlock()
-				}
-				return err
-			})
-			if err != nil {
-				mu.Lock()
-				errs = append(errs, err)
-				mu.Unlock()
+			v, m, err := dial(ctx, config)
+			for err != nil && ctx.Err() == nil {
+				pause(ctx, dialPause)
+				v, m, err = dial(ctx, config)
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+				return
+			}
+			viewers, meters = append(viewers, v), append(meters, m)
 		})
 	}
 	wait.Wait()

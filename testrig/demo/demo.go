@@ -45,7 +45,7 @@ func Run(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	if !raisePriority() {
+	if !device.RaisePriority() {
 		say("note: an ordinary user cannot raise priorities, so other work on this machine shows in the gaps")
 	}
 	if !opts.Once {

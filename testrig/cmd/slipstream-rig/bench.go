@@ -35,6 +35,9 @@ path of a MediaMTX binary, that is measured in turns with ours.`,
 			if err != nil {
 				return err
 			}
+			if !device.RaisePriority() {
+				cmd.PrintErrln("without the privilege to raise its priority, other work on this machine is measured too")
+			}
 			var figures []bench.Figure
 			if stream {
 				figures, err = bench.Stream(cmd.Context(), streamConfig(bin, runs, quick))
