@@ -29,7 +29,21 @@ type Image struct {
 	Size   int64      `json:"size"`
 	SHA256 string     `json:"sha256"` // lower-case hex
 	Chunks ChunkIndex `json:"chunks"`
+	// Encryption says that size, hash and chunks are those of the member as it is
+	// carried, and what it is once it is decrypted.
+	Encryption *Encryption `json:"encryption,omitempty"`
 }
+
+// Encryption is how an image is kept from those who only carry the package. The
+// hashes of both forms are signed: age says nothing about who encrypted.
+type Encryption struct {
+	Format string `json:"format"` // EncryptionAge
+	Size   int64  `json:"size"`   // of the image as flashed
+	SHA256 string `json:"sha256"` // likewise
+}
+
+// EncryptionAge is the format of age-encryption.org, version 1.
+const EncryptionAge = "age"
 
 // ChunkIndex describes the member that lists an image's content-defined chunks.
 type ChunkIndex struct {

@@ -13,7 +13,11 @@ import (
 // Values of the manifest's choices.
 const (
 	ClassLive     = "live"
+	ClassSystem   = "system"
 	KindTree      = "tree"
+	KindErofs     = "erofs"
+	KindSquashfs  = "squashfs"
+	KindDisk      = "disk"
 	OverlapFull   = "full"
 	OverlapFrozen = "frozen"
 	OverlapNone   = "none"

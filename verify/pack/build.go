@@ -17,9 +17,27 @@ import (
 
 // Options say what to build.
 type Options struct {
-	Dir      string          // becomes the tree image of the live slot
-	Manifest verify.Manifest // a template: images are computed, defaults filled in
-	Key      *ecdsa.PrivateKey
+	Dir      string            // becomes the tree image of the live slot; "" if Images have it
+	Images   []Source          // further images, in the order of the package
+	Manifest verify.Manifest   // a template: images are computed, defaults filled in
+	Key      *ecdsa.PrivateKey // signs
+	Signers  []*Signer         // sign too
+	Unsigned bool              // nobody signs yet: see [File.Sign]
+}
+
+func (o Options) sources() []Source {
+	if o.Dir == "" {
+		return o.Images
+	}
+	return append([]Source{{Name: defaultImage, Class: verify.ClassLive, Kind: verify.KindTree, Path: o.Dir}}, o.Images...)
+}
+
+func (o Options) signers() ([]*Signer, error) {
+	if o.Key == nil {
+		return o.Signers, nil
+	}
+	s, err := KeySigner(o.Key)
+	return append([]*Signer{s}, o.Signers...), err
 }
 
 // FileName is how a package's file is called: PRODUCT-VERSION.slip.
@@ -33,7 +51,7 @@ func Build(ctx context.Context, w io.Writer, opts Options) (verify.Manifest, err
 	if err != nil {
 		return verify.Manifest{}, err
 	}
-	defer p.tree.Close()
+	defer p.Close()
 	return p.manifest, p.write(ctx, w)
 }
 
@@ -41,121 +59,138 @@ func Build(ctx context.Context, w io.Writer, opts Options) (verify.Manifest, err
 // path. It makes outDir if there is none, but not before it knows that there is
 // a package to put there. The file appears whole or not at all.
 func BuildFile(ctx context.Context, outDir string, opts Options) (string, error) {
-	if err := checkOut(outDir, opts.Dir); err != nil {
-		return "", err
+	for _, source := range opts.sources() {
+		if err := checkOut(outDir, source.Path); err != nil {
+			return "", err
+		}
 	}
 	p, err := prepare(ctx, opts)
 	if err != nil {
 		return "", err
 	}
-	defer p.tree.Close()
+	defer p.Close()
 	if err := os.MkdirAll(outDir, 0o755); err != nil {
 		return "", fmt.Errorf("make the output directory: %w", err)
 	}
-	return p.writeFile(ctx, filepath.Join(outDir, FileName(p.manifest)))
+	path := filepath.Join(outDir, FileName(p.manifest))
+	return path, writeWhole(path, func(w io.Writer) error { return p.write(ctx, w) })
 }
 
-// prepared is a package of which all is known and signed, and whose image is
-// still the directory.
+// prepared is a package of which all is known and signed, and whose images are
+// still where they came from.
 type prepared struct {
 	manifest verify.Manifest
-	head     []byte
-	image    measured
-	tree     *tree
+	head     verify.Head
+	images   []*image
 }
 
-// prepare opens p.tree, which its caller closes.
-func prepare(ctx context.Context, opts Options) (p *prepared, err error) {
+// Close forgets the images.
+func (p *prepared) Close() error {
+	var errs []error
+	for _, i := range p.images {
+		errs = append(errs, i.content.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// prepare opens the images, which its caller closes.
+func prepare(ctx context.Context, opts Options) (_ *prepared, err error) {
 	m, err := withDefaults(opts.Manifest)
 	if err != nil {
 		return nil, err
 	}
-	t, err := openTree(opts.Dir)
+	signers, err := opts.signers()
 	if err != nil {
 		return nil, err
 	}
+	p := &prepared{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, t.Close())
+			err = errors.Join(err, p.Close())
 		}
 	}()
-	if err := checkProgram(opts.Dir, t, m.App); err != nil {
-		return nil, err
+	for _, source := range opts.sources() {
+		if err := p.add(ctx, source, m.App); err != nil {
+			return nil, err
+		}
 	}
-	image, err := measureTree(ctx, t)
-	if err != nil {
-		return nil, err
+	m.Images = nil
+	for _, i := range p.images {
+		m.Images = append(m.Images, i.entry())
 	}
-	m.Images = []verify.Image{{
-		Name: defaultImage, Class: verify.ClassLive, Kind: verify.KindTree,
-		Size: image.size, SHA256: image.sha256,
-		Chunks: verify.ChunkIndex{SHA256: sum(image.index), Count: image.count},
-	}}
-	head, err := signedHead(ctx, m, opts.Key)
-	if err != nil {
-		return nil, err
-	}
-	return &prepared{m, head, image, t}, nil
+	p.manifest = m
+	p.head.Bundles, err = signed(ctx, m, signers, opts.Unsigned)
+	return p, err
 }
 
-func (p *prepared) writeFile(ctx context.Context, name string) (string, error) {
-	tmp, err := os.CreateTemp(filepath.Dir(name), extension+"-*")
+// add opens and measures one image.
+func (p *prepared) add(ctx context.Context, source Source, app *verify.App) error {
+	source, err := source.withDefaults()
 	if err != nil {
-		return "", fmt.Errorf("write package: %w", err)
+		return err
 	}
-	defer os.Remove(tmp.Name()) // fails, and may, after the rename
-	if err := p.write(ctx, tmp); err != nil {
-		return "", errors.Join(err, tmp.Close())
+	content, err := source.open(ctx, app)
+	if err != nil {
+		return err
 	}
-	if err := errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
-		return "", fmt.Errorf("write package: %w", err)
-	}
-	if err := os.Rename(tmp.Name(), name); err != nil {
-		return "", fmt.Errorf("write package: %w", err)
-	}
-	return name, nil
+	i := &image{Source: source, content: content}
+	p.images = append(p.images, i)
+	i.measured, err = measureContent(ctx, content)
+	return err
 }
 
-// signedHead validates before it signs: what a device would refuse is never made.
-func signedHead(ctx context.Context, m verify.Manifest, key *ecdsa.PrivateKey) ([]byte, error) {
+// signed validates before it signs: what a device would refuse is never made.
+func signed(ctx context.Context, m verify.Manifest, signers []*Signer, unsigned bool) ([][]byte, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
-	if key == nil {
+	if len(signers) == 0 && !unsigned {
 		return nil, errors.New("no key to sign with")
 	}
 	payload, err := json.Marshal(m.Statement())
 	if err != nil {
 		return nil, fmt.Errorf("encode statement: %w", err)
 	}
-	head, err := Sign(ctx, key, payload)
+	none, err := unsignedBundle(payload)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("encode statement: %w", err)
 	}
-	if len(head) > verify.MaxBundle {
-		return nil, fmt.Errorf("the signed manifest has %d bytes, the limit is %d", len(head), verify.MaxBundle)
+	f := &File{Payload: payload, Head: verify.Head{Bundles: [][]byte{none}}}
+	for _, s := range signers {
+		if err := f.Sign(ctx, s); err != nil {
+			return nil, err
+		}
 	}
-	return head, nil
+	return f.Head.Bundles, nil
 }
 
 func (p *prepared) write(ctx context.Context, w io.Writer) error {
-	if err := writeMember(w, verify.HeadName, p.head); err != nil {
+	if err := writeHead(w, p.head); err != nil {
 		return err
 	}
-	if err := writeMember(w, defaultImage+verify.ChunksSuffix, p.image.index); err != nil {
+	for _, i := range p.images {
+		if err := i.write(ctx, w); err != nil {
+			return err
+		}
+	}
+	return writeZeros(w, 2*verify.Record)
+}
+
+func (i *image) write(ctx context.Context, w io.Writer) error {
+	if err := writeMember(w, i.Name+verify.ChunksSuffix, i.index); err != nil {
 		return err
 	}
-	if err := writeHeader(w, defaultImage, p.image.size); err != nil {
+	if err := writeHeader(w, i.Name, i.size); err != nil {
 		return err
 	}
 	hash := sha256.New()
-	if err := p.tree.writeTo(ctx, io.MultiWriter(w, hash)); err != nil {
+	if err := i.content.writeTo(ctx, io.MultiWriter(w, hash)); err != nil {
 		return err
 	}
-	if hex.EncodeToString(hash.Sum(nil)) != p.image.sha256 {
-		return errors.New("the directory changed while it was packed")
+	if hex.EncodeToString(hash.Sum(nil)) != i.sha256 {
+		return fmt.Errorf("%s changed while it was packed", i.Path)
 	}
-	return writeZeros(w, verify.Padding(p.image.size)+2*verify.Record)
+	return writeZeros(w, verify.Padding(i.size))
 }
 
 func writeMember(w io.Writer, name string, data []byte) error {

@@ -62,13 +62,13 @@ func measure(r io.Reader) (measured, error) {
 	return m, nil
 }
 
-// measureTree runs the tree's writer into measure.
-func measureTree(ctx context.Context, t *tree) (measured, error) {
+// measureContent runs an image's writer into measure.
+func measureContent(ctx context.Context, c content) (measured, error) {
 	pr, pw := io.Pipe()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		pw.CloseWithError(t.writeTo(ctx, pw))
+		pw.CloseWithError(c.writeTo(ctx, pw))
 	}()
 	m, err := measure(pr)
 	pr.CloseWithError(err) // lets the writer end if measure ended first

@@ -1,10 +1,16 @@
-// Package pack builds and signs packages: what package verify reads.
+// Package pack builds and signs packages, and makes the roots and orders by which
+// they are trusted: what package verify reads.
 //
 // It promises that the same directory, manifest and issuedAt give the same
 // signed statement, byte for byte, and so the same package digest, on any
 // machine. (The signature itself is random, as ECDSA's is.) It keeps the
 // contents of no file in memory: the directory is read twice, once to hash it
 // and once to write it, and a directory that changed in between is an error.
+//
+// It signs nothing that a device would refuse for its own sake: every document is
+// read by package verify before. Signatures are added to a package without its
+// statement changing by a byte ([File]), so that keys which must sign together may
+// lie in different places.
 //
 // # Tree images
 //
@@ -28,6 +34,13 @@
 //
 // Everything else (devices, sockets, FIFOs, setuid files, absolute links) is
 // refused when the package is built, with the path at fault.
+//
+// # File systems
+//
+// An image of kind "erofs" or "squashfs" is made by mkfs.erofs or mksquashfs out of
+// a copy of the directory in the tree's canonical form, or taken as it is from a
+// file. The same directory gives the same image with the same version of these
+// programs; between their versions it may differ.
 //
 // # Chunks
 //

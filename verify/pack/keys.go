@@ -1,16 +1,24 @@
 package pack
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
+
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
+
+	"slipstream/verify"
 )
 
 // maxKeyFile bounds a private key file in bytes.
@@ -65,14 +73,9 @@ func Keygen(privatePath, publicPath string) (*ecdsa.PrivateKey, error) {
 
 // LoadKey reads a private key file: PEM, PKCS #8, ECDSA P-256.
 func LoadKey(path string) (*ecdsa.PrivateKey, error) {
-	f, err := os.Open(path)
+	data, err := readFile(path, "private key", maxKeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("read private key: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
-	if err != nil {
-		return nil, fmt.Errorf("read private key: %w", err)
+		return nil, err
 	}
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != "PRIVATE KEY" {
@@ -102,4 +105,62 @@ func writeNew(path string, data []byte, mode os.FileMode) error {
 		return fmt.Errorf("write key: %w", errors.Join(err, os.Remove(path)))
 	}
 	return nil
+}
+
+// LoadPublicKey reads a file with one public key: PEM, ECDSA P-256.
+func LoadPublicKey(path string) (*ecdsa.PublicKey, error) {
+	data, err := readFile(path, "public key", maxKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	// The reader on devices judges, so that what is taken here is taken there.
+	trust, err := verify.ParseTrust(data)
+	if err != nil {
+		return nil, fmt.Errorf("public key %s: %w", path, err)
+	}
+	if len(trust.KeyIDs()) != 1 {
+		return nil, fmt.Errorf("%s holds %d public keys, one is wanted", path, len(trust.KeyIDs()))
+	}
+	parsed, err := cryptoutils.UnmarshalPEMToPublicKey(data)
+	if err != nil {
+		return nil, fmt.Errorf("public key %s: %w", path, err)
+	}
+	return parsed.(*ecdsa.PublicKey), nil // ParseTrust takes no other
+}
+
+// OpenPublicKey takes a public key file, or the URI of a key as [OpenSigner] does.
+func OpenPublicKey(ctx context.Context, ref string) (*ecdsa.PublicKey, error) {
+	if !strings.Contains(ref, uriMark) {
+		return LoadPublicKey(ref)
+	}
+	s, err := OpenSigner(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return s.public, nil
+}
+
+// signs says whether a signature is a key's over the data.
+func signs(public *ecdsa.PublicKey, data, sig []byte) bool {
+	sum := sha256.Sum256(data)
+	return ecdsa.VerifyASN1(public, sum[:], sig)
+}
+
+func encode64(data []byte) string { return base64.StdEncoding.EncodeToString(data) }
+
+// readFile reads a whole file that may have at most so many bytes.
+func readFile(path, what string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", what, err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", what, err)
+	}
+	if int64(len(data)) > most {
+		return nil, fmt.Errorf("read %s: %s has more than %d bytes", what, path, most)
+	}
+	return data, nil
 }

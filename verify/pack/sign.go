@@ -5,46 +5,126 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/sigstore/sigstore/pkg/signature/kms"
 
 	"slipstream/verify"
 )
 
-// signer adapts a sigstore signer to go-securesystemslib's dsse. The key is
-// named once, by the bundle's hint, so the envelope's keyid stays empty.
-type signer struct{ signature.Signer }
-
-func (s signer) Sign(_ context.Context, data []byte) ([]byte, error) {
-	return s.SignMessage(bytes.NewReader(data))
+// Signer is a key that signs, wherever it is.
+type Signer struct {
+	signature.Signer
+	public *ecdsa.PublicKey
+	id     string
 }
 
-func (s signer) KeyID() (string, error) { return "", nil }
+// ID is the key's id, see [verify.KeyID].
+func (s *Signer) ID() string { return s.id }
 
-// Sign wraps a statement into a bundle with one signature.
-func Sign(ctx context.Context, key *ecdsa.PrivateKey, payload []byte) ([]byte, error) {
+// Public is the key's public half.
+func (s *Signer) Public() *ecdsa.PublicKey { return s.public }
+
+// KeySigner signs with a key in memory.
+func KeySigner(key *ecdsa.PrivateKey) (*Signer, error) {
 	s, err := signature.LoadSigner(key, crypto.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("load key: %w", err)
 	}
-	wrap, err := dsse.NewEnvelopeSigner(signer{s})
-	if err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
+	return newSigner("the key", s)
+}
+
+// uriMark tells the URI of a key from the name of a file.
+const uriMark = "://"
+
+// OpenSigner takes a private key file, or the URI of a key in a KMS or an HSM:
+// NAME://KEY is asked of the program sigstore-kms-NAME, as cosign does it.
+// Nothing of a cloud's is compiled in; a program that imports this package can add
+// it by sigstore's kms.AddProvider.
+func OpenSigner(ctx context.Context, ref string) (*Signer, error) {
+	if !strings.Contains(ref, uriMark) {
+		key, err := LoadKey(ref)
+		if err != nil {
+			return nil, err
+		}
+		return KeySigner(key)
 	}
-	envelope, err := wrap.SignPayload(ctx, verify.PayloadType, payload)
-	if err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
+	s, err := kms.Get(ctx, ref, crypto.SHA256)
+	if _, ok := errors.AsType[*kms.ProviderNotFoundError](err); ok {
+		name, _, _ := strings.Cut(ref, uriMark)
+		return nil, fmt.Errorf("key %s: there is no program sigstore-kms-%s on the path to ask for it", ref, name)
 	}
-	id, err := verify.KeyID(&key.PublicKey)
 	if err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
+		return nil, fmt.Errorf("key %s: %w", ref, err)
 	}
+	return newSigner("key "+ref, s)
+}
+
+func newSigner(what string, s signature.Signer) (*Signer, error) {
+	public, err := s.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("%s: ask for its public half: %w", what, err)
+	}
+	key, ok := public.(*ecdsa.PublicKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return nil, fmt.Errorf("%s is not an ECDSA P-256 key", what)
+	}
+	id, err := verify.KeyID(key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return &Signer{s, key, id}, nil
+}
+
+// Sign wraps a statement into a bundle with one signature.
+func Sign(ctx context.Context, key *ecdsa.PrivateKey, payload []byte) ([]byte, error) {
+	s, err := KeySigner(key)
+	if err != nil {
+		return nil, err
+	}
+	return s.Bundle(ctx, payload)
+}
+
+// Bundle wraps a statement into a bundle with one signature.
+func (s *Signer) Bundle(ctx context.Context, payload []byte) ([]byte, error) {
+	sig, err := s.SignMessage(bytes.NewReader(PAE(payload)))
+	if err != nil {
+		return nil, fmt.Errorf("sign with key %s: %w", s.id, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return signedBundle(s.public, payload, sig)
+}
+
+// PAE is what is signed: DSSE's pre-authentication encoding of a statement.
+func PAE(payload []byte) []byte { return dsse.PAE(verify.PayloadType, payload) }
+
+// signedBundle wraps a statement and a signature over its [PAE], which it checks:
+// what comes out of a hardware module by hand is easily over something else.
+func signedBundle(public *ecdsa.PublicKey, payload, sig []byte) ([]byte, error) {
+	id, err := verify.KeyID(public)
+	if err != nil {
+		return nil, err
+	}
+	if !signs(public, PAE(payload), sig) {
+		return nil, fmt.Errorf("the signature is not one that key %s made over this statement's pre-authentication encoding", id)
+	}
+	return encodeBundle(&verify.PublicKey{Hint: id}, payload, oneSignature(sig))
+}
+
+// encodeBundle names the key once, by the bundle's hint: the envelope's keyid
+// stays empty.
+func encodeBundle(key *verify.PublicKey, payload []byte, sigs []dsse.Signature) ([]byte, error) {
 	return json.Marshal(verify.Bundle{
 		MediaType:            verify.MediaType,
-		VerificationMaterial: verify.VerificationMaterial{PublicKey: &verify.PublicKey{Hint: id}},
-		DSSE:                 envelope,
+		VerificationMaterial: verify.VerificationMaterial{PublicKey: key},
+		DSSE:                 &dsse.Envelope{PayloadType: verify.PayloadType, Payload: encode64(payload), Signatures: sigs},
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -31,14 +30,9 @@ const (
 // [verify.Manifest], of which images are always computed and most others have a
 // default. An unknown field is an error.
 func LoadTemplate(path string) (verify.Manifest, error) {
-	f, err := os.Open(path)
+	data, err := readFile(path, "manifest template", maxTemplate)
 	if err != nil {
-		return verify.Manifest{}, fmt.Errorf("read manifest template: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxTemplate))
-	if err != nil {
-		return verify.Manifest{}, fmt.Errorf("read manifest template: %w", err)
+		return verify.Manifest{}, err
 	}
 	var m verify.Manifest
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -50,7 +44,7 @@ func LoadTemplate(path string) (verify.Manifest, error) {
 		return verify.Manifest{}, fmt.Errorf("manifest template %s: text after the closing brace", path)
 	}
 	if len(m.Images) > 0 {
-		return verify.Manifest{}, fmt.Errorf("manifest template %s: images are computed from the directory, leave them out", path)
+		return verify.Manifest{}, fmt.Errorf("manifest template %s: images are computed from what is packed, leave them out", path)
 	}
 	return m, nil
 }

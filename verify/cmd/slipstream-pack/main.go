@@ -1,4 +1,5 @@
-// Command slipstream-pack makes signing keys, and builds, verifies and shows packages.
+// Command slipstream-pack makes keys, roots and orders, and builds, signs, verifies
+// and shows packages.
 // It belongs on a build machine, not on a device. It never runs anything out of
 // a package.
 package main
@@ -48,7 +49,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(keygenCommand(), buildCommand(), verifyCommand(), inspectCommand())
+	root.AddCommand(keygenCommand(), rootCommand(), buildCommand(), signCommand(), attachCommand(), orderCommand(),
+		statementCommand(), paeCommand(), verifyCommand(), inspectCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone

@@ -12,7 +12,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"slipstream-pack": main})
+	testscript.Main(m, map[string]func(){"slipstream-pack": main, "sigstore-kms-drawer": drawer})
 }
 
 func TestScripts(t *testing.T) {
