@@ -10,7 +10,7 @@ import (
 
 // notInKey are fields that tell people how something came about, and decide nothing.
 var notInKey = map[string]bool{
-	"Detail": true, "Evidence": true, "LastExit": true, "Switched": true, "Reverted": true, "Verdicts": true,
+	"Detail": true, "Evidence": true, "LastExit": true, "Switched": true, "Verdicts": true,
 	"Began": true, "TookOver": true, "Since": true, "LastExitAt": true, "Rules": true, "now": true,
 	"Cause": true, "cause": true, "armedAt": true, "By": true, "Streams": true,
 }

@@ -156,7 +156,9 @@ func (d *device) forwarderDies(lastWordsFirst bool, last ...any) {
 	if d.fwd.trial.phase != steady || d.fwd.reverting != nil {
 		d.over = true
 	}
-	d.fwd = d.fwd.successor(d.up)
+	if d.fwd = d.fwd.successor(d.up); d.up {
+		d.thaw(d.fwd.permanent)
+	}
 	d.admitted, d.toFwd, d.settled = false, nil, d.settled && d.up
 	lost := agent.ForwarderLost{Detail: "killed"}
 	d.toAgent = append([]any{lost}, lastWords(last)...)
@@ -175,7 +177,7 @@ func (d *device) powerFails() {
 	}
 	d.boots++
 	d.agentDies()
-	d.alive, d.fwd, d.toFwd, d.settled = nil, forwarderModel{}, nil, false
+	d.alive, d.frozen, d.fwd, d.toFwd, d.settled = nil, "", forwarderModel{}, nil, false
 }
 
 // calmMove is what happens next if nothing goes wrong, and nobody is asked for
@@ -201,7 +203,7 @@ func (d *device) calmMove() (move, bool) {
 		}
 		return m, true
 	}
-	if d.agent.Retiring != "" && d.quiet() {
+	if (d.agent.Retiring != "" || d.agent.Trial.ReturnBy != 0) && d.quiet() {
 		return move{"forwarder reports", (*device).report}, true
 	}
 	return move{}, false
@@ -227,6 +229,7 @@ type forwarderModel struct {
 	standing
 	sources   []orders.SourceID
 	reverting *reversionModel
+	amend     orders.Reverted // told when there was no source to go back to
 }
 
 // reversionModel is a revert whose viewers still wait for a key frame.
@@ -269,6 +272,9 @@ func (f *forwarderModel) happenings(d *device) (all []move) {
 	if f.reverting != nil {
 		all = append(all, move{"viewers are back", func(d *device) { d.fwd.finish(d) }})
 	}
+	if f.amend.Trial != "" && f.trial.phase == steady && slices.Contains(d.alive, f.permanent) {
+		all = append(all, move{"viewers are back at last", func(d *device) { d.fwd.backAtLast(d) }})
+	}
 	if f.trial.phase == armed && slices.Contains(d.alive, f.trial.source) {
 		all = append(all, move{"viewers come over", func(d *device) { d.fwd.come(d) }})
 	}
@@ -302,9 +308,23 @@ func (f *forwarderModel) revert(d *device, cause string) {
 	d.over = true
 	f.reverting = &reversionModel{report: orders.Reverted{Trial: t.id, Source: f.permanent, Cause: cause, Switched: t.carries()}}
 	f.standing.revert(f.reverting.report)
-	if !t.carries() {
+	d.thaw(f.permanent)
+	if there := slices.Contains(d.alive, f.permanent); !t.carries() || !there {
+		if t.carries() {
+			f.amend = f.reverting.report
+			f.reverting.report.Source = ""
+		}
 		f.finish(d)
 	}
+}
+
+// backAtLast is [Core.amend].
+func (f *forwarderModel) backAtLast(d *device) {
+	r := f.amend
+	r.Source = f.permanent
+	f.amend = orders.Reverted{}
+	f.ended.add(ending{Reverted: r})
+	f.tell(d, agent.TrialReverted{Reverted: r})
 }
 
 // finish is [Core.finishReverting].
@@ -334,6 +354,7 @@ func (f *forwarderModel) request(d *device, what any, may bool) {
 			d.fail("settle before the commit point")
 		}
 		f.standing.settle(&orders.Settle{Trial: e.Trial, Source: e.Source})
+		f.amend = orders.Reverted{}
 		if f.trial.id == e.Trial || f.permanent != e.Source {
 			d.fail("settle does not win")
 		}
@@ -364,10 +385,16 @@ func (f *forwarderModel) obey(d *device, e agent.SendOrders) {
 	if over != nil && (f.reverting == nil || f.reverting.report.Trial != over.Trial) {
 		f.tell(d, agent.TrialReverted{Reverted: over.Reverted})
 	}
+	if armed {
+		f.amend = orders.Reverted{}
+	}
 	if armed && d.over {
 		d.fail("a trial that has ended is armed again")
 	}
 	f.permanent, f.sources = o.Permanent, slices.Clone(e.Sources)
+	if !f.trial.carries() {
+		d.thaw(f.permanent)
+	}
 	if armed && !slices.Contains(d.alive, o.Trial.Source) {
 		f.revert(d, orders.CauseExit)
 	}

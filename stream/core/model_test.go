@@ -23,9 +23,17 @@ var modelFaults = flag.Int("model.faults", 1, "how many faults the agent and the
 // one of the two while the other's words are on their way. In every state the
 // promises of both must hold, and from every state calm must lead to rest.
 func TestAgentAndForwarderAgree(t *testing.T) {
-	t.Parallel()
+	for _, overlap := range []string{verify.OverlapFull, verify.OverlapFrozen, verify.OverlapNone} {
+		t.Run(overlap, func(t *testing.T) {
+			t.Parallel()
+			agreeWith(t, overlap)
+		})
+	}
+}
+
+func agreeWith(t *testing.T, overlap string) {
 	m := &model{t: t, seen: map[key]bool{}, calm: map[key]bool{}}
-	m.first = inTrial(t)
+	m.first = inTrial(t, overlap)
 	m.first.faults = *modelFaults
 	m.add(m.first.clone(), -1, "")
 	for next := 0; next < len(m.states); next++ {
@@ -145,6 +153,8 @@ type device struct {
 	writing  bool           // the record is on its way to the disk
 	starting []orders.SourceID
 	alive    []orders.SourceID
+	frozen   orders.SourceID // by its cgroup
+	overlap  string
 
 	fwd     forwarderModel
 	toFwd   []any // requests under way
@@ -216,6 +226,8 @@ func (d *device) broken() string {
 		return "the agent does not know what is permanent"
 	case slotOf(f.permanent) != d.record.Slot:
 		return "the forwarder does not know what is permanent"
+	case d.frozen != "" && d.frozen == f.permanent && !f.trial.carries():
+		return "viewers wait for a source that is frozen"
 	case f.trial.phase != steady && (f.trial.id != d.agent.Trial.ID || p != agent.PhaseStarting && p != agent.PhaseTrial && p != agent.PhaseHolding):
 		return "the forwarder is left with a trial"
 	case !f.trial.carries() && (p == agent.PhaseTrial || p == agent.PhaseHolding):
@@ -240,6 +252,8 @@ func (d *device) atRest() string {
 		return "the trial does not end"
 	case !slices.Contains(d.alive, s.Apps[slotNumber(d.record.Slot)].Source) || d.fwd.permanent != s.Apps[slotNumber(d.record.Slot)].Source:
 		return "the permanent version does not run, or the forwarder does not know it"
+	case d.frozen != "":
+		return string(d.frozen) + " is left frozen"
 	case len(d.alive) != 1:
 		return fmt.Sprintf("%v run", d.alive)
 	case d.record.Slot == "b" && !d.granted:
@@ -254,14 +268,15 @@ func slotNumber(slot string) int { return strings.Index("ab", slot) }
 
 // inTrial is a device on which version 1 runs in slot a and version 2 was just
 // activated in slot b.
-func inTrial(t *testing.T) *device {
+func inTrial(t *testing.T, overlap string) *device {
 	rules := agent.Rules{
+		Overlap:    overlap,
 		Greenlight: verify.GreenlightAuto, StartTimeout: 2 * time.Second, Deadline: 5 * time.Second, Silent: true,
 		Soak: time.Second, StopTimeout: 2 * time.Second, RestartMax: 3, RestartWindow: time.Minute,
 	}
 	old := agent.Version{Slot: "a", Digest: "one", Image: "one", Version: "1", Counter: 1, Rules: rules, Streams: []string{"main"}}
 	fresh := agent.Version{Digest: "two", Image: "two", Version: "2", Counter: 2, Rules: rules, Streams: []string{"main"}}
-	d := &device{now: modelStart, boots: 1, record: old}
+	d := &device{now: modelStart, boots: 1, record: old, overlap: overlap}
 	calm := func() {
 		for range 100 {
 			move, ok := d.calmMove()
@@ -292,7 +307,7 @@ func (d *device) step(what any) {
 	for _, e := range effects {
 		switch e.(type) {
 		case agent.StartApp, agent.StopApp, agent.WriteRecord, agent.RestartForwarder,
-			agent.SendOrders, agent.AskStatus, agent.Hold, agent.Settle, agent.RevertTrial:
+			agent.CheckSlot, agent.Freeze, agent.Thaw, agent.SendOrders, agent.AskStatus, agent.Hold, agent.Settle, agent.RevertTrial:
 			d.todo = append(d.todo, e)
 		}
 	}
@@ -309,6 +324,14 @@ func (d *device) perform() {
 		d.stopApp(e.Source)
 	case agent.WriteRecord:
 		d.writing = true
+	case agent.CheckSlot:
+		d.local = append(d.local, agent.SlotChecked{Trial: e.Trial})
+	case agent.Freeze:
+		if slices.Contains(d.alive, e.Source) {
+			d.frozen = e.Source
+		}
+	case agent.Thaw:
+		d.thaw(e.Source)
 	case agent.SendOrders, agent.AskStatus, agent.Hold, agent.Settle, agent.RevertTrial:
 		if d.admitted {
 			d.toFwd = append(d.toFwd, e)
@@ -318,8 +341,15 @@ func (d *device) perform() {
 	}
 }
 
+func (d *device) thaw(source orders.SourceID) {
+	if d.frozen == source {
+		d.frozen = ""
+	}
+}
+
 func (d *device) stopApp(source orders.SourceID) {
-	if d.fwd.up && d.fwd.permanent == source && slices.Contains(d.alive, source) {
+	makesRoom := d.overlap == verify.OverlapNone && slotOf(source) == d.record.Slot
+	if !makesRoom && d.fwd.up && d.fwd.permanent == source && slices.Contains(d.alive, source) {
 		d.fail("%s is stopped while the forwarder calls it permanent", source)
 	}
 	d.starting = slices.DeleteFunc(d.starting, func(s orders.SourceID) bool { return s == source })
@@ -329,6 +359,7 @@ func (d *device) stopApp(source orders.SourceID) {
 // appDies ends a process: the forwarder and the agent each see it for themselves.
 func (d *device) appDies(source orders.SourceID) {
 	d.alive = slices.DeleteFunc(d.alive, func(s orders.SourceID) bool { return s == source })
+	d.thaw(source)
 	if d.fwd.up && d.fwd.trial.source == source && d.fwd.trial.phase != steady {
 		d.fwd.revert(d, orders.CauseExit)
 	}
