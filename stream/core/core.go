@@ -252,6 +252,7 @@ func (c *Core) advance(now int64) {
 		c.tendPeers(now)
 		c.tendPlayers(now)
 		c.hangUpSilent(now)
+		c.thawSilent(now)
 		c.forgetLines(now)
 		c.poll.rested()
 	}

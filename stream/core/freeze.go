@@ -13,6 +13,10 @@ const (
 	// waited for before its viewers are reported as having no source.
 	thawPatience = 3 * time.Second
 
+	// thawAgain is how long a source that viewers see may be silent before it could be
+	// frozen.
+	thawAgain = time.Second
+
 	// thawTail is how long a source that was thawed may still send what it had
 	// captured before it was frozen.
 	thawTail = 500 * time.Millisecond
@@ -78,6 +82,21 @@ func (c *Core) thaw(s *source, now int64) {
 	s.dropPast(now)
 	for _, l := range s.lines {
 		l.wishKey(now)
+	}
+}
+
+// thawSilent thaws the permanent source once more if its viewers wait for it: an agent
+// that has died since may have frozen it, and nobody else would find out.
+func (c *Core) thawSilent(now int64) {
+	src := c.sources[c.permanent]
+	if src == nil || src.freeze.fd < 0 || c.trial.carries() {
+		return
+	}
+	for _, l := range src.lines {
+		if l.alive() && now-l.lastUnit > int64(thawAgain) {
+			c.thaw(src, now)
+			return
+		}
 	}
 }
 

@@ -71,6 +71,22 @@ func TestThaw(t *testing.T) {
 	}
 	spec.Frozen = false
 	c.orderFreeze(src, spec, -1, now)
+
+	// Or it was frozen by somebody who died before he could say so.
+	if err := os.WriteFile(file, []byte("1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	says := func() string {
+		b, _ := os.ReadFile(file)
+		return string(b)
+	}
+	if c.thawSilent(l.lastUnit + int64(thawAgain)); says() != "1" {
+		t.Error("a source that sends is thawed")
+	}
+	if c.thawSilent(l.lastUnit + int64(thawAgain) + 1); says() != "0" {
+		t.Error("a source that sends nothing is not thawed")
+	}
+
 	spec.Frozen = true
 	if c.orderFreeze(src, spec, -1, now); !src.frozen() {
 		t.Error("a later freeze is not believed")

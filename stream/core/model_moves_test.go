@@ -272,6 +272,9 @@ func (f *forwarderModel) happenings(d *device) (all []move) {
 	if f.reverting != nil {
 		all = append(all, move{"viewers are back", func(d *device) { d.fwd.finish(d) }})
 	}
+	if d.frozen != "" && d.frozen == f.permanent && !f.trial.carries() {
+		all = append(all, move{"forwarder misses the permanent version", func(d *device) { d.thaw(d.frozen) }})
+	}
 	if f.amend.Trial != "" && f.trial.phase == steady && slices.Contains(d.alive, f.permanent) {
 		all = append(all, move{"viewers are back at last", func(d *device) { d.fwd.backAtLast(d) }})
 	}
