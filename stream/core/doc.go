@@ -32,11 +32,32 @@
 //
 // Orders stand until they are replaced, whether or not the agent still lives.
 // The forwarder reverts by itself when the trial's app exits, a publish socket
-// closes, a stream stalls or breaks its declaration, or the deadline passes.
+// closes, a stream stalls or breaks its declaration or a required invariant, or the
+// deadline passes.
 // Hold turns the deadline into a lease, so that an agent that dies between its
 // question and its answer still ends in a revert. Settle follows the commit
 // point and always wins: from there on the new version is the permanent one even
-// if the lease ran out meanwhile.
+// if the lease ran out meanwhile. A trial that has ended is never armed again, by
+// the next forwarder neither. A test walks through every state that this switch and
+// the agent's core can reach together, with all that can go wrong between them.
+//
+// # Better or worse than before
+//
+// Both versions see the same camera at the same time, so the one on trial is
+// compared with the permanent one over the same seconds: frame rate, key frames,
+// gaps, bitrate, picture size, and how late frames come. If the permanent one is
+// gone or frozen, its own last ten minutes stand for it; they are kept with the
+// stream, and its next run goes on with them. How invariants are judged is said at
+// the type invariant. Missing evidence is no evidence: hold is not granted before
+// each required invariant was judged over a whole window.
+//
+// # Old versions that do not run
+//
+// A frozen source is asked for nothing. Before viewers go back to it the forwarder
+// opens its freezer, forgets what it had sent, and shows it from its next key frame
+// on. If the old version was stopped, its viewers are held, the revert is told at
+// once, and told again when the next run has them back. The gap in a report is
+// measured where frames leave for the viewers' sockets.
 //
 // # Four ways to see a death
 //

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"slipstream/stream/orders"
+	"slipstream/stream/publish"
 )
 
 // judged is a world whose viewer watches camera b on trial, of which invariants are
@@ -66,16 +67,20 @@ func bound(measure, against string, least, most float64) orders.Invariant {
 	return i
 }
 
-// slowly lets a camera's frames be under way longer and longer.
+// slowly lets a camera's frames be under way longer and longer, for as long as the
+// forwarder can believe it.
 func slowly(c *camera) {
-	for range 100 {
-		c.change(func() { c.behind += 5 * time.Millisecond })
-		select {
-		case <-c.done:
-			return
-		case <-time.After(5 * time.Millisecond):
+	began := publish.Monotonic()
+	go func() {
+		for late := time.Duration(0); late < 4*time.Second; late = (publish.Monotonic() - began) / 2 {
+			c.change(func() { c.behind = late })
+			select {
+			case <-c.done:
+				return
+			case <-time.After(frameTime):
+			}
 		}
-	}
+	}()
 }
 
 // Each measure breaks its invariant, and viewers are back on the version before.

@@ -71,12 +71,13 @@ func TestTape(t *testing.T) {
 				want.gap, want.keyGap = max(want.gap, f.gap), max(want.keyGap, f.keyGap)
 			}
 		}
-		if last != 0 {
-			want.gap = max(want.gap, to*fineStep-last)
+		if last == 0 {
+			last = from * fineStep
 		}
-		if key != 0 {
-			want.keyGap = max(want.keyGap, to*fineStep-key)
+		if key == 0 {
+			key = from * fineStep
 		}
+		want.gap, want.keyGap = max(want.gap, to*fineStep-last), max(want.keyGap, to*fineStep-key)
 		got.drift = 0
 		if got != want {
 			t.Fatalf("steps %d to %d show %+v, want %+v", from, to, got, want)
@@ -220,9 +221,11 @@ func judgedCore(now int64, i *invariant) (c *Core, own, permanent *line) {
 	c = &Core{
 		standing: standing{permanent: "a-1", trial: trial{id: "t1", source: "b-2", phase: switched}}, version: "1",
 		sources:   map[orders.SourceID]*source{},
+		streams:   map[string]*stream{},
 		judgement: &judging{trial: "t1", invariants: []*invariant{i}},
 	}
 	s := &stream{name: "main"}
+	c.streams["main"] = s
 	add := func(id orders.SourceID, number uint64, every int64) *line {
 		l := bareLine(number)
 		l.source = &source{spec: orders.Source{ID: id, Version: "1"}, freeze: freeze{fd: -1}, lines: map[string]*line{"main": l}}
@@ -300,6 +303,10 @@ func TestWhoIsToBlame(t *testing.T) {
 	c.judgement.late.mark(at-1, at)
 	if v, _ := c.verdict(i, at); !v.Holds {
 		t.Errorf("a gap that the forwarder made: %+v", v)
+	}
+	own.source.lines = nil
+	if v, _ := c.verdict(i, at); v.Holds || v.Value != 3000 {
+		t.Errorf("a line that never came: %+v", v)
 	}
 }
 

@@ -110,32 +110,32 @@ func (c *Core) broken(i *invariant, now int64) {
 // verdict is on the window that ends at a step. The machine is to blame if the
 // permanent source, which shows the same seconds, does not keep the bound either.
 func (c *Core) verdict(i *invariant, step int64) (v orders.Verdict, machine bool) {
-	src := c.sources[c.trial.source]
-	l := src.lines[i.stream]
-	if l == nil {
-		return i.verdict, true
-	}
 	from := step - i.steps
-	base := c.baseline(i, l, from, step)
-	v = i.compare(l.meter.window(from, step, c.judgement.late.marked), l.picture(), base)
+	shown, size := silence(i.steps), picture{} // of a sound that did not come
+	if l := c.sources[c.trial.source].lines[i.stream]; l != nil {
+		shown, size = l.meter.window(from, step, c.judgement.late.marked), l.picture()
+	}
+	base := c.baseline(i, shown, from, step)
 	if i.Against == orders.AgainstNothing && base.kind == basePermanent {
 		machine = !i.compare(base.shown, base.picture, baseline{}).Holds
 	}
-	return v, machine
+	return i.compare(shown, size, base), machine
 }
 
 // baseline finds what the permanent version shows in the same seconds, or has shown
 // before it was gone.
-func (c *Core) baseline(i *invariant, l *line, from, to int64) baseline {
-	other := c.other(l)
-	if other != nil && other.alive() && !other.source.frozen() && other.meter.since != 0 && other.meter.since <= from*fineStep {
-		shown := other.meter.window(from, to, c.judgement.late.marked)
-		own := l.meter.window(from, to, nil)
+func (c *Core) baseline(i *invariant, own stretch, from, to int64) baseline {
+	var l *line
+	if src := c.sources[c.permanent]; src != nil {
+		l = src.lines[i.stream]
+	}
+	if l != nil && l.alive() && !l.source.frozen() && l.meter.since != 0 && l.meter.since <= from*fineStep {
+		shown := l.meter.window(from, to, c.judgement.late.marked)
 		if shown.frames > 0 || own.frames == 0 {
-			return baseline{basePermanent, shown, other.picture()}
+			return baseline{basePermanent, shown, l.picture()}
 		}
 	}
-	if tape, size := c.pastOf(l.stream, other); tape != nil {
+	if tape, size := c.pastOf(c.streams[i.stream], l); tape != nil {
 		if shown, enough := tape.history(i.steps * fineStep); enough {
 			return baseline{baseHistory, shown, size}
 		}

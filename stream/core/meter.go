@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"math"
 	"time"
 )
@@ -112,19 +113,22 @@ type stretch struct {
 }
 
 // window sums up the fine steps from … to−1. A gap that began before them, or is
-// not over at their end, counts in full. Gaps that ended in a step of which
-// doubtful says so do not count: the forwarder was the late one.
+// not over at their end, counts in full; what never came was missing all the time.
+// Gaps that ended in a step of which doubtful says so do not count: the forwarder was
+// the late one.
 func (m *meter) window(from, to int64, doubtful func(step int64) bool) stretch {
 	s := m.fine.sum(from, to, doubtful)
-	end := to * fineStep
-	s.over = end - from*fineStep
-	if m.last != 0 && m.last < end {
-		s.gap = max(s.gap, end-m.last)
-	}
-	if m.key != 0 && m.key < end {
-		s.keyGap = max(s.keyGap, end-m.key)
-	}
+	begin, end := from*fineStep, to*fineStep
+	s.over = end - begin
+	s.gap = max(s.gap, end-cmp.Or(m.last, begin))
+	s.keyGap = max(s.keyGap, end-cmp.Or(m.key, begin))
 	return s
+}
+
+// silence is the window of a line that is not there.
+func silence(steps int64) stretch {
+	over := steps * fineStep
+	return stretch{over: over, gap: over, keyGap: over}
 }
 
 // history sums up the last ten minutes, up to the newest frame. Drift is told for

@@ -296,7 +296,7 @@ func TestFrozenSourceStaysFrozen(t *testing.T) {
 	if f.dir != "" {
 		f.await("frozen 1")
 	}
-	v.unbroken()
+	v.unbrokenButHoles()
 }
 
 func TestOrdersThatFreezeNonsense(t *testing.T) {

@@ -28,8 +28,8 @@ func (c *Core) pastOf(s *stream, l *line) (*tape, picture) {
 	if l != nil && l.meter.past.head > 0 {
 		return &l.meter.past, l.picture()
 	}
-	if p := s.past; p != nil && p.version == c.version {
-		return &p.tape, p.picture
+	if s != nil && s.past != nil && s.past.version == c.version {
+		return &s.past.tape, s.past.picture
 	}
 	return nil, picture{}
 }
