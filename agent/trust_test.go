@@ -91,9 +91,10 @@ func TestFloorsAfterCommits(t *testing.T) {
 		if dev := d.kept(); dev.FloorCounter != step.floorCounter || dev.FloorEpoch != step.floorEpoch {
 			t.Errorf("floors %d and %d, want %+v", dev.FloorCounter, dev.FloorEpoch, step)
 		}
-	}
-	if r := d.stage(d.pack("1.0.0", goodApp, epoch(1))); r.Exit != control.ExitRefused || r.Code != verify.CodeEpoch {
-		t.Errorf("a package of an older security epoch: %+v", r)
+		if r := d.stage(d.pack("1.0.0", goodApp, epoch(step.epoch-1))); r.Exit != control.ExitRefused || r.Code != verify.CodeEpoch {
+			t.Errorf("a package of an older security epoch than %d: %+v", step.epoch, r)
+		}
+		d.counts--
 	}
 }
 

@@ -61,6 +61,12 @@ var thresholds = []malicious{
 		r.Keys["again"] = &again
 		role.KeyIDs = append(role.KeyIDs, "again")
 	})},
+	{29, "two trusted keys over two statements", verify.CodePayload, in(func(w *trustWorld) error {
+		h := w.good()
+		w.payload = w.f.statement(func(m *verify.Manifest) { m.Version = "2.0.1" })
+		h.Bundles[1] = w.head(w.vendor.Targets.Keys[1]).Bundles[0]
+		return w.judge(h)
+	})},
 	{25, "signed by a key that the next root left out", verify.CodeUntrusted, in(func(w *trustWorld) error {
 		h := w.good()
 		h.VendorRoots = [][]byte{bothSign(w.t, w.vendor, next(w.vendor, func(r *trusttest.Root) {

@@ -203,7 +203,7 @@ func (n *state) root() *verify.Root {
 // rotateVendor takes a newer root, if it is one.
 func (n *state) rotateVendor(newest *verify.Root) {
 	root := n.root()
-	if newest == nil || root == nil || newest.Version() <= root.Version() || !newest.Descends(root) {
+	if newest == nil || root == nil || !newest.Descends(root) {
 		return
 	}
 	n.vendor, n.doc.Vendor = newest.Trust(), newest.Steps()
@@ -213,7 +213,7 @@ func (n *state) rotateVendor(newest *verify.Root) {
 // knows is forgotten, so that a stolen key cannot block a device for ever with a
 // high number or a late date.
 func (n *state) rotateFleet(newest *verify.Root) {
-	if newest == nil || n.fleet == nil || newest.Version() <= n.fleet.Version() || !newest.Descends(n.fleet) {
+	if newest == nil || n.fleet == nil || !newest.Descends(n.fleet) {
 		return
 	}
 	n.join()

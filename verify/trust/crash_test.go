@@ -102,6 +102,9 @@ func TestPowerCutAtAnyWrite(t *testing.T) {
 				t.Fatal(wantErr, err)
 			}
 			done := recall(t, twin)
+			if err != nil && !cmp.Equal(recall(t, s), before) {
+				t.Fatalf("what failed holds until the next start: %+v, before %+v", recall(t, s), before)
+			}
 			if d.left == 0 {
 				cuts++
 				d = d.reboot()

@@ -37,6 +37,7 @@ func TestEnrolAndLeave(t *testing.T) {
 	}
 	must(t, s.Enroll(p.fleet.Parse(t)))
 	must(t, s.Learn(verify.Learned{Order: p.order(5)}))
+	must(t, s.Learn(verify.Learned{Order: p.order(4)})) // judged before the other was learned
 	if err := s.Enroll(newParty(t).fleet.Parse(t)); err == nil {
 		t.Error("another fleet took the device")
 	}

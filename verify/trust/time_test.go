@@ -31,6 +31,9 @@ func TestSecureTime(t *testing.T) {
 	c.boot, c.since = "2", time.Minute
 	s = mustOpen(t, d, f, c)
 	wantTime(t, s, built.Add(day), "after a reboot: as it was saved")
+	c.boot, c.since = "3", 90*day
+	s = mustOpen(t, d, f, c)
+	wantTime(t, s, built.Add(day), "after a reboot that was long ago: as it was saved")
 	must(t, s.Learn(verify.Learned{Time: built.Add(30 * day)}))
 	wantTime(t, s, built.Add(30*day), "after a release of that day")
 	must(t, s.Learn(verify.Learned{Time: built.Add(20 * day)}))
