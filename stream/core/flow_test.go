@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -127,5 +128,44 @@ func TestForeignWrites(t *testing.T) {
 		if err := v.mendFlow(c); (err == nil) != (more == "") {
 			t.Errorf("%d bytes more, of a unit that is gone: %v", len(more), err)
 		}
+	}
+}
+
+// A viewer that is restored in the middle of a write goes on behind what its
+// connection has taken.
+func TestRestoredInTheMiddleOfAWrite(t *testing.T) {
+	c, l, fill := allocWorld(t)
+	v := newPipedPlayer(t, c, false)
+	for range 3 {
+		fill()
+		l.ready(c, c.now())
+	}
+	fill()
+	tr, at := v.tracks[0], v.place
+	tr.leave()
+	l.ready(c, c.now())
+	u := l.arena.unit(tr.unit)
+	tr.ts = tr.stamp(u)
+	c.gather(tr, u, v.channels[0])
+	v.try(tr, 0)
+	if n, errno := unix.Write(v.fd, unsafe.Slice(c.batch.iov[0].Base, 10)); n != 10 {
+		t.Fatal(errno)
+	}
+	c.poll.forget(v.fd)
+	delete(c.players, v.id)
+	if err := c.restorePlayer(at, []int{v.fd}); err != nil {
+		t.Fatal(err)
+	}
+	again := c.players[v.id]
+	again.pump(c)
+	if again.sent() != 16 {
+		t.Errorf("%d packets are sent, not those of four units", again.sent())
+	}
+	n, err := unix.Read(v.far, v.buf[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if packets, _ := unframe(t, v.buf[:n]); len(packets) != 16 {
+		t.Errorf("%d packets came", len(packets))
 	}
 }

@@ -168,6 +168,11 @@ func TestLegsBelongToTheAgent(t *testing.T) {
 	if m := w.ask(orders.Request{Leg: &orders.Leg{Viewer: newSpec("two", handover.AES128)}}); m.Result != orders.ResultError {
 		t.Errorf("a leg without a socket: %+v", m)
 	}
+	theirs := g.peer(newSpec("theirs", handover.AES128))
+	if m := w.ask(orders.Request{EndLeg: "theirs"}); m.Result != orders.ResultError {
+		t.Errorf("the agent has ended the gateway's viewer: %+v", m)
+	}
+	theirs.until("more pictures", 10, any1)
 	p.until("more pictures", p.count()+10, any1)
 	for range 2 {
 		if m := w.ask(orders.Request{EndLeg: "leg"}); m.Result != orders.ResultOK {

@@ -319,8 +319,14 @@ func TestLappedPlayer(t *testing.T) {
 		}
 		play(1)
 	}
-	v.ready(c, c.now()) // what the kernel could still move is moved
+	for written := uint64(0); written < v.written; { // what the kernel can still move is moved
+		written = v.written
+		v.ready(c, c.now())
+	}
 	since, before := v.blockedAt, v.sent()
+	if v.ready(c, c.now()); v.blockedAt != since {
+		t.Error("a viewer that takes nothing is waited for anew")
+	}
 	play(arenaUnits + 100) // the arena goes once around
 	if v.sent() != before || v.blockedAt == 0 {
 		t.Fatal("the connection never became full")

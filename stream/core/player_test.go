@@ -220,6 +220,7 @@ func TestSignsOfLife(t *testing.T) {
 	}
 	// The others were as long without a word, had they not spoken.
 	reports.until("more pictures", reports.count()+100, any1)
+	asks.until("more pictures", asks.count()+10, any1)
 	close(stop)
 	talk.Wait()
 	g.conn.Send(handover.Request{End: &handover.End{ID: "reports"}})
