@@ -197,7 +197,7 @@ func (s *session) setup(req *base.Request, res *base.Response) error {
 	}
 	_, name, _ := strings.Cut(req.URL.Path[strings.LastIndex(req.URL.Path, "/"):], "-")
 	n := len(s.spec.Tracks)
-	track := handover.Track{Stream: name, SSRC: uint32(0xcafe0000 + n), PayloadType: 96, Seq: uint16(65_000 + n)}
+	track := handover.Track{Stream: name, SSRC: 0xcafe0000 + uint32(n), PayloadType: 96, Seq: uint16(65_000 + n)}
 	if name == "sound" {
 		track.PayloadType = 0
 	}
