@@ -135,13 +135,21 @@ var programs = []program{
 		return []string{"ffmpeg", "-nostdin", "-v", "warning", "-xerror", "-rtsp_transport", transport, "-i", url,
 			"-map", "0:v", "-map", "0:a", "-fps_mode", "passthrough", "-enc_time_base", "1:90000", "-frames:v", fmt.Sprint(shownFrames), "-f", "null", "-"}
 	}},
-	{"GStreamer", func(url, transport string) []string {
-		return []string{"gst-launch-1.0", "-q", "rtspsrc", "location=" + url, "protocols=" + transport, "latency=50", "name=s",
-			"s.", "!", "application/x-rtp,media=video", "!", "rtph264depay", "!", "avdec_h264", "max-errors=0", "!",
-			"identity", fmt.Sprintf("eos-after=%d", shownFrames), "!", "fakesink", "sync=false",
-			"s.", "!", "application/x-rtp,media=audio", "!", "rtppcmudepay", "!", "mulawdec", "!",
-			"identity", fmt.Sprintf("eos-after=%d", 2*shownFrames), "!", "fakesink", "sync=false"}
+	{"GStreamer's picture", func(url, transport string) []string {
+		return launch(url, transport, "application/x-rtp,media=video", "!", "rtph264depay", "!", "avdec_h264", "max-errors=0",
+			"!", "identity", fmt.Sprintf("eos-after=%d", shownFrames))
 	}},
+	{"GStreamer's sound", func(url, transport string) []string {
+		return launch(url, transport, "application/x-rtp,media=audio", "!", "rtppcmudepay", "!", "mulawdec",
+			"!", "identity", fmt.Sprintf("eos-after=%d", 2*shownFrames))
+	}},
+}
+
+// launch plays one track: where gst-launch has two to link, and both come at once, it
+// forgets one of them now and then.
+func launch(url, transport string, track ...string) []string {
+	args := append([]string{"gst-launch-1.0", "-q", "rtspsrc", "location=" + url, "protocols=" + transport, "latency=50", "!"}, track...)
+	return append(args, "!", "fakesink", "sync=false")
 }
 
 // Programs that people use play through switches and reverts, and find nothing to
@@ -169,7 +177,7 @@ func TestPrograms(t *testing.T) {
 			all = append(all, r)
 		}
 	}
-	await(t, "four viewers", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.viewers == len(all) })
+	await(t, "all viewers", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.viewers == len(all) })
 	swap()
 	swap()
 	for _, r := range all {

@@ -115,11 +115,11 @@ func TestForwarderSucceedsItself(t *testing.T) {
 	for range 3 {
 		before := viewers[0].spread()
 		a.succeed()
+		viewers[0].lostOne(t, before) // at once: it is remembered for 128 pictures
 		goOn(t, viewers, players...)
 		if got := a.status(); got.Restored != len(viewers)+len(players) || got.Permanent != "a-1" {
 			t.Errorf("status: %+v", got)
 		}
-		viewers[0].lostOne(t, before)
 	}
 	a.order(orders.Orders{Sources: append(o.Sources, src("b-2", 0)), Permanent: "a-1", Trial: trialOf("t1", "b-2", time.Hour)})
 	a.camera("b-2", 'b', 7)
