@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -57,7 +58,8 @@ func allocWorldOf(t *testing.T, codec string) (c *Core, l *line, fill func()) {
 			key := n%40 == 0 || codec == orders.MJPEG && i == 0
 			ts := n / 4 * 3000
 			if l.codec.sound() {
-				ts = n * 960
+				ts = n * uint32(l.rate) / 50
+				c.poll.base += int64(time.Second) / 50 // sound is not heard faster than it is captured
 			}
 			pkt[1] = 96
 			if i == 3 {

@@ -28,8 +28,14 @@ func (t *track) hear(l *line, now int64) {
 	t.unit, t.packet, t.catchUp.left = l.arena.recent(now), 0, 0
 }
 
-// heardBefore says that viewers had this sound from the line before.
-func (s *stream) heardBefore(u *unit) bool { return s.codec.sound() && u.capture < s.from }
+// heardBefore says that this sound is not for the viewer: it had that from the line
+// before, or the capture clock was put back, and the viewer is beyond it.
+func (t *track) heardBefore(u *unit) bool {
+	if !t.stream.codec.sound() {
+		return false
+	}
+	return u.capture < t.stream.from || t.begun && int32(t.base+ticks(u.capture, t.rate)-t.last) <= 0
+}
 
 // listened notes what the viewers of sound have had, when the line that they follow
 // has something new.

@@ -225,7 +225,7 @@ func (t *track) pump(c *Core) {
 			return
 		}
 		u := a.unit(t.unit)
-		if t.packet == 0 && t.stream.heardBefore(u) {
+		if t.packet == 0 && t.heardBefore(u) {
 			t.unit++
 			continue
 		}

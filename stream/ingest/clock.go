@@ -42,8 +42,29 @@ type mediumClock struct {
 	wall time.Duration
 	step time.Duration // by which the publisher's clock was set since
 
+	early arrival // of packets before the session's first report
+
 	told   time.Duration // when the forwarder was told last; 0: never, of what the reports say now
 	offset time.Duration // the session's, as it was told
+}
+
+// arrival maps RTP time to CLOCK_MONOTONIC by the earliest packets, as the forwarder
+// does without a capture clock.
+type arrival struct {
+	set  bool
+	rtp  uint32
+	mono time.Duration
+}
+
+// before takes a packet that comes now, before the session's first report.
+func (m *mediumClock) before(rtp uint32, now time.Duration) {
+	if e := &m.early; !e.set || m.byArrival(rtp) > now {
+		*e = arrival{true, rtp, now}
+	}
+}
+
+func (m *mediumClock) byArrival(rtp uint32) time.Duration {
+	return m.early.mono + time.Duration(int64(int32(rtp-m.early.rtp))*int64(time.Second)/int64(m.rate))
 }
 
 // due says that the forwarder should be told of the capture clock.
@@ -69,11 +90,19 @@ func (m *mediumClock) at(rtp uint32) time.Duration {
 	return m.wall + time.Duration(int64(int32(rtp-m.rtp))*int64(time.Second)/int64(m.rate))
 }
 
-// begin believes that the publisher's wall clock is this machine's.
-func (s *sessionClock) begin(wall, mono time.Duration) {
-	if !s.set {
-		s.set, s.offset = true, mono-wall
+// begin takes a session's first report, which is one of m. It believes that the
+// publisher's wall clock is this machine's, unless packets have come before: those
+// were given times by their arrival, and what they were given goes on.
+func (s *sessionClock) begin(m *mediumClock, wall, mono time.Duration) {
+	switch {
+	case s.set:
+		return
+	case m.early.set:
+		s.offset = m.byArrival(m.rtp) - m.wall
+	default:
+		s.offset = mono - wall
 	}
+	s.set = true
 }
 
 // captured is when the frame of a packet that arrives now was captured. Nothing

@@ -21,7 +21,7 @@ func newScene(wall, began time.Duration) *scene {
 
 func (s *scene) report(m *mediumClock, at time.Duration) {
 	m.report(s.wall+at, uint32(int64(at-s.began)*int64(m.rate)/int64(time.Second)))
-	s.session.begin(at+1_700_000_000*time.Second, at)
+	s.session.begin(m, at+1_700_000_000*time.Second, at)
 }
 
 // capture is what comes out for a frame of that instant, which arrives later.
@@ -87,6 +87,30 @@ func TestCaptureTime(t *testing.T) {
 	}
 }
 
+// A publisher whose first report comes late has been given times by arrival until
+// then. They go on, and only the media's distance is put right.
+func TestLateReports(t *testing.T) {
+	s := newScene(1_700_000_000*time.Second, 0)
+	const late, later = 1900 * time.Millisecond, 1950 * time.Millisecond
+	rtp := func(m *mediumClock, at time.Duration) uint32 {
+		return uint32(int64(at) * int64(m.rate) / int64(time.Second))
+	}
+	for i := range 50 {
+		at := time.Hour + time.Duration(i)*40*time.Millisecond
+		s.video.before(rtp(&s.video, at), at+late+time.Duration(i%3)*10*time.Millisecond)
+		s.audio.before(rtp(&s.audio, at), at+later)
+	}
+	now := time.Hour + 2*time.Second
+	s.report(&s.video, now)
+	s.report(&s.audio, now)
+	for _, m := range []*mediumClock{&s.video, &s.audio} {
+		got := s.session.captured(m, rtp(m, now), now+later) - now
+		if off := got - late; off < -time.Millisecond || off > time.Millisecond {
+			t.Errorf("%d Hz: captured %v after it was, want %v", m.rate, got, late)
+		}
+	}
+}
+
 // A medium whose clock runs off by 200 ppm does not end up minutes away.
 func TestCaptureFollowsDrift(t *testing.T) {
 	for _, ppm := range []int64{-200, 200} {
@@ -114,7 +138,7 @@ func FuzzClock(f *testing.F) {
 		m := mediumClock{rate: 8000}
 		for range 2 {
 			m.report(wallTime(ntp), rtp)
-			s.begin(time.Duration(now)/2, time.Duration(now))
+			s.begin(&m, time.Duration(now)/2, time.Duration(now))
 			if got := s.captured(&m, ts, time.Duration(now)); got > time.Duration(now) || time.Duration(now)-got > maxDelay {
 				t.Fatalf("captured at %v, arrives at %v", got, time.Duration(now))
 			}

@@ -42,7 +42,9 @@
 // before they were captured, or more than 4 s after, is moved as a whole, so that
 // its earliest packets arrive when they are captured. A wall clock that is set does
 // not move anything, and a medium whose clock runs off is followed slowly. Until a
-// medium's first report the forwarder goes by arrival.
+// medium's first report the forwarder goes by arrival; a session whose first report
+// comes later than its packets keeps to what those were given, and only the distance
+// between its media is put right.
 //
 // # Who may publish
 //

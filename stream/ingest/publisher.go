@@ -91,7 +91,7 @@ func (f *feed) start() error {
 func (f *feed) reported(packet rtcp.Packet) {
 	if sr, ok := packet.(*rtcp.SenderReport); ok {
 		f.clock.report(wallTime(sr.NTPTime), sr.RTPTime)
-		f.publisher.clock.begin(time.Duration(time.Now().UnixNano()), publish.Monotonic())
+		f.publisher.clock.begin(&f.clock, time.Duration(time.Now().UnixNano()), publish.Monotonic())
 	}
 }
 
@@ -109,10 +109,13 @@ func (f *feed) forward(pkt *rtp.Packet) {
 
 // tellClock says, when it is due, when the frame of a packet was captured.
 func (f *feed) tellClock(rtp uint32) error {
+	now, session := publish.Monotonic(), &f.publisher.clock
+	if !session.set {
+		f.clock.before(rtp, now)
+	}
 	if !f.clock.set {
 		return nil
 	}
-	now, session := publish.Monotonic(), &f.publisher.clock
 	captured := session.captured(&f.clock, rtp, now)
 	if !f.clock.due(session.offset, now) {
 		return nil
