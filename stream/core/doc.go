@@ -175,9 +175,8 @@
 // may be silent, and a revert of the picture that waits for a key frame keeps the
 // sound waiting. Viewers go on half a packet behind what they had; nothing is heard
 // twice, also when a publisher puts its capture clock back, nothing older than 60 ms is
-// played, and nothing is squeezed. Its times count
-// samples, and are corrected only when they are 10 ms from the capture clock, because
-// players hear each correction.
+// played, and nothing is squeezed. Its times count samples, and are corrected only
+// when they are 10 ms from the capture clock, because players hear each correction.
 //
 // What a decoder of AAC must know stands in the SDP alone, so viewers of a version
 // that sends it in another form are closed, and come back to the new one.

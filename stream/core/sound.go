@@ -29,12 +29,14 @@ func (t *track) hear(l *line, now int64) {
 }
 
 // heardBefore says that this sound is not for the viewer: it had that from the line
-// before, or the capture clock was put back, and the viewer is beyond it.
+// before, or the capture clock was put back, and the viewer is beyond it. Of sound
+// that comes all at once, as from a publisher that has just begun, the first is heard.
 func (t *track) heardBefore(u *unit) bool {
 	if !t.stream.codec.sound() {
 		return false
 	}
-	return u.capture < t.stream.from || t.begun && int32(t.base+ticks(u.capture, t.rate)-t.last) <= 0
+	const least = 1000 // a second: no packet of sound is shorter than that
+	return u.capture < t.stream.from || t.begun && int64(int32(t.base+ticks(u.capture, t.rate)-t.last)) < t.rate/least
 }
 
 // listened notes what the viewers of sound have had, when the line that they follow

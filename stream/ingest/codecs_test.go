@@ -256,12 +256,16 @@ func (p played) pictures(t *testing.T, f *format.MJPEG) {
 	}
 }
 
-// follow checks that packets of sound follow each other to the sample.
+// follow checks that packets of sound follow each other to the sample, once what the
+// publisher had saved up for its beginning is over.
 func (p played) follow(t *testing.T, samples func([]byte) int) {
 	t.Helper()
 	steps := 0
 	for n, unit := range p.units[1:] {
 		before := p.units[n][0]
+		if n < 10 {
+			continue
+		}
 		if got, want := unit[0].Timestamp-before.Timestamp, uint32(samples(before.Payload)); got != want {
 			steps++
 			t.Logf("packet %d comes %d samples after one that has %d", n+1, got, want)
