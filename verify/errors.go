@@ -26,6 +26,7 @@ const (
 	CodeClass          = "unsupported-class" // slot class
 	CodeKind           = "unsupported-kind"  // image kind
 	CodeCodec          = "unsupported-codec"
+	CodeEncrypted      = "encrypted" // an image is encrypted, and this device cannot decrypt any
 	CodeWrongProduct   = "wrong-product"
 	CodeWrongHardware  = "wrong-hardware"
 	CodeRollback       = "rollback"       // release counter below the device's floor

@@ -64,8 +64,11 @@ func judge(h Head, trust *Trust, dev *Device) (judged, error) {
 		return found, nil
 	}
 	name := digest(s.payload)
-	// 10: product and hardware.
+	// 10: product and hardware, and that it can be written at all.
 	if err := m.fits(*dev); err != nil {
+		return judged{}, err
+	}
+	if err := m.writable(); err != nil {
 		return judged{}, err
 	}
 	// 11: its dates, by secure time.

@@ -24,8 +24,8 @@ type Manifest struct {
 // Name+".chunks" and Name, in this order.
 type Image struct {
 	Name   string     `json:"name"`  // member name, at most 28 bytes
-	Class  string     `json:"class"` // slot class: "live"
-	Kind   string     `json:"kind"`  // "tree"
+	Class  string     `json:"class"` // slot class: "live" or "system"
+	Kind   string     `json:"kind"`  // "tree", "erofs", "squashfs" or "disk"
 	Size   int64      `json:"size"`
 	SHA256 string     `json:"sha256"` // lower-case hex
 	Chunks ChunkIndex `json:"chunks"`

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Package is a package whose signature, manifest, layout and chunk indexes are
@@ -91,6 +92,9 @@ func (p *Package) Image(class string) (*Payload, bool) {
 	}
 	return nil, false
 }
+
+// Images returns every image, in the order of the package.
+func (p *Package) Images() []*Payload { return slices.Clone(p.payloads) }
 
 // CheckAll reads and hashes every image, one chunk in memory at a time.
 func (p *Package) CheckAll(ctx context.Context) error {

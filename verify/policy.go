@@ -36,10 +36,28 @@ func (m *Manifest) Allow(digest string, trust *Trust, dev Device) error {
 	if err := m.fits(dev); err != nil {
 		return err
 	}
+	if err := m.writable(); err != nil {
+		return err
+	}
 	if err := m.inTime(trust, dev); err != nil {
 		return err
 	}
 	return m.rises(digest, trust, dev)
+}
+
+// writable refuses what slots on devices cannot be made of.
+func (m *Manifest) writable() error {
+	for _, image := range m.Images {
+		switch {
+		case image.Class != ClassLive:
+			return unsupportedClass(image)
+		case image.Kind != KindTree:
+			return unsupportedKind(image)
+		case image.Encryption != nil:
+			return refuse(CodeEncrypted, "image %s of the package is encrypted, and this device cannot decrypt images", quote(image.Name))
+		}
+	}
+	return nil
 }
 
 func (m *Manifest) fits(dev Device) error {

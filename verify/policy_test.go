@@ -41,3 +41,21 @@ func TestCounterStepIsLimited(t *testing.T) {
 		t.Errorf("one more: %v", err)
 	}
 }
+
+func TestDeviceRefusesWhatItCannotWrite(t *testing.T) {
+	dev := Device{Product: "gatecam", Hardware: "cam-a1", FloorCounter: 6}
+	for code, change := range map[string]func(*Image){
+		CodeClass:     func(i *Image) { i.Class = ClassSystem },
+		CodeKind:      func(i *Image) { i.Kind = KindErofs },
+		CodeEncrypted: func(i *Image) { i.Encryption = &Encryption{EncryptionAge, i.Size - 1, i.SHA256} },
+	} {
+		m := sampleManifest()
+		change(&m.Images[0])
+		if err := m.Validate(); err != nil {
+			t.Errorf("%s: the manifest itself: %v", code, err)
+		}
+		if err := m.Allow("this", nil, dev); Code(err) != code {
+			t.Errorf("%s: got %v", code, err)
+		}
+	}
+}

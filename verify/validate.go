@@ -146,10 +146,10 @@ func checkImage(image Image) error {
 	switch {
 	case len(image.Name) > MaxImageName || !nameRE.MatchString(image.Name):
 		return bad("image %s is not a name of at most %d letters", quote(image.Name), MaxImageName)
-	case image.Class != ClassLive:
-		return refuse(CodeClass, "the package holds an image for the slot class %s, which is not supported here", quote(image.Class))
-	case image.Kind != KindTree:
-		return refuse(CodeKind, "the package holds an image of kind %s, which is not supported here", quote(image.Kind))
+	case image.Class != ClassLive && image.Class != ClassSystem:
+		return unsupportedClass(image)
+	case !slices.Contains([]string{KindTree, KindErofs, KindSquashfs, KindDisk}, image.Kind):
+		return unsupportedKind(image)
 	case image.Size < 1 || image.Size > MaxImageSize:
 		return bad("image %s has %d bytes, allowed are 1 to %d", quote(image.Name), image.Size, int64(MaxImageSize))
 	case !isSHA256(image.SHA256) || !isSHA256(image.Chunks.SHA256):
@@ -160,6 +160,28 @@ func checkImage(image Image) error {
 	// With the limits above no product of the two overflows.
 	if n := int64(image.Chunks.Count); image.Size < n || image.Size > n*MaxChunk {
 		return bad("image %s of %d bytes cannot have %d chunks", quote(image.Name), image.Size, n)
+	}
+	return image.Encryption.validate(image)
+}
+
+func unsupportedClass(image Image) error {
+	return refuse(CodeClass, "the package holds an image for the slot class %s, which is not supported here", quote(image.Class))
+}
+
+func unsupportedKind(image Image) error {
+	return refuse(CodeKind, "the package holds an image of kind %s, which is not supported here", quote(image.Kind))
+}
+
+func (e *Encryption) validate(image Image) error {
+	switch {
+	case e == nil:
+		return nil
+	case e.Format != EncryptionAge:
+		return bad("image %s is encrypted by %s, which is not %q", quote(image.Name), quote(e.Format), EncryptionAge)
+	case e.Size < 1 || e.Size >= image.Size: // encrypting only adds
+		return bad("image %s of %d bytes cannot have %d when it is decrypted", quote(image.Name), image.Size, e.Size)
+	case !isSHA256(e.SHA256):
+		return bad("a hash of image %s is not SHA-256 in lower-case hex", quote(image.Name))
 	}
 	return nil
 }

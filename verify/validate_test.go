@@ -71,8 +71,17 @@ func TestValidateRefuses(t *testing.T) {
 			m.Images[1].Name = "app.tree.chunks"
 		}},
 		{"too many images", CodeManifest, func(m *Manifest) { m.Images = slices.Repeat(m.Images, MaxImages+1) }},
-		{"class system", CodeClass, func(m *Manifest) { m.Images[0].Class = "system" }},
-		{"kind erofs", CodeKind, func(m *Manifest) { m.Images[0].Kind = "erofs" }},
+		{"class boot", CodeClass, func(m *Manifest) { m.Images[0].Class = "boot" }},
+		{"encrypted by another tool", CodeManifest, func(m *Manifest) {
+			m.Images[0].Encryption = &Encryption{"gpg", m.Images[0].Size - 1, m.Images[0].SHA256}
+		}},
+		{"encrypted and no larger", CodeManifest, func(m *Manifest) {
+			m.Images[0].Encryption = &Encryption{EncryptionAge, m.Images[0].Size, m.Images[0].SHA256}
+		}},
+		{"encrypted, of no hash", CodeManifest, func(m *Manifest) {
+			m.Images[0].Encryption = &Encryption{EncryptionAge, m.Images[0].Size - 1, ""}
+		}},
+		{"kind ext4", CodeKind, func(m *Manifest) { m.Images[0].Kind = "ext4" }},
 		{"hash in capitals", CodeManifest, func(m *Manifest) { m.Images[0].SHA256 = strings.Repeat("A", 64) }},
 		{"hash too short", CodeManifest, func(m *Manifest) { m.Images[0].Chunks.SHA256 = "00" }},
 		{"image of no bytes", CodeManifest, func(m *Manifest) { m.Images[0].Size = 0 }},

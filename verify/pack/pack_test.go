@@ -201,7 +201,7 @@ func TestBuildRefuses(t *testing.T) {
 		name, says string
 		spoil      func(t *testing.T, dir string, opts *pack.Options)
 	}{
-		{"no directory", "open directory", func(_ *testing.T, dir string, o *pack.Options) { o.Dir = filepath.Join(dir, "missing") }},
+		{"no directory", "no such file or directory", func(_ *testing.T, dir string, o *pack.Options) { o.Dir = filepath.Join(dir, "missing") }},
 		{"no key", "no key", func(_ *testing.T, _ string, o *pack.Options) { o.Key = nil }},
 		{"bad manifest", "semantic version", func(_ *testing.T, _ string, o *pack.Options) { o.Manifest.Version = "1" }},
 		{"no program", "not in the directory", func(_ *testing.T, _ string, o *pack.Options) { o.Manifest.App.Exec = []string{"bin/camera"} }},

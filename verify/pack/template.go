@@ -35,18 +35,26 @@ func LoadTemplate(path string) (verify.Manifest, error) {
 		return verify.Manifest{}, err
 	}
 	var m verify.Manifest
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&m); err != nil {
-		return verify.Manifest{}, fmt.Errorf("manifest template %s%s: %s", path, faultLine(data, err), faultWords(err))
-	}
-	if dec.More() {
-		return verify.Manifest{}, fmt.Errorf("manifest template %s: text after the closing brace", path)
+	if err := DecodeJSON("manifest template "+path, data, &m); err != nil {
+		return verify.Manifest{}, err
 	}
 	if len(m.Images) > 0 {
 		return verify.Manifest{}, fmt.Errorf("manifest template %s: images are computed from what is packed, leave them out", path)
 	}
 	return m, nil
+}
+
+// DecodeJSON reads a file that a person wrote, and says on which line it is wrong.
+func DecodeJSON(what string, data []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return fmt.Errorf("%s%s: %s", what, faultLine(data, err), faultWords(err))
+	}
+	if dec.More() {
+		return fmt.Errorf("%s: text after the closing brace", what)
+	}
+	return nil
 }
 
 // withDefaults completes a template. It copies what it changes.

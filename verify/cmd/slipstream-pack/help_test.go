@@ -88,7 +88,7 @@ func TestHelpTellsTheTrueDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := inspect(path, "")
+	r, err := inspect(path, inspectFlags{})
 	if err != nil {
 		t.Fatal(err)
 	}

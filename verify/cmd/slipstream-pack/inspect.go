@@ -2,7 +2,7 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipstream/verify"
+	"slipstream/verify/pack"
 )
 
 // report is what inspect --json prints.
@@ -20,6 +21,10 @@ type report struct {
 	Digest    string          `json:"digest"`
 	Signature string          `json:"signature"` // "trusted" or "not checked"
 	KeyID     string          `json:"keyId"`     // that signed; of an unchecked package: that it claims
+	Signers   []signerLine    `json:"signers"`
+	Roots     []rootLine      `json:"roots,omitempty"` // that the package carries
+	Order     *orderLine      `json:"order,omitempty"`
+	Device    *opinion        `json:"device,omitempty"` // what the device described says
 	Members   []verify.Member `json:"members"`
 	Manifest  verify.Manifest `json:"manifest"`
 	Chunks    []chunkLine     `json:"chunks"`
@@ -34,55 +39,99 @@ type chunkLine struct {
 	Most    int64  `json:"most"`
 }
 
+type inspectFlags struct {
+	trust  string
+	json   bool
+	device deviceFlags
+}
+
 func inspectCommand() *cobra.Command {
-	var trustFile string
-	var asJSON bool
+	var flags inspectFlags
 	cmd := &cobra.Command{
 		Use:   "inspect [--trust FILE] [--json] PACKAGE",
 		Short: "Show what is in a package; nothing of it is run or unpacked",
-		Long: `Show a package's digest, signer, members, chunks and app contract. Nothing of
-it is run or unpacked. Without --trust the signature is not checked, and what is
-shown is only what the package says of itself.` + exitHelp,
+		Long: `Show a package's digest, signers, members, chunks and app contract, its roots and
+its fleet's order. Nothing of it is run or unpacked. Without --trust signatures are
+not checked, and what is shown is only what the package says of itself.
+
+If a device is described, it also shows what that device would say.` + deviceHelp + exitHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := inspect(args[0], trustFile)
+			r, err := inspect(args[0], flags)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				return enc.Encode(r)
+			if flags.json {
+				return printJSON(cmd.OutOrStdout(), r)
 			}
 			return r.print(cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringVar(&trustFile, "trust", "", "file of trusted public keys")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().StringVar(&flags.trust, "trust", "", "vendor's root, or file of trusted public keys")
+	cmd.Flags().BoolVar(&flags.json, "json", false, "print JSON")
+	flags.device.define(cmd)
 	return cmd
 }
 
-func inspect(path, trustFile string) (report, error) {
-	open := func(f *os.File, size int64) (*verify.Package, error) { return verify.Unverified(f, size) }
-	signature := "not checked"
-	if trustFile != "" {
-		trust, err := verify.LoadTrust(trustFile)
-		if err != nil {
+func inspect(path string, flags inspectFlags) (report, error) {
+	dev, err := flags.device.read()
+	if err != nil {
+		return report{}, err
+	}
+	if dev != nil && flags.trust == "" {
+		return report{}, errors.New("--trust is missing: a device trusts a vendor's root, or a file of keys")
+	}
+	var trust *verify.Trust
+	if flags.trust != "" {
+		if trust, err = verify.LoadTrust(flags.trust); err != nil {
 			return report{}, err
 		}
-		open = func(f *os.File, size int64) (*verify.Package, error) { return verify.Inspect(f, size, trust) }
-		signature = "trusted"
 	}
-	p, done, err := openPackage(path, open)
+	var said *opinion
+	p, done, err := openPackage(path, func(f *os.File, size int64) (*verify.Package, error) {
+		if dev != nil {
+			if said, err = ask(f, size, trust, dev); err != nil {
+				return nil, err
+			}
+		}
+		if trust == nil {
+			return verify.Unverified(f, size)
+		}
+		return verify.Inspect(f, size, trust)
+	})
 	if err != nil {
 		return report{}, err
 	}
 	defer done()
-	r := report{Digest: p.Digest, Signature: signature, KeyID: cmp.Or(p.Signer, p.Hint), Members: p.Members, Manifest: p.Manifest}
-	for _, image := range p.Manifest.Images {
-		if payload, ok := p.Image(image.Class); ok {
-			r.Chunks = append(r.Chunks, sumUp(payload))
-		}
+	return describePackage(path, p, trust, dev, said)
+}
+
+func describePackage(path string, p *verify.Package, trust *verify.Trust, dev *verify.Device, said *opinion) (report, error) {
+	r := report{Digest: p.Digest, Signature: "not checked", KeyID: cmp.Or(p.Signer, p.Hint), Members: p.Members, Manifest: p.Manifest, Device: said}
+	if trust != nil {
+		r.Signature = "trusted"
+	}
+	f, err := pack.OpenFile(path)
+	if err != nil {
+		return r, err
+	}
+	defer f.Close()
+	if p.Learned.Vendor != nil {
+		trust = p.Learned.Vendor.Trust() // it decided
+	}
+	r.Signers = signersOf(f, p.Signers, trust)
+	if r.Roots, err = rootsOf(f); err != nil {
+		return r, asRefused(err)
+	}
+	var fleet *verify.Root
+	if dev != nil && dev.Fleet != nil {
+		fleet = dev.Fleet.Root
+	}
+	if r.Order, err = orderOf(f, fleet); err != nil {
+		return r, asRefused(err)
+	}
+	for _, payload := range p.Images() {
+		r.Chunks = append(r.Chunks, sumUp(payload))
 	}
 	return r, nil
 }
@@ -104,7 +153,13 @@ func (r report) print(out io.Writer) error {
 	fmt.Fprintf(w, "%s %s\n", m.Product, m.Version)
 	fmt.Fprintf(w, "digest\t%s\n", r.Digest)
 	fmt.Fprintf(w, "signature\t%s\n", r.Signature)
-	fmt.Fprintf(w, "key id\t%q\n", r.KeyID)
+	for _, s := range r.Signers {
+		fmt.Fprintf(w, "signer\t%q: %s\n", s.KeyID, s.Says)
+	}
+	for _, root := range r.Roots {
+		fmt.Fprintf(w, "carries\t%s's root %d, expires %s\n", root.Kind, root.Version, root.Expires.Format(time.DateOnly))
+	}
+	r.Order.print(w)
 	fmt.Fprintf(w, "hardware\t%s\n", strings.Join(m.Hardware, ", "))
 	fmt.Fprintf(w, "release\t%d (security epoch %d)\n", m.ReleaseCounter, m.SecurityEpoch)
 	if m.MinFromCounter > 0 {
@@ -119,6 +174,7 @@ func (r report) print(out io.Writer) error {
 	}
 	r.printMembers(w)
 	printApp(w, m.App)
+	r.Device.print(w)
 	return w.Flush()
 }
 
@@ -126,6 +182,12 @@ func (r report) printMembers(w io.Writer) {
 	fmt.Fprintln(w, "\nmember\toffset\tsize\tsha256")
 	for _, m := range r.Members {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", m.Name, m.Offset, m.Size, m.SHA256)
+	}
+	for _, i := range r.Manifest.Images {
+		fmt.Fprintf(w, "%s is the %s slot's image, of kind %s\n", i.Name, i.Class, i.Kind)
+		if e := i.Encryption; e != nil {
+			fmt.Fprintf(w, "%s is encrypted by %s, and decrypted has %d bytes with sha256 %s\n", i.Name, e.Format, e.Size, e.SHA256)
+		}
 	}
 	for _, c := range r.Chunks {
 		fmt.Fprintf(w, "%s is cut into %d chunks of %d to %d bytes, %d on average\n", c.Image, c.Count, c.Least, c.Most, c.Average)

@@ -50,7 +50,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(keygenCommand(), rootCommand(), buildCommand(), signCommand(), attachCommand(), orderCommand(),
-		statementCommand(), paeCommand(), verifyCommand(), inspectCommand())
+		statementCommand(), paeCommand(), verifyCommand(), inspectCommand(), diffCommand(), encryptCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"testing"
 
+	"filippo.io/age"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -23,6 +24,7 @@ func TestScripts(t *testing.T) {
 			"flip":  flip,
 			"mode":  mode,
 			"keep":  keep,
+			"age":   ageKey,
 		},
 	})
 }
@@ -82,4 +84,16 @@ func keep(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("no match for %s", args[1])
 	}
 	ts.Setenv(args[0], match[1])
+}
+
+// ageKey makes an age identity and its recipient: age NAME makes NAME.age and NAME.to
+func ageKey(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: age NAME")
+	}
+	identity, err := age.GenerateX25519Identity()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".age"), []byte(identity.String()+"\n"), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".to"), []byte(identity.Recipient().String()+"\n"), 0o644))
+	ts.Setenv(args[0], identity.Recipient().String())
 }

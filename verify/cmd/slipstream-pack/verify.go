@@ -4,31 +4,39 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"slipstream/verify"
+	"slipstream/verify/pack"
 )
 
 func verifyCommand() *cobra.Command {
-	var trustFile string
-	var dev verify.Device
+	var trustFile, identities string
+	var flags deviceFlags
 	cmd := &cobra.Command{
 		Use:   "verify --trust FILE PACKAGE",
-		Short: "Check a package's signature, manifest and every byte of its content",
-		Long: `Check a package as a device would, and all of its content. With --product,
---hardware and --floor also whether that device would take it.` + exitHelp,
+		Short: "Check a package's signatures, manifest and every byte of its content",
+		Long: `Check a package as a device would, and all of its content. If a device is
+described, also whether that device would take it. With --identity the images of
+an encrypted package are decrypted and compared too; nothing is unpacked.` + deviceHelp + exitHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			trust, err := verify.LoadTrust(trustFile)
 			if err != nil {
 				return err
 			}
+			dev, err := flags.read()
+			if err != nil {
+				return err
+			}
 			p, done, err := openPackage(args[0], func(f *os.File, size int64) (*verify.Package, error) {
-				if dev == (verify.Device{}) {
+				if dev == nil {
 					return verify.Inspect(f, size, trust)
 				}
-				return verify.Open(f, size, trust, dev)
+				return verify.Open(f, size, trust, *dev)
 			})
 			if err != nil {
 				return err
@@ -37,25 +45,46 @@ func verifyCommand() *cobra.Command {
 			if err := checkAll(cmd.Context(), p); err != nil {
 				return err
 			}
+			if err := checkDecrypted(cmd.Context(), p, identities); err != nil {
+				return err
+			}
 			fmt.Fprintf(cmd.OutOrStdout(), "good: %s %s, digest %s, signed by %s\n",
-				p.Manifest.Product, p.Manifest.Version, p.Digest, p.Signer)
+				p.Manifest.Product, p.Manifest.Version, p.Digest, strings.Join(p.Signers, ", "))
 			return nil
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&trustFile, "trust", "", "file of trusted public keys")
-	flags.StringVar(&dev.Product, "product", "", "product of the device")
-	flags.StringVar(&dev.Hardware, "hardware", "", "hardware of the device")
-	flags.Int64Var(&dev.FloorCounter, "floor", 0, "lowest release counter that the device accepts")
-	cmd.MarkFlagsRequiredTogether("product", "hardware")
-	if err := cmd.MarkFlagRequired("trust"); err != nil {
-		panic(err) // a misspelt name above
-	}
+	cmd.Flags().StringVar(&trustFile, "trust", "", "vendor's root, or file of trusted public keys")
+	cmd.Flags().StringVar(&identities, "identity", "", "file of age identities to decrypt the images with")
+	flags.define(cmd)
+	require(cmd, "trust")
 	return cmd
 }
 
 func checkAll(ctx context.Context, p *verify.Package) error {
 	return asRefused(p.CheckAll(ctx))
+}
+
+func checkDecrypted(ctx context.Context, p *verify.Package, path string) error {
+	if path == "" {
+		return nil
+	}
+	identities, err := pack.LoadIdentities(path)
+	if err != nil {
+		return err
+	}
+	for _, image := range p.Images() {
+		if err := checkImage(ctx, image, identities); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkImage(ctx context.Context, image *verify.Payload, identities []age.Identity) error {
+	if image.Image.Encryption == nil {
+		return nil
+	}
+	return asRefused(pack.CheckDecrypted(ctx, image, identities))
 }
 
 // openPackage opens the file for as long as the caller reads the package.
