@@ -78,6 +78,128 @@
 // (one spelling of each byte, limits) and the device's own rules. A test runs
 // exactly these lines.
 //
+// # Parties
+//
+// Four parties hold keys. Each can do one thing, and none can do another's:
+//
+//   - The vendor's root keys, two or three, offline, some of which must sign
+//     together. They sign nothing but the vendor's root: the list of all its keys.
+//   - The vendor's release keys, in a KMS or HSM. They sign releases, and so decide
+//     what a software is: its bytes, its hardware, its counters.
+//   - The fleet's order keys, at the panel. They sign orders, and so choose which of
+//     the vendor's releases a device may take, and when. They make no release.
+//   - The fleet's freshness key, online. It says what time it is, and nothing else.
+//
+// The fleet's own root keys, offline, sign the fleet's root as the vendor's do. A
+// mirror, a TLS certificate, a USB stick and the panel's login are no parties:
+// whatever comes through them is judged alike.
+//
+// # Roots
+//
+// A root is TUF root metadata (specification 1.0, §4.3; go-tuf reads it, and is used
+// for nothing else). It names the keys of each role, and how many of them must sign:
+//
+//	            vendor's root                 fleet's root
+//	root        signs the next root           signs the next root
+//	targets     signs releases                signs orders
+//	timestamp   –                             signs the time
+//	snapshot    –                             –
+//
+// and says in its signed member "slipstream", the [Terms], whose it is and what only
+// it may say: the lowest security epoch and releases, packages taken back, or the
+// fleet's policy for packages without an order. Keys are ECDSA P-256 and nothing
+// else. They are counted by their material, never by their names: a root that
+// has one key under two names is refused, and a key that signed twice counts once.
+//
+// A device believes its first root because of where it lies: the vendor's in the
+// verified image, the fleet's because a person at the device enrolled it. Every
+// other root is believed because of the one before it: its number is exactly one
+// higher, and enough root keys of both have signed it ([Root.Next]). So keys are
+// rotated by publishing a root, and a key that the newest root leaves out is
+// revoked. Roots travel in packages (trust/N.root.json, the whole chain, so that a
+// device may have slept through any number of them) and by the fleet's link.
+// An expired root accepts no release and no order. It can still be followed, or
+// one missed ceremony would end a product.
+//
+// Before a root, or anything else that is signed, is handed to a library, a strict
+// scan has read it: one spelling of every member and number, no duplicates, limits
+// on depth and size. Libraries are more generous, each in its own way.
+//
+// # Thresholds
+//
+// A sigstore bundle holds one signature. A release that two must sign has two
+// bundles over the same bytes, manifest.sigstore.json and manifest.2.sigstore.json;
+// they are made on different machines, one after another. Bundles by keys that a
+// device does not know are passed over, so that around a rotation one package can
+// have signatures of old and new keys.
+//
+// # A file of keys
+//
+// Instead of a root a device can have a file of PEM public keys ([ParseTrust]): any
+// one of them is enough. That is right for a desk, a demo and a product's first
+// weeks. It lacks rotation, thresholds, revocation and expiry, other than by
+// changing the file on every device, and the vendor's lowest epoch and releases.
+//
+// # Orders
+//
+// A device that belongs to a fleet needs two words for a package, of two parties
+// that share no key: the release, and an [Order]: this package, for these devices,
+// until then. It comes by the link or lies in the package as
+// trust/order.sigstore.json. Orders are numbered. A device remembers the newest that
+// it obeyed, and refuses older ones, and others of the same number. The same order
+// may come again, because stagings are interrupted. An order's expiry bounds how
+// long it can wait on a stick; what is staged already it does not touch.
+//
+// Without an order, on a stick, the fleet's policy decides, signed in its root:
+// OfflineOrder refuses, OfflineRelease is content with the release. A package
+// that comes by the link always needs one, and an order that is there must be right.
+//
+// Leaving a fleet needs a person at the device, and its agent logs it: nothing that
+// a network says, a stick holds or a configuration leaves out ends the fleet's say. It
+// is also the way out of a fleet whose keys are lost. It gives nothing away: the
+// vendor's signature and the floors stay.
+//
+// # Rollback
+//
+// What a version is called is for people. Machines compare two numbers:
+//
+//   - releaseCounter goes up with every release. A device takes none below its
+//     floor, and at its floor only the very package that it had. One update may raise
+//     it by at most MaxCounterStep: else one wrong or forged release would put all
+//     later ones below the floor.
+//   - securityEpoch goes up when the releases before must never run again. It is
+//     what hardware counters hold, which have few steps.
+//
+// The floors are kept outside of the slots (package trust). They rise after a
+// commit, and only as far as the version in the other slot satisfies them: a floor
+// above it would cut off the way back. The vendor's root can set lowest values of
+// its own for everything that is installed from then on, and take single
+// packages back by their digest.
+//
+// # Time
+//
+// Expiry protects against freezing only: an attacker who keeps newer releases away
+// can do so no longer than an older one is valid. It needs a time that the attacker
+// does not choose, and a camera has none: its clock starts in 1970 when a battery
+// is empty, and NTP is anybody's. So everything is judged by secure time,
+//
+//	T = max(build of the software, stored T, the fleet's word, dates of releases) + time since then
+//
+// where the time since then is CLOCK_BOOTTIME's, which nobody can set. The wall
+// clock is never asked, and 1970 and 2099 are all the same. T is a lower bound: the
+// real time is that or later, and so what has expired by it has expired.
+//
+// T moves forward by the fleet's freshness key ([ParseFreshness]), at most to the
+// expiry of the fleet's root. Where a fleet says what time it is, nothing else does.
+// Elsewhere a release that was accepted moves T to its date, which cannot be after
+// its root's expiry. So a stolen key can make things expire early, within bounds
+// that a newer root undoes, and can never make anything last longer. Under a file of
+// keys releases move nothing.
+//
+// A device without a fleet that gets no releases knows nothing of the time that
+// passes while it is off. It cannot notice that it is being frozen, and does not
+// claim to.
+//
 // # Order of the checks
 //
 // Header and size of the head's files; then, in one function, judge: strict JSON,
@@ -90,27 +212,49 @@
 //
 // Each refusal is an [Error] with its own code and a sentence for the person who
 // stands before the device. Errors without a [Code] mean that reading failed.
+// Nothing is remembered of a refused package: what an accepted one brings besides
+// itself is in [Package.Learned], for whoever keeps the state.
 //
 // # What it defends against
 //
 // Foreign, changed, cut and extended packages; packages for other devices;
-// old packages; two JSON or tar readers that understand one file differently;
-// files made to exhaust memory: the head's two copies, one chunk and 48 bytes for
-// each of at most MaxChunks chunks are all that is held.
+// old packages, old roots, old orders; two JSON or tar readers that understand one
+// file differently; files made to exhaust memory: the head's two copies, one chunk
+// and 48 bytes for each of at most MaxChunks chunks are all that is held.
+//
+// And against keys in the wrong hands:
+//
+//	stolen                 what can be done with it, until it is rotated out
+//	freshness key          old orders and releases are kept alive no longer than before;
+//	                       things can be made to expire early
+//	order key              choose among the vendor's releases for this hardware, not
+//	                       below the floors
+//	release key, no fleet  install anything: ask for two signatures, or enrol
+//	release key, fleet     nothing without an order
+//	one root key of more   nothing
+//	enough root keys       everything: the device needs a new first root, by hand
 //
 // # What it does not do
 //
 // It keeps nothing: floors, secure time, the newest roots and the newest order are
-// its caller's, outside of the slots. [Device] is what they say today, and
-// [Package.Learned] what an accepted package adds. A malleable ECDSA signature
-// (s and n-s are both valid) is accepted: nothing is ever identified by its
-// signature.
+// its caller's, outside of the slots. [Device] is what they say today. It cannot
+// help against who can write those, as root on the device can, unless the boot
+// loader checks too and a hardware counter holds the epoch. It does not hide
+// what is in a package. A malleable ECDSA signature (s and n-s are both valid) is
+// accepted: nothing is ever identified by its signature.
 //
 // Who replaces the file between Open and reading is caught by the chunk hashes,
 // which are in memory.
 //
-// Rejected: signing the whole file (it must be read whole before the first byte
-// is trusted); compression around the file (no ranges, and bombs); a tar library
-// for reading (it understands far more than is allowed here); the key id of a
-// bundle as a choice of key (all trusted keys are tried, a wrong id is refused).
+// # Rejected
+//
+// Signing the whole file (it must be read whole before the first byte is trusted);
+// compression around the file (no ranges, and bombs); a tar library for reading (it
+// understands far more than is allowed here); the key id of a bundle as a choice of
+// key (all trusted keys are tried, a wrong id is refused). TUF's own targets,
+// snapshot and timestamp files (four documents where one order says the same, and an
+// expired one would block a stick); the wall clock as a second opinion (it is
+// wrong in both directions, and the attacker chooses when); X.509 (no thresholds, and
+// its expiry needs a clock); a reset of releaseCounter by the root (with a limit on
+// the step nobody reaches the end of it).
 package verify

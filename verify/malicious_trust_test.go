@@ -61,6 +61,11 @@ var thresholds = []malicious{
 		r.Keys["again"] = &again
 		role.KeyIDs = append(role.KeyIDs, "again")
 	})},
+	{8, "the same key under two ids in two roles", verify.CodeRoot, rootSigned(func(r *metadata.RootType) {
+		again := *r.Keys[r.Roles[metadata.TARGETS].KeyIDs[0]]
+		r.Keys["again"] = &again
+		r.Roles[metadata.SNAPSHOT].KeyIDs = []string{"again"}
+	})},
 	{29, "two trusted keys over two statements", verify.CodePayload, in(func(w *trustWorld) error {
 		h := w.good()
 		w.payload = w.f.statement(func(m *verify.Manifest) { m.Version = "2.0.1" })
