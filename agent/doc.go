@@ -92,6 +92,21 @@
 // or were rotated since are a matter for the next start, and then for each one
 // anew. An adopted app is known by the digest of its package.
 //
+// # Trust
+//
+// Whose packages the device takes, and how old they may be, is kept by package
+// verify/trust below the state directory. Its anchors, the vendor's root or a file of
+// keys, and the fleet's root, are files that the configuration names; they are read
+// at every use, so that they may be put there or replaced at any time. What an
+// accepted package brought, newer roots and the order's number, is remembered when
+// its staging begins; the slot's version when it is whole; the floors rise after the
+// commit, and are caught up with at the next start if the agent died in between.
+// Under a file of keys every start asks for a signature by one of them. Under a root
+// a version that was verified when it was staged starts by its digest, although its
+// key may have been rotated out since: what must not be installed any more need not
+// make a picture go dark. If the trust state is lost, the active record says what is in
+// the slots, and the status says that it was lost.
+//
 // # The permanent version
 //
 // It is restarted when it ends, when it is not ready in time, when it does not feed

@@ -154,9 +154,9 @@
 // OfflineOrder refuses, OfflineRelease is content with the release. A package
 // that comes by the link always needs one, and an order that is there must be right.
 //
-// Leaving a fleet needs a person at the device, and its agent logs it: nothing that
-// a network says, a stick holds or a configuration leaves out ends the fleet's say. It
-// is also the way out of a fleet whose keys are lost. It gives nothing away: the
+// Leaving a fleet needs a person at the device, and is logged: nothing that a
+// network says, a stick holds or a configuration leaves out ends the fleet's say.
+// It is also the way out of a fleet whose keys are lost. It gives nothing away: the
 // vendor's signature and the floors stay.
 //
 // # Rollback
