@@ -192,8 +192,8 @@
 // T moves forward by the fleet's freshness key ([ParseFreshness]), at most to the
 // expiry of the fleet's root. Where a fleet says what time it is, nothing else does.
 // Elsewhere a release that was accepted moves T to its date, which cannot be after
-// its root's expiry. So a stolen key can make things expire early, within bounds
-// that a newer root undoes, and can never make anything last longer. Under a file of
+// its root's expiry. So a stolen key can make things expire early, and never last
+// longer; a root that takes the key back takes back what it said of the time, too. Under a file of
 // keys releases move nothing.
 //
 // A device without a fleet that gets no releases knows nothing of the time that

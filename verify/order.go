@@ -162,7 +162,7 @@ func (f *Fleet) allow(root *Root, orders [][]byte, pkg string, dev Device) (*Ord
 	if err != nil {
 		return nil, err
 	}
-	forgotten := f.Root != root && f.Root.OrdersWithdrawn(root)
+	forgotten := f.Root != root && f.Root.SignersWithdrawn(root)
 	switch {
 	case !o.isFor(dev):
 		return nil, refuse(CodeOrderForeign, "the fleet order is for other devices than %s", quote(dev.ID))

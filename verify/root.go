@@ -214,8 +214,9 @@ func withdraws(before, after *Trust) bool {
 	return slices.ContainsFunc(before.keys, func(k key) bool { return after == nil || !after.has(k.id) })
 }
 
-// OrdersWithdrawn says whether an order key of this root is none in a later one.
-func (r *Root) OrdersWithdrawn(later *Root) bool { return withdraws(r.release, later.release) }
+// SignersWithdrawn says whether a key that signs releases, or orders, by this root
+// does not by a later one.
+func (r *Root) SignersWithdrawn(later *Root) bool { return withdraws(r.release, later.release) }
 
 // FreshnessWithdrawn says whether a freshness key of this root is none in a later one.
 func (r *Root) FreshnessWithdrawn(later *Root) bool { return withdraws(r.freshness, later.freshness) }

@@ -59,7 +59,7 @@ func (s *Store) Save() error {
 // package's date.
 func (s *Store) Learn(l verify.Learned) error {
 	return s.change("remember what the package brought", func(n *state) error {
-		n.rotateVendor(l.Vendor)
+		n.rotateVendor(l.Vendor, s.factory.Built)
 		n.rotateFleet(l.Fleet)
 		n.obey(l.Order)
 		n.time.advance()
@@ -77,7 +77,7 @@ func (s *Store) Rotate(vendor, fleet [][]byte) error {
 			if err != nil {
 				return err
 			}
-			n.rotateVendor(newest)
+			n.rotateVendor(newest, s.factory.Built)
 		}
 		if n.fleet != nil {
 			newest, err := follow(n.fleet, fleet, now)
@@ -200,11 +200,16 @@ func (n *state) root() *verify.Root {
 	return n.vendor.Root()
 }
 
-// rotateVendor takes a newer root, if it is one.
-func (n *state) rotateVendor(newest *verify.Root) {
+// rotateVendor takes a newer root, if it is one. If it takes back a release key, then
+// the dates of releases are forgotten too: that key may have signed false ones.
+func (n *state) rotateVendor(newest *verify.Root, built time.Time) {
 	root := n.root()
 	if newest == nil || root == nil || !newest.Descends(root) {
 		return
+	}
+	if root.SignersWithdrawn(newest) {
+		n.time.advance()
+		n.time.own = built
 	}
 	n.vendor, n.doc.Vendor = newest.Trust(), newest.Steps()
 }
@@ -217,7 +222,7 @@ func (n *state) rotateFleet(newest *verify.Root) {
 		return
 	}
 	n.join()
-	if n.fleet.OrdersWithdrawn(newest) {
+	if n.fleet.SignersWithdrawn(newest) {
 		n.doc.Fleet.Sequence, n.doc.Fleet.Newest = 0, ""
 	}
 	if n.fleet.FreshnessWithdrawn(newest) {

@@ -81,6 +81,17 @@ func TestWhoMayNotMoveTime(t *testing.T) {
 	wantTime(t, s, built, "after the key was taken back")
 }
 
+// A release key, stolen, can move time to its root's expiry, until it is taken back.
+func TestFalseDateOfARelease(t *testing.T) {
+	p := newParty(t)
+	s := mustOpen(t, newMemDisk(), p.factory(), &bootTime{boot: "1"})
+	must(t, s.Learn(verify.Learned{Time: p.vendor.Expires}))
+	must(t, s.Rotate([][]byte{next(t, &p.vendor, func(r *trusttest.Root) { r.Expires = r.Expires.AddDate(1, 0, 0) })}, nil))
+	wantTime(t, s, p.vendor.Expires.AddDate(-1, 0, 0), "after a root with the same keys")
+	must(t, s.Rotate([][]byte{next(t, &p.vendor, func(r *trusttest.Root) { r.Targets = p.strangers })}, nil))
+	wantTime(t, s, built, "after the key was taken back")
+}
+
 // The wall clock is asked by nobody: the bubble's begins in 2000, and ends in 2099.
 func TestWallClockChangesNothing(t *testing.T) {
 	p := newParty(t)
