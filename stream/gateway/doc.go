@@ -59,7 +59,9 @@
 // oldest half-open handshake makes place for a new one once it is two seconds old. The
 // device itself, which is the agent or a proxy, has no limits of its own. At the UDP
 // port nothing but checks that know a viewer's password gets through from an address
-// that has not sent such a check; all the rest is counted by what became of it.
+// that has not sent such a check; all the rest is counted by what became of it. A flood
+// of more than the port can read delays handshakes; who has been handed over has a
+// socket of its own and notices nothing.
 //
 // It does not defend against someone who records a viewer's check on the way and
 // sends it again from elsewhere: the pictures, which are encrypted, go there until the

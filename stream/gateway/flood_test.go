@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -74,14 +75,20 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// halfOpen is how many offers TestHalfOpenSessions makes; the environment can ask for
-// another number.
-const halfOpen = 10_000
+// halfOpenEnv is how many offers TestHalfOpenSessions makes, if not 2000.
+const halfOpenEnv = "SLIPSTREAM_TEST_HALF_OPEN"
 
-// Ten thousand offers of which nothing comes leave the gateway as it was, and who
-// has a viewer's place keeps it.
+// Thousands of offers of which nothing comes leave the gateway as it was, and who has
+// a viewer's place keeps it.
 func TestHalfOpenSessions(t *testing.T) {
 	t.Parallel()
+	halfOpen := 2000
+	if text := os.Getenv(halfOpenEnv); text != "" {
+		var err error
+		if halfOpen, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w := newWorld(t, withMetrics)
 	f := newFake(t, w)
 	f.change(func() { f.known = []handover.Known{old("one", newSocket(t).LocalAddr())} })
@@ -116,14 +123,14 @@ func TestHalfOpenSessions(t *testing.T) {
 	}
 	for i := range halfOpen {
 		offers <- i
-		if i%1000 == 0 {
+		if i%500 == 499 {
 			m := scrape(t, w)
 			most = max(most, m["half_open"])
 		}
 	}
 	close(offers)
 	asking.Wait()
-	if most > 128 || most == 0 || answered.Load()+refused.Load() != halfOpen {
+	if most > 128 || most == 0 || answered.Load()+refused.Load() != int64(halfOpen) {
 		t.Errorf("%v half-open at once; %d were answered, %d refused", most, answered.Load(), refused.Load())
 	}
 	check(t, w, newSocket(t), *f.known[0].ICE, nominate)
@@ -165,20 +172,22 @@ func TestFloodOfDatagrams(t *testing.T) {
 	for n := range 3 {
 		flooding.Go(func() {
 			for i := 0; ; i++ {
-				// Each hundred comes from another address, as if it were made up.
+				// Every few come from another address, as if it were made up. They are not
+				// more than the port can read even if this machine is slow: what the kernel
+				// drops for want of room hits everybody.
 				from, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, byte(n+1), byte(i>>8), byte(i))})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				for k := range 100 {
+				for k := range 2 * len(bad) {
 					from.WriteTo(bad[k%len(bad)], w.gateway.UDPAddr())
 				}
 				from.Close()
 				select {
 				case <-stop:
 					return
-				case <-time.After(time.Millisecond):
+				case <-time.After(5 * time.Millisecond):
 				}
 			}
 		})
