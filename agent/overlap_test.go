@@ -226,3 +226,38 @@ func TestDamagedVersionGetsNoRoom(t *testing.T) {
 		t.Errorf("slot a: %+v", slot(s, "a"))
 	}
 }
+
+// An agent may end after it has noted that an app is thawed and before it thaws it.
+func TestAppThatOnlyTheJournalThawed(t *testing.T) {
+	t.Parallel()
+	withGroups(t)
+	d := newDevice(t)
+	d.mustInstall("1.0.0")
+	s := d.wait("app", func(s control.Status) bool { return slot(s, "a").App == "ready" })
+	pid := slot(s, "a").PID
+	d.end()
+	<-d.ended
+	g := supervise.FindGroup(d.cfg.Run, appSource(t, d.cfg.Run, pid), pid)
+	if g == nil {
+		t.Fatal("the app runs in no cgroup of its own")
+	}
+	defer g.Close()
+	d.must(g.Freeze())
+	becomes(t, pid, true)
+	d.boot()
+	becomes(t, pid, false)
+}
+
+// appSource is the name of the run that a process is.
+func appSource(t *testing.T, run string, pid int) string {
+	t.Helper()
+	records, _ := filepath.Glob(filepath.Join(run, "proc", "*.json"))
+	for _, path := range records {
+		raw, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(raw), `"pid":`+strconv.Itoa(pid)+",") {
+			return strings.TrimSuffix(filepath.Base(path), ".json")
+		}
+	}
+	t.Fatalf("no record of process %d in %v", pid, records)
+	return ""
+}

@@ -160,6 +160,9 @@ func (a *Agent) tellWhenKnown(source orders.SourceID, p *supervise.Process) {
 func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process) {
 	r := a.planAdopted(source, slot)
 	r.process, r.group = p, a.findGroup(source, p.PID())
+	if source != a.state.Trial.Frozen {
+		a.thaw(source) // the agent before may have ended between the word and the deed
+	}
 	ingest, found := a.adoptProcess(ingestName(source))
 	a.wg.Go(func() { a.follow(r, launched{p, ingest, r.group}) })
 	if p.PID() == 0 {
