@@ -34,10 +34,17 @@ func (m *machine) retire() {
 	m.stopApp(slot, m.rules(slot).StopTimeout)
 }
 
-// onScreen says that viewers of every stream see the permanent version's app.
+// onScreen says that viewers of each of its streams see the permanent version's app.
+// A stream that another version alone declares is not waited for.
 func (m *machine) onScreen(streams []orders.StreamStatus) bool {
-	source := m.followed()
-	return len(streams) > 0 && source != "" && !slices.ContainsFunc(streams, func(s orders.StreamStatus) bool {
-		return s.Followed != source
-	})
+	source, own := m.followed(), 0
+	for _, s := range streams {
+		if names := m.Permanent.Streams; len(names) > 0 && !slices.Contains(names, s.Name) {
+			continue
+		}
+		if own++; s.Followed != source {
+			return false
+		}
+	}
+	return own > 0 && source != ""
 }
