@@ -1,6 +1,10 @@
 package supervise
 
-import "syscall"
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // SignalByNumber signals the group as on a kernel before 6.9.
 func SignalByNumber(p *Process, sig syscall.Signal) { p.signalByNumber(sig) }
@@ -24,3 +28,9 @@ var (
 	ParseNotification = parseNotification
 	ParseStat         = func(raw []byte) error { _, err := parseStat(raw); return err }
 )
+
+// BrokenGroup is one that no process can be put into.
+func BrokenGroup(dir string) (*Group, error) {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	return &Group{path: dir, dir: fd, freeze: -1}, err
+}

@@ -155,3 +155,39 @@ func TestGroupsNeedAPlace(t *testing.T) {
 		}
 	}
 }
+
+// A process that cannot be put into its group is ended, and nothing of it stays open.
+func TestAGroupThatTakesNobody(t *testing.T) {
+	g, err := supervise.BrokenGroup(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	s, before := newSupervisor(t, t.TempDir()), pidfdsOfTheDead(t)
+	spec := shell("b-1", "exec sleep 1000")
+	spec.Group = g
+	for range 3 {
+		if p, err := s.Start(spec); err == nil {
+			p.Kill()
+			t.Fatal("it was started outside of its group")
+		}
+	}
+	if after := pidfdsOfTheDead(t); after > before { // others' are closed when they are garbage
+		t.Errorf("%d descriptors of ended processes are open, before it were %d", after, before)
+	}
+}
+
+// pidfdsOfTheDead counts our pidfds whose process is gone and reaped.
+func pidfdsOfTheDead(t *testing.T) (n int) {
+	t.Helper()
+	infos, err := filepath.Glob("/proc/self/fdinfo/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range infos {
+		if raw, err := os.ReadFile(path); err == nil && strings.Contains(string(raw), "\nPid:\t-1\n") {
+			n++
+		}
+	}
+	return n
+}

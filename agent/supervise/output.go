@@ -15,6 +15,10 @@ const (
 	logCheck = 250 * time.Millisecond
 	tailSize = 64 << 10 // bytes looked at for the last lines
 	maxLine  = 400      // bytes shown of one line
+
+	// logMode keeps logs from other users: programs print the addresses at which
+	// they publish, with the secrets in them.
+	logMode = 0o640
 )
 
 // output is a process's log file. The process writes to it without us. The file
@@ -82,7 +86,7 @@ func (o *output) bound() error {
 }
 
 func writeWhole(path string, r io.Reader) error {
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, logMode)
 	if err != nil {
 		return err
 	}

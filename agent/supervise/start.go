@@ -121,6 +121,9 @@ func (p *Process) fork(spec Spec) error {
 	}
 	if err != nil {
 		p.killUnrecorded()
+		if pidfd >= 0 {
+			unix.Close(pidfd)
+		}
 		return err
 	}
 	p.setPidfd(pidfd)
@@ -229,7 +232,7 @@ func openOutput(path string) (*output, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, logMode)
 	if err != nil {
 		return nil, err
 	}

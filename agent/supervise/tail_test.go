@@ -91,3 +91,17 @@ func TestTheTailOfACutLogIsOfThisProcessAlone(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// Programs print secrets, so no other user may read what they print.
+func TestOthersReadNoLogs(t *testing.T) {
+	run := t.TempDir()
+	p := start(t, newSupervisor(t, run), shell("app", `yes "rtsp://127.0.0.1/SECRET" | head -c 1500000; echo complete; sleep 1000`))
+	printed(t, p, "complete")
+	for _, name := range []string{"app.log", "app.log.1"} {
+		path := filepath.Join(run, "log", name)
+		eventually(t, name, func() bool { _, err := os.Stat(path); return err == nil })
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o007 != 0 {
+			t.Errorf("%s: mode %v, error %v", name, info.Mode(), err)
+		}
+	}
+}
