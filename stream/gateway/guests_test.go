@@ -308,6 +308,9 @@ func TestLimitsOfRequests(t *testing.T) {
 	if code, _ := ask(netip.MustParseAddr("127.0.0.1"), "own-secret"); code != http.StatusNoContent {
 		t.Errorf("the agent, beside a proxy that passes guesses on: %d", code)
 	}
+	if g.guard.locked(netip.MustParseAddr("127.0.0.1"), time.Now()) {
+		t.Error("the device's own RTSP viewers have to wait because of a proxy's guests")
+	}
 	fast := 0
 	for range 2 * requestBurst {
 		if code, _ := ask(stranger(2), "own-secret"); code == http.StatusTooManyRequests {

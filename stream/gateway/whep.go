@@ -87,11 +87,21 @@ func (g *Gateway) mayAsk(w http.ResponseWriter, r *http.Request) error {
 		return errNoToken
 	}
 	if _, ok := g.guard.Allow(strings.TrimSpace(token)); !ok {
-		g.guard.miss(from, now)
+		g.missed(from, now)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="slipstream", error="invalid_token"`)
 		return errBadToken
 	}
 	return nil
+}
+
+// missed counts a wrong token. The device itself, whose proxies pass strangers' guesses
+// on, does not have to wait for them, nor do its own RTSP viewers.
+func (g *Gateway) missed(from netip.Addr, now time.Time) {
+	if ownAddress(from) {
+		g.guard.refused.Add(1)
+		return
+	}
+	g.guard.miss(from, now)
 }
 
 var (
