@@ -34,7 +34,7 @@ $(LINT):
 # Every fuzz target for FUZZTIME. go test lists a package's targets before its name.
 fuzz:
 	go test -list '^Fuzz' ./... | awk '/^Fuzz/ {t[++n] = $$1} /^ok/ {for (i = 1; i <= n; i++) print $$2, t[i]; n = 0}' | \
-	while read -r package target; do go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; done
+	while read -r package target; do go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x "$$package" </dev/null; done
 
 bench: build
 	build/bin/slipstream-rig bench
