@@ -102,7 +102,7 @@ func FuzzHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var h [Record]byte
 		copy(h[:], data)
-		size, err := headSize(&h)
+		size, err := headSize(&h, HeadName, MaxBundle)
 		if err != nil {
 			mustBeRefusal(t, err)
 			return

@@ -1,12 +1,15 @@
 package verify
 
-import "io"
+import (
+	"io"
+	"slices"
+)
 
 // readLayout checks that from the first image on every header, every padding
 // byte and the end stand exactly where the manifest puts them, and reads the
 // chunk indexes.
-func (p *Package) readLayout(r io.ReaderAt, size int64) error {
-	p.Members = p.Manifest.members(int64(len(p.Bundle)))
+func (p *Package) readLayout(r io.ReaderAt, size int64, head []Member) error {
+	p.Members = p.Manifest.members(head)
 	last := p.Members[len(p.Members)-1]
 	end := last.Offset + last.Size + Padding(last.Size) + trailer
 	if size < end {
@@ -16,7 +19,7 @@ func (p *Package) readLayout(r io.ReaderAt, size int64) error {
 		return refuse(CodeTrailing, "the package has %d bytes, its manifest says %d: something was appended", size, end)
 	}
 	for i, m := range p.Members {
-		if i > 0 { // the head's header was compared when it was read
+		if i >= len(head) { // those of the head were compared when it was read
 			if err := checkHeader(r, m); err != nil {
 				return err
 			}
@@ -29,7 +32,7 @@ func (p *Package) readLayout(r io.ReaderAt, size int64) error {
 		return err
 	}
 	for i, image := range p.Manifest.Images {
-		index, content := p.Members[1+2*i], p.Members[2+2*i]
+		index, content := p.Members[len(head)+2*i], p.Members[len(head)+1+2*i]
 		chunks, err := readIndex(io.NewSectionReader(r, index.Offset, index.Size), image)
 		if err != nil {
 			return err
@@ -40,10 +43,14 @@ func (p *Package) readLayout(r io.ReaderAt, size int64) error {
 }
 
 // members computes where everything stands; it needs nothing but the manifest
-// and the length of the head.
-func (m *Manifest) members(head int64) []Member {
-	list := []Member{{Name: HeadName, Offset: Record, Size: head}}
-	next := Record + head + Padding(head)
+// and the members before the first image.
+func (m *Manifest) members(head []Member) []Member {
+	list := slices.Clone(head)
+	var next int64
+	if len(head) > 0 {
+		last := head[len(head)-1]
+		next = last.Offset + last.Size + Padding(last.Size)
+	}
 	add := func(name string, size int64, sum string) {
 		list = append(list, Member{Name: name, Offset: next + Record, Size: size, SHA256: sum})
 		next += Record + size + Padding(size)

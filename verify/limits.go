@@ -4,6 +4,7 @@ package verify
 // before anything is read or allocated by it.
 const (
 	MaxBundle    = 1 << 20   // bytes of manifest.sigstore.json
+	MaxHead      = 4 << 20   // bytes of everything before the first image
 	MaxImages    = 16        // images in one package
 	MaxImageName = 28        // bytes; leaves room for ".patch." and a digest in ustar's 100
 	MaxImageSize = 4 << 30   // bytes of one image

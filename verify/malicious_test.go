@@ -126,7 +126,7 @@ var envelopes = []malicious{
 	{28, "head taken away", verify.CodeNotPackage, func(f *fixture) error {
 		return f.open(f.file[verify.Record+len(f.head)+int(verify.Padding(int64(len(f.head)))):])
 	}},
-	{29, "second signer over another statement", verify.CodeTrailing, func(f *fixture) error {
+	{29, "second signer over another statement", verify.CodePayload, func(f *fixture) error {
 		other := signWith(f.t, f.stranger, []byte("{}"))
 		return f.open(join(member(verify.HeadName, f.head), member("manifest.2.sigstore.json", other),
 			member("app.tree.chunks", f.index), member("app.tree", f.image), make([]byte, 1024)))

@@ -58,7 +58,7 @@ func Inspect(r io.ReaderAt, size int64, trust *Trust) (*Package, error) {
 // Unverified reads a package without asking who signed it. What it returns is
 // anybody's word: it is for showing to a person, never for installing.
 func Unverified(r io.ReaderAt, size int64) (*Package, error) {
-	head, err := readHead(r, size)
+	head, members, err := readHead(r, size)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func Unverified(r io.ReaderAt, size int64) (*Package, error) {
 	if err != nil {
 		return nil, err
 	}
-	return assemble(r, size, head, judged{manifest: m, signed: signed{payload: envelopes[0].payload, hint: envelopes[0].hint}})
+	return assemble(r, size, head, members, judged{manifest: m, signed: signed{payload: envelopes[0].payload, hint: envelopes[0].hint}})
 }
 
 // Recheck verifies an installed version's bundle again: at every start, because
@@ -135,7 +135,7 @@ func (p *Payload) check(ctx context.Context) error {
 }
 
 func open(r io.ReaderAt, size int64, trust *Trust, dev *Device) (*Package, error) {
-	head, err := readHead(r, size)
+	head, members, err := readHead(r, size)
 	if err != nil {
 		return nil, err
 	}
@@ -143,12 +143,12 @@ func open(r io.ReaderAt, size int64, trust *Trust, dev *Device) (*Package, error
 	if err != nil {
 		return nil, err
 	}
-	return assemble(r, size, head, found)
+	return assemble(r, size, head, members, found)
 }
 
 // assemble goes on from the judged head. The device was asked before the layout,
 // so that a package for something else costs two reads.
-func assemble(r io.ReaderAt, size int64, head Head, found judged) (*Package, error) {
+func assemble(r io.ReaderAt, size int64, head Head, members []Member, found judged) (*Package, error) {
 	p := &Package{
 		Manifest: found.manifest, Digest: digest(found.signed.payload),
 		Head: head, Bundle: head.Bundles[0], Learned: found.learned,
@@ -157,7 +157,7 @@ func assemble(r io.ReaderAt, size int64, head Head, found judged) (*Package, err
 	if len(p.Signers) > 0 {
 		p.Signer = p.Signers[0]
 	}
-	if err := p.readLayout(r, size); err != nil {
+	if err := p.readLayout(r, size, members); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -166,34 +166,6 @@ func assemble(r io.ReaderAt, size int64, head Head, found judged) (*Package, err
 func digest(payload []byte) string {
 	sum := sha256.Sum256(payload)
 	return hex.EncodeToString(sum[:])
-}
-
-// readHead returns the contents of the members before the first image.
-func readHead(r io.ReaderAt, size int64) (Head, error) {
-	bundle, err := readFirst(r, size)
-	return Head{Bundles: [][]byte{bundle}}, err
-}
-
-func readFirst(r io.ReaderAt, size int64) ([]byte, error) {
-	if size < Record {
-		return nil, refuse(CodeTruncated, "the file has %d bytes, which is too short for a package", size)
-	}
-	var h [Record]byte
-	if err := readAt(r, 0, h[:]); err != nil {
-		return nil, err
-	}
-	n, err := headSize(&h)
-	if err != nil {
-		return nil, err
-	}
-	if size < Record+n+Padding(n) {
-		return nil, refuse(CodeTruncated, "the package ends within its manifest")
-	}
-	head := make([]byte, n)
-	if err := readAt(r, Record, head); err != nil {
-		return nil, err
-	}
-	return head, nil
 }
 
 // readAt fills buf. A file that ends although it has been longer is a refusal:

@@ -35,7 +35,7 @@ type Digests struct {
 // are the chunk index and the image of each image, in the package's order.
 func (m Manifest) Statement() Statement {
 	s := Statement{Type: StatementType, PredicateType: PredicateType, Predicate: m}
-	for _, member := range m.members(0)[1:] {
+	for _, member := range m.members(nil) {
 		s.Subject = append(s.Subject, Subject{Name: member.Name, Digest: Digests{SHA256: member.SHA256}})
 	}
 	return s

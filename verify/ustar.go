@@ -51,25 +51,25 @@ func Header(name string, size int64) [Record]byte {
 // Padding is the number of zero bytes after a member of the given size.
 func Padding(size int64) int64 { return -size & (Record - 1) }
 
-// headSize returns the size that the first header claims. Nothing but the one
-// allowed header for that size is accepted, so no other field can mean anything.
-func headSize(h *[Record]byte) (int64, error) {
-	name := append([]byte(HeadName), 0)
-	if !bytes.HasPrefix(h[:], name) {
-		return 0, refuse(CodeNotPackage, "the file is not a Slipstream package: it does not begin with %s", HeadName)
+// headSize returns the size that the header of a member before the first image
+// claims. Nothing but the one allowed header for that name and size is accepted, so
+// no other field can mean anything.
+func headSize(h *[Record]byte, name string, limit int64) (int64, error) {
+	if !bytes.HasPrefix(h[:], append([]byte(name), 0)) {
+		return 0, refuse(CodeNotPackage, "the file is not a Slipstream package: it does not begin with %s", name)
 	}
 	var size int64
 	for _, digit := range h[sizeAt : sizeAt+sizeDigits] {
 		if digit < '0' || digit > '7' {
-			return 0, refuse(CodeHeader, "the package's first header gives no size in eleven octal digits")
+			return 0, refuse(CodeHeader, "the header of %s gives no size in eleven octal digits", name)
 		}
 		size = size<<3 | int64(digit-'0')
 	}
-	if Header(HeadName, size) != *h {
-		return 0, refuse(CodeHeader, "the package's first header is damaged or was made by another program")
+	if Header(name, size) != *h {
+		return 0, refuse(CodeHeader, "the header of %s is damaged or was made by another program", name)
 	}
-	if size == 0 || size > MaxBundle {
-		return 0, refuse(CodeTooLarge, "the package's manifest has %d bytes, the limit is %d", size, MaxBundle)
+	if size == 0 || size > limit {
+		return 0, refuse(CodeTooLarge, "%s has %d bytes in the package, the limit is %d", name, size, limit)
 	}
 	return size, nil
 }
