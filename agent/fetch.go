@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	readAhead    = 1 << 20 // bytes fetched at once
-	fetchTimeout = 60 * time.Second
-	maxToken     = 4 << 10 // bytes of the token file
+	readAhead    = 1 << 20          // bytes fetched at once
+	fetchTimeout = 60 * time.Second // for each of them: who is slower than 17 kB/s is given up
+	maxToken     = 4 << 10          // bytes of the token file
 )
 
 // remote reads a package over HTTP, range by range, so that verifying its head
@@ -105,7 +105,7 @@ func (r *remote) fetch(off int64) error {
 	if r.token != "" {
 		req.Header.Set("Authorization", "Bearer "+r.token)
 	}
-	if r.etag != "" {
+	if r.etag != "" && !strings.HasPrefix(r.etag, "W/") { // weak ones never match there
 		req.Header.Set("If-Match", r.etag)
 	}
 	resp, err := r.client.Do(req)
@@ -113,36 +113,51 @@ func (r *remote) fetch(off int64) error {
 		return fmt.Errorf("fetch: %w", err)
 	}
 	defer resp.Body.Close()
-	size, err := ranged(resp, off)
-	if err != nil {
-		return fmt.Errorf("fetch %s: %w", r.url, err)
-	}
-	if r.size != 0 && size != r.size {
-		return fmt.Errorf("fetch %s: it changed while it was read", r.url)
-	}
-	r.size = size
-	if tag := resp.Header.Get("ETag"); !strings.HasPrefix(tag, "W/") {
-		r.etag = tag
-	}
-	r.block, err = io.ReadAll(io.LimitReader(resp.Body, readAhead))
-	r.start = off
-	if err != nil {
+	if err := r.take(resp, off); err != nil {
 		return fmt.Errorf("fetch %s: %w", r.url, err)
 	}
 	return nil
 }
 
-// ranged checks that the answer is the range asked for, and returns the whole size.
-func ranged(resp *http.Response, off int64) (int64, error) {
+// take makes an answer the read-ahead, if it is what was asked for, all of it and
+// no more, of the file that was there before.
+func (r *remote) take(resp *http.Response, off int64) error {
+	n, size, err := ranged(resp, off)
+	if err != nil {
+		return err
+	}
+	tag := resp.Header.Get("ETag")
+	if r.size != 0 && (size != r.size || tag != r.etag) {
+		return errors.New("it changed while it was read")
+	}
+	block, err := io.ReadAll(io.LimitReader(resp.Body, n+1))
+	if err != nil {
+		return err
+	}
+	if int64(len(block)) != n {
+		return fmt.Errorf("the server's range of %d bytes has another length", n)
+	}
+	r.size, r.etag, r.block, r.start = size, tag, block, off
+	return nil
+}
+
+// ranged checks that the answer is the range asked for, and returns its length and
+// that of the whole file.
+func ranged(resp *http.Response, off int64) (n, size int64, err error) {
 	if resp.StatusCode != http.StatusPartialContent {
-		return 0, fmt.Errorf("the server answers %q where a range was asked for", resp.Status)
+		return 0, 0, fmt.Errorf("the server answers %q where a range was asked for", resp.Status)
 	}
-	head, total, ok := strings.Cut(resp.Header.Get("Content-Range"), "/")
-	size, err := strconv.ParseInt(total, 10, 64)
-	if !ok || err != nil || size <= 0 || !strings.HasPrefix(head, fmt.Sprintf("bytes %d-", off)) {
-		return 0, fmt.Errorf("the server's range %q is not the one asked for", resp.Header.Get("Content-Range"))
+	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return 0, 0, fmt.Errorf("the server has encoded the file by %q, which was not asked for", coding)
 	}
-	return size, nil
+	given := resp.Header.Get("Content-Range")
+	_, total, _ := strings.Cut(given, "/")
+	size, err = strconv.ParseInt(total, 10, 64)
+	n = min(readAhead, size-off)
+	if err != nil || n <= 0 || given != fmt.Sprintf("bytes %d-%d/%d", off, off+n-1, size) {
+		return 0, 0, fmt.Errorf("the server's range %q is not the one asked for", given)
+	}
+	return n, size, nil
 }
 
 // ReadAt serves from the read-ahead.
@@ -158,9 +173,6 @@ func (r *remote) ReadAt(p []byte, off int64) (int, error) {
 		if at < r.start || at >= r.start+int64(len(r.block)) {
 			if err := r.fetch(at); err != nil {
 				return n, err
-			}
-			if len(r.block) == 0 {
-				return n, io.ErrUnexpectedEOF
 			}
 		}
 		n += copy(p[n:], r.block[at-r.start:])

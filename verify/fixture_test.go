@@ -32,11 +32,17 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
+	return newFixtureOf(t, "#!/bin/sh\nexec sleep 1\n")
+}
+
+// newFixtureOf has a package whose only file has the given content.
+func newFixtureOf(t *testing.T, program string) *fixture {
+	t.Helper()
 	f := &fixture{t: t, key: newKey(t), stranger: newKey(t)}
 	f.trust = trustOf(t, f.key)
 	f.dev = verify.Device{Product: "gatecam", Hardware: "cam-a1"}
 	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "camera"), "#!/bin/sh\nexec sleep 1\n", 0o755)
+	writeFile(t, filepath.Join(dir, "camera"), program, 0o755)
 
 	var file bytes.Buffer
 	m, err := pack.Build(t.Context(), &file, pack.Options{Dir: dir, Manifest: template(), Key: f.key})
@@ -193,3 +199,6 @@ func contextCanceled(t *testing.T) (context.Context, context.CancelFunc) {
 	cancel()
 	return ctx, cancel
 }
+
+// thorough says that all the time in the world may be taken.
+func thorough() bool { return os.Getenv("SLIPSTREAM_SOAK") != "" }
