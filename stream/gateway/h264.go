@@ -136,9 +136,31 @@ func (e h264Envelope) pick(offered []payload) (payload, error) {
 			}
 		}
 	}
+	if f, ok := e.silentBrowser(usable); ok {
+		return f, nil
+	}
 	var have []string
 	for _, f := range usable {
 		have = append(have, h264Decoder(f).String())
 	}
 	return payload{}, fmt.Errorf("the stream is %s, and the offer has only %s", e, strings.Join(slices.Compact(have), "; "))
+}
+
+// silentBrowser finds the format for a viewer that offers Constrained Baseline at
+// the level of browsers and nothing above it. Firefox does so and decodes High: its
+// offer says what every WebRTC endpoint must have (RFC 7742 §6.2), not what it has.
+// A viewer that names a profile above is taken at its word.
+func (e h264Envelope) silentBrowser(usable []payload) (payload, bool) {
+	above := func(f payload) bool { return h264Decoder(f).profile > baseline }
+	if e.profile > high || slices.ContainsFunc(usable, above) {
+		return payload{}, false
+	}
+	i := slices.IndexFunc(usable, func(f payload) bool {
+		has := h264Decoder(f)
+		return has.profile == constrainedBaseline && has.level >= anyLevel
+	})
+	if i < 0 {
+		return payload{}, false
+	}
+	return usable[i], true
 }
