@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"slipstream/stream/publish"
+	"slipstream/testrig/camera"
 	"slipstream/testrig/stand"
 	"slipstream/testrig/viewer"
 )
@@ -150,9 +152,12 @@ func awaitKey(ctx context.Context, m *viewer.Meter) error {
 	})
 }
 
-// joins joins and leaves, one viewer after the other.
+// joins joins and leaves, one viewer after the other, each at a random moment of the
+// film's group of pictures: a viewer that came right behind the one before would
+// always find a key frame just gone by.
 func joins(ctx context.Context, config ReadConfig) (r reading, err error) {
 	for range config.Joins {
+		pause(ctx, rand.N(filmGOP*time.Second/camera.FrameRate))
 		begin := publish.Monotonic()
 		v, m, err := dial(ctx, config)
 		if err != nil {
