@@ -57,7 +57,7 @@
 // Viewers, half-open handshakes, connections and requests are counted, all and by
 // address (of IPv6: by network). Whoever is beyond a limit is refused, except that the
 // oldest half-open handshake makes place for a new one once it is two seconds old. The
-// device itself, which is the agent or a proxy, has no limits of its own. At the UDP
+// device itself, which is the agent or a proxy, has no limits of its own by WHEP. At the UDP
 // port nothing but checks that know a viewer's password gets through from an address
 // that has not sent such a check; all the rest is counted by what became of it. A flood
 // of more than the port can read delays handshakes; who has been handed over has a

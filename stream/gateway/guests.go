@@ -270,6 +270,15 @@ func (g *guests) forget(now time.Time) {
 // ownAddress tells whether it is the device itself that asks.
 func ownAddress(addr netip.Addr) bool { return !addr.IsValid() || addr.Unmap().IsLoopback() }
 
+// unlessOwn is an address, or none if a connection comes from the very address that it
+// came to: then it is the device itself, whatever address it serves.
+func unlessOwn(addr netip.Addr, local net.Addr) netip.Addr {
+	if addr.Unmap() == remoteAddr(local).Unmap() {
+		return netip.Addr{}
+	}
+	return addr
+}
+
 // turnstile is a listener that shuts out those who have too many connections already.
 type turnstile struct {
 	net.Listener
@@ -284,7 +293,7 @@ func (t turnstile) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		addr := remoteAddr(conn.RemoteAddr())
+		addr := unlessOwn(remoteAddr(conn.RemoteAddr()), conn.LocalAddr())
 		if t.guests.connect(addr, time.Now()) {
 			return &countedConn{Conn: conn, leave: sync.OnceFunc(func() { t.guests.disconnect(addr) })}, nil
 		}

@@ -214,6 +214,7 @@ type idleConn struct {
 }
 
 func (c idleConn) RemoteAddr() net.Addr { return c.from }
+func (c idleConn) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8889} }
 func (c idleConn) Close() error         { return nil }
 
 // lane is a listener to which connections come through a channel.
@@ -277,10 +278,12 @@ func TestLimitsOfRequests(t *testing.T) {
 	}
 	defer g.close()
 	web := g.webServer(context.Background()).Handler
+	served := net.TCPAddrFromAddrPort(netip.AddrPortFrom(stranger(3), 8889))
 	ask := func(from netip.Addr, bearer string) (int, string) {
 		r := httptest.NewRequest(http.MethodGet, "/whep/main", strings.NewReader(""))
 		r.RemoteAddr = netip.AddrPortFrom(from, 1).String()
 		r.Header.Set("Authorization", "Bearer "+bearer)
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, served))
 		w := httptest.NewRecorder()
 		web.ServeHTTP(w, r)
 		return w.Code, w.Header().Get("Retry-After")
@@ -307,6 +310,12 @@ func TestLimitsOfRequests(t *testing.T) {
 	}
 	if code, _ := ask(netip.MustParseAddr("127.0.0.1"), "own-secret"); code != http.StatusNoContent {
 		t.Errorf("the agent, beside a proxy that passes guesses on: %d", code)
+	}
+	for range 3 * maxMisses {
+		ask(stranger(3), "guess")
+	}
+	if code, _ := ask(stranger(3), "own-secret"); code != http.StatusNoContent {
+		t.Errorf("the agent at the address of the network that it serves: %d", code)
 	}
 	if g.guard.locked(netip.MustParseAddr("127.0.0.1"), time.Now()) {
 		t.Error("the device's own RTSP viewers have to wait because of a proxy's guests")

@@ -116,7 +116,8 @@ func addressOf(r *http.Request) netip.Addr {
 	if err != nil {
 		return netip.Addr{}
 	}
-	return addr.Addr()
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return unlessOwn(addr.Addr(), local)
 }
 
 // options answers OPTIONS, apart from what is for the browser alone (see
