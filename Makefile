@@ -6,12 +6,14 @@ export CGO_ENABLED := 0
 FUZZTIME ?= 10s
 LINT_VERSION := v2.15.0
 LINT := build/tools/$(LINT_VERSION)/golangci-lint
+COSIGN_VERSION := v3.1.3
+COSIGN := build/tools/cosign-$(COSIGN_VERSION)/cosign
 # What the tests work with beside Go.
 TOOLS := gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core iproute2 nftables \
 	$(addprefix gstreamer1.0-,tools plugins-base plugins-good plugins-bad plugins-ugly rtsp libav)
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
-.PHONY: build test race lint fuzz bench bench-stream soak demo clips
+.PHONY: build test race lint fuzz interop size bench bench-stream soak demo clips
 
 build:
 	@mkdir -p build/bin
@@ -35,6 +37,19 @@ $(LINT):
 fuzz:
 	go test -list '^Fuzz' ./... | awk '/^Fuzz/ {t[++n] = $$1} /^ok/ {for (i = 1; i <= n; i++) print $$2, t[i]; n = 0}' | \
 	while read -r package target; do go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x "$$package" </dev/null; done
+
+# Packages and other people's tools, for real and without a network: cosign is built
+# outside of go.mod (about five minutes, once), for it brings half of the clouds along.
+interop: $(COSIGN)
+	@.ci/need openssl jq
+	go test -count 1 -v -run 'ByHand|Cosign|Swapped|Documented|Tar|OpenSSL' ./verify -cosign $(abspath $(COSIGN))
+
+$(COSIGN):
+	GOBIN=$(abspath $(@D)) go install github.com/sigstore/cosign/v3/cmd/cosign@$(COSIGN_VERSION)
+
+# What the device's programs weigh, and what verifying packages adds.
+size:
+	.ci/size
 
 bench: build
 	build/bin/slipstream-rig bench

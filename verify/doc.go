@@ -78,6 +78,63 @@
 // (one spelling of each byte, limits) and the device's own rules. A test runs
 // exactly these lines.
 //
+// # Making a package without this code
+//
+// In a POSIX shell with tar, jq, the coreutils and cosign, for a directory app that
+// lies beside the key release.key of cosign's (cosign import-key-pair makes it of
+// any other):
+//
+//	set -eu
+//	LC_ALL=C; export LC_ALL
+//
+//	# The image: the directory as a tar file in its one canonical form.
+//	chmod -R u=rwX,go=rX app
+//	(cd app && find . -mindepth 1 -printf '%P\n') | sort > list
+//	tar --format=ustar --owner=0 --group=0 --numeric-owner --mtime=@0 -b1 \
+//		--no-recursion -C app --verbatim-files-from -T list -cf app.tree
+//
+//	# Its chunks. Any pieces of at most 256 KiB will do; where they are cut decides
+//	# only how much devices must fetch for the next version.
+//	split -b 65536 -a 5 -d app.tree piece.
+//	for piece in piece.*; do
+//		printf '%08X' $(wc -c < "$piece")
+//		sha256sum < "$piece" | cut -c 1-64 | tr a-f A-F
+//	done | tr -d '\n' | basenc --base16 -d > app.tree.chunks
+//
+//	# What is said of the version, in full: there are no defaults.
+//	cat > predicate.json <<'END'
+//	{"format": 1, "product": "gatecam", "hardware": ["cam-a1"], "version": "2.0.0",
+//	 "releaseCounter": 2, "securityEpoch": 0, "issuedAt": "2026-11-23T10:00:00Z",
+//	 "app": {"exec": ["/bin/sh", "camera"], "overlap": "full", "greenlight": "app",
+//	         "streams": [{"name": "main", "codec": "h264", "width": 1280, "height": 720}],
+//	         "startTimeoutMs": 10000, "deadlineMs": 60000, "soakMs": 2000, "stopTimeoutMs": 3000,
+//	         "restartMax": 3, "restartWindowMs": 60000}}
+//	END
+//	jq -n -c -j --slurpfile predicate predicate.json \
+//		--argjson size $(wc -c < app.tree) --arg image $(sha256sum < app.tree | cut -c 1-64) \
+//		--argjson count $(ls piece.* | wc -l) --arg index $(sha256sum < app.tree.chunks | cut -c 1-64) '
+//		{_type: "https://in-toto.io/Statement/v1", predicateType: "urn:slipstream:release:v1",
+//		 subject: [{name: "app.tree.chunks", digest: {sha256: $index}}, {name: "app.tree", digest: {sha256: $image}}],
+//		 predicate: ($predicate[0] + {images: [{name: "app.tree", class: "live", kind: "tree",
+//			size: $size, sha256: $image, chunks: {sha256: $index, count: $count}}]})}' > statement.json
+//
+//	# The signature. The two empty files keep cosign from asking the network.
+//	cosign signing-config create --out signing.json
+//	cosign trusted-root create --out trusted.json
+//	cosign attest-blob --yes --key release.key --signing-config signing.json --trusted-root trusted.json \
+//		--statement statement.json --bundle manifest.sigstore.json
+//
+//	# The package.
+//	tar --format=ustar --owner=0 --group=0 --numeric-owner --mtime=@0 --mode=0644 -b1 \
+//		-cf gatecam-2.0.0.slip manifest.sigstore.json app.tree.chunks app.tree
+//
+// And cosign checks one, without any network, file by file:
+//
+//	cosign verify-blob-attestation --key release.pub --bundle manifest.sigstore.json \
+//		--type urn:slipstream:release:v1 --insecure-ignore-tlog=true app.tree
+//
+// It says that the file is one of those that were signed, and not which.
+//
 // # Parties
 //
 // Four parties hold keys. Each can do one thing, and none can do another's:

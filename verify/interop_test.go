@@ -83,17 +83,23 @@ func TestTarMakesTheSameBytes(t *testing.T) {
 	}
 }
 
-// documented is the shell script in the package's documentation.
-func documented(t *testing.T) string {
+// The sections of the package's documentation that are shell scripts.
+const (
+	checking = "Checking a package without this code"
+	making   = "Making a package without this code"
+)
+
+// documented is the shell script in a section of the package's documentation.
+func documented(t *testing.T, title string) string {
 	t.Helper()
 	doc, err := os.ReadFile("doc.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(doc), "// # Checking a package without this code\n")
+	_, section, _ := strings.Cut(string(doc), "// # "+title+"\n")
 	section, _, found := strings.Cut(section, "\n// # ")
 	if !found {
-		t.Fatal("the documentation does not say how to check a package without this code")
+		t.Fatalf("the documentation has no section %q", title)
 	}
 	var script strings.Builder
 	for line := range strings.Lines(section) {
@@ -121,7 +127,7 @@ func byHand(t *testing.T, script string, key *ecdsa.PrivateKey, file []byte) (st
 
 func TestTheDocumentedCheck(t *testing.T) {
 	f := newFixture(t)
-	script := documented(t)
+	script := documented(t, checking)
 	out, err := byHand(t, script, f.key, f.file)
 	digest := sha256.Sum256(f.payload)
 	want := "Verified OK\napp.tree.chunks: OK\napp.tree: OK\n" + hex.EncodeToString(digest[:]) + "  -\n"
