@@ -59,7 +59,7 @@ func (d *daemon) handOver(ctx context.Context, old, next *supervise.Process) err
 	case <-old.Done():
 		err = tookOver(old, next)
 	case <-next.Done():
-		next.Kill() // and waits for what it left behind
+		d.abandon(next)
 		return d.errorOf(next)
 	case <-limit.C:
 		err = fmt.Errorf("it did not take over within %v", succeedLimit)
@@ -67,11 +67,18 @@ func (d *daemon) handOver(ctx context.Context, old, next *supervise.Process) err
 		return ctx.Err() // both go on; the next agent finds out
 	}
 	if err != nil {
-		next.Kill()
+		d.abandon(next)
 		return err
 	}
 	old.Kill()
 	return nil
+}
+
+// abandon ends a successor that is of no use and all that it left, also the copies of
+// descriptors: one that nobody serves would keep its other side waiting.
+func (d *daemon) abandon(next *supervise.Process) {
+	next.Kill()
+	d.sup.DropStored(next.Name())
 }
 
 // tookOver says of an old process that has ended whether it was its successor's
