@@ -191,7 +191,7 @@ func (c *Core) settle(s *orders.Settle, now int64) error {
 		c.amendment = nil
 	}
 	for _, spec := range c.sources[s.Source].spec.Streams {
-		if st := c.streams[spec.Name]; st.want != s.Source {
+		if st := c.streams[spec.Name]; st != nil && st.want != s.Source {
 			c.turn(st, s.Source, now)
 		}
 	}

@@ -76,6 +76,16 @@ func codecOf(declared string) (codec, error) {
 	return nil, fmt.Errorf("codec %s is not supported; use h264, h265, mjpeg, opus, pcmu, pcma or aac", declared)
 }
 
+// codecName is the name of a codec in declarations.
+func codecName(c codec) string {
+	for name, its := range codecs {
+		if its == c {
+			return name
+		}
+	}
+	return ""
+}
+
 // Refusals that several codecs have.
 const (
 	reorderRefusal = "the stream reorders pictures (B-frames); set the encoder to none (x264, x265: bframes=0, ffmpeg: -bf 0)"

@@ -141,9 +141,9 @@
 //
 // Either way the next process serves the permanent version, from the very packet
 // that the one before would have sent. Each step of the bookkeeping leaves it good to
-// go on from: a packet's index is counted after it was sent, so the one that was on
-// its way at the end is sent again, byte for byte, under the same index. Where a
-// line's memory is lost, indices are skipped, and none is used twice. A stream socket
+// go on from: what is about to be sent is noted before, so that its index counts as
+// used up whether it left or not, and the viewer is sent that packet again, byte for
+// byte. Where a line's memory is lost, indices are skipped, and none is used twice. A stream socket
 // says itself how much it took of a write that was not noted, so that the next one
 // begins at the very byte. What cannot be excluded: a kill between taking a packet
 // from a publisher and keeping it costs a frame, for which a key frame is asked at

@@ -218,15 +218,19 @@ func (c *Core) watchLock(l *line, lock *lockWatch) {
 }
 
 func (c *Core) dropLock(l *line) {
-	l.lock.stop()
-	l.lock = nil
+	if l.lock != nil {
+		c.keeper.drop(lineName(keptLock, l)) // before its descriptor is another one's
+		l.lock.stop()
+		l.lock = nil
+	}
 }
 
 // stopLocks ends all waiting threads and waits for them.
 func (c *Core) stopLocks() {
 	for _, src := range c.sources {
 		for _, l := range src.lines {
-			c.dropLock(l)
+			l.lock.stop() // what is kept stays: the next forwarder waits for it
+			l.lock = nil
 		}
 	}
 	c.locks.threads.Wait()

@@ -22,7 +22,8 @@ type keeper struct {
 	fds    map[string]int
 	socket string // of sd_notify; "": nobody keeps
 	fd     int
-	late   []string // names to be said once the socket has room, in this order; readyName is no name
+	late   []string        // names to be said once the socket has room, in this order; readyName is no name
+	waits  map[string]bool // the same, each once: what is said is how it stands then
 }
 
 // readyName stands in the queue for the word that the forwarder serves.
@@ -32,7 +33,7 @@ const readyName = "READY=1"
 const keepPause = 5 * time.Millisecond
 
 func newKeeper(socket string) *keeper {
-	k := &keeper{fds: map[string]int{}, fd: -1}
+	k := &keeper{fds: map[string]int{}, fd: -1, waits: map[string]bool{}}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err == nil && socket != "" {
 		k.socket, k.fd = socket, fd
@@ -56,7 +57,6 @@ func (k *keeper) drop(name string) {
 
 // all says everything again, to a keeper that may know nothing.
 func (k *keeper) all() {
-	k.late = k.late[:0]
 	for name := range k.fds {
 		k.say(name)
 	}
@@ -67,7 +67,10 @@ func (k *keeper) say(name string) {
 	if k.socket == "" {
 		return
 	}
-	k.late = append(k.late, name)
+	if !k.waits[name] {
+		k.waits[name] = true
+		k.late = append(k.late, name)
+	}
 	k.flush()
 }
 
@@ -79,6 +82,7 @@ func (k *keeper) flush() {
 			k.late = append(k.late[:0], k.late[i:]...)
 			return
 		}
+		delete(k.waits, name)
 	}
 	k.late = k.late[:0]
 }

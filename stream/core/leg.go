@@ -67,8 +67,7 @@ func (p *peer) emit(c *Core, pkt []byte) unix.Errno {
 		return errno
 	}
 	binary.BigEndian.PutUint16(c.prefix[:], uint16(len(pkt)))
-	p.kept.add(c.prefix[:])
-	p.kept.add(pkt)
+	p.kept.add(c.prefix[:], pkt)
 	if errno := p.flow.flush(p.fd); errno != eagain {
 		return errno
 	}

@@ -7,7 +7,8 @@ const (
 	// four seconds at 30 frames a second.
 	sentRuns = 128
 
-	// resendLimit and resendWindow bound what one viewer may have sent again.
+	// resendLimit and resendWindow bound what one viewer may have looked for and sent
+	// again.
 	resendLimit  = 256
 	resendWindow = 100 * time.Millisecond
 )
@@ -44,6 +45,17 @@ func (s *sentLog) note(line, index, packet uint64, ts uint32, marked bool) {
 	}
 	s.runs[s.head%sentRuns] = sentRun{line: line, index: index, packet: packet, ts: ts, count: 1, marked: marked}
 	s.head++
+}
+
+// noteAgain is note for a packet of which nobody knows whether it was noted.
+func (s *sentLog) noteAgain(line, index, packet uint64, ts uint32, marked bool) {
+	if s.head > 0 {
+		if r := &s.runs[(s.head-1)%sentRuns]; index < r.index+uint64(r.count) {
+			r.marked = marked
+			return
+		}
+	}
+	s.note(line, index, packet, ts, marked)
 }
 
 // find returns the packet with an index as it was sent, if it is still there.
@@ -86,18 +98,28 @@ func (p *peer) resendPair(c *Core, t *track, seq, following uint16, now int64) {
 	}
 }
 
+// sendDoubtful sends again what was on its way when the process before ended.
+func (p *peer) sendDoubtful(c *Core) {
+	for _, t := range p.tracks {
+		if w := &t.onWay; w.doubt {
+			p.resend(c, t, uint16(w.index))
+			w.doubt = false
+		}
+	}
+}
+
 // resend sends a packet again, byte for byte: the same header and payload under
 // the same index.
 func (p *peer) resend(c *Core, t *track, seq uint16) {
 	if p.resends >= resendLimit || p.blockedAt != 0 {
 		return
 	}
+	p.resends++ // found or not: looking for it costs, too
 	index := indexOf(seq, t.index)
 	pkt, ts, marked, ok := t.sent.find(c.lines, index)
 	if !ok {
 		return
 	}
-	p.resends++
 	payload, _ := rtpPayload(pkt) // as it was sent
 	c.head = header(index, ts, marked)
 	if p.emit(c, p.seal(c, t, &c.head, payload, index)) == 0 {

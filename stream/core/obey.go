@@ -15,6 +15,9 @@ func (c *Core) obey(o *orders.Orders, fds []int, now int64) error {
 	if err := check(o, len(fds)); err != nil {
 		return err
 	}
+	if err := c.checkKnown(o); err != nil {
+		return err
+	}
 	if err := c.addSources(o, fds, now); err != nil {
 		return err
 	}
@@ -81,6 +84,26 @@ func check(o *orders.Orders, descriptors int) error {
 	return nil
 }
 
+// checkKnown refuses orders that make something else of what is under way: a trial has
+// one source, which is one run of one version, and what that declared stands.
+func (c *Core) checkKnown(o *orders.Orders) error {
+	if t := o.Trial; t != nil && t.ID == c.trial.id && t.Source != c.trial.source {
+		return fmt.Errorf("trial %q of source %q is under way with source %q", t.ID, t.Source, c.trial.source)
+	}
+	for i := range o.Sources {
+		src := c.sources[o.Sources[i].ID]
+		if src == nil || o.Trial == nil || src.spec.ID != o.Trial.Source {
+			continue
+		}
+		for _, spec := range src.spec.Streams {
+			if !slices.ContainsFunc(o.Sources[i].Streams, func(s orders.Stream) bool { return s.Name == spec.Name && s.Codec == spec.Codec }) {
+				return fmt.Errorf("source %q does not declare stream %q as it did; another run has another name", src.spec.ID, spec.Name)
+			}
+		}
+	}
+	return nil
+}
+
 func checkStreams(s orders.Source) error {
 	for i, st := range s.Streams {
 		if !identifier.MatchString(st.Name) {
@@ -140,7 +163,7 @@ func (c *Core) orderStreams(o *orders.Orders) {
 		for _, spec := range src.Streams {
 			codec, _ := codecOf(spec.Codec) // checked
 			if s := c.streams[spec.Name]; s == nil || s.codec != codec && !declares(o, spec.Name, s.codec) {
-				c.endStream(s, "the running version sends stream "+spec.Name+" in another codec; play again")
+				c.dropStream(s, "the running version sends stream "+spec.Name+" in another codec; play again")
 				c.streams[spec.Name] = &stream{name: spec.Name, codec: codec}
 			}
 			declared[spec.Name] = true
@@ -150,7 +173,7 @@ func (c *Core) orderStreams(o *orders.Orders) {
 		if declared[name] {
 			continue
 		}
-		c.endStream(s, "the running version no longer has stream "+name)
+		c.dropStream(s, "the running version no longer has stream "+name)
 		delete(c.streams, name)
 	}
 }
@@ -167,11 +190,16 @@ func declares(o *orders.Orders, name string, codec codec) bool {
 	return false
 }
 
-// endStream closes the viewers of a stream, if there is one.
-func (c *Core) endStream(s *stream, sentence string) {
-	if s == nil {
-		return
+// dropStream closes the viewers of a stream, if there is one, and lets go of its line.
+func (c *Core) dropStream(s *stream, sentence string) {
+	if s != nil {
+		c.endStream(s, sentence)
+		s.followed = nil
 	}
+}
+
+// endStream closes the viewers of a stream.
+func (c *Core) endStream(s *stream, sentence string) {
 	for _, t := range slices.Clone(s.tracks) {
 		c.closeViewer(t.viewer, handover.EndedStream, sentence)
 	}

@@ -37,12 +37,17 @@ func (o *outflow) empty() bool { return o.from == o.to }
 // all of it was.
 func (o *outflow) room(n int) bool { return o.empty() || n <= maxKept-int(o.to) }
 
-// add keeps what is to be written next. Whoever adds has made sure of the room.
-func (o *outflow) add(b []byte) {
+// add keeps what is to be written next, all or nothing of it: a process that dies on
+// the way leaves no packet without its prefix. Whoever adds has made sure of the room.
+func (o *outflow) add(pieces ...[]byte) {
 	if o.empty() {
 		o.from, o.to = 0, 0
 	}
-	o.to += int32(copy(o.buf[o.to:], b))
+	to := o.to
+	for _, b := range pieces {
+		to += int32(copy(o.buf[to:], b))
+	}
+	o.to = to
 }
 
 // rest keeps what is left of a packet in two pieces behind its first n bytes.

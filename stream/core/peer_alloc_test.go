@@ -163,8 +163,8 @@ func TestResendAllocs(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	v.resends = 0
-	if v.resend(c, v.track, uint16(v.index)); v.resends != 0 {
+	found := v.resent
+	if v.resend(c, v.track, uint16(v.index)); v.resent != found || v.drain() != 0 {
 		t.Error("a packet that was never sent was found")
 	}
 }

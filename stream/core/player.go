@@ -34,6 +34,7 @@ type player struct {
 	*playerState
 	*flow
 	id, session string
+	spec        []handover.Track
 	channels    [handover.MaxTracks]byte // of RTP; RTCP has the next one
 	paths       []playerPath             // for each track; none: interleaved
 	timeoutMS   int64
@@ -95,7 +96,7 @@ func (c *Core) takePlayer(spec *handover.Player, fds []int, now int64) (*player,
 // newPlayer makes a player from what the gateway said of it, with its state at a
 // place.
 func newPlayer(spec *handover.Player, at place) *player {
-	p := &player{id: spec.ID, session: spec.Session, timeoutMS: spec.TimeoutMS, playerState: &at.player, flow: &at.flow}
+	p := &player{id: spec.ID, session: spec.Session, spec: spec.Tracks, timeoutMS: spec.TimeoutMS, playerState: &at.player, flow: &at.flow}
 	p.out, p.fd, p.place = p, -1, at
 	for i, t := range spec.Tracks {
 		p.channels[i] = t.Channel

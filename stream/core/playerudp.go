@@ -78,6 +78,23 @@ func (p *player) sendPacket(c *Core, t *track, head *[rtpHeader]byte, pkt []byte
 	return 0
 }
 
+// sendDoubtful sends again what was on its way when the process before ended.
+func (p *player) sendDoubtful(c *Core) {
+	for i := range p.paths {
+		t := p.tracks[i]
+		if !t.onWay.doubt {
+			continue
+		}
+		t.onWay.doubt = false
+		if pkt, ts, marked, ok := t.sent.find(c.lines, t.onWay.index); ok {
+			payload, _ := rtpPayload(pkt) // as it was sent
+			c.head = header(t.onWay.index, ts, marked)
+			t.sign(&c.head)
+			_ = c.sender.send(p.paths[i].rtp.fd, c.head[:], payload) // lost, if it was not sent before
+		}
+	}
+}
+
 // sayGoodbye tells a viewer over UDP that nothing more comes (RFC 3550 §6.6); over
 // TCP the end of the connection says so.
 func (p *player) sayGoodbye(c *Core) {

@@ -149,6 +149,7 @@ var errNoRecord = fmt.Errorf("there are %d viewers already", maxRecords)
 func (r *records) take(spec any) (place, error) {
 	for n := range maxRecords {
 		if at := r.place(n); at.kind == freeRecord {
+			*at.record = record{} // a process may have died while it forgot a viewer
 			return at, at.remember(spec)
 		}
 	}
@@ -171,6 +172,16 @@ func (one *record) remember(spec any) error {
 // written is what a viewer was handed over with.
 func (one *record) written(into any) error {
 	return json.Unmarshal(one.spec.bytes[:min(int(one.spec.n), maxSpec)], into)
+}
+
+// whose is the name of the viewer whose record it is, with its key if it has one; "":
+// nobody's.
+func (one *record) whose() string {
+	var spec handover.Viewer // of a player, the name is the same
+	if one.kind == freeRecord || one.written(&spec) != nil {
+		return ""
+	}
+	return spec.ID + string(spec.SRTP.LocalKey)
 }
 
 // place is a record and the name by which its viewer's descriptors are kept.

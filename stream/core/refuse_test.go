@@ -227,3 +227,26 @@ func TestNoSourceHoldsViewers(t *testing.T) {
 	v.untilLetter('c', 0)
 	v.unbrokenButHoles()
 }
+
+// A publisher that connects again and again has only so much memory.
+func TestPublishingWithoutEnd(t *testing.T) {
+	w, _, v := steadyWorld(t)
+	w.order(orders.Orders{Sources: []orders.Source{src("a-1", 0), src("b-2", 0)}, Permanent: "a-1"})
+	var refused *publish.RefusedError
+	for n := 0; refused == nil; n++ {
+		conn, err := publish.Dial(filepath.Join(w.run, "pub", "b-2.sock"), "main", sdpOf(spsBaseline, ppsBaseline))
+		if err == nil {
+			conn.Close()
+		} else if errors.As(err, &refused) && strings.Contains(refused.Reason, "published already") {
+			refused = nil // its end was not seen yet
+		}
+		if n > 1000 {
+			t.Fatal("it may go on for ever")
+		}
+	}
+	if !strings.Contains(refused.Reason, "keep the connection") {
+		t.Errorf("refused: %v", refused)
+	}
+	v.until("more of a", v.count()+5, func(picture) bool { return true })
+	v.unbroken()
+}

@@ -46,9 +46,9 @@ func (h inherited) take(name string) (fd int, ok bool) {
 //
 // All that was counted lies in memory that both have mapped, in an order that makes
 // each step of it good to go on from. So a viewer's next packet is the one that the
-// other process would have sent, and if that one was on its way when the process
-// died, it is sent again byte for byte, under the same index. Indices are skipped
-// only where a line's memory is lost.
+// other process would have sent. The one that was on its way when that process died
+// is sent again byte for byte (see [onWay]). Indices are skipped only where a line's
+// memory is lost.
 func (c *Core) restore(now int64) error {
 	var o orders.Orders
 	if body := c.records.memory.data.book.read(); len(body) > 0 {
@@ -113,14 +113,29 @@ func (c *Core) restoreLine(number string, now int64) error {
 			}
 		}
 	}
-	if lock, ok := c.inherited.take(keptLock + number); ok && l.alive() {
-		if w, err := openLock([]int{lock}); err == nil && !c.ignores(orders.ByFutex) {
-			c.watchLock(l, w)
-		}
+	if l.alive() {
+		c.lockAgain(l)
 	}
 	c.addLine(l)
 	c.keepLine(l)
 	return nil
+}
+
+func (c *Core) lockAgain(l *line) {
+	name := lineName(keptLock, l)
+	fd, ok := c.inherited.take(name)
+	if !ok {
+		return
+	}
+	w, err := openLock([]int{fd})
+	if err == nil && !c.ignores(orders.ByFutex) {
+		c.watchLock(l, w)
+		return
+	}
+	if err == nil {
+		w.stop()
+	}
+	c.keeper.say(name) // that there is none
 }
 
 // lineAgain checks a line's memory and finds what it belongs to.
@@ -216,15 +231,25 @@ func (c *Core) restorePeer(at place, fds []int, now int64) error {
 	}
 	fds[0], p.consentAt = -1, consent
 	c.peers[p.id] = p
-	c.joinAgain(&p.viewer, spec.Tracks)
-	if p.kind != framedRecord {
-		return nil
+	return c.orClose(&p.viewer, p.again(c))
+}
+
+// again goes on with a peer where another process has left it.
+func (p *peer) again(c *Core) error {
+	if err := c.joinAgain(&p.viewer, p.spec.Tracks); err != nil {
+		return err
 	}
-	n, err := p.lost(p.fd)
-	if err == nil {
-		err = p.mend(n)
+	if p.kind == framedRecord {
+		n, err := p.lost(p.fd)
+		if err == nil {
+			err = p.mend(n)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return c.orClose(&p.viewer, err)
+	p.sendDoubtful(c)
+	return nil
 }
 
 func (c *Core) restorePlayer(at place, fds []int) error {
@@ -240,8 +265,19 @@ func (c *Core) restorePlayer(at place, fds []int) error {
 		return err
 	}
 	c.players[p.id] = p
-	c.joinAgain(&p.viewer, spec.Tracks)
-	return c.orClose(&p.viewer, p.mendFlow(c))
+	return c.orClose(&p.viewer, p.again(c, spec.Tracks))
+}
+
+// again goes on with a player where another process has left it.
+func (p *player) again(c *Core, tracks []handover.Track) error {
+	if err := c.joinAgain(&p.viewer, tracks); err != nil {
+		return err
+	}
+	if err := p.mendFlow(c); err != nil {
+		return err
+	}
+	p.sendDoubtful(c)
+	return nil
 }
 
 // orClose ends a viewer that cannot be gone on with.
@@ -253,17 +289,32 @@ func (c *Core) orClose(v *viewer, err error) error {
 }
 
 // joinAgain puts a viewer back on its streams.
-func (c *Core) joinAgain(v *viewer, tracks []handover.Track) {
+func (c *Core) joinAgain(v *viewer, tracks []handover.Track) error {
 	for i, t := range v.tracks {
-		if s := c.streams[tracks[i].Stream]; s != nil {
-			t.join(s)
-			t.again(c.lines[t.onLine])
+		s := c.streamAgain(tracks[i].Stream, t.codec.String())
+		if s == nil {
+			return fmt.Errorf("stream %q is not declared any more", tracks[i].Stream)
 		}
+		t.join(s)
+		t.again(c.lines[t.onLine])
 	}
+	return nil
+}
+
+// streamAgain is a stream that viewers were on. While there are no sources they are
+// held, and so is it.
+func (c *Core) streamAgain(name, codecName string) *stream {
+	s := c.streams[name]
+	if codec := codecs[codecName]; s == nil && codec != nil && len(c.sources) == 0 {
+		s = &stream{name: name, codec: codec}
+		c.streams[name] = s
+	}
+	return s
 }
 
 // again puts a track back on the line that it was on; nil: that is gone.
 func (t *track) again(l *line) {
+	t.countOnWay()
 	if l != nil && t.onLine != 0 && t.unit >= l.arena.unitTail && t.unit <= l.arena.unitHead {
 		t.line = l
 		return

@@ -132,14 +132,15 @@ func sendDatagram(fd int, pkt []byte) unix.Errno {
 
 // sendLast says why a connection ends, right before it is closed. A socket that
 // is closed with unread messages in it makes the peer see a reset in place of
-// the reason, so the peer is kept from sending and its messages are read out.
-func sendLast(fd int, kind byte, reason string) {
+// the reason, so the peer is kept from sending and its messages are read out. It
+// reports true if there were descriptors in them.
+func sendLast(fd int, kind byte, reason string) (foreign bool) {
 	_ = sendControl(fd, append([]byte{kind}, reason...))
 	_ = unix.Shutdown(fd, unix.SHUT_RD)
 	var rest [1]byte
 	for {
 		if n, errno := receive(fd, rest[:]); n <= 0 || errno != 0 {
-			return
+			return errno == errRights
 		}
 	}
 }

@@ -64,10 +64,10 @@ func (c *Core) waitsForPicture(s *stream) bool {
 	}
 	for i := range src.spec.Streams {
 		spec := &src.spec.Streams[i]
-		if spec.Audio != s.name {
+		picture := c.streams[spec.Name]
+		if spec.Audio != s.name || picture == nil {
 			continue
 		}
-		picture := c.streams[spec.Name]
 		if l := c.target(picture); picture.want == s.want && l != nil && l != picture.followed && l.alive() && l.arena.hasKey {
 			return true
 		}

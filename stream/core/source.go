@@ -53,6 +53,7 @@ func (c *Core) newSource(spec orders.Source) (*source, error) {
 	spec.Frozen = false // until it is told apart: what it sends now is not of the past
 	s := &source{spec: spec, listen: fd, pidfd: -1, freeze: freeze{fd: -1}, lines: map[string]*line{}, silent: map[*publisher]int64{}}
 	if err := c.poll.add(fd, unix.EPOLLIN, s); err != nil {
+		c.keeper.drop(keptSource + string(spec.ID))
 		unix.Close(fd)
 		return nil, err
 	}
@@ -66,19 +67,22 @@ func (c *Core) publishPath(id orders.SourceID) string {
 // ready accepts publishers.
 func (s *source) ready(c *Core, now int64) {
 	for range acceptBatch {
+		if s.listen < 0 {
+			return // banned meanwhile
+		}
 		fd, _, err := unix.Accept4(s.listen, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		if err != nil {
 			c.poll.rest(s.listen, err)
 			return
 		}
 		if len(s.silent) >= maxSilent {
-			refusePublisher(fd, "too many connections that have not said which stream they are")
+			c.refusePublisher(s, fd, "too many connections that have not said which stream they are")
 			continue
 		}
 		enlarge(fd, unix.SO_RCVBUF, publishReceiveBuffer)
 		uid, err := peerUID(fd)
 		if err != nil || (s.spec.UID >= 0 && uid != s.spec.UID && uid != 0) {
-			refusePublisher(fd, fmt.Sprintf("user %d may not publish for source %s", uid, s.spec.ID))
+			c.refusePublisher(s, fd, fmt.Sprintf("user %d may not publish for source %s", uid, s.spec.ID))
 			continue
 		}
 		p := &publisher{fd: fd, source: s}
@@ -137,7 +141,6 @@ func (c *Core) closeLine(l *line) {
 	if l.alive() {
 		c.keepPast(l)
 		c.keeper.drop(lineName(keptLine, l))
-		c.keeper.drop(lineName(keptLock, l))
 		_ = unix.Shutdown(l.fd, unix.SHUT_RDWR) // a kept copy would hold the connection
 		c.poll.closeAside(l.fd)
 		l.fd, l.endAt = -1, c.now()
@@ -148,6 +151,19 @@ func (c *Core) closeLine(l *line) {
 // lineGrace is how long a line is kept after its end, for viewers who have yet to
 // take or to ask again for what it has sent.
 const lineGrace = 5 * time.Second
+
+// maxLinesKept bounds the lines of one stream of one source. Each has an arena, and
+// one that has ended is kept for its grace.
+const maxLinesKept = 16
+
+func (c *Core) linesOf(src *source, stream string) (n int) {
+	for _, l := range c.lines {
+		if l.source == src && l.spec.Name == stream {
+			n++
+		}
+	}
+	return n
+}
 
 // forgetLines gives back the memory of lines that nobody needs any more.
 func (c *Core) forgetLines(now int64) {
@@ -176,13 +192,23 @@ func (c *Core) endLine(l *line, cause, by, detail string, now int64) {
 // refuse ends a line that broke its declaration, and says why.
 func (c *Core) refuse(l *line, reason string) {
 	c.log.Warn("publisher refused", "source", l.source.spec.ID, "stream", l.stream.name, "reason", reason)
-	sendLast(l.fd, publish.MsgError, reason)
+	c.sayLast(l.source, l.fd, reason)
 	c.endLine(l, orders.CauseMedia, "", reason, c.now())
 }
 
-func refusePublisher(fd int, reason string) {
-	sendLast(fd, publish.MsgError, reason)
+func (c *Core) refusePublisher(s *source, fd int, reason string) {
+	c.sayLast(s, fd, reason)
 	go unix.Close(fd) // as closeAside
+}
+
+// sayLast tells a publisher why its connection is about to be closed. One that has
+// sent descriptors meanwhile is not heard again, like all that do so unasked: each
+// may keep a thread waiting when it is closed.
+func (c *Core) sayLast(s *source, fd int, reason string) {
+	if sendLast(fd, publish.MsgError, reason) {
+		c.log.Warn("source banned", "source", s.spec.ID, "reason", errForeignLock)
+		c.ban(s)
+	}
 }
 
 // ban takes no more connections from a source that sends descriptors which
@@ -221,7 +247,7 @@ func (p *publisher) ready(c *Core, now int64) {
 	if err != nil {
 		lock.stop()
 		c.log.Warn("publisher refused", "source", p.source.spec.ID, "reason", err)
-		sendLast(p.fd, publish.MsgError, err.Error())
+		c.sayLast(p.source, p.fd, err.Error())
 		c.poll.closeAside(p.fd)
 		if errors.As(err, new(*mediaError)) {
 			c.lost(orders.SourceLost{Source: p.source.spec.ID, Cause: orders.CauseMedia, Detail: err.Error(), At: now})
@@ -287,6 +313,9 @@ func (p *publisher) hello(c *Core, msg []byte, length int) (*line, error) {
 	}
 	if old := p.source.lines[spec.Name]; old != nil && old.alive() {
 		return nil, fmt.Errorf("stream %q is published already", spec.Name)
+	}
+	if n := c.linesOf(p.source, spec.Name); n >= maxLinesKept {
+		return nil, fmt.Errorf("stream %q was published %d times within %v; publish it once and keep the connection", name, n, lineGrace)
 	}
 	l, err := c.newLine(p.source, spec)
 	if err != nil {

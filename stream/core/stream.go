@@ -170,6 +170,7 @@ func (c *Core) admit(t *track, name string, now int64) error {
 
 func (t *track) join(s *stream) {
 	t.stream, t.rate = s, s.rate
+	t.codec.set(codecName(s.codec))
 	if t.rate == 0 {
 		t.rate = s.codec.clockRate()
 	}

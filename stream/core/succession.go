@@ -7,9 +7,12 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"slipstream/stream/handover"
 )
 
 // A forwarder is replaced without a gap: its successor connects to a socket of the
@@ -96,6 +99,7 @@ func (c *Core) handOver() error {
 		return nil
 	}
 	defer unix.Close(pidfd)
+	lines := c.records.memory.data.lines
 	if err = c.bequeath(s.conn); err == nil {
 		err = awaitFirstFrame(s.conn)
 	}
@@ -106,7 +110,7 @@ func (c *Core) handOver() error {
 	if err := endProcess(pidfd); err != nil {
 		return err // two writers with one key would be worse than none
 	}
-	c.goOn()
+	c.goOn(lines)
 	return nil
 }
 
@@ -193,26 +197,61 @@ func endProcess(pidfd int) error {
 	return nil
 }
 
-// goOn takes up the work again where the successor left it: what both have in memory
-// is as it should be, and what else the successor began is forgotten.
-func (c *Core) goOn() {
-	mine := map[string]bool{}
-	for _, p := range c.peers {
-		mine[p.place.name] = true
-	}
-	for _, p := range c.players {
-		mine[p.place.name] = true
-	}
-	for n := range maxRecords {
-		if at := c.records.place(n); at.kind != freeRecord && !mine[at.name] {
-			at.free()
+// goOn takes up the work again where the successor left it, which may be in the midst
+// of anything: it was killed. What both have in memory is mended as after a crash, and
+// what else the successor began is forgotten, lines from a number on and viewers.
+func (c *Core) goOn(lines uint64) {
+	now := c.now()
+	c.used = newUsedKeys(&c.records.memory.data.keys)
+	c.ended.restore(&c.records.memory.data.ended)
+	for n := lines + 1; n <= c.records.memory.data.lines; n++ {
+		for _, kind := range []string{keptMemory, keptLine, keptLock} {
+			c.keeper.say(kind + strconv.FormatUint(n, 10)) // a publisher whose copy is let go comes back
 		}
 	}
 	for _, l := range c.lines {
-		l.stall.start(c.now())
+		l.arena.mend()
+		l.stall.start(now)
 	}
-	c.ended.restore(&c.records.memory.data.ended)
+	mine := c.takeBack()
+	for n := range maxRecords {
+		if at := c.records.place(n); at.kind != freeRecord && !mine[at.name] {
+			at.free()
+			for i := range maxDescriptors {
+				c.keeper.say(at.descriptor(i))
+			}
+		}
+	}
 	c.keeper.all()
+}
+
+// takeBack goes on with the viewers, of which the successor may have ended some and
+// moved others to lines of its own. It names the places of those that are left.
+func (c *Core) takeBack() (mine map[string]bool) {
+	mine = map[string]bool{}
+	back := func(v *viewer, id, key string, again func() error) {
+		at := v.place
+		for _, t := range v.tracks {
+			t.leave()
+		}
+		err := errors.New("the successor has ended it")
+		if at.whose() == id+key {
+			err = again()
+		}
+		if err == nil {
+			mine[at.name] = true
+			return
+		}
+		c.log.Warn("a viewer is lost", "id", id, "reason", err)
+		c.closeViewer(v, handover.EndedClosed, "")
+	}
+	for id, p := range c.peers {
+		back(&p.viewer, id, string(p.spec.SRTP.LocalKey), func() error { return p.again(c) })
+	}
+	for id, p := range c.players {
+		back(&p.viewer, id, "", func() error { return p.again(c, p.spec) })
+	}
+	return mine
 }
 
 // Succeed asks the forwarder that runs in a directory to hand over. What it returns

@@ -254,3 +254,25 @@ func TestInheritanceOfNoUse(t *testing.T) {
 	p.until("pictures", 10, any1)
 	p.unbroken()
 }
+
+// Viewers who are held, because there is no version at the moment, are held over a
+// crash, too.
+func TestForwarderThatCrashesWithoutSources(t *testing.T) {
+	t.Parallel()
+	a := newApart(t)
+	_, viewers, players := a.watchedBy([]string{handover.AES128}, true)
+	a.order(orders.Orders{})
+	a.now.kill()
+	a.begin()
+	if known := a.gateway().known; len(known) != 3 {
+		t.Errorf("%d viewers are known", len(known))
+	}
+	a.order(orders.Orders{Sources: []orders.Source{src("a-2", 0)}, Permanent: "a-2"})
+	a.camera("a-2", 'b', 7)
+	for _, v := range viewers {
+		v.untilLetter('b', 0)
+	}
+	for _, p := range players {
+		p.untilLetter('b', 0)
+	}
+}

@@ -61,8 +61,9 @@ type track struct {
 
 // trackState is a track as plain data.
 type trackState struct {
-	ssrc uint32
-	pt   uint8
+	ssrc  uint32
+	pt    uint8
+	codec text // of its stream, by its name in package orders
 
 	onLine uint64 // the line's number; 0: none
 	unit   uint64 // next one to send, in line's arena
@@ -73,6 +74,8 @@ type trackState struct {
 	last   uint32 // of the last unit sent
 	begun  bool   // last is valid
 
+	onWay onWay
+
 	catchUp struct { // units that are sent at once, their times spread over (last, to]
 		left uint32
 		to   uint32
@@ -81,6 +84,39 @@ type trackState struct {
 
 	packets, octets uint64 // sent, without the resent ones
 	sent            sentLog
+}
+
+// onWay is the packet that is given to the kernel, noted before and after it is. A
+// process can die at any moment in between, and then nobody knows whether it left.
+type onWay struct {
+	open   bool   // set last, cleared first
+	doubt  bool   // it was when another process ended, and has yet to be sent again
+	marked bool   // it ends its unit
+	packet uint32 // of its unit
+	index  uint64
+	place  uint64 // in the arena
+}
+
+// leaves notes that the next packet is about to be sent.
+func (t *track) leaves(u *unit) {
+	w := &t.onWay
+	w.marked, w.packet, w.index, w.place = u.marks(t.packet), t.packet, t.index, u.first+uint64(t.packet)
+	w.open = true
+}
+
+// countOnWay takes the packet that was on its way when another process ended as sent:
+// its index is used up. What the track would send under it now may be another packet,
+// because another line is followed, or the same one at another time. The viewer is
+// sent it again as one that it has lost, byte for byte.
+func (t *track) countOnWay() {
+	w := &t.onWay
+	if !w.open {
+		return
+	}
+	t.sent.noteAgain(t.onLine, w.index, w.place, t.ts, w.marked)
+	t.index, t.packet = w.index+1, w.packet+1
+	w.doubt = true
+	w.open = false
 }
 
 // at puts the cursor on a line; nil: it waits for a key frame.
@@ -251,9 +287,11 @@ func (t *track) sendEach(c *Core, u *unit, send func(c *Core, t *track, head *[r
 	for t.packet < u.count {
 		pkt := t.line.arena.bytes(u.first + uint64(t.packet))
 		*head = header(t.index, t.ts, u.marks(t.packet))
+		t.leaves(u)
 		switch errno := send(c, t, head, pkt); errno {
 		case 0:
 		case eagain:
+			t.onWay.open = false
 			t.viewer.blockedAt = c.now()
 			return false
 		case eintr:
@@ -265,6 +303,7 @@ func (t *track) sendEach(c *Core, u *unit, send func(c *Core, t *track, head *[r
 		c.markFirst()
 		t.index++
 		t.packet++
+		t.onWay.open = false
 	}
 	return true
 }
