@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"slipstream/agent"
 	"slipstream/agent/config"
@@ -250,7 +253,13 @@ func TestRefusedPackagesChangeNothing(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			before := d.files("slots", agent.TrustDir)
 			r := d.stage(test.path)
+			// A corrupt image is found while the spare slot is written, when the head
+			// was believed.
+			if diff := cmp.Diff(before, d.files("slots", agent.TrustDir)); diff != "" && test.code != verify.CodeCorrupt {
+				t.Errorf("what is kept (-before +after):\n%s", diff)
+			}
 			if r.Exit != control.ExitRefused || r.Code != test.code || r.Message == "" || strings.Contains(r.Message, "\n") {
 				t.Errorf("stage: %+v", r)
 			}
@@ -265,6 +274,26 @@ func TestRefusedPackagesChangeNothing(t *testing.T) {
 	if r := d.install(good); r.Exit != control.ExitDone {
 		t.Errorf("the good one: %+v", r)
 	}
+}
+
+// files is what lies in directories of the state, with its content.
+func (d *device) files(dirs ...string) map[string]string {
+	d.Helper()
+	list := map[string]string{}
+	for _, dir := range dirs {
+		d.must(filepath.WalkDir(filepath.Join(d.cfg.State, dir), func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			list[path] = string(data)
+			return err
+		}))
+	}
+	if len(list) == 0 {
+		d.Fatalf("no files in %v", dirs)
+	}
+	return list
 }
 
 func write(t *testing.T, data []byte) string {
