@@ -225,9 +225,11 @@ func TestChromiumSeesNoGap(t *testing.T) {
 	th.Must(chromedp.Run(tab, chromedp.Evaluate("stats()", &stats, clients.AwaitPromise)))
 	t.Logf("%+v", stats)
 	// Frames that are sent again may be too old for a screen, and are not decoded then.
+	// What Chromium counts as a freeze is judged against its mean interval, which they
+	// shorten too: the gaps above are compared instead.
 	again := th.viewers[0].Report(begin, publish.Monotonic()).ReplayedFrames
 	for name, s := range stats {
-		if s.State != "connected" || s.Lost+s.PLIs+s.Nacks > 0 || s.Dropped > stats["control"].Dropped+again+10*late || s.Freezes > stats["control"].Freezes+late {
+		if s.State != "connected" || s.Lost+s.PLIs+s.Nacks > 0 || s.Dropped > stats["control"].Dropped+again+10*late {
 			t.Errorf("%s: %+v, %d frames were sent again", name, s, again)
 		}
 	}
