@@ -62,7 +62,7 @@ bench-stream: build
 # The stream's tests at full length.
 soak: build
 	@.ci/need $(TOOLS)
-	SLIPSTREAM_SOAK=1 go test -timeout 3h -count 1 -p 1 -v ./testrig/{relay,stand,clients,faults}
+	SLIPSTREAM_SOAK=1 go test -timeout 3h -count 1 -p 1 -v ./testrig/{relay,stand,clients,faults} ./verify
 	go test -timeout 1h -run AgentAndForwarderAgree ./stream/core -model.faults=2
 
 # The sample camera's films, which are committed.

@@ -71,7 +71,7 @@ func (h *headReader) read(r io.ReaderAt, size int64) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := h.bounded(n); err != nil {
+	if err := h.bounded(kind, n); err != nil {
 		return false, err
 	}
 	if size < h.next+Record+n+Padding(n) {
@@ -128,10 +128,10 @@ func headLimit(kind int) int64 {
 }
 
 // bounded refuses one member more, of n bytes, than a head may have.
-func (h *headReader) bounded(n int64) error {
+func (h *headReader) bounded(kind int, n int64) error {
 	trust := len(h.members) - len(h.head.Bundles)
 	switch {
-	case len(h.head.Bundles) > MaxSignatures:
+	case kind == headBundle && len(h.head.Bundles) >= MaxSignatures:
 		return refuse(CodeSignatureCount, "the package has more than %d signatures", MaxSignatures)
 	case trust >= MaxTrust:
 		return refuse(CodeTooLarge, "the package has more than %d files of trust", MaxTrust)
