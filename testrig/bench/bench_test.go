@@ -35,7 +35,7 @@ func TestEveryPartMeasures(t *testing.T) {
 		t.Errorf("load: %+v", c)
 	}
 	r, err := b.join(ctx, ours, viewer.RTSPTCP)
-	if err != nil || len(r.JoinMS) != 1 || r.JoinMS[0] < r.SessMS[0] {
+	if err != nil || len(r.JoinMS) != 1 || r.JoinMS[0] <= 0 || r.SessMS[0] <= 0 { // the picture may be there before the answer to PLAY
 		t.Errorf("join: %+v, %v", r, err)
 	}
 	for name, part := range map[string]func(context.Context) ([]Figure, error){"gaps": b.gaps, "alarms": b.alarms} {
