@@ -40,7 +40,7 @@ func number(f float64) string {
 // brokenDetail explains a trial's end by an invariant, with both facts if the
 // greenlight marker had been made. It is "" for other causes.
 func brokenDetail(r orders.Reverted, latched bool) string {
-	name, found := strings.CutPrefix(r.Cause, orders.CauseInvariant+":")
+	name, found := strings.CutPrefix(r.Cause, orders.CauseInvariant)
 	if !found {
 		return ""
 	}
@@ -59,7 +59,7 @@ func brokenDetail(r orders.Reverted, latched bool) string {
 
 // broken finds the verdict on the invariant that a cause names.
 func broken(cause string, verdicts []orders.Verdict) (orders.Verdict, bool) {
-	name, found := strings.CutPrefix(cause, orders.CauseInvariant+":")
+	name, found := strings.CutPrefix(cause, orders.CauseInvariant)
 	if !found {
 		return orders.Verdict{}, false
 	}

@@ -25,7 +25,7 @@ const (
 	maxProcs    = 1 << 20 // bytes read of cgroup.procs
 	// removeTries bounds the wait for a cgroup's last process to leave it, which it
 	// does a moment after its end was told.
-	removeTries = 50
+	removeTries = 1000
 	removePause = 2 * time.Millisecond
 )
 

@@ -99,7 +99,7 @@ func (c *Core) readAll(now int64) {
 
 func (c *Core) broken(i *invariant, now int64) {
 	if i.Required {
-		c.revert(orders.CauseInvariant+":"+i.stream+"."+i.Name, i.sentence(), now)
+		c.revert(orders.CauseInvariant+i.stream+"."+i.Name, i.sentence(), now)
 		return
 	}
 	v := i.verdict

@@ -227,8 +227,8 @@ const (
 	// permanent version.
 	CauseForwarder = "forwarder"
 
-	// CauseInvariant, with ':' and STREAM.NAME behind it, is a broken invariant.
-	CauseInvariant = "invariant"
+	// CauseInvariant, with STREAM.NAME behind it, is a broken invariant.
+	CauseInvariant = "invariant:"
 )
 
 // Ways in which a death is seen, as Reverted.By and SourceLost.By say.
