@@ -22,6 +22,7 @@ build:
 test:
 	@.ci/need $(TOOLS)
 	go test -timeout 8m ./...
+	go test -timeout 8m -tags keyless -run Keyless ./verify
 
 race:
 	@.ci/need $(TOOLS)

@@ -69,6 +69,7 @@ const bans = `
 	agent/... !< slipstream/stream/core, slipstream/stream/gateway, slipstream/stream/ingest, html/template, net/http/pprof
 	stream/core, stream/ingest, stream/cmd/slipstream-forward, stream/cmd/slipstream-ingest, agent/... !< github.com/prometheus/...
 	slots !< net, os/exec
+	verify/..., slots, agent/..., stream/..., adminpanel/... !< github.com/sigstore/sigstore-go/...
 	adminpanel/... !< slipstream/slots, slipstream/agent
 `
 

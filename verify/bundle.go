@@ -39,9 +39,11 @@ type envelope struct {
 	dsse    *dsse.Envelope
 	hint    string
 	payload []byte
+
+	identified *identified // instead of dsse and hint: signed without a key
 }
 
-// signed is a payload with the trusted keys that signed it, and the one claimed
+// signed is a payload with the trusted keys and identities that signed it, and the one claimed
 // by the first signature.
 type signed struct {
 	payload []byte
@@ -94,6 +96,9 @@ func checkSignatures(w wording, envelopes []envelope, trust *Trust) (signed, err
 // signer is the id of the trusted key that made an envelope's signature, "" if
 // none did.
 func signer(e envelope, trust *Trust) (string, error) {
+	if e.identified != nil {
+		return e.identified.signer(trust)
+	}
 	providers := make([]dsse.Verifier, 0, len(trust.keys))
 	for _, k := range trust.keys {
 		providers = append(providers, k)
@@ -140,6 +145,10 @@ func parseBundle(w wording, payloadType string, data []byte) (envelope, error) {
 	}
 	if err := json.Unmarshal(data, &outer); err != nil || outer.MediaType != MediaType {
 		return envelope{}, refuse(CodeBundle, "%s is not a sigstore bundle v0.3", what)
+	}
+	var c certified
+	if err := json.Unmarshal(data, &c); err == nil && c.keyless() {
+		return parseKeyless(w, payloadType, data)
 	}
 	var b Bundle
 	if err := decodeStrict(what, data, &b); err != nil {

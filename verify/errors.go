@@ -18,6 +18,7 @@ const (
 	CodeBundle         = "bad-bundle"        // not a sigstore bundle v0.3 as described in the package comment
 	CodeUnsigned       = "unsigned"          // no signature
 	CodeSignatureCount = "signature-count"   // more than one signature in a bundle
+	CodeKeyless        = "keyless"           // signed by an identity without a key, which this program does not check
 	CodeUntrusted      = "untrusted"         // no trusted key made the signature
 	CodeWrongDocument  = "wrong-document"    // signed, but not a release manifest
 	CodeNewerFormat    = "newer-format"      // made for a later Slipstream

@@ -60,7 +60,7 @@ var envelopes = []malicious{
 	}},
 	{16, "bundle v0.99", verify.CodeBundle, func(f *fixture) error { return f.bundle("v0.3", "v0.99") }},
 	{16, "no media type", verify.CodeBundle, func(f *fixture) error { return f.withHead([]byte(`{}`)) }},
-	{17, "certificate instead of a public key", verify.CodeUnknownField, func(f *fixture) error {
+	{17, "certificate instead of a public key", codeCertificate, func(f *fixture) error {
 		return f.bundle(`"publicKey":{`, `"certificate":{`)
 	}},
 	{17, "no public key", verify.CodeBundle, func(f *fixture) error {

@@ -36,6 +36,7 @@ type Terms struct {
 	SecurityEpoch int64            `json:"securityEpoch,omitempty"`
 	Counters      map[string]int64 `json:"counters,omitempty"` // lowest releaseCounter, by product
 	Revoked       []string         `json:"revoked,omitempty"`  // digests of packages taken back
+	Keyless       *Keyless         `json:"keyless,omitempty"`  // who may sign without a key
 
 	// Of a fleet: OfflineOrder or OfflineRelease.
 	Offline string `json:"offline,omitempty"`
@@ -364,7 +365,7 @@ func (t *Terms) validate() error {
 		return badRoot("it lists more than %d products or %d packages", MaxHardware, MaxRevoked)
 	case t.Kind == KindVendor && t.Offline != "" || t.Kind == KindFleet && t.Offline != OfflineOrder && t.Offline != OfflineRelease:
 		return badRoot("its policy for packages without an order is %s, not %q or %q", quote(t.Offline), OfflineOrder, OfflineRelease)
-	case t.Kind == KindFleet && (t.SecurityEpoch != 0 || t.Counters != nil || t.Revoked != nil):
+	case t.Kind == KindFleet && (t.SecurityEpoch != 0 || t.Counters != nil || t.Revoked != nil || t.Keyless != nil):
 		return badRoot("a fleet cannot say what only the vendor may")
 	}
 	for product, counter := range t.Counters {
@@ -375,7 +376,7 @@ func (t *Terms) validate() error {
 	if i := slices.IndexFunc(t.Revoked, func(d string) bool { return !isSHA256(d) }); i >= 0 {
 		return badRoot("%s is not the digest of a package", quote(t.Revoked[i]))
 	}
-	return nil
+	return t.Keyless.validate()
 }
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -106,25 +106,19 @@ func splitHeader(h [verify.Record]byte) (name string, size int64, ok bool) {
 // readStatement takes the manifest as devices do: what they would refuse for its
 // own sake is not worth a signature.
 func (f *File) readStatement() error {
-	b, payload, err := openBundle(f.Head.Bundles[0])
+	_, payload, err := openBundle(f.Head.Bundles[0])
 	if err != nil {
 		return err
 	}
 	f.Payload, f.Digest = payload, sum(payload)
-	stored := f.Head.Bundles[0]
-	if len(b.DSSE.Signatures) == 0 {
-		if stored, err = placeholder(payload); err != nil {
-			return err
-		}
+	// It may not be signed yet, or in a way that this program does not check: the
+	// reader of stored bundles is shown a bundle of the right shape.
+	shape, err := encodeBundle(&verify.PublicKey{}, payload, oneSignature([]byte("nobody")))
+	if err != nil {
+		return err
 	}
-	f.Manifest, err = verify.Known(stored, f.Digest)
+	f.Manifest, err = verify.Known(shape, f.Digest)
 	return err
-}
-
-// placeholder makes a bundle of the right shape around a statement that nobody
-// has signed yet, so that the reader of stored bundles reads it.
-func placeholder(payload []byte) ([]byte, error) {
-	return encodeBundle(&verify.PublicKey{}, payload, oneSignature([]byte("nobody")))
 }
 
 // Unsigned says that nobody has signed the package yet.
@@ -134,13 +128,17 @@ func (f *File) Unsigned() bool {
 }
 
 // Hints are the ids of the keys that the signature files name, "" for one that
-// names none. It is their own word.
+// names none, [verify.KeylessSigner] for one of an identity. It is their own word.
 func (f *File) Hints() []string {
 	var hints []string
 	for _, data := range f.Head.Bundles {
 		b, _, err := openBundle(data)
-		if err == nil && len(b.DSSE.Signatures) == 1 && b.VerificationMaterial.PublicKey != nil {
+		switch {
+		case err != nil || len(b.DSSE.Signatures) != 1:
+		case b.VerificationMaterial.PublicKey != nil:
 			hints = append(hints, b.VerificationMaterial.PublicKey.Hint)
+		default:
+			hints = append(hints, verify.KeylessSigner)
 		}
 	}
 	return hints

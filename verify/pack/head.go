@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
@@ -58,10 +59,15 @@ func checkHead(h verify.Head) error {
 	if n := len(h.VendorRoots) + len(h.FleetRoots) + len(h.Orders); n > verify.MaxTrust {
 		return fmt.Errorf("the package would have %d roots and orders, the limit is %d", n, verify.MaxTrust)
 	}
-	for _, data := range h.Bundles {
+	total := 0
+	for _, data := range slices.Concat(h.Bundles, h.VendorRoots, h.FleetRoots, h.Orders) {
 		if len(data) > verify.MaxBundle {
 			return fmt.Errorf("the signed manifest has %d bytes, the limit is %d", len(data), verify.MaxBundle)
 		}
+		total += verify.Record + len(data) + int(verify.Padding(int64(len(data))))
+	}
+	if total > verify.MaxHead {
+		return fmt.Errorf("the package's signatures, roots and orders would have %d bytes together, the limit is %d", total, verify.MaxHead)
 	}
 	return nil
 }

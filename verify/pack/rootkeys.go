@@ -212,6 +212,11 @@ func (r *Root) printTerms(w io.Writer) {
 	for _, digest := range t.Revoked {
 		fmt.Fprintf(w, "taken back\t%s\n", digest)
 	}
+	if t.Keyless != nil {
+		for _, i := range t.Keyless.Identities {
+			fmt.Fprintf(w, "without a key\t%s, by %s\n", i.Subject, i.Issuer)
+		}
+	}
 	if t.Offline != "" {
 		fmt.Fprintf(w, "without an order\t%s\n", map[string]string{
 			verify.OfflineOrder:   "packages on a stick are refused",

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipstream/verify"
+	"slipstream/verify/pack"
 )
 
 // require marks flags that must be given.
@@ -26,6 +27,11 @@ type termFlags struct {
 	floors  []string
 	revoked []string
 	offline string
+
+	// Who may sign without a key.
+	subjects    []string
+	issuer      string
+	trustedRoot string
 }
 
 func (f *termFlags) flags(cmd *cobra.Command) {
@@ -33,7 +39,43 @@ func (f *termFlags) flags(cmd *cobra.Command) {
 	flags.Int64Var(&f.epoch, "security-epoch", 0, "of a vendor: packages with a lower security epoch are refused")
 	flags.StringArrayVar(&f.floors, "floor", nil, "of a vendor: `PRODUCT=N`, releases below N are refused")
 	flags.StringArrayVar(&f.revoked, "revoke", nil, "of a vendor: `DIGEST` of a package that is taken back")
+	f.defineKeyless(cmd)
 	flags.StringVar(&f.offline, "offline", "", "of a fleet: what a package on a stick needs: order (default) or release (the vendor's signature only)")
+}
+
+// defineKeyless is apart from the rest because few need it.
+func (f *termFlags) defineKeyless(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringArrayVar(&f.subjects, "keyless-subject", nil, "of a vendor: identity that may sign releases without a key; may be given several times")
+	flags.StringVar(&f.issuer, "keyless-issuer", "", "who vouches for these identities")
+	flags.StringVar(&f.trustedRoot, "trusted-root", "", "sigstore's trusted_root.json, by which keyless signatures are checked")
+	cmd.MarkFlagsRequiredTogether("keyless-subject", "keyless-issuer")
+}
+
+// applyKeyless replaces identities and trusted root, where they are given.
+func (f *termFlags) applyKeyless(t *verify.Terms) error {
+	if len(f.subjects) == 0 && f.trustedRoot == "" {
+		return nil
+	}
+	next := verify.Keyless{}
+	if t.Keyless != nil {
+		next = *t.Keyless
+	}
+	if f.trustedRoot != "" {
+		data, err := pack.ReadFile(f.trustedRoot)
+		if err != nil {
+			return err
+		}
+		next.TrustedRoot = data
+	}
+	if len(f.subjects) > 0 {
+		next.Identities = nil
+	}
+	for _, subject := range f.subjects {
+		next.Identities = append(next.Identities, verify.Identity{Issuer: f.issuer, Subject: subject})
+	}
+	t.Keyless = &next
+	return nil
 }
 
 // apply changes what was asked for, and leaves the rest.
@@ -63,7 +105,7 @@ func (f *termFlags) apply(cmd *cobra.Command, t *verify.Terms) error {
 	if f.offline != "" {
 		t.Offline = f.offline
 	}
-	return nil
+	return f.applyKeyless(t)
 }
 
 // now is when the command runs.

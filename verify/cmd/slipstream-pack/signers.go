@@ -42,7 +42,9 @@ func signersOf(f *pack.File, known []string, trust *verify.Trust) []signerLine {
 		line := signerLine{KeyID: hint, Trusted: slices.Contains(known, hint), Says: "names this key, not checked"}
 		switch {
 		case line.Trusted:
-			line.Says = whose(trust)
+			line.Says = whose(hint, trust)
+		case hint == verify.KeylessSigner:
+			line.Says = "an identity without a key"
 		case trust != nil:
 			line.Says = "names this key, which is not trusted here"
 		}
@@ -50,17 +52,20 @@ func signersOf(f *pack.File, known []string, trust *verify.Trust) []signerLine {
 	}
 	for _, id := range known {
 		if !slices.ContainsFunc(lines, func(l signerLine) bool { return l.KeyID == id }) {
-			lines = append(lines, signerLine{KeyID: id, Trusted: true, Says: whose(trust) + " (its signature does not name it)"})
+			lines = append(lines, signerLine{KeyID: id, Trusted: true, Says: whose(id, trust) + " (its signature does not name it)"})
 		}
 	}
 	return lines
 }
 
-// whose says where a trusted key comes from.
-func whose(trust *verify.Trust) string {
+// whose says where a trusted key, or an identity, comes from.
+func whose(id string, trust *verify.Trust) string {
 	root := trust.Root()
-	if root == nil {
+	if root == nil { // a file of keys knows no identities
 		return "a key of the file of trusted keys"
+	}
+	if strings.HasPrefix(id, verify.KeylessSigner) {
+		return fmt.Sprintf("an identity of the vendor's root %d", root.Version())
 	}
 	return fmt.Sprintf("a release key of the vendor's root %d (%d of %d must sign)", root.Version(), trust.Threshold(), len(trust.KeyIDs()))
 }
