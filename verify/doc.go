@@ -64,7 +64,7 @@
 //	test "$(jq -r .predicateType statement.json)" = urn:slipstream:release:v1
 //	jq -r '.subject[].name' statement.json > names
 //	jq -r '.predicate.images[] | .name + ".chunks", .name' statement.json | cmp - names
-//	tar -tf "$package" | tail -n +2 | cmp - names
+//	tar -tf "$package" | grep -v -x -e 'manifest[.2-9]*[.]sigstore[.]json' -e 'trust/.*' | cmp - names
 //
 //	# Their hashes, as the statement gives them.
 //	tar -xf "$package"
@@ -189,6 +189,25 @@
 // they are made on different machines, one after another. Bundles by keys that a
 // device does not know are passed over, so that around a rotation one package can
 // have signatures of old and new keys.
+//
+// # Without a key
+//
+// A release can also be signed by an identity, such as a build of a certain
+// repository: its bundle has a certificate of a few minutes (Fulcio), an entry in a
+// public log (Rekor) and a time stamp. The vendor's root says which identities may
+// ([Keyless]), and carries sigstore's trusted_root.json, by which all of it is
+// checked without network and clock. An identity counts as one of those that must
+// sign. Orders and the time are never signed so.
+//
+// It costs eleven megabytes of program, and is there with the build tag keyless
+// only. Without the tag such a bundle is refused by name.
+//
+// # Encryption
+//
+// Images can be encrypted by age for some recipients. The member is then the age
+// file: the statement's subject, the chunks and the size are those of it, and the
+// [Encryption] beside them signs size and hash of what it is decrypted, since age
+// itself says nothing about who encrypted. Devices refuse such an image so far.
 //
 // # A file of keys
 //

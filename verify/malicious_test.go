@@ -63,6 +63,9 @@ var envelopes = []malicious{
 	{17, "certificate instead of a public key", codeCertificate, func(f *fixture) error {
 		return f.bundle(`"publicKey":{`, `"certificate":{`)
 	}},
+	{17, "chain of certificates instead of a public key", codeCertificate, func(f *fixture) error {
+		return f.bundle(`"publicKey":{`, `"x509CertificateChain":{`)
+	}},
 	{17, "no public key", verify.CodeBundle, func(f *fixture) error {
 		return f.withHead(f.replaceHint(`"verificationMaterial":{}`))
 	}},

@@ -7,6 +7,15 @@ as PRODUCT-VERSION.slip into --out. The same directory, template and time give
 the same package digest. The time is --issued-at, or the template's issuedAt, or
 SOURCE_DATE_EPOCH, or now.
 
+Instead of a directory, or besides it, a package can have images (--image): PATH,
+or CLASS:KIND:PATH, where CLASS is live (the app's slot) or system, and KIND is
+squashfs, erofs or disk for a file as it is flashed. A directory becomes a file
+system by mksquashfs or mkfs.erofs: --image live:squashfs:app. Devices say what
+they can write; so far it is trees in the live slot.
+
+Several --key sign at once. Where keys lie on several machines, or another tool
+signs, build with --unsigned, then see sign and attach.
+
 A complete template (manifest.json):
 
 ` + buildExample + `
@@ -18,9 +27,11 @@ KEYS OF THE TEMPLATE (- must be given)
   releaseCounter    -         counts releases, not dates: devices refuse a lower
                               one, and steps of more than 10000
   minFromCounter    0         a device must have this release or a later one
-  securityEpoch     0         signed, not yet compared with anything
+  securityEpoch     0         counted up when the releases before must never run
+                              again: devices refuse a lower one
   issuedAt          now       see above
-  expires           none      signed, not yet compared with anything
+  expires           none      not to be installed after it, by a device's secure
+                              time
   notes             none      text that people see
   format            1         of the manifest itself
   app.exec          -         program and arguments; a program without a leading

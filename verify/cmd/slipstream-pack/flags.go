@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -73,6 +74,12 @@ func (f *termFlags) applyKeyless(t *verify.Terms) error {
 	}
 	for _, subject := range f.subjects {
 		next.Identities = append(next.Identities, verify.Identity{Issuer: f.issuer, Subject: subject})
+	}
+	switch {
+	case len(next.TrustedRoot) == 0:
+		return errors.New("--trusted-root is missing: without it nobody's signature without a key can be checked")
+	case len(next.Identities) == 0:
+		return errors.New("--keyless-subject is missing: nobody may sign without a key yet")
 	}
 	t.Keyless = &next
 	return nil

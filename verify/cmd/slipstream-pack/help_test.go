@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"slipstream/verify"
 	"slipstream/verify/pack"
 )
@@ -103,6 +106,36 @@ func TestHelpTellsTheTrueDefaults(t *testing.T) {
 	} {
 		if !regexp.MustCompile(fmt.Sprintf(`(?m)^  %s +%v `, regexp.QuoteMeta(key), value)).MatchString(buildHelp) {
 			t.Errorf("the help does not say that %s is %v by default", key, value)
+		}
+	}
+}
+
+// The page on keys is followed on paper, on machines without a network: what it
+// says must be there, and it must fit a terminal.
+func TestHelpOnKeysNamesWhatIsThere(t *testing.T) {
+	known := map[string]bool{"root show": true}
+	var visit func(path string, cmd *cobra.Command)
+	visit = func(path string, cmd *cobra.Command) {
+		known[strings.TrimSpace(path)] = true
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known["--"+f.Name] = true })
+		for _, sub := range cmd.Commands() {
+			visit(path+" "+sub.Name(), sub)
+		}
+	}
+	visit("", newRoot())
+	for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(keysHelp, -1) {
+		if !known[flag] {
+			t.Errorf("the page names %s, which no command has", flag)
+		}
+	}
+	for _, found := range regexp.MustCompile(`slipstream-pack ((?:root )?[a-z-]+)`).FindAllStringSubmatch(keysHelp, -1) {
+		if !known[found[1]] {
+			t.Errorf("the page names the command %q", found[1])
+		}
+	}
+	for i, line := range strings.Split(keysHelp, "\n") {
+		if len(line) > 80 {
+			t.Errorf("line %d has %d columns", i+1, len(line))
 		}
 	}
 }

@@ -39,18 +39,10 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	root := &cobra.Command{
-		Use:           "slipstream-pack",
-		Short:         "Build, sign, verify and inspect Slipstream packages",
-		Long:          "Build, sign, verify and inspect Slipstream packages." + exitHelp,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-	}
+	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(keygenCommand(), rootCommand(), buildCommand(), signCommand(), attachCommand(), orderCommand(),
-		statementCommand(), paeCommand(), verifyCommand(), inspectCommand(), diffCommand(), encryptCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
@@ -62,6 +54,20 @@ func run(args []string, stdout, stderr io.Writer) int {
 	// A library's errors name it; who runs a command does not care which one it was.
 	fmt.Fprintf(stderr, "slipstream-pack: %s\n", strings.TrimPrefix(err.Error(), "verify: "))
 	return exitError
+}
+
+// newRoot is the command line.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "slipstream-pack",
+		Short:         "Build, sign, verify and inspect Slipstream packages",
+		Long:          "Build, sign, verify and inspect Slipstream packages." + exitHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(keygenCommand(), rootCommand(), buildCommand(), signCommand(), attachCommand(), orderCommand(),
+		statementCommand(), paeCommand(), verifyCommand(), inspectCommand(), diffCommand(), encryptCommand(), keysCommand())
+	return root
 }
 
 // refusedError marks what is the package's fault, and not the trust file's or
