@@ -12,27 +12,27 @@ const keysHelp = `WHAT A VENDOR OPERATES
   key          where                       how many      if lost     if stolen
   vendor root  offline: smart cards or     3, 2 must     one: rotate one: rotate
                sticks, in three safes      sign          two: below  two: below
-  release      KMS or HSM of the build     1, or 2 of 2  rotate      rotate, epoch
+  release      KMS or HSM of the build     1, or 2 of 2  rotate      below
   fleet root   offline, at the operator's  2, 1 signs    enrol anew  enrol anew
   order        KMS of the panel            1             rotate      rotate
   time         on the panel                1             rotate      rotate
 
 "Rotate" is always the same: root rotate, remove-key, add-key, sign, publish. A
-device that comes back after years follows the whole chain of roots: put them all
-into every package, for ever (attach --root; a package has room for 32).
+device that comes back after years follows the whole chain of roots: put them
+all into every package, for ever (attach --root; a package has room for 32).
 
 ONCE
   On three machines without a network, each with a safe of its own:
-    slipstream-pack keygen root-1           (root-2, root-3; or keys in smart cards)
+    slipstream-pack keygen root-1      (root-2, root-3; or keys in smart cards)
   On one of them, with all three .pub files and the release key's:
-    slipstream-pack root init vendor --root-key root-1.pub --root-key root-2.pub \
-      --root-key root-3.pub --release-key release.pub
+    slipstream-pack root init vendor --root-key root-1.pub \
+      --root-key root-2.pub --root-key root-3.pub --release-key release.pub
   On two of them, one after the other, the file carried on a stick:
     slipstream-pack root sign --key root-1.key 1.root.json
   It says what is missing until it says "complete". 1.root.json goes into every
-  device where it is made (trust = in slipstream.toml), and into a safe on paper.
-  The operator of a fleet does the same with "root init fleet", --order-key and
-  --time-key, and enrols devices with fleet.1.root.json.
+  device where it is made (trust = in slipstream.toml), and into a safe on
+  paper. The operator of a fleet does the same with "root init fleet",
+  --order-key and --time-key, and enrols devices with fleet.1.root.json.
 
 EACH RELEASE
   Build, sign where the key is, check as a device would, publish:
@@ -40,42 +40,44 @@ EACH RELEASE
     slipstream-pack sign --key NAME://KEY x.slip    (each key that must sign)
     slipstream-pack attach --root 2.root.json x.slip
     slipstream-pack verify --trust 1.root.json --product P --hardware H x.slip
-  NAME://KEY asks the program sigstore-kms-NAME. A module that only openssl can ask:
-    slipstream-pack pae x.slip >pae; sign pae; slipstream-pack attach --signature ...
+  NAME://KEY asks the program sigstore-kms-NAME. A module that only openssl can
+  ask signs what is printed by slipstream-pack pae, and its signature goes in by
+  slipstream-pack attach --signature.
   The fleet's operator orders it:
     slipstream-pack order --key K --package x.slip --sequence N --hardware H
 
 THE CALENDAR
   each week     look whether the panel still says what time it is
-  each quarter  a release is built and installed from a stick on a device that only
-                has 1.root.json: it shows that the chain is whole
-  each year     the ceremony: three people, three machines, the three safes opened.
+  each quarter  build a release and install it from a stick on a device that
+                has 1.root.json only: it shows that the chain is whole
+  each year     the ceremony: three people, three machines, three safes opened.
                 Each root key signs something (a key that is not used is lost
-                unnoticed). root rotate moves the expiry on, root sign twice, root
-                show. Keys of people who left are removed now, at the latest.
-  expiry - 2 y  a root lasts 10 years (a fleet's 3). The next one must be out two
-                years before, so that every device has met it. An expired root takes
-                no package, yet still lets devices follow to the next one.
-  never         root keys on a machine with a network; the same stick in two safes;
+                unnoticed): root rotate moves the expiry on, root sign twice,
+                root show. Keys of people who left are removed now at the latest
+  expiry - 2 y  a root lasts 10 years, a fleet's 3. The next one must be out two
+                years before (one, of a fleet's), so that every device has met
+                it. An expired root takes no package, yet still lets devices
+                follow to the next one
+  never         root keys on a machine with a network; one stick in two safes;
                 a release key in a file of the build; 1-of-1 roots
 
 WHEN SOMETHING HAPPENS
-  a root key is lost or seen    root rotate; remove-key --role root; add-key --role
-                                root; sign with two of the old and two of the new
-  the release key is lost       root rotate; remove-key, add-key --role release; sign.
-                                Installed versions keep running. The next package
-                                carries the root, and is signed by the new key
-  the release key is stolen     the same, and --floor PRODUCT=N with the first good
-                                release, --revoke DIGEST of each bad package, and
-                                --security-epoch one higher if bad ones were out.
-                                Fleets are safe meanwhile: they need an order too
-  two root keys are lost        no root can follow: devices take what the release key
-                                signs until the root expires, and then need hands.
-                                This is what the yearly ceremony is against
-  an order key is stolen        root rotate of the fleet's root, remove-key, add-key
-                                --role order: devices forget its orders and their
-                                numbers with the key
-  the time key is stolen        likewise --role time. It could make things expire
-                                early, and nothing else
-  the fleet's root is lost      a person at each device leaves the fleet and enrols it
-                                anew; the vendor's signature and the floors stay`
+  a root key lost, seen   root rotate; remove-key --role root; add-key --role
+                          root; sign with two of the old and two of the new
+  the release key lost    root rotate; remove-key, add-key --role release; sign.
+                          Installed versions keep running. The next package
+                          carries the root, and is signed by the new key
+  the release key stolen  the same, and --floor PRODUCT=N with the first good
+                          release, --revoke DIGEST of each bad package, and
+                          --security-epoch one higher if bad ones were out.
+                          Fleets are safe meanwhile: they need an order too
+  two root keys lost      no root can follow: devices take what the release key
+                          signs until the root expires, and then need hands.
+                          This is what the yearly ceremony is against
+  an order key stolen     root rotate of the fleet's root, remove-key, add-key
+                          --role order: devices forget its orders and their
+                          numbers with the key
+  the time key stolen     likewise --role time. It could make things expire
+                          early, and nothing else
+  the fleet's root lost   a person at each device leaves the fleet and enrols it
+                          anew; the vendor's signature and the floors stay`
