@@ -3,7 +3,7 @@
 //
 // It promises that the same directory, manifest and issuedAt give the same
 // signed statement, byte for byte, and so the same package digest, on any
-// machine. (The signature itself is random, as ECDSA's is.) It keeps the
+// machine; signed by a key in a file also the same package. It keeps the
 // contents of no file in memory: the directory is read twice, once to hash it
 // and once to write it, and a directory that changed in between is an error.
 //

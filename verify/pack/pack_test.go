@@ -171,9 +171,12 @@ func TestBuildIsReproducible(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts := options(t, a)
-	first, _ := build(t, opts)
+	first, file := build(t, opts)
 	opts.Dir = b
-	second, _ := build(t, opts)
+	second, again := build(t, opts)
+	if !bytes.Equal(file, again) {
+		t.Error("the packages differ")
+	}
 	if first.Digest != second.Digest {
 		t.Errorf("digests %s and %s", first.Digest, second.Digest)
 	}

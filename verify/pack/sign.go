@@ -6,9 +6,11 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
@@ -37,7 +39,23 @@ func KeySigner(key *ecdsa.PrivateKey) (*Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load key: %w", err)
 	}
-	return newSigner("the key", s)
+	return newSigner("the key", inMemory{s, key})
+}
+
+// inMemory signs as RFC 6979 says: the same key and bytes give the same signature,
+// so that a package is reproducible to its last byte. What is elsewhere signs as it
+// likes.
+type inMemory struct {
+	signature.Signer
+	key *ecdsa.PrivateKey
+}
+
+func (s inMemory) SignMessage(message io.Reader, _ ...signature.SignOption) ([]byte, error) {
+	hash := sha256.New()
+	if _, err := io.Copy(hash, message); err != nil {
+		return nil, err
+	}
+	return s.key.Sign(nil, hash.Sum(nil), crypto.SHA256)
 }
 
 // uriMark tells the URI of a key from the name of a file.

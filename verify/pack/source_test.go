@@ -109,8 +109,8 @@ func TestKindIsGuessedByContent(t *testing.T) {
 		write(t, dir, name, data, 0o644)
 		opts := options(t, "")
 		opts.Images = []pack.Source{{Path: path}}
-		if p, _ := build(t, opts); p.Manifest.Images[0].Kind != name {
-			t.Errorf("%s is taken for %s", name, p.Manifest.Images[0].Kind)
+		if p, _ := build(t, opts); p.Manifest.Images[0].Kind != name || p.Manifest.Images[0].Class != verify.ClassLive {
+			t.Errorf("%s is taken for %+v", name, p.Manifest.Images[0])
 		}
 	}
 }
