@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,9 +96,7 @@ func (f *termFlags) apply(cmd *cobra.Command, t *verify.Terms) error {
 		t.SecurityEpoch = f.epoch
 	}
 	counters := map[string]int64{}
-	for product, n := range t.Counters {
-		counters[product] = n
-	}
+	maps.Copy(counters, t.Counters)
 	for _, text := range f.floors {
 		product, number, _ := strings.Cut(text, "=")
 		n, err := strconv.ParseInt(number, 10, 64)
@@ -108,7 +108,7 @@ func (f *termFlags) apply(cmd *cobra.Command, t *verify.Terms) error {
 	if len(counters) > 0 {
 		t.Counters = counters
 	}
-	t.Revoked = append(t.Revoked[:len(t.Revoked):len(t.Revoked)], f.revoked...)
+	t.Revoked = append(slices.Clip(t.Revoked), f.revoked...)
 	if f.offline != "" {
 		t.Offline = f.offline
 	}

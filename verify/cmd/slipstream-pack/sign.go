@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -152,23 +154,20 @@ func changePackage(cmd *cobra.Command, path, out string, change func(*pack.File)
 
 // describe sums a package's head up.
 func describe(path string, f *pack.File) string {
-	text := fmt.Sprintf("%s: digest %s\n", path, f.Digest)
+	lines := []string{fmt.Sprintf("%s: digest %s", path, f.Digest)}
 	if f.Unsigned() {
-		text += "not signed yet\n"
+		lines = append(lines, "not signed yet")
 	}
 	for _, hint := range f.Hints() {
-		if hint == "" {
-			hint = "a key that is not named"
-		}
-		text += "signed by " + hint + "\n"
+		lines = append(lines, "signed by "+cmp.Or(hint, "a key that is not named"))
 	}
 	if n := len(f.Head.VendorRoots) + len(f.Head.FleetRoots); n > 0 {
-		text += fmt.Sprintf("with %d roots\n", n)
+		lines = append(lines, fmt.Sprintf("with %d roots", n))
 	}
 	if n := len(f.Head.Orders); n > 0 {
-		text += fmt.Sprintf("with a fleet's order (signed %d times)\n", n)
+		lines = append(lines, fmt.Sprintf("with a fleet's order (signed %d times)", n))
 	}
-	return text
+	return strings.Join(lines, "\n") + "\n"
 }
 
 func statementCommand() *cobra.Command {
