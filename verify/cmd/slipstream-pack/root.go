@@ -85,8 +85,8 @@ must sign, of the others one, unless --threshold says otherwise.` + exitHelp,
 	}
 	flags := cmd.Flags()
 	for role, what := range map[string]string{
-		pack.RoleRoot: "signs the next root", pack.RoleRelease: "of a vendor: signs packages",
-		pack.RoleOrder: "of a fleet: signs orders", pack.RoleTime: "of a fleet: says what time it is",
+		pack.RoleRoot: "signs the next root", pack.RoleRelease: "signs packages (of a vendor)",
+		pack.RoleOrder: "signs orders (of a fleet)", pack.RoleTime: "says what time it is (of a fleet)",
 	} {
 		keys[role] = flags.StringArray(role+"-key", nil, "public `KEY` that "+what+"; may be given several times")
 	}
