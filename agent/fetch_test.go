@@ -200,7 +200,7 @@ func TestSlowServerIsGivenUp(t *testing.T) {
 				}
 			}
 		})
-		transport := &http.Transport{Dial: func(string, string) (net.Conn, error) { return ours, nil }}
+		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return ours, nil }}
 		r := remoteBy(t, transport, "http://camera.invalid/x.slip")
 		start := time.Now()
 		err := r.fetch(0)

@@ -45,7 +45,9 @@ func (b *streamBench) serve(ctx context.Context, name string) (*server, error) {
 	end := s.stop
 	s.stop = func() {
 		cancel()
-		_ = <-ended // it was told to
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			fmt.Fprintln(os.Stderr, name+":", err)
+		}
 		to.Close()
 		end()
 	}

@@ -196,7 +196,10 @@ func (w *World) Say() (whep, rtsp relay.Testimony, crashes int) {
 func (w *World) Close() error {
 	w.leave()
 	w.stop()
-	_ = <-w.playing // it was told to
+	played := <-w.playing
+	if errors.Is(played, context.Canceled) {
+		played = nil // it was told to
+	}
 	if w.whep != nil {
 		w.whep.Close()
 	}
@@ -204,7 +207,7 @@ func (w *World) Close() error {
 		w.rtsp.Close()
 	}
 	w.lateness.close()
-	return w.Stand.Close()
+	return errors.Join(played, w.Stand.Close())
 }
 
 // lateness is how long this process was kept from running: a share of every gap that
