@@ -185,6 +185,7 @@ func (c *Core) Run(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	c.keeper.say(readyName)
+	punctual()
 	breath := breather{fifo: c.raisePriority()}
 	defer c.lowerPriority()
 	defer c.keeper.close()

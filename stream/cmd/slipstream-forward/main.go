@@ -29,6 +29,7 @@ func main() {
 	noFIFO := flag.Bool("no-fifo", false, "for tests and benchmarks: do not ask for FIFO priority")
 	flag.Parse()
 	config.Priority, config.Ignore, config.Notify = !*noFIFO, strings.Split(*ignore, ","), os.Getenv("NOTIFY_SOCKET")
+	_ = core.CalmRuntime() // refused: it costs more CPU
 	// A thread that was woken by a publisher's death must not wait for a turn.
 	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
 	if err := forward(config, *succeed, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
