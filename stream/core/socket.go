@@ -133,14 +133,29 @@ func sendDatagram(fd int, pkt []byte) unix.Errno {
 // sendLast says why a connection ends, right before it is closed. A socket that
 // is closed with unread messages in it makes the peer see a reset in place of
 // the reason, so the peer is kept from sending and its messages are read out. It
-// reports true if there were descriptors in them.
+// reports true if there were descriptors in them, other than the one memfd that an
+// honest publisher's first message has, and whose closing never blocks.
 func sendLast(fd int, kind byte, reason string) (foreign bool) {
 	_ = sendControl(fd, append([]byte{kind}, reason...))
 	_ = unix.Shutdown(fd, unix.SHUT_RD)
 	var rest [1]byte
 	for {
-		if n, errno := receive(fd, rest[:]); n <= 0 || errno != 0 {
-			return errno == errRights
+		n, fds, errno := receiveRights(fd, rest[:])
+		switch {
+		case len(fds) == 1 && isMemfd(fds[0]):
+			unix.Close(fds[0])
+		case len(fds) > 0:
+			go closeForeign(fds)
+			return true
+		}
+		if n <= 0 || errno != 0 {
+			return false
 		}
 	}
+}
+
+// isMemfd says that a descriptor is of a memfd: only these have seals.
+func isMemfd(fd int) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	return err == nil
 }
