@@ -84,7 +84,7 @@ func (s *studio) hear(t *track, head *[rtpHeader]byte, pkt []byte) {
 		s.t.Fatalf("%s: time went from %d to %d", t.stream.name, h.ts, ts)
 	}
 	sound := t.stream.codec.sound()
-	if past := s.now - captured - s.sources[t.line.source.spec.ID].delay; sound && past > int64(maxSoundPast)+2*tick { // it came up to a tick late, and is looked at up to a tick later
+	if past := s.now - captured - s.sources[t.line.source.spec.ID].delay; sound && past > int64(maxSoundPast)+tick+int64(soundEvery) { // a packet that waits for the one before it is older by one
 		s.t.Fatalf("sound of %v ago", time.Duration(past))
 	}
 	if sound && h.units > 0 && captured-h.last < soundEvery/2 {
