@@ -76,7 +76,7 @@ func TestFilesystemsAreReproducible(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			if _, err := exec.LookPath(tools[0]); err != nil {
-				t.Skipf("missing: %s (Debian: %s)", tools[0], tools[1])
+				t.Fatalf("missing: %s (Debian: %s)", tools[0], tools[1])
 			}
 			var digests []string
 			for _, mode := range []os.FileMode{0o600, 0o664} {
