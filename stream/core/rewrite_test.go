@@ -84,7 +84,8 @@ func (s *studio) hear(t *track, head *[rtpHeader]byte, pkt []byte) {
 		s.t.Fatalf("%s: time went from %d to %d", t.stream.name, h.ts, ts)
 	}
 	sound := t.stream.codec.sound()
-	if past := s.now - captured - s.sources[t.line.source.spec.ID].delay; sound && past > int64(maxSoundPast)+tick+int64(soundEvery) { // a packet that waits for the one before it is older by one
+	// A packet that waits for the one before it is older by one.
+	if past := s.now - captured - s.sources[t.line.source.spec.ID].delay; sound && past > int64(maxSoundPast)+tick+soundEvery {
 		s.t.Fatalf("sound of %v ago", time.Duration(past))
 	}
 	if sound && h.units > 0 && captured-h.last < soundEvery/2 {
