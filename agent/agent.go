@@ -121,7 +121,7 @@ func (a *Agent) open() (err error) {
 	if a.secret, err = gatewaySecret(a.cfg.Run); err != nil {
 		return err
 	}
-	if a.set, err = slots.Open(filepath.Join(a.cfg.State, "slots")); errors.Is(err, slots.ErrLocked) {
+	if a.set, err = slots.Open(filepath.Join(a.cfg.State, "slots"), slots.Options{}); errors.Is(err, slots.ErrLocked) {
 		return fmt.Errorf("another agent already runs here: it uses %s", a.cfg.State)
 	}
 	if err != nil {

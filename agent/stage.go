@@ -145,7 +145,7 @@ func (a *Agent) write(ctx context.Context, slot string, in *incoming) error {
 	payload, _ := in.pkg.Image(verify.ClassLive)
 	c := slots.Content{
 		Digest: in.pkg.Digest, Version: in.pkg.Manifest.Version, Kind: payload.Image.Kind, Size: payload.Image.Size,
-		Image: payload.Reader(), Manifest: in.pkg.Bundle,
+		Image: slots.File(payload.Reader()), Manifest: in.pkg.Bundle,
 	}
 	if n, err := hex.Decode(c.SHA256[:], []byte(payload.Image.SHA256)); err != nil || n != len(c.SHA256) {
 		return fmt.Errorf("image hash %q", payload.Image.SHA256)
@@ -154,10 +154,11 @@ func (a *Agent) write(ctx context.Context, slot string, in *incoming) error {
 		c.Chunks = append(c.Chunks, slots.Chunk{Length: chunk.Length, SHA256: chunk.SHA256})
 	}
 	in.total.Store(c.Size)
-	return a.set.Stage(ctx, slot, c, func(done, _ int64) {
-		in.done.Store(done)
+	_, err := a.set.Stage(ctx, slot, c, slots.StageOptions{Progress: func(p slots.Progress) {
+		in.done.Store(p.Done)
 		a.changed()
-	})
+	}})
+	return err
 }
 
 // stageSentence says what a technician can do; the cause itself is in the log.

@@ -17,7 +17,7 @@ func TestPowerCutWhileStaging(t *testing.T) {
 	for n := 1; !sawFresh; n++ {
 		dir := t.TempDir()
 		s := openDir(t, dir)
-		if err := errors.Join(s.Stage(t.Context(), "a", old, nil), s.Stage(t.Context(), "b", old, nil)); err != nil {
+		if err := errors.Join(stage(t.Context(), s, "a", old), stage(t.Context(), s, "b", old)); err != nil {
 			t.Fatal(err)
 		}
 		s.Close()
@@ -25,7 +25,7 @@ func TestPowerCutWhileStaging(t *testing.T) {
 		power := cutAt(n)
 		s, err := slots.OpenOn(dir, power.wrap)
 		if err == nil {
-			err = s.Stage(t.Context(), "b", fresh, nil)
+			err = stage(t.Context(), s, "b", fresh)
 			s.Close()
 		}
 		if done := power.step < n; done != (err == nil) {
@@ -52,7 +52,7 @@ func TestPowerCutWhileStaging(t *testing.T) {
 		default:
 			t.Fatalf("cut at %d: slot is %s", n, st.State)
 		}
-		if err := s.Stage(t.Context(), "b", fresh, nil); err != nil {
+		if err := stage(t.Context(), s, "b", fresh); err != nil {
 			t.Fatalf("cut at %d: the slot cannot be written again: %v", n, err)
 		}
 		s.Close()
@@ -66,7 +66,7 @@ func TestPowerCutWhileClearing(t *testing.T) {
 	for n, done := 1, false; !done; n++ {
 		dir := t.TempDir()
 		s := openDir(t, dir)
-		if err := s.Stage(t.Context(), "a", content(sample(t)), nil); err != nil {
+		if err := stage(t.Context(), s, "a", content(sample(t))); err != nil {
 			t.Fatal(err)
 		}
 		s.Close()
@@ -101,7 +101,7 @@ func TestAnyOneErrorWhileStaging(t *testing.T) {
 		if err != nil {
 			continue // a step of opening
 		}
-		err = s.Stage(t.Context(), "a", content(sample(t)), nil)
+		err = stage(t.Context(), s, "a", content(sample(t)))
 		if done = disk.step < n; done {
 			break
 		}
@@ -116,18 +116,18 @@ func TestAnyOneErrorWhileStaging(t *testing.T) {
 func TestAFullDisk(t *testing.T) {
 	dir := smallDisk(t)
 	s := openDir(t, dir)
-	if err := s.Stage(t.Context(), "a", content(sample(t)), nil); err != nil {
+	if err := stage(t.Context(), s, "a", content(sample(t))); err != nil {
 		t.Fatal(err)
 	}
 	big := content(image(t, file("big", string(make([]byte, 3<<20)))))
-	if err := s.Stage(t.Context(), "b", big, nil); !errors.Is(err, syscall.ENOSPC) {
+	if err := stage(t.Context(), s, "b", big); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want %v", err, syscall.ENOSPC)
 	}
 	expectEmpty(t, s, "b")
 	if err := s.Verify(t.Context(), "a"); err != nil {
 		t.Errorf("the other slot: %v", err)
 	}
-	if err := s.Stage(t.Context(), "b", content(sample(t)), nil); err != nil {
+	if err := stage(t.Context(), s, "b", content(sample(t))); err != nil {
 		t.Errorf("the space was not released: %v", err)
 	}
 }

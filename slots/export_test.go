@@ -7,7 +7,7 @@ type (
 
 // OpenOn opens slots whose writes go through the disk that wrap returns.
 func OpenOn(dir string, wrap func(Disk) Disk) (*Set, error) {
-	return open(dir, func(d rootDisk) disk { return wrap(d) })
+	return open(dir, Options{}, func(d rootDisk) disk { return wrap(d) })
 }
 
 // OpenRecordOn is the same for the active record.

@@ -3,6 +3,7 @@ package slots_test
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func image(t testing.TB, members ...member) []byte {
 func content(raw []byte) slots.Content {
 	c := slots.Content{
 		Digest: "d1", Version: "1.0.0", Kind: slots.KindTree, Size: int64(len(raw)),
-		SHA256: sha256.Sum256(raw), Image: bytes.NewReader(raw), Manifest: []byte("bundle"),
+		SHA256: sha256.Sum256(raw), Image: slots.File(bytes.NewReader(raw)), Manifest: []byte("bundle"),
 	}
 	for rest := raw; len(rest) > 0; {
 		n := min(len(rest), 700)
@@ -83,7 +84,7 @@ func openSet(t testing.TB) *slots.Set {
 
 func openDir(t testing.TB, dir string) *slots.Set {
 	t.Helper()
-	s, err := slots.Open(dir)
+	s, err := slots.Open(dir, slots.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,4 +99,10 @@ func stateOf(t testing.TB, s *slots.Set, name string) string {
 		t.Fatal(err)
 	}
 	return st.State
+}
+
+// stage stages without anything that a stage need not have.
+func stage(ctx context.Context, s *slots.Set, name string, c slots.Content) error {
+	_, err := s.Stage(ctx, name, c, slots.StageOptions{})
+	return err
 }

@@ -23,9 +23,6 @@ const (
 	MaxImage    = 4 << 30 // bytes of an image
 )
 
-// KindTree is the kind of image that is a directory.
-const KindTree = "tree"
-
 // States of a slot.
 const (
 	StateEmpty   = "empty"
@@ -66,15 +63,18 @@ type Set struct {
 
 // Open opens the slots in dir, which is made if it is missing, and keeps other
 // processes out until Close.
-func Open(dir string) (*Set, error) {
-	s, err := open(dir, func(d rootDisk) disk { return d })
+func Open(dir string, o Options) (*Set, error) {
+	s, err := open(dir, o, func(d rootDisk) disk { return d })
 	if err != nil {
 		return nil, fmt.Errorf("slots: open %s: %w", dir, err)
 	}
 	return s, nil
 }
 
-func open(dir string, wrap func(rootDisk) disk) (*Set, error) {
+func open(dir string, o Options, wrap func(rootDisk) disk) (*Set, error) {
+	if len(o.Partitions) != 0 {
+		return nil, errors.New("slots in partitions are not supported")
+	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -142,6 +142,8 @@ type Status struct {
 	Version  string
 	SHA256   string // signed hash of the image, lower-case hex
 	Size     int64  // bytes of the image
+	Kind     string
+	By       string // who staged it
 	StagedAt time.Time
 }
 
@@ -156,7 +158,7 @@ func (s *Set) Status(name string) (Status, error) {
 	}
 	status := Status{
 		State: st.State, Digest: st.Digest, Version: st.Version,
-		SHA256: st.SHA256, Size: st.Size, StagedAt: st.StagedAt,
+		SHA256: st.SHA256, Size: st.Size, Kind: st.Kind, By: st.By, StagedAt: st.StagedAt,
 	}
 	if st.State == StateStaged {
 		if info, err := s.root.Lstat(name + "/" + rootName); err != nil || !info.IsDir() {

@@ -19,13 +19,13 @@ func TestStageMakesTheTree(t *testing.T) {
 	s := openSet(t)
 	raw := sample(t)
 	var last, calls int64
-	err := s.Stage(t.Context(), "b", content(raw), func(done, total int64) {
-		if done < last || total != int64(len(raw)) {
-			t.Errorf("progress %d of %d after %d", done, total, last)
+	_, err := s.Stage(t.Context(), "b", content(raw), slots.StageOptions{Progress: func(p slots.Progress) {
+		if p.Done < last || p.Total != int64(len(raw)) || p.Done != p.Kept+p.Copied+p.Fetched {
+			t.Errorf("progress %+v after %d", p, last)
 		}
-		last = done
+		last = p.Done
 		calls++
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestStageMakesTheTree(t *testing.T) {
 func TestStatusSurvivesReopening(t *testing.T) {
 	dir := t.TempDir()
 	s := openDir(t, dir)
-	if err := s.Stage(t.Context(), "a", content(sample(t)), nil); err != nil {
+	if err := stage(t.Context(), s, "a", content(sample(t))); err != nil {
 		t.Fatal(err)
 	}
 	before, _ := s.Status("a")
@@ -75,7 +75,7 @@ func TestStatusSurvivesReopening(t *testing.T) {
 func TestStageReplacesAndClearEmpties(t *testing.T) {
 	s := openSet(t)
 	for _, raw := range [][]byte{sample(t), image(t, file("only", "x"))} {
-		if err := s.Stage(t.Context(), "a", content(raw), nil); err != nil {
+		if err := stage(t.Context(), s, "a", content(raw)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,7 +109,7 @@ func expectEmpty(t testing.TB, s *slots.Set, name string) {
 func TestASecondProcessIsKeptOut(t *testing.T) {
 	dir := t.TempDir()
 	s := openDir(t, dir)
-	if _, err := slots.Open(dir); !errors.Is(err, slots.ErrLocked) {
+	if _, err := slots.Open(dir, slots.Options{}); !errors.Is(err, slots.ErrLocked) {
 		t.Fatalf("second open: %v", err)
 	}
 	s.Close()
@@ -134,14 +134,14 @@ func TestContentsRefusedForWhatTheyClaim(t *testing.T) {
 		{"a chunk beyond the limit", func(c *slots.Content) { c.Chunks[0].Length = slots.MaxChunk + 1 }},
 	}
 	s := openSet(t)
-	if err := s.Stage(t.Context(), "a", content(raw), nil); err != nil {
+	if err := stage(t.Context(), s, "a", content(raw)); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := content(raw)
 			tt.change(&c)
-			if err := s.Stage(t.Context(), "a", c, nil); err == nil {
+			if err := stage(t.Context(), s, "a", c); err == nil {
 				t.Fatal("not refused")
 			}
 			if err := s.Verify(t.Context(), "a"); err != nil {
@@ -149,7 +149,7 @@ func TestContentsRefusedForWhatTheyClaim(t *testing.T) {
 			}
 		})
 	}
-	if err := s.Stage(t.Context(), "c", content(raw), nil); err == nil {
+	if err := stage(t.Context(), s, "c", content(raw)); err == nil {
 		t.Error("a slot that does not exist was written")
 	}
 }
@@ -173,28 +173,28 @@ func TestAFailedStageLeavesNothing(t *testing.T) {
 	raw := sample(t)
 	tests := []struct {
 		name  string
-		setup func(*slots.Content, context.CancelFunc) func(done, total int64)
+		setup func(*slots.Content, context.CancelFunc) func(slots.Progress)
 		want  error
 	}{
-		{"the image cannot be read", func(c *slots.Content, _ context.CancelFunc) func(int64, int64) {
-			c.Image = badReader{c.Image, 3000}
+		{"the image cannot be read", func(c *slots.Content, _ context.CancelFunc) func(slots.Progress) {
+			c.Image = slots.File(badReader{bytes.NewReader(raw), 3000})
 			return nil
 		}, errRead},
-		{"the image ends early", func(c *slots.Content, _ context.CancelFunc) func(int64, int64) {
-			c.Image = bytes.NewReader(raw[:3000])
+		{"the image ends early", func(c *slots.Content, _ context.CancelFunc) func(slots.Progress) {
+			c.Image = slots.File(bytes.NewReader(raw[:3000]))
 			return nil
 		}, io.ErrUnexpectedEOF},
-		{"a chunk has other bytes", func(c *slots.Content, _ context.CancelFunc) func(int64, int64) {
+		{"a chunk has other bytes", func(c *slots.Content, _ context.CancelFunc) func(slots.Progress) {
 			c.Chunks[4].SHA256[0] ^= 1
 			return nil
 		}, slots.ErrContent},
-		{"the chunks are right and the whole is not", func(c *slots.Content, _ context.CancelFunc) func(int64, int64) {
+		{"the chunks are right and the whole is not", func(c *slots.Content, _ context.CancelFunc) func(slots.Progress) {
 			c.SHA256[0] ^= 1
 			return nil
 		}, slots.ErrContent},
-		{"cancelled half way", func(_ *slots.Content, cancel context.CancelFunc) func(int64, int64) {
-			return func(done, total int64) {
-				if done > total/2 {
+		{"cancelled half way", func(_ *slots.Content, cancel context.CancelFunc) func(slots.Progress) {
+			return func(p slots.Progress) {
+				if p.Done > p.Total/2 {
 					cancel()
 				}
 			}
@@ -203,14 +203,14 @@ func TestAFailedStageLeavesNothing(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := openSet(t)
-			if err := errors.Join(s.Stage(t.Context(), "a", content(raw), nil), s.Stage(t.Context(), "b", content(raw), nil)); err != nil {
+			if err := errors.Join(stage(t.Context(), s, "a", content(raw)), stage(t.Context(), s, "b", content(raw))); err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			c := content(raw)
 			progress := tt.setup(&c, cancel)
-			if err := s.Stage(ctx, "b", c, progress); !errors.Is(err, tt.want) {
+			if _, err := s.Stage(ctx, "b", c, slots.StageOptions{Progress: progress}); !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
 			expectEmpty(t, s, "b")
@@ -279,7 +279,7 @@ func TestMaliciousTrees(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := openSet(t)
-			err := s.Stage(t.Context(), "a", content(tt.raw), nil)
+			err := stage(t.Context(), s, "a", content(tt.raw))
 			if !errors.Is(err, slots.ErrContent) {
 				t.Errorf("got %v, want %v", err, slots.ErrContent)
 			}
@@ -292,7 +292,7 @@ func TestMaliciousTrees(t *testing.T) {
 // Names that differ in their case only are different names.
 func TestCaseIsKept(t *testing.T) {
 	s := openSet(t)
-	if err := s.Stage(t.Context(), "a", content(image(t, file("A", "1"), file("a", "2"))), nil); err != nil {
+	if err := stage(t.Context(), s, "a", content(image(t, file("A", "1"), file("a", "2")))); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(filepath.Join(s.Root("a"), "A"))
@@ -327,7 +327,7 @@ func TestVerifySeesEveryChange(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := openSet(t)
-			if err := s.Stage(t.Context(), "a", content(sample(t)), nil); err != nil {
+			if err := stage(t.Context(), s, "a", content(sample(t))); err != nil {
 				t.Fatal(err)
 			}
 			if err := tt.change(s.Root("a")); err != nil {
@@ -342,7 +342,7 @@ func TestVerifySeesEveryChange(t *testing.T) {
 
 func TestABrokenStateFile(t *testing.T) {
 	s := openSet(t)
-	if err := s.Stage(t.Context(), "a", content(sample(t)), nil); err != nil {
+	if err := stage(t.Context(), s, "a", content(sample(t))); err != nil {
 		t.Fatal(err)
 	}
 	name := filepath.Join(filepath.Dir(s.Root("a")), "state.json")
@@ -357,7 +357,7 @@ func TestABrokenStateFile(t *testing.T) {
 			t.Errorf("state file %.20q: verified", raw)
 		}
 	}
-	if err := s.Stage(t.Context(), "a", content(sample(t)), nil); err != nil {
+	if err := stage(t.Context(), s, "a", content(sample(t))); err != nil {
 		t.Errorf("a broken slot cannot be written again: %v", err)
 	}
 }
@@ -366,7 +366,7 @@ func TestABrokenStateFile(t *testing.T) {
 func TestStatusNamesTheImage(t *testing.T) {
 	s := openSet(t)
 	raw := image(t, file("f", "x"))
-	if err := s.Stage(t.Context(), "a", content(raw), nil); err != nil {
+	if err := stage(t.Context(), s, "a", content(raw)); err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(raw)

@@ -25,6 +25,7 @@ type state struct {
 	Kind     string    `json:"kind,omitempty"`
 	Size     int64     `json:"size,omitempty"`
 	SHA256   string    `json:"sha256,omitempty"`
+	By       string    `json:"by,omitempty"`
 	StagedAt time.Time `json:"stagedAt,omitzero"`
 }
 

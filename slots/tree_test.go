@@ -23,7 +23,7 @@ func TestAnyTreeGoesThereAndBack(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		members := drawTree(rt)
 		raw := image(t, members...)
-		if err := s.Stage(t.Context(), "a", content(raw), nil); err != nil {
+		if err := stage(t.Context(), s, "a", content(raw)); err != nil {
 			rt.Fatal(err)
 		}
 		if err := s.Verify(t.Context(), "a"); err != nil {
@@ -90,8 +90,8 @@ func TestAnyFlippedByteIsSeen(t *testing.T) {
 		c := content(raw)
 		bad := bytes.Clone(raw)
 		bad[rapid.IntRange(0, len(bad)-1).Draw(rt, "byte")] ^= byte(1 << rapid.IntRange(0, 7).Draw(rt, "bit"))
-		c.Image = bytes.NewReader(bad)
-		if s.Stage(t.Context(), "a", c, nil) == nil {
+		c.Image = slots.File(bytes.NewReader(bad))
+		if stage(t.Context(), s, "a", c) == nil {
 			rt.Fatal("staged")
 		}
 	})
@@ -119,7 +119,7 @@ func BenchmarkStage(b *testing.B) {
 	c := content(image(b, file("big", strings.Repeat("0123456789abcdef", 2<<20/16))))
 	b.SetBytes(c.Size)
 	for b.Loop() {
-		if err := s.Stage(b.Context(), "a", c, nil); err != nil {
+		if err := stage(b.Context(), s, "a", c); err != nil {
 			b.Fatal(err)
 		}
 	}

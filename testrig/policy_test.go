@@ -30,21 +30,25 @@ const (
 // a package holds; every package must be named.
 const policy = `
 	# Leaves: they can be read, used and trusted alone.
-	verify, slots, agent/wire, agent/control, agent/supervise, agent/config < NONE
+	verify, slots/boot, slots/fetch, slots/verity, agent/wire, agent/control, agent/supervise, agent/config < NONE
 	stream/publish, stream/seqpacket, stream/subscribe, stream/viewers < NONE
 	stream/handover < stream/seqpacket
 	stream/orders < stream/handover, stream/seqpacket
 	adminpanel/store, adminpanel/ui < NONE
 
+	# Slots are written with what their kinds need; how they are tested is theirs.
+	slots < slots/verity
+	slots/slotstest < slots, slots/boot
+
 	# What a device keeps of its trust.
 	verify/trust < verify
 
 	# What makes and signs packages stays off the device.
-	verify/... < verify, verify/pack, verify/trust
+	verify/... < verify, verify/pack, verify/trust, slots/verity
 
 	# The device: nothing of the panel, and of the streams the contracts only.
 	agent/link < agent/control, agent/wire
-	agent/... < agent/..., slots, verify, verify/trust, stream/orders, stream/publish, stream/seqpacket, stream/viewers
+	agent/... < agent/..., slots, slots/boot, slots/fetch, verify, verify/trust, stream/orders, stream/publish, stream/seqpacket, stream/viewers
 
 	stream/core < stream/handover, stream/orders, stream/publish, stream/subscribe
 	stream/gateway < stream/handover, stream/orders, stream/publish, stream/subscribe, stream/viewers
@@ -59,7 +63,7 @@ const policy = `
 	# The sample application is an application: it knows what applications know.
 	testrig/camera/clips < NONE
 	testrig/camera/... < testrig/camera, testrig/camera/clips, stream/publish
-	testrig/... < testrig/..., adminpanel/..., agent/..., slots, stream/..., verify/...
+	testrig/... < testrig/..., adminpanel/..., agent/..., slots/..., stream/..., verify/...
 `
 
 // bans are about all that a package depends on, however far away.
