@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"slipstream/slots/verity"
 )
 
 // Kinds of images.
@@ -26,6 +28,9 @@ type Content struct {
 	Chunks   []Chunk
 	Image    Source
 	Manifest []byte // the signed bundle, stored beside
+
+	// Verity is where the hash tree of a file system image lies; nil if it has none.
+	Verity *verity.Params
 }
 
 // Chunk is one piece of an image; they follow each other without gaps.
@@ -75,5 +80,5 @@ func (c Content) check() error {
 	if total != c.Size {
 		return fmt.Errorf("the chunks have %d bytes together, the image has %d", total, c.Size)
 	}
-	return nil
+	return c.checkVerity()
 }

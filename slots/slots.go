@@ -225,7 +225,7 @@ func (s *Set) empty(name string) error {
 // removeFiles removes all but the state.
 func (s *Set) removeFiles(name string) error {
 	var errs []error
-	for _, file := range []string{rootName, manifestName, stateName + fresh} {
+	for _, file := range []string{rootName, imageName, manifestName, stateName + fresh} {
 		errs = append(errs, s.disk.Remove(name+"/"+file))
 	}
 	return errors.Join(append(errs, s.disk.SyncDir(name))...)

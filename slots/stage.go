@@ -32,7 +32,7 @@ func (s *Set) Stage(ctx context.Context, name string, c Content, o StageOptions)
 }
 
 func (s *Set) stage(ctx context.Context, name string, c Content, o StageOptions, report *Report) error {
-	st := state{Digest: c.Digest, Version: c.Version, Kind: c.Kind, Size: c.Size, SHA256: hexSum(c.SHA256), By: o.By}
+	st := state{Digest: c.Digest, Version: c.Version, Kind: c.Kind, Size: c.Size, SHA256: hexSum(c.SHA256), By: o.By, Verity: c.Verity}
 	if err := s.markWriting(name, st); err != nil {
 		return err
 	}

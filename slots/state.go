@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"slipstream/slots/verity"
 )
 
 const (
@@ -27,6 +29,8 @@ type state struct {
 	SHA256   string    `json:"sha256,omitempty"`
 	By       string    `json:"by,omitempty"`
 	StagedAt time.Time `json:"stagedAt,omitzero"`
+
+	Verity *verity.Params `json:"verity,omitempty"`
 }
 
 // readState returns StateEmpty for a slot without a state file.
