@@ -23,6 +23,7 @@ test:
 	@.ci/need $(TOOLS)
 	go test -timeout 8m ./...
 	go test -timeout 8m -tags keyless -run Keyless ./verify
+	go test -timeout 8m -tags kms_hashivault -run KMS ./verify/cmd/slipstream-pack
 
 race:
 	@.ci/need $(TOOLS)
@@ -44,6 +45,7 @@ fuzz:
 interop: $(COSIGN)
 	@.ci/need openssl jq
 	go test -count 1 -v -run 'ByHand|Cosign|Swapped|Documented|Tar|OpenSSL' ./verify -cosign $(abspath $(COSIGN))
+	go test -count 1 -v -tags kms -run KMS ./verify/cmd/slipstream-pack
 
 $(COSIGN):
 	GOBIN=$(abspath $(@D)) go install github.com/sigstore/cosign/v3/cmd/cosign@$(COSIGN_VERSION)

@@ -8,14 +8,11 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/sigstore/sigstore/pkg/signature"
-	"github.com/sigstore/sigstore/pkg/signature/kms"
 
 	"slipstream/verify"
 )
@@ -58,36 +55,10 @@ func (s inMemory) SignMessage(message io.Reader, _ ...signature.SignOption) ([]b
 	return s.key.Sign(nil, hash.Sum(nil), crypto.SHA256)
 }
 
-// uriMark tells the URI of a key from the name of a file.
-const uriMark = "://"
-
-// OpenSigner takes a private key file, or the URI of a key in a KMS or an HSM:
-// NAME://KEY is asked of the program sigstore-kms-NAME, as cosign does it.
-// Nothing of a cloud's is compiled in; a program that imports this package can add
-// it by sigstore's kms.AddProvider.
-func OpenSigner(ctx context.Context, ref string) (*Signer, error) {
-	if !strings.Contains(ref, uriMark) {
-		key, err := LoadKey(ref)
-		if err != nil {
-			return nil, err
-		}
-		return KeySigner(key)
-	}
-	s, err := kms.Get(ctx, ref, crypto.SHA256)
-	if _, ok := errors.AsType[*kms.ProviderNotFoundError](err); ok {
-		name, _, _ := strings.Cut(ref, uriMark)
-		return nil, fmt.Errorf("key %s: there is no program sigstore-kms-%s on the path to ask for it", ref, name)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", ref, err)
-	}
-	return newSigner("key "+ref, s)
-}
-
 func newSigner(what string, s signature.Signer) (*Signer, error) {
 	public, err := s.PublicKey()
 	if err != nil {
-		return nil, fmt.Errorf("%s: ask for its public half: %w", what, err)
+		return nil, fmt.Errorf("%s: ask for its public half: %w", what, flat{err})
 	}
 	key, ok := public.(*ecdsa.PublicKey)
 	if !ok || key.Curve != elliptic.P256() {
@@ -113,7 +84,7 @@ func Sign(ctx context.Context, key *ecdsa.PrivateKey, payload []byte) ([]byte, e
 func (s *Signer) Bundle(ctx context.Context, payload []byte) ([]byte, error) {
 	sig, err := s.SignMessage(bytes.NewReader(PAE(payload)))
 	if err != nil {
-		return nil, fmt.Errorf("sign with key %s: %w", s.id, err)
+		return nil, fmt.Errorf("sign with key %s: %w", s.id, flat{err})
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -22,8 +22,14 @@ func signCommand() *cobra.Command {
 the same, byte for byte, and with it the package's digest. Where several keys must
 sign, run this on each machine that has one of them.
 
-KEY is a private key file, or the URI of a key in a KMS or HSM: NAME://… is asked
-of the program sigstore-kms-NAME on the path, as cosign does it.` + exitHelp,
+KEY is a private key file, or the URI of a key in a KMS or HSM:
+  awskms://… azurekms://… gcpkms://… hashivault://… openbao://…
+                as cosign writes them, and with the environment that it takes, if
+                this program was built for them: -tags kms_aws, kms_azure, kms_gcp,
+                kms_hashivault (which is also for openbao), or kms for all
+  NAME://…      any other is asked of the program sigstore-kms-NAME on the path
+
+As it is built here, ` + pack.KMSHelp() + `.` + exitHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return changePackage(cmd, args[0], out, func(f *pack.File) error {
