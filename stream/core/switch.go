@@ -9,8 +9,9 @@ import (
 
 const (
 	// trialKeyFrames is how often every living source is asked for a key frame
-	// while a trial runs, so that a revert never has much to send again.
-	trialKeyFrames = 300 * time.Millisecond
+	// while a trial runs, so that a revert never has much to send again: half of it
+	// and half of what an encoder takes to answer at the median.
+	trialKeyFrames = keyWish
 
 	// switchPatience is how long a switch waits for fresh key frames on all of a
 	// source's streams at once before it takes older ones.

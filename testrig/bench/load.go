@@ -26,7 +26,12 @@ type StreamConfig struct {
 	Kills   int           // of the smallest app
 	Gaps    int           // kills and hangs beside a control
 	Idle    time.Duration // to count false alarms in, and again under load
+
+	Only string // one of [Parts]; "" for all of them
 }
+
+// Parts are the parts of the stream's measurements.
+var Parts = []string{"loads", "joins", "kills", "gaps", "alarms"}
 
 // EnoughRuns is how many runs make a measurement that is worth publishing.
 const EnoughRuns = 5
@@ -62,7 +67,10 @@ func Stream(ctx context.Context, config StreamConfig) (figures []Figure, err err
 	if b.clip, err = film(ctx, config.Dir); err != nil {
 		return nil, err
 	}
-	for _, part := range []func(context.Context) ([]Figure, error){b.loads, b.joining, b.deaths, b.gaps, b.alarms} {
+	for i, part := range []func(context.Context) ([]Figure, error){b.loads, b.joining, b.deaths, b.gaps, b.alarms} {
+		if config.Only != "" && config.Only != Parts[i] {
+			continue
+		}
 		some, err := part(ctx)
 		if err != nil {
 			return figures, err

@@ -17,8 +17,10 @@
 // packet, in G.711, whose two frequencies tell the packet's counter ([ReadTone]), so
 // that a viewer hears what was missed, heard twice or out of step with the picture.
 //
-// It has no encoder and so cannot make a key frame when it is asked for one: its
-// clips have one every ten frames, and one clip has a long gap on purpose.
+// It has no encoder. Its clips have a key frame every ten frames, each in three takes
+// that have them at other frames, and it answers a wish for one by going over to the
+// take that is next: after three frames at most, one and a bit on average, like a
+// busy encoder. One clip has a single take and a long gap on purpose.
 //
 // Rejected: pacing by a ticker from the process's start (two versions would show
 // the same scene at different times and no jump could be measured), and a fault

@@ -82,13 +82,15 @@ func (f *film) play(ctx context.Context, l *line, conn *publish.Conn) error {
 	}
 	base := rand.Uint32() // a random start, RFC 3550 §5.1
 	n := f.clip.nextKey(FrameAt(publish.Monotonic()) + 1)
+	reel := reel{clip: f.clip}
 	for lastClock := uint64(0); ; n++ {
 		if publish.Monotonic()-FrameTime(n) > maxLag {
-			n = f.clip.nextKey(FrameAt(publish.Monotonic()) + 1)
+			reel.take, n = 0, f.clip.nextKey(FrameAt(publish.Monotonic())+1)
 		}
 		if !sleepUntil(ctx, conn.Done(), FrameTime(n)) {
 			return conn.Err()
 		}
+		nalus := reel.next(n, conn.KeyFrames())
 		if l.camera.silent.Load() {
 			continue
 		}
@@ -99,16 +101,37 @@ func (f *film) play(ctx context.Context, l *line, conn *publish.Conn) error {
 			}
 			lastClock = n
 		}
-		if err := f.send(l, conn, enc, n, ts); err != nil {
+		if err := send(l, conn, enc, nalus, n, ts); err != nil {
 			return err
 		}
 		l.camera.frameOut(l)
 	}
 }
 
+// reel is a clip as it is being played, from a key frame of its first take on.
+type reel struct {
+	clip   *Clip
+	take   int
+	wished bool // somebody waits for a key frame
+}
+
+// next is the frame that shows counter n. Of the takes it stays with one, unless a
+// key frame is wished for.
+func (r *reel) next(n uint64, wishes <-chan struct{}) [][]byte {
+	select {
+	case <-wishes:
+		r.wished = true
+	default:
+	}
+	if r.wished {
+		take, found := r.clip.takeWithKey(r.take, n)
+		r.take, r.wished = take, !found
+	}
+	return r.clip.frame(r.take, n).nalus
+}
+
 // send writes frame n as RTP packets, the stamp before its slice.
-func (f *film) send(l *line, conn *publish.Conn, enc *rtph264.Encoder, n uint64, ts uint32) error {
-	nalus := f.clip.frame(n).nalus
+func send(l *line, conn *publish.Conn, enc *rtph264.Encoder, nalus [][]byte, n uint64, ts uint32) error {
 	stamp := Stamp{Version: l.camera.config.Version, Counter: n, Captured: FrameTime(n)}
 	last := len(nalus) - 1
 	unit := append(append([][]byte{}, nalus[:last]...), stamp.SEI(), nalus[last])

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +18,7 @@ const peerVar = "MEDIAMTX"
 
 func benchCommand() *cobra.Command {
 	var kills, runs int
-	var out string
+	var out, only string
 	var stream, quick bool
 	cmd := &cobra.Command{
 		Use:   "bench",
@@ -31,6 +34,9 @@ beside an untouched stream, and false stall alarms. If the variable ` + peerVar 
 path of a MediaMTX binary, that is measured in turns with ours.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if only != "" && !slices.Contains(bench.Parts, only) {
+				return fmt.Errorf("there is no part %q; the parts are %s", only, strings.Join(bench.Parts, ", "))
+			}
 			bin, err := device.Binaries(cmd.Context(), "")
 			if err != nil {
 				return err
@@ -40,7 +46,7 @@ path of a MediaMTX binary, that is measured in turns with ours.`,
 			}
 			var figures []bench.Figure
 			if stream {
-				figures, err = bench.Stream(cmd.Context(), streamConfig(bin, runs, quick))
+				figures, err = bench.Stream(cmd.Context(), streamConfig(bin, only, runs, quick))
 			} else {
 				figures, err = bench.Kill(cmd.Context(), bin, kills)
 			}
@@ -58,18 +64,20 @@ path of a MediaMTX binary, that is measured in turns with ours.`,
 	}
 	cmd.Flags().IntVar(&kills, "kills", 50, "how often, for the smallest app")
 	cmd.Flags().BoolVar(&stream, "stream", false, "measure everything about streams; takes about half an hour")
+	cmd.Flags().StringVar(&only, "only", "", "with --stream: measure this part alone ("+strings.Join(bench.Parts, ", ")+")")
 	cmd.Flags().IntVar(&runs, "runs", bench.EnoughRuns, "with --stream: how often each server is measured; the rest in proportion")
 	cmd.Flags().BoolVar(&quick, "quick", false, "with --stream: measure everything once and briefly, to see that it works")
 	cmd.Flags().StringVar(&out, "out", "", "JSON file of the figures (default build/bench.json, with --stream build/bench-stream.json)")
 	return cmd
 }
 
-func streamConfig(bin string, runs int, quick bool) bench.StreamConfig {
+func streamConfig(bin, only string, runs int, quick bool) bench.StreamConfig {
 	config := bench.FullStream(runs)
 	if quick {
 		config = bench.QuickStream()
 	}
 	config.Bin, config.Dir, config.Peer, config.Log = bin, filepath.Dir(bin), os.Getenv(peerVar), os.Stderr
+	config.Only = only
 	return config
 }
 
