@@ -13,7 +13,7 @@ TOOLS := gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core iproute2
 	$(addprefix gstreamer1.0-,tools plugins-base plugins-good plugins-bad plugins-ugly rtsp libav)
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
-.PHONY: build test race lint fuzz interop size bench bench-stream soak demo clips
+.PHONY: build test race lint fuzz interop size bench bench-verify bench-stream soak demo clips
 
 build:
 	@mkdir -p build/bin
@@ -56,6 +56,15 @@ size:
 
 bench: build
 	build/bin/slipstream-rig bench
+
+# Reading packages, beside openssl in the same run: half a minute, on two cores that
+# have nothing else to do. The figures are in build/bench-verify.json too.
+bench-verify:
+	@.ci/need openssl jq
+	@mkdir -p build
+	go test -run '^$$' -bench Verify -benchtime 20x ./verify | tee build/bench-verify.txt
+	jq -R -n '[inputs | capture("^Benchmark(?<name>\\S+)-\\d+\\s+\\d+\\s+(?<rest>.*)") | {(.name): ([.rest | scan("(\\S+) (\\S+)") | {(.[1]): .[0] | tonumber}] | add)}] | add' \
+		<build/bench-verify.txt >build/bench-verify.json
 
 # About half an hour; with MEDIAMTX=/path/to/binary that is measured in turns with ours.
 bench-stream: build

@@ -284,7 +284,8 @@
 // ([Manifest.Allow]); the fleet's order; packages taken back. Then the length of the
 // file, headers, padding and end; hash and content of the chunk indexes: [Open] is done.
 // Who writes an image hashes each chunk in memory before it is written, and the
-// whole on reading back; [Package.CheckAll] does the same without writing.
+// whole on reading back; [Package.CheckAll] does the same without writing, each byte
+// read once and hashed twice: in the time of one hash where there are two cores.
 //
 // Each refusal is an [Error] with its own code and a sentence for the person who
 // stands before the device. Errors without a [Code] mean that reading failed.
@@ -295,8 +296,9 @@
 //
 // Foreign, changed, cut and extended packages; packages for other devices;
 // old packages, old roots, old orders; two JSON or tar readers that understand one
-// file differently; files made to exhaust memory: the head's two copies, one chunk
-// and 48 bytes for each of at most MaxChunks chunks are all that is held.
+// file differently; files made to exhaust memory: the head's two copies, three blocks
+// of MaxChunk bytes and 48 bytes for each of at most MaxChunks chunks are all that is
+// held.
 //
 // And against keys in the wrong hands:
 //

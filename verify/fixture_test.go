@@ -17,7 +17,7 @@ import (
 // fixture is a good package in its parts, so that a test can spoil one of them
 // and put the rest together as a signer or an attacker would.
 type fixture struct {
-	t        *testing.T
+	t        testing.TB
 	key      *ecdsa.PrivateKey // trusted
 	stranger *ecdsa.PrivateKey // not trusted
 	trust    *verify.Trust
@@ -30,13 +30,13 @@ type fixture struct {
 	file     []byte // the whole package
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	return newFixtureOf(t, "#!/bin/sh\nexec sleep 1\n")
 }
 
 // newFixtureOf has a package whose only file has the given content.
-func newFixtureOf(t *testing.T, program string) *fixture {
+func newFixtureOf(t testing.TB, program string) *fixture {
 	t.Helper()
 	f := &fixture{t: t, key: newKey(t), stranger: newKey(t)}
 	f.trust = trustOf(t, f.key)
@@ -131,7 +131,7 @@ func (f *fixture) replace(in []byte, old, new string) []byte {
 	return bytes.Replace(in, []byte(old), []byte(new), 1)
 }
 
-func signWith(t *testing.T, key *ecdsa.PrivateKey, payload []byte) []byte {
+func signWith(t testing.TB, key *ecdsa.PrivateKey, payload []byte) []byte {
 	t.Helper()
 	head, err := pack.Sign(t.Context(), key, payload)
 	if err != nil {
@@ -153,7 +153,7 @@ func archive(head, index, image []byte) []byte {
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-func newKey(t *testing.T) *ecdsa.PrivateKey {
+func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := pack.GenerateKey()
 	if err != nil {
@@ -162,7 +162,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-func publicPEM(t *testing.T, key *ecdsa.PrivateKey) []byte {
+func publicPEM(t testing.TB, key *ecdsa.PrivateKey) []byte {
 	t.Helper()
 	text, err := pack.PublicPEM(&key.PublicKey)
 	if err != nil {
@@ -171,7 +171,7 @@ func publicPEM(t *testing.T, key *ecdsa.PrivateKey) []byte {
 	return text
 }
 
-func trustOf(t *testing.T, keys ...*ecdsa.PrivateKey) *verify.Trust {
+func trustOf(t testing.TB, keys ...*ecdsa.PrivateKey) *verify.Trust {
 	t.Helper()
 	var file []byte
 	for _, key := range keys {
@@ -184,7 +184,7 @@ func trustOf(t *testing.T, keys ...*ecdsa.PrivateKey) *verify.Trust {
 	return trust
 }
 
-func writeFile(t *testing.T, path, content string, mode os.FileMode) {
+func writeFile(t testing.TB, path, content string, mode os.FileMode) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func writeFile(t *testing.T, path, content string, mode os.FileMode) {
 	}
 }
 
-func contextCanceled(t *testing.T) (context.Context, context.CancelFunc) {
+func contextCanceled(t testing.TB) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	return ctx, cancel

@@ -179,7 +179,7 @@ func oneMoreThanThirds(b []byte) []byte {
 	return b
 }
 
-func splitDER(t *testing.T, sig []byte) (r, s *big.Int) {
+func splitDER(t testing.TB, sig []byte) (r, s *big.Int) {
 	t.Helper()
 	r, s = new(big.Int), new(big.Int)
 	in, inner := cryptobyte.String(sig), cryptobyte.String(nil)
@@ -189,7 +189,7 @@ func splitDER(t *testing.T, sig []byte) (r, s *big.Int) {
 	return r, s
 }
 
-func joinDER(t *testing.T, r, s *big.Int) []byte {
+func joinDER(t testing.TB, r, s *big.Int) []byte {
 	t.Helper()
 	var b cryptobyte.Builder
 	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -204,7 +204,7 @@ func joinDER(t *testing.T, r, s *big.Int) []byte {
 }
 
 // secp256k1DER is the public key 1 of a curve that Go does not have.
-func secp256k1DER(t *testing.T) []byte {
+func secp256k1DER(t testing.TB) []byte {
 	t.Helper()
 	x, _ := new(big.Int).SetString("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798", 16)
 	y, _ := new(big.Int).SetString("483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8", 16)

@@ -329,7 +329,7 @@ func rootText(old, new string) func(*fixture) error {
 func clocks(run func(w *trustWorld) error) func(*fixture) error {
 	return in(func(w *trustWorld) error {
 		var early, late error
-		synctest.Test(w.t, func(*testing.T) {
+		synctest.Test(w.t.(*testing.T), func(*testing.T) {
 			early = run(w)
 			time.Sleep(time.Until(time.Date(2099, 12, 31, 0, 0, 0, 0, time.UTC)))
 			late = run(w)

@@ -13,7 +13,7 @@ import (
 // trustWorld is a vendor with two of three release keys, a fleet, and a device
 // that belongs to both.
 type trustWorld struct {
-	t              *testing.T
+	t              testing.TB
 	f              *fixture // whose statement is signed, and whose device it is
 	vendor, fleet  trusttest.Root
 	payload        []byte
@@ -48,7 +48,7 @@ func newTrustWorld(f *fixture) *trustWorld {
 	return w
 }
 
-func digestOf(t *testing.T, f *fixture) string {
+func digestOf(t testing.TB, f *fixture) string {
 	t.Helper()
 	_, d, err := verify.Recheck(f.head, f.trust)
 	if err != nil {
@@ -111,7 +111,7 @@ func next(r trusttest.Root, change func(*trusttest.Root)) trusttest.Root {
 }
 
 // bothSign writes a root down with the root keys of the one before and its own.
-func bothSign(t *testing.T, before, r trusttest.Root) []byte {
+func bothSign(t testing.TB, before, r trusttest.Root) []byte {
 	t.Helper()
 	by := slices.Clone(r.Root.Keys)
 	for _, key := range before.Root.Keys {
