@@ -51,14 +51,14 @@ func (a *Agent) plan(source orders.SourceID, slot string) *run {
 
 // planAdopted is plan for a run that goes on already. It was verified when it was
 // started, and viewers see it: keys that are gone or were changed since are a
-// matter for its next start. That the slot's bundle is the one from then is known
+// matter for its next start. That the slot's signatures are the ones from then is known
 // by its digest.
 func (a *Agent) planAdopted(source orders.SourceID, slot string) *run {
 	r := &run{source: source, slot: slot, cancel: func() {}}
 	want := a.state.version(slot)
-	bundle, err := a.set.Manifest(slot)
+	head, err := a.set.Manifest(slot)
 	if err == nil {
-		r.manifest, err = verify.Known(bundle, want.Digest)
+		r.manifest, err = verify.Known(head, want.Digest)
 	}
 	if err == nil && r.manifest.App == nil {
 		err = fmt.Errorf("version %s has no app", r.manifest.Version)
@@ -78,14 +78,14 @@ func (a *Agent) recheck(slot string) (Version, verify.Manifest, error) {
 	if st.State != slots.StateStaged {
 		return Version{}, verify.Manifest{}, fmt.Errorf("%w: slot %s is %s", slots.ErrDamaged, slot, st.State)
 	}
-	bundle, err := a.set.Manifest(slot)
+	head, err := a.set.Manifest(slot)
 	if err == nil {
-		_, err = verify.Known(bundle, st.Digest) // else changed bytes would pass for changed keys
+		_, err = verify.Known(head, st.Digest) // else changed bytes would pass for changed keys
 	}
 	if err != nil {
 		return Version{}, verify.Manifest{}, fmt.Errorf("%w: %w", slots.ErrDamaged, err)
 	}
-	m, digest, err := a.verified(slot, st.Digest, bundle)
+	m, digest, err := a.verified(slot, st.Digest, head)
 	switch {
 	case err != nil:
 		return Version{}, verify.Manifest{}, err

@@ -33,6 +33,7 @@ func (a *Agent) recovered(ctx context.Context) (Recover, error) {
 		e.Base = time.Now().Unix() // the journal is lost: no number may come twice
 	}
 	for i, slot := range slotNames {
+		a.finishStaging(slot)
 		e.Slots[i] = a.content(slot)
 	}
 	a.markers.clean(a.state.Trial.ID)
@@ -73,10 +74,10 @@ func (a *Agent) permanent() (permanent, previous Version, err error) {
 // known is the permanent version, as its own signed words describe it. Whether it
 // may be started is judged when it is.
 func (a *Agent) known(live slots.Live) Version {
-	bundle, err := a.set.Manifest(live.Slot)
+	head, err := a.set.Manifest(live.Slot)
 	if err == nil {
 		var m verify.Manifest
-		if m, err = verify.Known(bundle, live.Digest); err == nil {
+		if m, err = verify.Known(head, live.Digest); err == nil {
 			return versionOf(m, live.Digest, live.Slot)
 		}
 	}

@@ -145,7 +145,7 @@ func (a *Agent) write(ctx context.Context, slot string, in *incoming) error {
 	payload, _ := in.pkg.Image(verify.ClassLive)
 	c := slots.Content{
 		Digest: in.pkg.Digest, Version: in.pkg.Manifest.Version, Kind: payload.Image.Kind, Size: payload.Image.Size,
-		Image: slots.File(payload.Reader()), Manifest: in.pkg.Bundle,
+		Image: slots.File(payload.Reader()), Manifest: in.pkg.Stored(),
 	}
 	if n, err := hex.Decode(c.SHA256[:], []byte(payload.Image.SHA256)); err != nil || n != len(c.SHA256) {
 		return fmt.Errorf("image hash %q", payload.Image.SHA256)

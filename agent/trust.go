@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"slipstream/agent/config"
+	"slipstream/slots"
 	"slipstream/verify"
 	"slipstream/verify/trust"
 )
@@ -114,33 +115,66 @@ func (a *Agent) device(linked bool) (verify.Device, error) {
 	return device, nil
 }
 
-// verified is what a slot's bundle says. Under a file of keys one of them must have
+// verified is what a slot's signatures say. Under a file of keys one of them must have
 // signed it, each time anew. Under a root the keys rotate, and a version that was
 // verified here when it was staged stays what it is.
-func (a *Agent) verified(slot, digest string, bundle []byte) (verify.Manifest, string, error) {
+func (a *Agent) verified(slot, digest string, head []byte) (verify.Manifest, string, error) {
 	vendor, err := a.trust()
 	if err != nil {
 		return verify.Manifest{}, "", err
 	}
 	if was, ok := a.trusted.Installed(slot); ok && was.Digest == digest && vendor.Root() != nil {
-		m, err := verify.Known(bundle, digest)
+		m, err := verify.Known(head, digest)
 		return m, digest, err
 	}
-	return verify.Recheck(bundle, vendor)
+	return verify.Recheck(head, vendor)
 }
 
-// stageTrusted writes a package into a slot, and remembers what it brought. Roots
-// and the order's number come first: whatever becomes of the slot, they were signed.
+// stageTrusted writes a package into a slot, and then, when all of it is on disk and
+// was read back, remembers what it brought: of a damaged one nothing is.
 func (a *Agent) stageTrusted(ctx context.Context, slot string, in *incoming) error {
-	if in != nil {
-		if err := a.trusted.Learn(in.pkg.Learned); err != nil {
-			return err
-		}
-	}
 	if err := a.write(ctx, slot, in); err != nil {
 		return err
 	}
-	return a.trusted.Verified(slot, a.installed(in.version))
+	return a.trusted.Staged(slot, a.installed(in.version), in.pkg.Learned)
+}
+
+// finishStaging remembers what a package brought whose agent died between its last
+// byte and that. The package itself was accepted before its first one.
+func (a *Agent) finishStaging(slot string) {
+	st, err := a.set.Status(slot)
+	was, ok := a.trusted.Installed(slot)
+	if err != nil || st.State != slots.StateStaged || ok && was.Digest == st.Digest {
+		return
+	}
+	v, learned, err := a.relearn(slot)
+	if err == nil {
+		err = a.trusted.Staged(slot, a.installed(v), learned)
+	}
+	if err != nil {
+		a.log.Warn("what a staged package brought is not remembered", "slot", slot, "version", st.Version, "reason", err)
+	}
+}
+
+func (a *Agent) relearn(slot string) (Version, verify.Learned, error) {
+	vendor, err := a.trust()
+	if err != nil {
+		return Version{}, verify.Learned{}, err
+	}
+	device, err := deviceOf(a.cfg, a.trusted)
+	if err != nil {
+		return Version{}, verify.Learned{}, err
+	}
+	v, _, err := a.recheck(slot)
+	if err != nil {
+		return Version{}, verify.Learned{}, err
+	}
+	head, err := a.set.Manifest(slot)
+	if err != nil {
+		return Version{}, verify.Learned{}, err
+	}
+	learned, err := verify.Relearn(head, vendor, device)
+	return v, learned, err
 }
 
 func (a *Agent) installed(v Version) trust.Installed {
@@ -170,7 +204,7 @@ func (a *Agent) seedTrust(permanent, previous Version) {
 		if v.none() {
 			continue
 		}
-		if err := a.trusted.Verified(v.Slot, a.installed(v)); err != nil {
+		if err := a.trusted.Staged(v.Slot, a.installed(v), verify.Learned{}); err != nil {
 			a.log.Error("trust state not written", "reason", err)
 		}
 	}

@@ -27,7 +27,7 @@ type Content struct {
 	SHA256   [32]byte // signed hash of the image
 	Chunks   []Chunk
 	Image    Source
-	Manifest []byte // the signed bundle, stored beside
+	Manifest []byte // the package's signed head, stored beside
 
 	// Verity is where the hash tree of a file system image lies; nil if it has none.
 	Verity *verity.Params

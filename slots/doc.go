@@ -11,7 +11,7 @@
 //
 //	lock                     flock: one process at a time
 //	a/state.json             what the slot holds; missing: it is empty
-//	a/manifest.sigstore.json the signed bundle, as it came
+//	a/head.tar               the package's signatures and trust, as they came
 //	a/root/                  the version's files
 //
 // Every change of state.json is a new file, synced, renamed over the old one,

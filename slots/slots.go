@@ -17,7 +17,7 @@ import (
 
 // Limits of what is stored.
 const (
-	MaxManifest = 1 << 20 // bytes of the signed bundle
+	MaxManifest = 5 << 20 // bytes of the signed head
 	MaxChunk    = 1 << 20 // bytes of one chunk, which is in memory whole
 	MaxEntries  = 65_536  // files, directories and links of a tree
 	MaxImage    = 4 << 30 // bytes of an image
@@ -45,7 +45,7 @@ var (
 const (
 	lockName     = "lock"
 	stateName    = "state.json"
-	manifestName = "manifest.sigstore.json"
+	manifestName = "head.tar"
 	rootName     = "root"
 )
 
@@ -171,7 +171,7 @@ func (s *Set) Status(name string) (Status, error) {
 // Root is the directory of a slot's files.
 func (s *Set) Root(name string) string { return filepath.Join(s.dir, name, rootName) }
 
-// Manifest returns the signed bundle that came with a staged version.
+// Manifest returns the signed head that came with a staged version.
 func (s *Set) Manifest(name string) ([]byte, error) {
 	if _, err := s.staged(name); err != nil {
 		return nil, err

@@ -289,8 +289,23 @@
 //
 // Each refusal is an [Error] with its own code and a sentence for the person who
 // stands before the device. Errors without a [Code] mean that reading failed.
-// Nothing is remembered of a refused package: what an accepted one brings besides
-// itself is in [Package.Learned], for whoever keeps the state.
+//
+// # When a device learns
+//
+// Newer roots, the order's number and the date in a package ([Package.Learned]) are
+// remembered when its last byte is on disk and was read back, together with the note
+// that it is, and not when its head was found right: a package with a good head and a
+// damaged image is refused as a whole, and leaves no trace. Nothing is lost by
+// waiting. The root comes again with the whole package, and who can damage the
+// image could have kept the head away as well.
+//
+// What the fleet's link brings besides packages (roots, the time) has no image to
+// wait for, and is remembered when it was judged. Floors wait longer: they rise after
+// the commit, because a version that never starts must not burn the way back. If the
+// power fails after the last byte and before the note, the next start judges again
+// what lies there: the whole head is kept beside the image ([Package.Stored],
+// [Relearn]), all signatures, roots and orders in it. From it a version is also
+// verified anew where the trust state was lost, or keys are in a file.
 //
 // # What it defends against
 //

@@ -15,7 +15,6 @@ import (
 type Package struct {
 	Manifest Manifest
 	Digest   string   // lower-case hex SHA-256 of the signed statement: the package's name everywhere
-	Bundle   []byte   // the first bundle as it came, for Recheck
 	Signer   string   // id of the first trusted key that signed, "" after Unverified
 	Signers  []string // ids of all of them, none twice
 	Hint     string   // id of the key that the bundle claims, maybe ""
@@ -73,16 +72,6 @@ func Unverified(r io.ReaderAt, size int64) (*Package, error) {
 	return assemble(r, size, head, members, judged{manifest: m, signed: signed{payload: envelopes[0].payload, hint: envelopes[0].hint}})
 }
 
-// Recheck verifies an installed version's bundle again: at every start, because
-// nothing runs that was not verified, and the trusted keys may have changed.
-func Recheck(bundle []byte, trust *Trust) (Manifest, string, error) {
-	found, err := judge(Head{Bundles: [][]byte{bundle}}, trust, nil)
-	if err != nil {
-		return Manifest{}, "", err
-	}
-	return found.manifest, digest(found.signed.payload), nil
-}
-
 // Image returns the package's image for a slot class.
 func (p *Package) Image(class string) (*Payload, bool) {
 	for _, payload := range p.payloads {
@@ -129,7 +118,7 @@ func open(r io.ReaderAt, size int64, trust *Trust, dev *Device) (*Package, error
 func assemble(r io.ReaderAt, size int64, head Head, members []Member, found judged) (*Package, error) {
 	p := &Package{
 		Manifest: found.manifest, Digest: digest(found.signed.payload),
-		Head: head, Bundle: head.Bundles[0], Learned: found.learned,
+		Head: head, Learned: found.learned,
 		Signers: found.signed.signers, Hint: found.signed.hint,
 	}
 	if len(p.Signers) > 0 {

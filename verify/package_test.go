@@ -40,7 +40,7 @@ func TestRoundTrip(t *testing.T) {
 	if ids := f.trust.KeyIDs(); p.Signer != ids[0] || p.Hint != ids[0] {
 		t.Errorf("signer %q, hint %q, want %q", p.Signer, p.Hint, ids[0])
 	}
-	m, digest, err := verify.Recheck(p.Bundle, f.trust)
+	m, digest, err := verify.Recheck(p.Stored(), f.trust)
 	if err != nil || digest != p.Digest {
 		t.Errorf("recheck: digest %q, error %v", digest, err)
 	}

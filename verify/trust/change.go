@@ -54,17 +54,22 @@ func (s *Store) Save() error {
 	return s.change("save secure time", func(*state) error { return nil })
 }
 
-// Learn remembers what an accepted package brought: newer roots, the order's
-// number and, where no fleet says what time it is, that it is later than the
-// package's date.
-func (s *Store) Learn(l verify.Learned) error {
-	return s.change("remember what the package brought", func(n *state) error {
+// Staged notes that a slot holds a version, whole and read back, and remembers what
+// its package brought: newer roots, the order's number and, where no fleet says what
+// time it is, that it is later than the package's date. Both are one change. Nothing
+// is to be learned of a package before the last byte of it was found right.
+func (s *Store) Staged(slot string, v Installed, l verify.Learned) error {
+	return s.change("note what slot "+slot+" holds", func(n *state) error {
 		n.rotateVendor(l.Vendor, s.factory.Built)
 		n.rotateFleet(l.Fleet)
 		n.obey(l.Order)
 		n.time.advance()
 		n.time.own = later(n.time.own, l.Time)
-		return nil
+		if n.doc.Slots == nil {
+			n.doc.Slots = map[string]Installed{}
+		}
+		n.doc.Slots[slot] = v
+		return n.doc.validate()
 	})
 }
 
@@ -141,17 +146,6 @@ func (s *Store) Leave() error {
 			n.doc.Left = f.Digest()
 		}
 		return nil
-	})
-}
-
-// Verified notes that a slot holds a version, whole and read back.
-func (s *Store) Verified(slot string, v Installed) error {
-	return s.change("note what slot "+slot+" holds", func(n *state) error {
-		if n.doc.Slots == nil {
-			n.doc.Slots = map[string]Installed{}
-		}
-		n.doc.Slots[slot] = v
-		return n.doc.validate()
 	})
 }
 

@@ -57,7 +57,7 @@ func (p published) draw(t *rapid.T) func(*Store) error {
 	case 0:
 		return func(s *Store) error { return s.Committed(installed(n, n/10), installed(n-1, n/20)) }
 	case 1:
-		return func(s *Store) error { return s.Learn(verify.Learned{Order: p.orders[n%3]}) }
+		return func(s *Store) error { return s.Staged("a", installed(1, 0), verify.Learned{Order: p.orders[n%3]}) }
 	case 2:
 		return func(s *Store) error { return s.Rotate(p.vendor[:n%4], nil) }
 	case 3:
@@ -65,7 +65,7 @@ func (p published) draw(t *rapid.T) func(*Store) error {
 	case 4:
 		return func(s *Store) error { return s.Freshen(p.words[n%3]) }
 	case 5:
-		return func(s *Store) error { return s.Verified("a", installed(n, 0)) }
+		return func(s *Store) error { return s.Staged("a", installed(n, 0), verify.Learned{}) }
 	}
 	return (*Store).Save
 }

@@ -28,7 +28,8 @@
 // security epoch of the hardware's [Counter] and to what the vendor's root asks for
 // ([verify.Terms]), roots to the factory's, the fleet to the configuration's, secure
 // time to the build's. The agent then says what its active record knows of the
-// versions in the slots, so that none of them goes dark. A state that is not there
+// versions in the slots, so that none of them goes dark, and what the head of a
+// package that was staged and not yet started brings. A state that is not there
 // at all is a new device's, and looks the same; only a counter can tell.
 //
 // # What it does not believe

@@ -36,8 +36,8 @@ func TestEnrolAndLeave(t *testing.T) {
 		t.Errorf("enrolled with the vendor's root: %v", err)
 	}
 	must(t, s.Enroll(p.fleet.Parse(t)))
-	must(t, s.Learn(verify.Learned{Order: p.order(5)}))
-	must(t, s.Learn(verify.Learned{Order: p.order(4)})) // judged before the other was learned
+	must(t, s.Staged("a", installed(1, 0), verify.Learned{Order: p.order(5)}))
+	must(t, s.Staged("a", installed(1, 0), verify.Learned{Order: p.order(4)})) // judged before the other was learned
 	if err := s.Enroll(newParty(t).fleet.Parse(t)); err == nil {
 		t.Error("another fleet took the device")
 	}
@@ -135,7 +135,7 @@ func TestRotation(t *testing.T) {
 	d, c, f := newMemDisk(), &bootTime{boot: "1"}, p.factory()
 	f.Fleet = p.fleet.Parse(t)
 	s := mustOpen(t, d, f, c)
-	must(t, s.Learn(verify.Learned{Order: p.order(9)}))
+	must(t, s.Staged("a", installed(1, 0), verify.Learned{Order: p.order(9)}))
 
 	second := next(t, &p.vendor, nil)
 	third := next(t, &p.vendor, nil)
@@ -145,14 +145,14 @@ func TestRotation(t *testing.T) {
 	must(t, s.Rotate([][]byte{second}, nil))
 	newest, err := s.Vendor().Root().Next(third)
 	must(t, err)
-	must(t, s.Learn(verify.Learned{Vendor: newest})) // as a package brings it
+	must(t, s.Staged("a", installed(1, 0), verify.Learned{Vendor: newest})) // as a package brings it
 	s = mustOpen(t, d, f, c)
 	if v := s.Vendor().Root().Version(); v != 3 || s.Problems() != nil {
 		t.Fatalf("after the next start the root is %d (%q)", v, s.Problems())
 	}
 	old, err := verify.ParseRoot(second)
 	must(t, err)
-	must(t, s.Learn(verify.Learned{Vendor: old}))
+	must(t, s.Staged("a", installed(1, 0), verify.Learned{Vendor: old}))
 	if v := s.Vendor().Root().Version(); v != 3 {
 		t.Errorf("an older root took the place of the newest: %d", v)
 	}

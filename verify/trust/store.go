@@ -187,7 +187,7 @@ func (s *Store) Problems() []string {
 }
 
 // Fresh says that no earlier state was readable: whoever knows better what the
-// device has, says it with [Store.Committed] and [Store.Verified].
+// device has, says it with [Store.Committed] and [Store.Staged].
 func (s *Store) Fresh() bool { return s.fresh }
 
 // Now is secure time. Zero means that it is not known.

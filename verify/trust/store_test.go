@@ -226,7 +226,7 @@ func TestOnDisk(t *testing.T) {
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("looking at the state made its directory")
 	}
-	must(t, s.Verified("a", installed(7, 1)))
+	must(t, s.Staged("a", installed(7, 1), verify.Learned{}))
 	must(t, s.Committed(installed(7, 1)))
 	if s, err = Open(dir, f); err != nil || s.Fresh() || s.Problems() != nil {
 		t.Fatalf("opened again: fresh %v, problems %q, %v", s.Fresh(), s.Problems(), err)

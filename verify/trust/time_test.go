@@ -34,9 +34,9 @@ func TestSecureTime(t *testing.T) {
 	c.boot, c.since = "3", 90*day
 	s = mustOpen(t, d, f, c)
 	wantTime(t, s, built.Add(day), "after a reboot that was long ago: as it was saved")
-	must(t, s.Learn(verify.Learned{Time: built.Add(30 * day)}))
+	must(t, s.Staged("a", installed(1, 0), verify.Learned{Time: built.Add(30 * day)}))
 	wantTime(t, s, built.Add(30*day), "after a release of that day")
-	must(t, s.Learn(verify.Learned{Time: built.Add(20 * day)}))
+	must(t, s.Staged("a", installed(1, 0), verify.Learned{Time: built.Add(20 * day)}))
 	wantTime(t, s, built.Add(30*day), "after an older release")
 
 	if err := s.Freshen(trusttest.Freshness(t, built.Add(40*day), p.fleet.Timestamps.Keys...)); verify.Code(err) != verify.CodeFreshness {
@@ -85,7 +85,7 @@ func TestWhoMayNotMoveTime(t *testing.T) {
 func TestFalseDateOfARelease(t *testing.T) {
 	p := newParty(t)
 	s := mustOpen(t, newMemDisk(), p.factory(), &bootTime{boot: "1"})
-	must(t, s.Learn(verify.Learned{Time: p.vendor.Expires}))
+	must(t, s.Staged("a", installed(1, 0), verify.Learned{Time: p.vendor.Expires}))
 	must(t, s.Rotate([][]byte{next(t, &p.vendor, func(r *trusttest.Root) { r.Expires = r.Expires.AddDate(1, 0, 0) })}, nil))
 	wantTime(t, s, p.vendor.Expires.AddDate(-1, 0, 0), "after a root with the same keys")
 	must(t, s.Rotate([][]byte{next(t, &p.vendor, func(r *trusttest.Root) { r.Targets = p.strangers })}, nil))
