@@ -133,6 +133,10 @@ func (d *daemon) specOf(instance, path string, more ...string) supervise.Spec {
 // watch returns true when the process and all that it left is gone, or its
 // successor once that has taken over.
 func (d *daemon) watch(ctx context.Context, p *supervise.Process) (next *supervise.Process, over bool) {
+	select {
+	case <-d.kill: // meant the process before
+	default:
+	}
 	settled := time.NewTimer(proven)
 	defer settled.Stop()
 	words := p.Notifications()
@@ -197,7 +201,8 @@ func (d *daemon) lastWord(p *supervise.Process) string {
 	return strings.TrimPrefix(last, d.name+": ")
 }
 
-// restart ends the process, and so has it started anew.
+// restart ends the process, and so has it started anew. It says nothing of the next
+// one: if none runs just now, one is about to be started anyway.
 func (d *daemon) restart() {
 	select {
 	case d.kill <- struct{}{}:

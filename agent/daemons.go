@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 
 	"slipstream/agent/supervise"
@@ -38,7 +37,7 @@ func (a *Agent) startDaemons(ctx context.Context) (adopted, old bool) {
 		return adopted, old
 	}
 	gateway := a.daemon(gatewayName, gatewayArgs(a.cfg.Run, gw)...)
-	gateway.spec.Env = append(os.Environ(), gatewaySecretEnv+"="+a.secret)
+	gateway.spec.Env = append(supervise.Environ(), gatewaySecretEnv+"="+a.secret)
 	running, _ := a.adoptProcess(gatewayName)
 	a.wg.Go(func() { gateway.run(ctx, running) })
 	return adopted, old

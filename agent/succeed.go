@@ -39,7 +39,7 @@ func (d *daemon) succeed(ctx context.Context, old *supervise.Process) (*supervis
 		return nil, err
 	}
 	d.log.Info("daemon is being replaced", "name", d.name, "pid", old.PID(), "by", next.PID())
-	if err := d.handOver(ctx, old, next); err != nil {
+	if err := d.handOver(ctx, old, next, succeedLimit); err != nil {
 		return nil, err
 	}
 	d.sup.DropStored(before)
@@ -51,9 +51,9 @@ func (d *daemon) succeed(ctx context.Context, old *supervise.Process) (*supervis
 
 // handOver waits until the old process has ended and the next one lives. After an
 // error the next one is gone.
-func (d *daemon) handOver(ctx context.Context, old, next *supervise.Process) error {
-	limit := time.NewTimer(succeedLimit)
-	defer limit.Stop()
+func (d *daemon) handOver(ctx context.Context, old, next *supervise.Process, limit time.Duration) error {
+	late := time.NewTimer(limit)
+	defer late.Stop()
 	var err error
 	select {
 	case <-old.Done():
@@ -61,8 +61,13 @@ func (d *daemon) handOver(ctx context.Context, old, next *supervise.Process) err
 	case <-next.Done():
 		d.abandon(next)
 		return d.errorOf(next)
-	case <-limit.C:
-		err = fmt.Errorf("it did not take over within %v", succeedLimit)
+	case <-late.C:
+		select {
+		case <-old.Done(): // at the last moment
+			err = tookOver(old, next)
+		default:
+			err = fmt.Errorf("it did not take over within %v", limit)
+		}
 	case <-ctx.Done():
 		return ctx.Err() // both go on; the next agent finds out
 	}
@@ -109,7 +114,7 @@ func (d *daemon) adopted(ctx context.Context, living []*supervise.Process) *supe
 		return old
 	}
 	next := living[1]
-	if err := d.handOver(ctx, old, next); err != nil {
+	if err := d.handOver(ctx, old, next, succeedLimit); err != nil {
 		d.log.Error("daemon was not replaced", "name", d.name, "reason", err)
 		return old
 	}

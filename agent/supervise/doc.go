@@ -31,7 +31,9 @@
 // A process may store descriptors here (FDSTORE=1 of sd_notify(3)), and its successor
 // of the same name is given them after a crash. They die with the agent: the next
 // one has none until the process stores them again, for which its notify socket is
-// bound anew at the adoption. So either may die alone. The store is bounded, and a
+// bound anew at the adoption. So either may die alone. It takes all that
+// the forwarder can have with as many viewers as it serves; what is beyond is refused
+// and logged, also where our own limit of open files is lower. A
 // program that crashes of what it is given must be started without: see DropStored.
 // LISTEN_PID is not set, since a process's number is not known before it exists;
 // programs that insist on it find nothing.

@@ -206,7 +206,7 @@ func (s *Groups) Clean(but ...string) {
 	}
 	for _, e := range entries {
 		if e.IsDir() && !slices.Contains(but, e.Name()) {
-			unix.Rmdir(filepath.Join(s.dir, e.Name())) // refused if it is in use
+			_ = removeTree(filepath.Join(s.dir, e.Name())) // refused if it is in use
 		}
 	}
 }
@@ -268,7 +268,7 @@ func (g *Group) End() error {
 		if err := g.kill(); err != nil {
 			return err
 		}
-		err := unix.Rmdir(g.path)
+		err := removeTree(g.path)
 		if err == nil || errors.Is(err, unix.ENOENT) {
 			return nil
 		}
@@ -277,6 +277,24 @@ func (g *Group) End() error {
 		}
 		time.Sleep(removePause)
 	}
+}
+
+// removeTree removes a group with those that an app has made in it, of which none may
+// be in use.
+func removeTree(path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if err := removeTree(filepath.Join(path, e.Name())); err != nil {
+			return err
+		}
+	}
+	return unix.Rmdir(path)
 }
 
 // kill uses cgroup.kill, which has no gap for one that forks (Linux 5.14). Before

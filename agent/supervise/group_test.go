@@ -84,7 +84,8 @@ func groupOf(t *testing.T, pid int) string {
 	return ""
 }
 
-// What runs in the group ends with it, frozen or not, whatever it has called itself.
+// What runs in the group ends with it, frozen or not, whatever it has called itself,
+// and groups that it has made go too.
 func TestAGroupEnds(t *testing.T) {
 	t.Parallel()
 	for _, ice := range []bool{false, true} {
@@ -98,6 +99,9 @@ func TestAGroupEnds(t *testing.T) {
 		p := start(t, newSupervisor(t, t.TempDir()), spec)
 		pid := number(t, printed(t, p, "nameless"))
 		dir := groupOf(t, pid)
+		if err := os.MkdirAll(filepath.Join(dir, "own", "deeper"), 0o755); err != nil { // as apps may
+			t.Fatal(err)
+		}
 		if ice {
 			if err := g.Freeze(); err != nil {
 				t.Fatal(err)

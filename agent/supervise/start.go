@@ -133,7 +133,7 @@ func (p *Process) fork(spec Spec) error {
 func environment(spec Spec, token string) []string {
 	env := spec.Env
 	if env == nil {
-		env = slices.DeleteFunc(os.Environ(), forUsAlone)
+		env = Environ()
 	}
 	env = append(slices.Clone(env), tokenVar+"="+token)
 	if spec.NotifySocket != "" {
@@ -141,6 +141,9 @@ func environment(spec Spec, token string) []string {
 	}
 	return dedupe(env)
 }
+
+// Environ is our own environment as far as it may be given to other processes.
+func Environ() []string { return slices.DeleteFunc(os.Environ(), forUsAlone) }
 
 // forUsAlone says whether a variable of our own environment speaks of this very
 // process and would mislead another one.

@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// MaxStored bounds the descriptors that one process may have stored.
-	MaxStored    = 2048
+	// MaxStored bounds the descriptors that one process may have stored. The
+	// forwarder has at most 1024 viewers, the most costly of whom (RTSP over UDP, with
+	// sound) needs five; the rest is for sources.
+	MaxStored    = 1024*5 + 256
 	maxStoredAll = 1024 + MaxStored // of all processes: one alone cannot take every place
 	maxFDName    = 255              // sd_pid_notify_with_fds(3)
 	unnamed      = "stored"         // the name of descriptors that came without one

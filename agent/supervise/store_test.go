@@ -63,7 +63,7 @@ func keeperDoes(arg string) {
 	if n, ok := strings.CutPrefix(arg, "*"); ok {
 		many, _ := strconv.Atoi(n)
 		for i := range many {
-			notifyWith("FDSTORE=1\nFDNAME=many."+strconv.Itoa(i), memfd(""))
+			notifyWith("FDSTORE=1\nFDNAME=viewer."+strconv.Itoa(1000+i)+".4", memfd("")) // as long as the longest
 		}
 		return
 	}
@@ -106,8 +106,9 @@ func keeper(t *testing.T, args ...string) supervise.Spec {
 	return spec
 }
 
-// given kills a keeper and returns what its successor is given.
-func given(t *testing.T, s *supervise.Supervisor, spec supervise.Spec, p *supervise.Process) []string {
+// successorOf kills a keeper and returns the next one, and how many descriptors that
+// was given.
+func successorOf(t *testing.T, s *supervise.Supervisor, spec supervise.Spec, p *supervise.Process) (*supervise.Process, int) {
 	t.Helper()
 	if err := unix.PidfdSendSignal(p.Pidfd(), unix.SIGKILL, nil, 0); err != nil {
 		t.Fatal(err)
@@ -115,7 +116,13 @@ func given(t *testing.T, s *supervise.Supervisor, spec supervise.Spec, p *superv
 	waitDone(t, p)
 	p.Kill()
 	successor := start(t, s, spec)
-	printed(t, successor, "given ")
+	return successor, number(t, printed(t, successor, "given "))
+}
+
+// given kills a keeper and returns what its successor is given.
+func given(t *testing.T, s *supervise.Supervisor, spec supervise.Spec, p *supervise.Process) []string {
+	t.Helper()
+	successor, _ := successorOf(t, s, spec, p)
 	var fds []string
 	for _, line := range successor.LogTail(3000) {
 		if fd, ok := strings.CutPrefix(line, "fd "); ok {
@@ -243,9 +250,8 @@ func TestTheStoreIsBounded(t *testing.T) {
 	if kept < supervise.MaxStored || kept > supervise.MaxStored+20 { // other tests run beside this one
 		t.Errorf("%d descriptors are open, stored are %d", kept, supervise.MaxStored)
 	}
-	quiet := keeper(t)
-	if got := given(t, s, quiet, p); len(got) != supervise.MaxStored {
-		t.Errorf("the successor is given %d", len(got))
+	if _, n := successorOf(t, s, keeper(t), p); n != supervise.MaxStored {
+		t.Errorf("the successor is given %d", n)
 	}
 }
 

@@ -3,9 +3,15 @@ package gateway
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
+	"os"
 	"sync"
 )
+
+// maxPEM bounds each of the two files, in bytes.
+const maxPEM = 256 << 10
 
 // certificate is that of RTSPS. Its files are read again when they change, so that
 // a renewed one needs no restart.
@@ -52,10 +58,39 @@ func (c *certificate) reload() error {
 		return nil
 	}
 	c.stamps = stamps
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	cert, err := readPEM(c.cert, 0o022)
+	if err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	key, err := readPEM(c.key, 0o027) // a group may be given the right to read it
+	if err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
 	c.pair = &pair
 	return nil
+}
+
+// readPEM reads a file that others must not have certain rights to.
+func readPEM(path string, never fs.FileMode) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&never != 0 {
+		return nil, fmt.Errorf("others may read or change %s: chmod %o", path, 0o666&^never)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
+	if err == nil && len(text) > maxPEM {
+		err = fmt.Errorf("%s is larger than %d bytes", path, maxPEM)
+	}
+	return text, err
 }

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -186,6 +187,28 @@ func TestCertificateIsRenewed(t *testing.T) {
 	writeCertificate(t, cert, key, "renewed")
 	if got := name(); got != "renewed" {
 		t.Errorf("afterwards %q", got)
+	}
+}
+
+// A key that others may read is no secret.
+func TestOpenKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	cert, key := filepath.Join(t.TempDir(), "tls.pem"), filepath.Join(t.TempDir(), "tls.key")
+	writeCertificate(t, cert, key, "camera")
+	for mode, fine := range map[os.FileMode]bool{0o600: true, 0o640: true, 0o644: false, 0o660: false, 0o602: false} {
+		if err := os.Chmod(key, mode); err != nil {
+			t.Fatal(err)
+		}
+		cfg := gateway.Config{Run: t.TempDir(), Public: true, RTSPS: "127.0.0.1:0", TLSCert: cert, TLSKey: key}
+		g, err := gateway.New(cfg, slog.New(slog.DiscardHandler))
+		if g != nil { // its sockets are closed at its end
+			ended, end := context.WithCancel(t.Context())
+			end()
+			g.Run(ended)
+		}
+		if (err == nil) != fine || err != nil && !strings.Contains(err.Error(), "chmod 640") {
+			t.Errorf("mode %o: %v", mode, err)
+		}
 	}
 }
 
