@@ -12,7 +12,9 @@
 //	lock                     flock: one process at a time
 //	a/state.json             what the slot holds; missing: it is empty
 //	a/head.tar               the package's signatures and trust, as they came
-//	a/root/                  the version's files
+//	a/image                  the image, unless it is a tree or has a partition
+//	a/root/                  the version's files: of a tree themselves, of an
+//	                         erofs or squashfs image where it is mounted
 //
 // Every change of state.json is a new file, synced, renamed over the old one,
 // with the directory synced after. [Set.Stage] works in this order: state
@@ -22,7 +24,7 @@
 // runs nothing and is written anew. [Set.Clear] removes state.json first, which
 // needs no space and so works on a full disk.
 //
-// The kind of image is "tree": a directory as one canonical ustar file, defined
+// An image of the kind "tree" is a directory as one canonical ustar file, defined
 // in package verify/pack. Each chunk is hashed in memory before any byte of it
 // is written. Each header is taken apart, judged, made again from what was
 // understood, and compared whole, so that there is one way only to write a tree
@@ -34,6 +36,18 @@
 // Everything is reached through [os.Root], so no link and no name leads out of
 // a slot, and all writes go through one small interface, disk, so that tests
 // can cut the power at each of them.
+//
+// # Mounting
+//
+// Images of the kinds "erofs" and "squashfs" are mounted by [Set.Mount]: read-only,
+// without devices and set-user-id, by a loop device, and through dm-verity where
+// the image has a hash tree and the kernel the target (package verity). Without
+// either the image is read and hashed whole by every Mount, and nothing guards it
+// after. Loop and verity devices go away with the mount, so that there is nothing
+// to be found again but the mount itself: by the mount's number, and the device
+// behind it must have the very file that is the slot's image now. Nothing of it
+// is lost with the process, and everything with the machine. A slot of which
+// anything is mounted, in whichever namespace, is never written.
 //
 // # The active record
 //

@@ -1,5 +1,12 @@
 package slots
 
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+)
+
 type (
 	Disk     = disk
 	DiskFile = diskFile
@@ -28,4 +35,21 @@ func DecodeEntry(raw []byte) ([]byte, error) {
 		return nil, err
 	}
 	return e.encode()
+}
+
+// Holder names the loop device that has a file, "" if none has.
+func Holder(file string) (string, error) { return holder(file) }
+
+// ImagePath is where the image of a slot lies.
+func (s *Set) ImagePath(name string) string { return s.imagePath(name) }
+
+// Put makes a slot hold an image as if it had been staged.
+func (s *Set) Put(name string, c Content, image []byte) error {
+	st := state{Digest: c.Digest, Version: c.Version, Kind: c.Kind, Size: c.Size, SHA256: hexSum(c.SHA256), Verity: c.Verity}
+	return errors.Join(
+		s.empty(name),
+		os.WriteFile(s.imagePath(name), image, fileMode),
+		os.WriteFile(filepath.Join(s.dir, name, manifestName), c.Manifest, fileMode),
+		s.markStaged(name, st, time.Now()),
+	)
 }

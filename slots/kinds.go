@@ -1,10 +1,31 @@
 package slots
 
-import "fmt"
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/slots/verity"
+)
 
 // imageName is the file that holds an image which is no tree, unless the slot has
 // a partition.
 const imageName = "image"
+
+// imagePath is where the image of a slot lies: a file or a block device.
+func (s *Set) imagePath(name string) string {
+	if device := s.partitions[name]; device != "" {
+		return device
+	}
+	return filepath.Join(s.dir, name, imageName)
+}
 
 // mounted says whether images of a kind are mounted to be used.
 func mounted(kind string) bool { return kind == KindErofs || kind == KindSquashfs }
@@ -18,3 +39,51 @@ func (c Content) checkVerity() error {
 	}
 	return c.Verity.Check(c.Size)
 }
+
+// compareImage reads an image that is no tree and compares it with its signed hash,
+// and with its verity root hash.
+func (s *Set) compareImage(ctx context.Context, name string, st state, from source) error {
+	f, err := os.Open(s.imagePath(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if from == fromDisk {
+		_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // as for a tree's files
+	}
+	sum := sha256.New()
+	tree, err := treeChecker(st)
+	if err != nil {
+		return err
+	}
+	in := io.LimitReader(contextReader{ctx, f}, st.Size)
+	n, err := io.CopyBuffer(io.MultiWriter(sum, tree), in, make([]byte, copyBuffer))
+	if err != nil {
+		return fmt.Errorf("read the image: %w", err)
+	}
+	if got := hexSum([32]byte(sum.Sum(nil))); n != st.Size || got != st.SHA256 {
+		return fmt.Errorf("%w: its image has %d bytes and the hash %s, signed are %d and %s", ErrDamaged, n, got, st.Size, st.SHA256)
+	}
+	return tree.Finish()
+}
+
+// imageChecker is written an image and then says whether it is right.
+type imageChecker interface {
+	io.Writer
+	Finish() error
+}
+
+// treeChecker checks the verity tree of an image, if it has one.
+func treeChecker(st state) (imageChecker, error) {
+	if st.Verity == nil {
+		return noTree{io.Discard}, nil
+	}
+	return verity.NewChecker(*st.Verity, st.Size)
+}
+
+type noTree struct{ io.Writer }
+
+func (noTree) Finish() error { return nil }

@@ -23,8 +23,12 @@ const (
 	fromDisk               // the kernel is asked to forget its copy first
 )
 
-// compare makes the image from the slot's files again and compares its hash.
+// compare makes a tree's image from the slot's files again and compares its hash.
+// Other images are read as they are.
 func (s *Set) compare(ctx context.Context, name string, st state, from source) error {
+	if st.Kind != KindTree {
+		return s.compareImage(ctx, name, st, from)
+	}
 	root, err := s.openTree(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)

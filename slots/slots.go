@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"slipstream/slots/verity"
 )
 
 // Limits of what is stored.
@@ -59,6 +61,8 @@ type Set struct {
 	root *os.Root // for reading
 	disk disk     // for writing
 	busy map[string]*sync.Mutex
+
+	partitions map[string]string // as [Options] has them
 }
 
 // Open opens the slots in dir, which is made if it is missing, and keeps other
@@ -90,7 +94,7 @@ func open(dir string, o Options, wrap func(rootDisk) disk) (*Set, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	s := &Set{dir: dir, lock: lock, root: d.root, disk: wrap(d), busy: make(map[string]*sync.Mutex)}
+	s := &Set{dir: dir, lock: lock, root: d.root, disk: wrap(d), busy: make(map[string]*sync.Mutex), partitions: o.Partitions}
 	if err := s.makeSlots(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -145,9 +149,12 @@ type Status struct {
 	Kind     string
 	By       string // who staged it
 	StagedAt time.Time
+	Verity   *verity.Params // as Content had them
+	Mount    string         // MountNone, MountPlain or MountVerity
 }
 
-// Status never waits for a stage under way. Its only error is an unknown name.
+// Status never waits for a stage under way. It fails for an unknown name, and when
+// the kernel does not say what is mounted.
 func (s *Set) Status(name string) (Status, error) {
 	if err := checkName(name); err != nil {
 		return Status{}, err
@@ -158,14 +165,28 @@ func (s *Set) Status(name string) (Status, error) {
 	}
 	status := Status{
 		State: st.State, Digest: st.Digest, Version: st.Version,
-		SHA256: st.SHA256, Size: st.Size, Kind: st.Kind, By: st.By, StagedAt: st.StagedAt,
+		SHA256: st.SHA256, Size: st.Size, Kind: st.Kind, By: st.By, StagedAt: st.StagedAt, Verity: st.Verity,
 	}
-	if st.State == StateStaged {
-		if info, err := s.root.Lstat(name + "/" + rootName); err != nil || !info.IsDir() {
-			status.State = StateBroken
+	if st.State == StateStaged && !s.present(name, st.Kind) {
+		status.State = StateBroken
+	}
+	if st.State == StateStaged && mounted(st.Kind) {
+		if status.Mount, err = s.mountState(name, st); err != nil {
+			return Status{}, fmt.Errorf("slots: status of slot %s: %w", name, err)
 		}
 	}
 	return status, nil
+}
+
+// present says whether that is there which holds a staged version, without a look
+// at what is in it.
+func (s *Set) present(name, kind string) bool {
+	if kind != KindTree {
+		_, err := os.Stat(s.imagePath(name))
+		return err == nil
+	}
+	info, err := s.root.Lstat(name + "/" + rootName)
+	return err == nil && info.IsDir()
 }
 
 // Root is the directory of a slot's files.
@@ -196,13 +217,16 @@ func (s *Set) Verify(ctx context.Context, name string) error {
 	return nil
 }
 
-// Clear empties a slot.
+// Clear empties a slot. One in use stays as it is, and the error is [ErrBusy].
 func (s *Set) Clear(name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
 	s.busy[name].Lock()
 	defer s.busy[name].Unlock()
+	if err := s.release(name); err != nil {
+		return fmt.Errorf("slots: clear slot %s: %w", name, err)
+	}
 	if err := s.empty(name); err != nil {
 		return fmt.Errorf("slots: clear slot %s: %w", name, err)
 	}

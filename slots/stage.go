@@ -12,7 +12,7 @@ import (
 // Stage writes a version into a slot, replacing what it held. After nil the
 // version is whole on disk. After an error the slot is empty, its space is free,
 // and the other slot is untouched; a content that is refused for what it claims
-// to be changes nothing at all.
+// to be changes nothing at all, and neither does a slot in use (ErrBusy).
 //
 // The report says what it has cost, after an error too.
 func (s *Set) Stage(ctx context.Context, name string, c Content, o StageOptions) (Report, error) {
@@ -25,6 +25,9 @@ func (s *Set) Stage(ctx context.Context, name string, c Content, o StageOptions)
 	s.busy[name].Lock()
 	defer s.busy[name].Unlock()
 	report := Report{}
+	if err := s.release(name); err != nil {
+		return report, fmt.Errorf("slots: stage into slot %s: %w", name, err)
+	}
 	if err := s.stage(ctx, name, c, o, &report); err != nil {
 		return report, fmt.Errorf("slots: stage into slot %s: %w", name, errors.Join(err, s.empty(name)))
 	}
