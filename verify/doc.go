@@ -43,21 +43,32 @@
 // # Checking a package without this code
 //
 // In a POSIX shell with tar, openssl, jq and sha256sum, for a package that lies
-// beside the public key of its maker:
+// beside the public keys of those who may sign it, of whom need must have:
 //
 //	set -eu
-//	package=x.slip key=key.pub
+//	package=x.slip keys='key.pub' need=1
 //
-//	# The head is the first file. Out of it come the signed bytes and the signature.
-//	tar -xf "$package" manifest.sigstore.json
+//	# The head is the first file; further signatures follow it. Out of the first come the
+//	# signed bytes. DSSE signs its version, their type and them, each with its length.
+//	tar -tf "$package" | grep -x -e 'manifest[.]sigstore[.]json' -e 'manifest[.][2-8][.]sigstore[.]json' > heads
+//	tar -xf "$package" $(cat heads)
 //	jq -r .dsseEnvelope.payload manifest.sigstore.json | base64 -d > statement.json
-//	jq -r '.dsseEnvelope.signatures[0].sig' manifest.sigstore.json | base64 -d > sig
-//	type=$(jq -r .dsseEnvelope.payloadType manifest.sigstore.json)
-//	test "$type" = application/vnd.in-toto+json
-//
-//	# DSSE signs its version, the type and the bytes, each with its length.
+//	type=application/vnd.in-toto+json
 //	{ printf 'DSSEv1 %d %s %d ' ${#type} "$type" $(wc -c < statement.json); cat statement.json; } > pae
-//	openssl dgst -sha256 -verify "$key" -signature sig pae
+//
+//	# Who has signed them. A key counts once, however many files it is in or has signed.
+//	: > signers
+//	for head in $(cat heads); do
+//		jq -r .dsseEnvelope.payload "$head" | base64 -d | cmp - statement.json
+//		jq -r '.dsseEnvelope.signatures[0].sig' "$head" | base64 -d > sig
+//		for key in $keys; do
+//			if openssl dgst -sha256 -verify "$key" -signature sig pae > /dev/null 2>&1; then
+//				echo "$key has signed it"
+//				openssl pkey -pubin -in "$key" -outform DER | sha256sum >> signers
+//			fi
+//		done
+//	done
+//	test $(sort -u signers | wc -l) -ge $need
 //
 //	# From here on the statement can be believed. It must be a release, and its
 //	# subjects must be the files behind the head: these names, in this order.

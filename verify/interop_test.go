@@ -15,6 +15,7 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"slipstream/verify"
+	"slipstream/verify/trusttest"
 )
 
 // A package must be checkable without our code; these tests do it by hand, with
@@ -130,7 +131,7 @@ func TestTheDocumentedCheck(t *testing.T) {
 	script := documented(t, checking)
 	out, err := byHand(t, script, f.key, f.file)
 	digest := sha256.Sum256(f.payload)
-	want := "Verified OK\napp.tree.chunks: OK\napp.tree: OK\n" + hex.EncodeToString(digest[:]) + "  -\n"
+	want := "key.pub has signed it\napp.tree.chunks: OK\napp.tree: OK\n" + hex.EncodeToString(digest[:]) + "  -\n"
 	if err != nil || out != want {
 		t.Errorf("the documented check says %q, want %q: %v", out, want, err)
 	}
@@ -153,12 +154,27 @@ func TestTheDocumentedCheck(t *testing.T) {
 			member("app.eert", f.image), make([]byte, 1024))},
 		{"a file too many", f.key, join(member(verify.HeadName, f.head), member("app.tree.chunks", f.index),
 			member("app.tree", f.image), member("more", nil), make([]byte, 1024))},
+		{"a second signature over another statement", f.key, join(member(verify.HeadName, f.head),
+			member("manifest.2.sigstore.json", f.sign(other)), member("app.tree.chunks", f.index), member("app.tree", f.image), make([]byte, 1024))},
 		{"swapped files", f.key, join(member(verify.HeadName, f.head), member("app.tree", f.index),
 			member("app.tree.chunks", f.image), make([]byte, 1024))},
 	} {
 		if out, err := byHand(t, script, row.key, row.file); err == nil {
 			t.Errorf("%s: the documented check lets it pass:\n%s", row.name, out)
 		}
+	}
+}
+
+// One key is one signer, however often it has signed.
+func TestTheDocumentedCheckCountsKeys(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	two := strings.Replace(documented(t, checking), "need=1", "need=2", 1)
+	twice := trusttest.Bundles(t, verify.PayloadType, f.payload, f.key, f.key)
+	file := join(member(verify.HeadName, twice[0]), member("manifest.2.sigstore.json", twice[1]),
+		member("app.tree.chunks", f.index), member("app.tree", f.image), make([]byte, 1024))
+	if out, err := byHand(t, two, f.key, file); err == nil || strings.Count(out, "has signed it") != 2 {
+		t.Errorf("one key's two signatures count as two signers: %v\n%s", err, out)
 	}
 }
 

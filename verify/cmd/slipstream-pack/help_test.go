@@ -139,3 +139,18 @@ func TestHelpOnKeysNamesWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+// The page on checking by hand is the section of the documentation, to the letter.
+func TestHelpOnCheckingIsTheDocumentation(t *testing.T) {
+	doc, err := os.ReadFile("../../doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(doc), "// # Checking a package without this code\n")
+	_, section, _ = strings.Cut(section, "//\tset -eu\n")
+	section, _, found := strings.Cut(section, "\n//\n// Comparing")
+	script := strings.ReplaceAll(strings.ReplaceAll("//\tset -eu\n"+section+"\n", "//\t", ""), "//\n", "\n")
+	if !found || script != checkScript {
+		t.Errorf("the page prints\n%s\nand the documentation says\n%s", checkScript, script)
+	}
+}

@@ -67,7 +67,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.AddCommand(keygenCommand(), rootCommand(), buildCommand(), signCommand(), attachCommand(), orderCommand(),
-		statementCommand(), paeCommand(), verifyCommand(), inspectCommand(), diffCommand(), encryptCommand(), keysCommand())
+		statementCommand(), paeCommand(), verifyCommand(), inspectCommand(), diffCommand(), encryptCommand(), keysCommand(), checkCommand())
 	return root
 }
 

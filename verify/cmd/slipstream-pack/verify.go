@@ -21,7 +21,9 @@ func verifyCommand() *cobra.Command {
 		Short: "Check a package's signatures, manifest and every byte of its content",
 		Long: `Check a package as a device would, and all of its content. If a device is
 described, also whether that device would take it. With --identity the images of
-an encrypted package are decrypted and compared too; nothing is unpacked.` + deviceHelp + exitHelp,
+an encrypted package are decrypted and compared too; nothing is unpacked.
+
+"slipstream-pack help check" shows how to check one without this program.` + deviceHelp + exitHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			trust, err := verify.LoadTrust(trustFile)
