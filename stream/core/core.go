@@ -26,6 +26,9 @@ type Config struct {
 	Consent time.Duration
 	// Priority asks for FIFO scheduling of the core thread.
 	Priority bool
+	// NoGSO sends datagrams one by one, where the kernel could cut them out of larger
+	// messages: for tests, benchmarks, and drivers of networks that get it wrong.
+	NoGSO bool
 	// Ignore names ways of seeing a death (orders.ByFutex, …) that are switched
 	// off, so that tests and benchmarks can prove the others.
 	Ignore []string
@@ -77,12 +80,13 @@ type Core struct {
 
 	sender   sender
 	batch    batch
+	burst    burst
 	head     [rtpHeader]byte
 	prefix   [lengthPrefix]byte
 	firstOut int64 // 0: wanted; −1: not wanted; else when a revert's first packet went out
 	scratch  [publish.MaxHello + 1]byte
 	plain    [maxDatagram]byte                      // an opened or not yet sealed RTCP packet
-	sealed   [publish.MaxPacket + srtpOverhead]byte // what a WebRTC viewer is sent
+	sealed   [publish.MaxPacket + srtpOverhead]byte // one packet that a WebRTC viewer is sent
 }
 
 // New opens the forwarder's sockets.

@@ -32,30 +32,35 @@ type sentLog struct {
 	head uint64 // runs kept: up to sentRuns before head
 }
 
-// note adds the packet with an index, which lies at a place in the line's arena.
-func (s *sentLog) note(line, index, packet uint64, ts uint32, marked bool) {
+// note adds packets that were sent by one call.
+func (s *sentLog) note(next sentRun) {
 	if s.head > 0 {
 		r := &s.runs[(s.head-1)%sentRuns]
 		n := uint64(r.count)
-		if r.line == line && r.ts == ts && !r.marked && r.index+n == index && r.packet+n == packet {
-			r.count++
-			r.marked = marked
+		if r.line == next.line && r.ts == next.ts && !r.marked && r.index+n == next.index && r.packet+n == next.packet {
+			r.count += next.count
+			r.marked = next.marked
 			return
 		}
 	}
-	s.runs[s.head%sentRuns] = sentRun{line: line, index: index, packet: packet, ts: ts, count: 1, marked: marked}
+	s.runs[s.head%sentRuns] = next
 	s.head++
 }
 
-// noteAgain is note for a packet of which nobody knows whether it was noted.
-func (s *sentLog) noteAgain(line, index, packet uint64, ts uint32, marked bool) {
+// noteAgain is note for packets of which nobody knows how many were noted.
+func (s *sentLog) noteAgain(next sentRun) {
 	if s.head > 0 {
-		if r := &s.runs[(s.head-1)%sentRuns]; index < r.index+uint64(r.count) {
-			r.marked = marked
-			return
+		r := &s.runs[(s.head-1)%sentRuns]
+		if end := r.index + uint64(r.count); next.index < end {
+			noted := uint32(end - next.index)
+			if noted == next.count {
+				r.marked = next.marked
+				return
+			}
+			next.index, next.packet, next.count = end, next.packet+uint64(noted), next.count-noted
 		}
 	}
-	s.note(line, index, packet, ts, marked)
+	s.note(next)
 }
 
 // find returns the packet with an index as it was sent, if it is still there.
@@ -101,10 +106,14 @@ func (p *peer) resendPair(c *Core, t *track, seq, following uint16, now int64) {
 // sendDoubtful sends again what was on its way when the process before ended.
 func (p *peer) sendDoubtful(c *Core) {
 	for _, t := range p.tracks {
-		if w := &t.onWay; w.doubt {
-			p.resend(c, t, uint16(w.index))
-			w.doubt = false
+		w := &t.onWay
+		if !w.doubt {
+			continue
 		}
+		for n := range w.count {
+			p.resend(c, t, uint16(w.index+uint64(n)))
+		}
+		w.doubt = false
 	}
 }
 
@@ -122,7 +131,8 @@ func (p *peer) resend(c *Core, t *track, seq uint16) {
 	}
 	payload, _ := rtpPayload(pkt) // as it was sent
 	c.head = header(index, ts, marked)
-	if p.emit(c, p.seal(c, t, &c.head, payload, index)) == 0 {
+	t.sign(&c.head)
+	if p.emit(c, p.pack(c.sealed[:0], &c.head, payload, index)) == 0 {
 		p.resent++
 	}
 }

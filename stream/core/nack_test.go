@@ -38,7 +38,7 @@ func TestSentLog(t *testing.T) {
 				l.arena.append(len(body))
 				if i < sent {
 					marked := i == size-1 && rapid.Bool().Draw(t, "marked")
-					log.note(l.number, first+uint64(len(all)), at, ts, marked)
+					log.note(sentRun{line: l.number, index: first + uint64(len(all)), packet: at, ts: ts, count: 1, marked: marked})
 					all = append(all, packet{body, ts, marked, unit, l, at})
 				}
 			}

@@ -74,7 +74,7 @@ func FuzzRTCP(f *testing.F) {
 		for ; v.index < 20; v.index++ {
 			copy(l.arena.space(), []byte{0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1})
 			l.arena.append(rtpHeader + 1)
-			v.sent.note(1, v.index, v.index, 9, v.index == 19)
+			v.sent.note(sentRun{line: 1, index: v.index, packet: v.index, ts: 9, count: 1, marked: v.index == 19})
 		}
 		p.obey(c, compound, 1e12)
 		if p.resends > resendLimit {

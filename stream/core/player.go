@@ -142,6 +142,7 @@ func (p *player) attach(c *Core, fds []int) error {
 		}
 	}
 	p.fd = fds[0]
+	p.segments = p.paths != nil && c.cuts(fds[1])
 	for i, fd := range fds {
 		c.keeper.keep(p.place.descriptor(i), fd)
 		fds[i] = -1
@@ -155,7 +156,7 @@ func (p *player) sendUnit(c *Core, t *track, u *unit) bool {
 		return false
 	}
 	if p.paths != nil {
-		return t.sendEach(c, u, p.sendPacket)
+		return t.sendBursts(c, u, p)
 	}
 	for t.packet < u.count {
 		if !p.flush(c) {

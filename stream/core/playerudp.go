@@ -1,10 +1,6 @@
 package core
 
-import (
-	"encoding/binary"
-
-	"golang.org/x/sys/unix"
-)
+import "encoding/binary"
 
 // playerPath is how one track goes to an RTSP viewer over UDP: two sockets that are
 // connected to the ports that it named at SETUP.
@@ -60,39 +56,41 @@ func (s *playerSocket) ready(c *Core, now int64) {
 	c.poll.again(s.fd, playerEvents)
 }
 
-// sendPacket gives a packet to the network. One that it refused is lost as others
-// are: whether the viewer is still there, its silence says.
-func (p *player) sendPacket(c *Core, t *track, head *[rtpHeader]byte, pkt []byte) unix.Errno {
-	payload, _ := rtpPayload(pkt) // no packet without one gets into an arena
-	t.sign(head)
-	fd := p.paths[p.number(t)].rtp.fd
-	errno := c.sender.send(fd, head[:], payload)
-	if errno == unix.ECONNREFUSED { // about an earlier packet
-		errno = c.sender.send(fd, head[:], payload)
-	}
-	if errno == eintr || errno == eagain {
-		return errno
-	}
-	t.packets++
-	t.octets += uint64(len(payload))
-	return 0
+// pack implements [packer].
+func (p *player) pack(dst []byte, head *[rtpHeader]byte, payload []byte, _ uint64) []byte {
+	return append(append(dst, head[:]...), payload...)
+}
+
+// give implements [packer]. Whether the viewer is still there, its silence says.
+func (p *player) give(c *Core, t *track) (done int, full bool) {
+	return c.burst.send(p.paths[p.number(t)].rtp.fd)
 }
 
 // sendDoubtful sends again what was on its way when the process before ended.
 func (p *player) sendDoubtful(c *Core) {
 	for i := range p.paths {
 		t := p.tracks[i]
-		if !t.onWay.doubt {
+		w := &t.onWay
+		if !w.doubt {
 			continue
 		}
-		t.onWay.doubt = false
-		if pkt, ts, marked, ok := t.sent.find(c.lines, t.onWay.index); ok {
-			payload, _ := rtpPayload(pkt) // as it was sent
-			c.head = header(t.onWay.index, ts, marked)
-			t.sign(&c.head)
-			_ = c.sender.send(p.paths[i].rtp.fd, c.head[:], payload) // lost, if it was not sent before
+		w.doubt = false
+		for n := range uint64(w.count) {
+			p.resend(c, t, w.index+n)
 		}
 	}
+}
+
+// resend sends a packet again over UDP; it is lost if it was not sent before.
+func (p *player) resend(c *Core, t *track, index uint64) {
+	pkt, ts, marked, ok := t.sent.find(c.lines, index)
+	if !ok {
+		return
+	}
+	payload, _ := rtpPayload(pkt) // as it was sent
+	c.head = header(index, ts, marked)
+	t.sign(&c.head)
+	_ = c.sender.send(p.paths[p.number(t)].rtp.fd, c.head[:], payload)
 }
 
 // sayGoodbye tells a viewer over UDP that nothing more comes (RFC 3550 §6.6); over

@@ -30,7 +30,8 @@ const (
 // egress is a viewer's way out: what differs between the kinds of viewers.
 type egress interface {
 	// sendUnit gives the rest of a unit away, from the track's packet on, and moves
-	// the track's cursor behind what has left (see [track.sendEach]). It reports false
+	// the track's cursor behind what has left (see [track.sendEach], and
+	// [track.sendBursts] for many packets at a time). It reports false
 	// if the viewer takes no more for now, or is closed.
 	sendUnit(c *Core, t *track, u *unit) bool
 	// described is called after a switch that changed the stream's SDP.
@@ -47,6 +48,7 @@ type viewer struct {
 	tracks    []*track // one for each stream that it gets
 	place     place    // in memory that outlives the process; zero: it ends with the forwarder
 	blockedAt int64    // when the socket became full; 0: it is not
+	segments  bool     // what goes to it by datagrams may be cut by the kernel (see [burst])
 }
 
 // track is a viewer's cursor into the arena of the line that a stream follows. It
@@ -86,35 +88,37 @@ type trackState struct {
 	sent            sentLog
 }
 
-// onWay is the packet that is given to the kernel, noted before and after it is. A
-// process can die at any moment in between, and then nobody knows whether it left.
+// onWay are the packets that are given to the kernel by one call, noted before and
+// after it. A process can die at any moment in between, and then nobody knows which
+// of them have left.
 type onWay struct {
 	open   bool   // set last, cleared first
-	doubt  bool   // it was when another process ended, and has yet to be sent again
-	marked bool   // it ends its unit
-	packet uint32 // of its unit
+	doubt  bool   // they were when another process ended, and have yet to be sent again
+	marked bool   // the last one ends its unit
+	packet uint32 // the first one's number in its unit, as below
+	count  uint32
 	index  uint64
 	place  uint64 // in the arena
 }
 
-// leaves notes that the next packet is about to be sent.
-func (t *track) leaves(u *unit) {
+// leaves notes that the next n packets are about to be sent.
+func (t *track) leaves(u *unit, n uint32) {
 	w := &t.onWay
-	w.marked, w.packet, w.index, w.place = u.marks(t.packet), t.packet, t.index, u.first+uint64(t.packet)
+	w.marked, w.packet, w.count, w.index, w.place = u.marks(t.packet+n-1), t.packet, n, t.index, u.first+uint64(t.packet)
 	w.open = true
 }
 
-// countOnWay takes the packet that was on its way when another process ended as sent:
-// its index is used up. What the track would send under it now may be another packet,
-// because another line is followed, or the same one at another time. The viewer is
-// sent it again as one that it has lost, byte for byte.
+// countOnWay takes the packets that were on their way when another process ended as
+// sent: their indices are used up. What the track would send under them now may be
+// other packets, because another line is followed, or the same one at another time.
+// The viewer is sent them again as some that it has lost, byte for byte.
 func (t *track) countOnWay() {
 	w := &t.onWay
 	if !w.open {
 		return
 	}
-	t.sent.noteAgain(t.onLine, w.index, w.place, t.ts, w.marked)
-	t.index, t.packet = w.index+1, w.packet+1
+	t.sent.noteAgain(sentRun{line: t.onLine, index: w.index, packet: w.place, ts: t.ts, count: w.count, marked: w.marked})
+	t.index, t.packet = w.index+uint64(w.count), w.packet+w.count
 	w.doubt = true
 	w.open = false
 }
@@ -287,7 +291,7 @@ func (t *track) sendEach(c *Core, u *unit, send func(c *Core, t *track, head *[r
 	for t.packet < u.count {
 		pkt := t.line.arena.bytes(u.first + uint64(t.packet))
 		*head = header(t.index, t.ts, u.marks(t.packet))
-		t.leaves(u)
+		t.leaves(u, 1)
 		switch errno := send(c, t, head, pkt); errno {
 		case 0:
 		case eagain:

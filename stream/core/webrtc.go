@@ -123,6 +123,7 @@ func (p *peer) attach(c *Core, fd int, now int64) error {
 	}
 	c.keeper.keep(p.place.descriptor(0), fd)
 	p.fd, p.address, p.consentAt, p.blockedAt = fd, address, now, 0
+	p.segments = c.cuts(fd)
 	return nil
 }
 
@@ -274,33 +275,40 @@ func (p *peer) about(c *Core, pkt *rtcpPacket, now int64) {
 	}
 }
 
-// seal protects a payload; the packet is valid until the next call.
-func (p *peer) seal(c *Core, t *track, head *[rtpHeader]byte, payload []byte, index uint64) []byte {
-	t.sign(head)
-	return p.local.sealRTP(c.sealed[:0], head[:], payload, index)
+// pack implements [packer]: it protects a payload.
+func (p *peer) pack(dst []byte, head *[rtpHeader]byte, payload []byte, index uint64) []byte {
+	return p.local.sealRTP(dst, head[:], payload, index)
 }
 
-// sendUnit implements [egress].
-func (p *peer) sendUnit(c *Core, t *track, u *unit) bool { return t.sendEach(c, u, p.send) }
+// give implements [packer].
+func (p *peer) give(c *Core, _ *track) (done int, full bool) { return c.burst.send(p.fd) }
 
-// send seals a packet and sends it. One that left, or that the network refused, has
-// used up its index, and the viewer may ask for it again.
+// sendUnit implements [egress].
+func (p *peer) sendUnit(c *Core, t *track, u *unit) bool {
+	if p.kind == framedRecord {
+		return t.sendEach(c, u, p.send)
+	}
+	if !t.sendBursts(c, u, p) {
+		c.poll.again(p.fd, unix.EPOLLIN|unix.EPOLLOUT)
+		return false
+	}
+	return true
+}
+
+// send seals a packet and sends it on a stream. One that was begun has used up its
+// index.
 func (p *peer) send(c *Core, t *track, head *[rtpHeader]byte, pkt []byte) unix.Errno {
 	payload, _ := rtpPayload(pkt) // no packet without one gets into an arena
-	sealed := p.seal(c, t, head, payload, t.index)
-	errno := p.emit(c, sealed)
-	if errno == unix.ECONNREFUSED { // about an earlier packet
-		errno = p.emit(c, sealed)
-	}
-	switch {
-	case errno == eagain:
+	t.sign(head)
+	errno := p.emit(c, p.pack(c.sealed[:0], head, payload, t.index))
+	if errno == eagain {
 		c.poll.again(p.fd, unix.EPOLLIN|unix.EPOLLOUT)
-		return eagain
-	case errno == eintr, errno != 0 && p.kind == framedRecord:
+	}
+	if errno != 0 {
 		return errno
 	}
 	at := t.line.arena.unit(t.unit).first + uint64(t.packet)
-	t.sent.note(t.onLine, t.index, at, t.ts, head[1]&rtpMarker != 0)
+	t.sent.note(sentRun{line: t.onLine, index: t.index, packet: at, ts: t.ts, count: 1, marked: head[1]&rtpMarker != 0})
 	t.packets++
 	t.octets += uint64(len(payload))
 	return 0

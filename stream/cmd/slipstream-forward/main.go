@@ -26,6 +26,7 @@ func main() {
 	flag.StringVar(&config.Run, "run", "/run/slipstream", "`directory` of the sockets")
 	succeed := flag.Bool("succeed", false, "take over from the forwarder that runs there, with all its viewers")
 	ignore := flag.String("ignore", "", "for tests and benchmarks: `ways` of seeing a death that are switched off (futex, pidfd, eof, stall), with commas between")
+	flag.BoolVar(&config.NoGSO, "no-gso", false, "send datagrams one by one: for tests, benchmarks, and network drivers that get larger messages wrong")
 	noFIFO := flag.Bool("no-fifo", false, "for tests and benchmarks: do not ask for FIFO priority")
 	flag.Parse()
 	config.Priority, config.Ignore, config.Notify = !*noFIFO, strings.Split(*ignore, ","), os.Getenv("NOTIFY_SOCKET")
