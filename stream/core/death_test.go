@@ -12,28 +12,41 @@ import (
 	"slipstream/stream/orders"
 )
 
-// mortal is a WebRTC viewer whose process can end inside of the call that sends a
-// packet: nothing of what the call did was noted.
+// mortal is a WebRTC viewer whose process can end inside of the call that sends
+// packets, or behind it: what it had come to was not noted, or not as done.
 type mortal struct {
 	*pipedPeer
-	lives  int  // packets that are sent until then
-	lost   bool // the last one was not
+	lives  int // bursts that are sent until then
+	left   int // packets of the last one that left
+	noted  bool
 	memory record
 }
 
 func (m *mortal) sendUnit(c *Core, t *track, u *unit) bool {
-	return t.sendEach(c, u, func(c *Core, t *track, head *[rtpHeader]byte, pkt []byte) unix.Errno {
-		if m.lives--; m.lives < 0 {
-			return eagain // dead
-		}
-		if m.lives == 0 {
-			m.memory = *m.place.record
-			if m.lost {
-				return eagain
-			}
-		}
-		return m.peer.send(c, t, head, pkt)
-	})
+	whole := t.sendBursts(c, u, m)
+	if m.lives == 0 && m.noted {
+		m.memory = *m.place.record
+		m.memory.tracks[0].onWay.open = true
+	}
+	return whole
+}
+
+func (m *mortal) pack(dst []byte, head *[rtpHeader]byte, payload []byte, index uint64) []byte {
+	return m.peer.pack(dst, head, payload, index)
+}
+
+func (m *mortal) give(c *Core, t *track) (int, bool) {
+	switch m.lives--; {
+	case m.lives < 0:
+		return 0, true // dead
+	case m.lives > 0:
+		return m.peer.give(c, t)
+	}
+	m.memory = *m.place.record
+	if c.burst.n = min(c.burst.n, m.left); c.burst.n > 0 {
+		m.peer.give(c, t)
+	}
+	return m.left, true
 }
 
 // rise goes on from the memory as the process left it.
@@ -48,42 +61,60 @@ func (m *mortal) rise(t *testing.T, c *Core) {
 }
 
 // An index is one packet's, whenever the process dies and whatever the next one has
-// to send: the same line, while the viewer catches up, or another one.
-func TestIndexOfThePacketOnItsWay(t *testing.T) {
-	for lives := 1; lives <= 12; lives++ {
-		for kind := range 4 {
-			other, lost := kind&1 != 0, kind&2 != 0
-			t.Run(fmt.Sprintf("packet %d, another line %t, not sent %t", lives, other, lost), func(t *testing.T) {
-				c, l, fill := allocWorld(t)
-				for range 5 {
-					fill()
-					l.ready(c, c.now())
-				}
-				v := newPipedPeer(t, c, handover.AES128)
-				first := uint16(v.index)
-				m := &mortal{pipedPeer: v, lives: lives, lost: lost}
-				v.peer.out = m
-				v.track.pump(c)
-				if m.lives > 0 {
-					t.Fatal("it did not die")
-				}
-				if other {
-					c.streams["main"].followed = anotherLine(t, c)
-				}
-				m.rise(t, c)
-				v.pump(c)
-				sent := map[uint16][]byte{}
-				for b := v.next(); b != nil; b = v.next() {
-					seq := binary.BigEndian.Uint16(b[2:])
-					if before := sent[seq]; before != nil && !bytes.Equal(before, b) {
-						t.Fatalf("index %d of two packets", seq-first)
+// to send: the same line, while the viewer catches up, another one, or what has come
+// when the line's memory was gone around once.
+func TestIndicesOfPacketsOnTheirWay(t *testing.T) {
+	for lives := 1; lives <= 3; lives++ {
+		for left := range 5 { // of four
+			for kind := range 6 {
+				then, noted := kind%3, kind >= 3
+				t.Run(fmt.Sprintf("burst %d, %d left, %s, noted %t", lives, left, [...]string{"same line", "another line", "lapped"}[then], noted), func(t *testing.T) {
+					c, l, fill := allocWorld(t)
+					for range 5 {
+						fill()
+						l.ready(c, c.now())
 					}
-					sent[seq] = bytes.Clone(b)
-				}
-				if len(sent) <= lives || len(sent) != int(uint16(v.index)-first) {
-					t.Errorf("%d packets under %d indices", len(sent), uint16(v.index)-first)
-				}
-			})
+					v := newPipedPeer(t, c, handover.AES128)
+					first := uint16(v.index)
+					m := &mortal{pipedPeer: v, lives: lives, left: left, noted: noted}
+					v.peer.out = m
+					v.track.pump(c)
+					if m.lives > 0 {
+						t.Fatal("it did not die")
+					}
+					if then == 1 {
+						c.streams["main"].followed = anotherLine(t, c)
+					}
+					sent := map[uint16][]byte{}
+					read := func() {
+						for b := v.next(); b != nil; b = v.next() {
+							seq := binary.BigEndian.Uint16(b[2:])
+							if before := sent[seq]; before != nil && !bytes.Equal(before, b) {
+								t.Fatalf("index %d of two packets", seq-first)
+							}
+							sent[seq] = bytes.Clone(b)
+						}
+					}
+					read()
+					m.rise(t, c)
+					if then == 2 {
+						v.blockedAt = c.now()
+						for range arenaUnits {
+							fill()
+							l.ready(c, c.now())
+						}
+						v.blockedAt = 0
+					}
+					for range 20 { // the pair of sockets holds little
+						v.pump(c)
+						read()
+						v.blockedAt = 0
+					}
+					if len(sent) <= 4*lives || len(sent) != int(uint16(v.index)-first) {
+						t.Errorf("%d packets under %d indices", len(sent), uint16(v.index)-first)
+					}
+				})
+			}
 		}
 	}
 }

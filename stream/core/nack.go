@@ -32,7 +32,8 @@ type sentLog struct {
 	head uint64 // runs kept: up to sentRuns before head
 }
 
-// note adds packets that were sent by one call.
+// note adds packets that were sent by one call. Those of which some are there already
+// become a run of their own, which is looked at before the one that has these.
 func (s *sentLog) note(next sentRun) {
 	if s.head > 0 {
 		r := &s.runs[(s.head-1)%sentRuns]
@@ -45,22 +46,6 @@ func (s *sentLog) note(next sentRun) {
 	}
 	s.runs[s.head%sentRuns] = next
 	s.head++
-}
-
-// noteAgain is note for packets of which nobody knows how many were noted.
-func (s *sentLog) noteAgain(next sentRun) {
-	if s.head > 0 {
-		r := &s.runs[(s.head-1)%sentRuns]
-		if end := r.index + uint64(r.count); next.index < end {
-			noted := uint32(end - next.index)
-			if noted == next.count {
-				r.marked = next.marked
-				return
-			}
-			next.index, next.packet, next.count = end, next.packet+uint64(noted), next.count-noted
-		}
-	}
-	s.note(next)
 }
 
 // find returns the packet with an index as it was sent, if it is still there.

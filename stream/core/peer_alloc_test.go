@@ -31,7 +31,12 @@ func newPipedPeer(t *testing.T, c *Core, profile string) *pipedPeer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fds[1]) })
-	v := &pipedPeer{far: fds[1], spec: handover.Viewer{
+	return newPeerOn(t, c, fds[0], fds[1], profile)
+}
+
+func newPeerOn(t testing.TB, c *Core, near, far int, profile string) *pipedPeer {
+	t.Helper()
+	v := &pipedPeer{far: far, spec: handover.Viewer{
 		ID: "one", Tracks: []handover.Track{{Stream: "main", SSRC: 7, PayloadType: 102}},
 		ICE: handover.ICE{LocalUfrag: "local", RemoteUfrag: "remote", LocalPwd: "a password of some length"},
 	}}
@@ -54,10 +59,10 @@ func newPipedPeer(t *testing.T, c *Core, profile string) *pipedPeer {
 	if v.out, err = pionsrtp.CreateContext(s.RemoteKey, s.RemoteSalt, profiles[profile]); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.poll.add(fds[0], unix.EPOLLIN, v.peer); err != nil {
+	if err := c.poll.add(near, unix.EPOLLIN, v.peer); err != nil {
 		t.Fatal(err)
 	}
-	v.fd, v.consentAt = fds[0], c.now()
+	v.fd, v.consentAt, v.segments = near, c.now(), c.cuts(near)
 	c.streams["main"].sdp = []byte("v=0")
 	c.streams["main"].followed = c.sources["a-1"].lines["main"]
 	if err := c.admit(v.track, "main", c.now()); err != nil {
@@ -66,6 +71,13 @@ func newPipedPeer(t *testing.T, c *Core, profile string) *pipedPeer {
 	c.peers[v.id] = v.peer
 	v.place.kind = peerRecord
 	return v
+}
+
+// newUDPPeer is one over loopback.
+func newUDPPeer(t testing.TB, c *Core, profile string) *pipedPeer {
+	t.Helper()
+	near, far := loopbackUDP(t)
+	return newPeerOn(t, c, near, far, profile)
 }
 
 // next is the next datagram that came, nil if there is none.
@@ -111,36 +123,45 @@ func (v *pipedPeer) checkRequest(t *testing.T) []byte {
 // a lost packet and a check for each, and a sender report.
 func TestWebRTCPathAllocs(t *testing.T) {
 	for profile := range profiles {
-		c, l, fill := allocWorld(t)
-		v := newPipedPeer(t, c, profile)
-		check := v.checkRequest(t)
-		// AllocsPerRun counts what the test makes, too: all requests come first.
-		var requests [][]byte
-		for range 720 {
-			requests = append(requests, v.lost(t, 0))
-		}
-		turn := 0
-		frame := func() {
-			fill()
-			l.ready(c, c.now())
-			unix.Write(v.far, check)
-			unix.Write(v.far, requests[turn])
-			turn++
-			v.ready(c, c.now())
-			v.tellTime(c, c.now())
-			c.advance(c.now())
-			v.drain()
-		}
-		for range 200 {
-			frame()
-		}
-		packets, refused := v.packets, v.refused
-		if n := testing.AllocsPerRun(500, frame); n != 0 {
-			t.Errorf("%s: %v allocations a frame", profile, n)
-		}
-		if v.packets < packets+2000 || v.refused != refused {
-			t.Errorf("%s: %+v", profile, v.peer.report())
-		}
+		t.Run(profile, func(t *testing.T) {
+			c, l, fill := allocWorld(t)
+			testWebRTCPathAllocs(t, c, l, fill, newPipedPeer(t, c, profile))
+		})
+		t.Run(profile+" over UDP", func(t *testing.T) {
+			c, l, fill := allocWorld(t)
+			testWebRTCPathAllocs(t, c, l, fill, newUDPPeer(t, c, profile))
+		})
+	}
+}
+
+func testWebRTCPathAllocs(t *testing.T, c *Core, l *line, fill func(), v *pipedPeer) {
+	check := v.checkRequest(t)
+	// AllocsPerRun counts what the test makes, too: all requests come first.
+	var requests [][]byte
+	for range 720 {
+		requests = append(requests, v.lost(t, 0))
+	}
+	turn := 0
+	frame := func() {
+		fill()
+		l.ready(c, c.now())
+		unix.Write(v.far, check)
+		unix.Write(v.far, requests[turn])
+		turn++
+		v.ready(c, c.now())
+		v.tellTime(c, c.now())
+		c.advance(c.now())
+		v.drain()
+	}
+	for range 200 {
+		frame()
+	}
+	packets, refused := v.packets, v.refused
+	if n := testing.AllocsPerRun(500, frame); n != 0 {
+		t.Errorf("%v allocations a frame", n)
+	}
+	if v.packets < packets+2000 || v.refused != refused {
+		t.Errorf("%+v", v.peer.report())
 	}
 }
 

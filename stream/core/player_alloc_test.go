@@ -26,7 +26,7 @@ type pipedPlayer struct {
 }
 
 // descriptor takes a connection's descriptor out of the runtime's hands.
-func descriptor(t *testing.T, conn interface{ File() (*os.File, error) }) int {
+func descriptor(t testing.TB, conn interface{ File() (*os.File, error) }) int {
 	t.Helper()
 	f, err := conn.File()
 	if err != nil {
@@ -43,7 +43,7 @@ func descriptor(t *testing.T, conn interface{ File() (*os.File, error) }) int {
 	return fd
 }
 
-func loopbackTCP(t *testing.T) (near, far int) {
+func loopbackTCP(t testing.TB) (near, far int) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -65,7 +65,7 @@ func loopbackTCP(t *testing.T) (near, far int) {
 	return near, far
 }
 
-func loopbackUDP(t *testing.T) (near, far int) {
+func loopbackUDP(t testing.TB) (near, far int) {
 	t.Helper()
 	a, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -85,7 +85,7 @@ func loopbackUDP(t *testing.T) (near, far int) {
 	return near, far
 }
 
-func sockaddrOf(t *testing.T, fd int) unix.Sockaddr {
+func sockaddrOf(t testing.TB, fd int) unix.Sockaddr {
 	t.Helper()
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
@@ -94,13 +94,13 @@ func sockaddrOf(t *testing.T, fd int) unix.Sockaddr {
 	return sa
 }
 
-func newPipedPlayer(t *testing.T, c *Core, udp bool) *pipedPlayer {
+func newPipedPlayer(t testing.TB, c *Core, udp bool) *pipedPlayer {
 	t.Helper()
 	near, far := loopbackTCP(t)
 	return newPlayerOn(t, c, near, far, udp)
 }
 
-func newPlayerOn(t *testing.T, c *Core, near, far int, udp bool) *pipedPlayer {
+func newPlayerOn(t testing.TB, c *Core, near, far int, udp bool) *pipedPlayer {
 	t.Helper()
 	c.streams["main"].sdp = []byte("v=0")
 	c.streams["main"].followed = c.sources["a-1"].lines["main"]

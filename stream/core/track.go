@@ -117,7 +117,7 @@ func (t *track) countOnWay() {
 	if !w.open {
 		return
 	}
-	t.sent.noteAgain(sentRun{line: t.onLine, index: w.index, packet: w.place, ts: t.ts, count: w.count, marked: w.marked})
+	t.sent.note(sentRun{line: t.onLine, index: w.index, packet: w.place, ts: t.ts, count: w.count, marked: w.marked})
 	t.index, t.packet = w.index+uint64(w.count), w.packet+w.count
 	w.doubt = true
 	w.open = false
