@@ -148,7 +148,7 @@ func (b *burst) send(fd int) (done int, full bool) {
 }
 
 // refusesCuts says that a message may have been refused because it was to be cut: its
-// packets are larger than what goes through on this way (EMSGSIZE, before Linux 6.11
+// packets are larger than what goes through on this way (EMSGSIZE or, in earlier kernels,
 // EINVAL), or they are encrypted on it, or the device cannot sum them up (EIO).
 func (b *burst) refusesCuts(i int, errno unix.Errno) bool {
 	return b.calls[i].msg.Control != nil &&

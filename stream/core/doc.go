@@ -126,6 +126,14 @@
 // A subscription is a unix connection of the gateway, which sends the packets on
 // itself (RTSP over TLS), and ends with the gateway.
 //
+// To a peer or player over UDP an access unit is one call as well, of up to 64 packets.
+// Those of one size are one message, which the kernel cuts into datagrams (UDP_SEGMENT,
+// GSO), so that routing, filters and queues are passed once: less than half the CPU that one
+// call for each packet takes. They are sealed right where the kernel takes them from.
+// A viewer whose socket or way refuses that (packets over its MTU, a tunnel, with some
+// kernels a device that computes no checksums) is given packets one by one from then
+// on, those that were refused first; the option NoGSO does so for all.
+//
 // Exactly one writer seals with a key, the core thread, and keys are remembered so
 // that none is taken twice. A packet index belongs to one packet: what a viewer
 // lost is looked up in the arena by the line that it came from, sealed again, and
@@ -146,9 +154,9 @@
 //
 // Either way the next process serves the permanent version, from the very packet
 // that the one before would have sent. Each step of the bookkeeping leaves it good to
-// go on from: what is about to be sent is noted before, so that its index counts as
-// used up whether it left or not, and the viewer is sent that packet again, byte for
-// byte. Where a line's memory is lost, indices are skipped, and none is used twice. A stream socket
+// go on from: what is about to be sent by one call is noted before, so that its indices
+// count as used up whether it left or not, and the viewer is sent those packets again,
+// byte for byte. Where a line's memory is lost, indices are skipped, and none is used twice. A stream socket
 // says itself how much it took of a write that was not noted, so that the next one
 // begins at the very byte. What cannot be excluded: a kill between taking a packet
 // from a publisher and keeping it costs a frame, for which a key frame is asked at
