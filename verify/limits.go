@@ -23,6 +23,10 @@ const (
 	MaxArgs       = 64      // words of app.exec
 	MaxArgBytes   = 8 << 10 // of all words together
 	MaxNotes      = 4 << 10 // bytes
+	MaxSchemas    = 16      // of an app's state
+	MaxListen     = 8       // sockets of an app
+	MaxChecks     = 16      // of an app
+	MaxPath       = 512     // bytes of a path or an address of a check
 
 	MinPicture = 16   // pixels, width and height
 	MaxPicture = 8192 // pixels
@@ -50,6 +54,13 @@ const (
 	minStallMS    = 20
 	maxStallMS    = 60 * 1000
 	maxRestarts   = 100
-	minWindowMS   = 1000
-	maxWindowMS   = 60 * 1000
+
+	maxDataMB        = 4096
+	maxMemoryMB      = 64 << 10
+	maxPids          = 32 << 10
+	maxCPUPercent    = 6400
+	minCheckMS       = 100
+	maxCheckFailures = 100
+	minWindowMS      = 1000
+	maxWindowMS      = 60 * 1000
 )

@@ -6,25 +6,27 @@ import "time"
 // is signed about a version. Durations are whole milliseconds: in signed JSON only
 // the bounds of invariants may be fractions, and each number has one spelling.
 type Manifest struct {
-	Format         int       `json:"format"`  // 1
-	Product        string    `json:"product"` // must equal the device's product
-	Hardware       []string  `json:"hardware"`
-	Version        string    `json:"version"`        // semver, for people
-	ReleaseCounter int64     `json:"releaseCounter"` // for machines: never goes down
-	SecurityEpoch  int64     `json:"securityEpoch"`
-	MinFromCounter int64     `json:"minFromCounter,omitempty"`
-	IssuedAt       time.Time `json:"issuedAt"`
-	Expires        time.Time `json:"expires,omitzero"`
-	Images         []Image   `json:"images"`
-	App            *App      `json:"app,omitempty"`
-	Notes          string    `json:"notes,omitempty"`
+	Format         int         `json:"format"`  // 1
+	Product        string      `json:"product"` // must equal the device's product
+	Hardware       []string    `json:"hardware"`
+	Version        string      `json:"version"`        // semver, for people
+	ReleaseCounter int64       `json:"releaseCounter"` // for machines: never goes down
+	SecurityEpoch  int64       `json:"securityEpoch"`
+	MinFromCounter int64       `json:"minFromCounter,omitempty"`
+	IssuedAt       time.Time   `json:"issuedAt"`
+	Expires        time.Time   `json:"expires,omitzero"`
+	Images         []Image     `json:"images"`
+	App            *App        `json:"app,omitempty"`   // missing only where there is no live image
+	Trial          *TrialTerms `json:"trial,omitempty"` // of a trial without an app, which has its own
+	Requires       *Requires   `json:"requires,omitempty"`
+	Notes          string      `json:"notes,omitempty"`
 }
 
 // Image is one slot image carried by the package as the members
 // Name+".chunks" and Name, in this order.
 type Image struct {
 	Name   string     `json:"name"`  // member name, at most 28 bytes
-	Class  string     `json:"class"` // slot class: "live" or "system"
+	Class  string     `json:"class"` // slot class: "live", "system" or "runtime"
 	Kind   string     `json:"kind"`  // "tree", "erofs", "squashfs" or "disk"
 	Size   int64      `json:"size"`
 	SHA256 string     `json:"sha256"` // lower-case hex
@@ -65,6 +67,11 @@ type App struct {
 	RestartMax     int      `json:"restartMax"`            // at most so many restarts …
 	RestartWindow  int64    `json:"restartWindowMs"`       // … in this time, then escalate
 	PublishRTSP    bool     `json:"publishRtsp,omitempty"` // the app publishes by RTSP: start slipstream-ingest in its slot
+	DataMaxMB      int64    `json:"dataMaxMB,omitempty"`   // of the data directory that a trial is given a copy of; 0: 64
+	State          *State   `json:"state,omitempty"`
+	Listen         []Listen `json:"listen,omitempty"`
+	Limits         *Limits  `json:"limits,omitempty"`
+	Checks         []Check  `json:"checks,omitempty"`
 }
 
 // Stream is one declared media line with the envelope that viewers may rely on.

@@ -14,6 +14,7 @@ import (
 const (
 	ClassLive     = "live"
 	ClassSystem   = "system"
+	ClassRuntime  = "runtime"
 	KindTree      = "tree"
 	KindErofs     = "erofs"
 	KindSquashfs  = "squashfs"
@@ -66,8 +67,25 @@ func (m *Manifest) Validate() error {
 	if len(m.Notes) > MaxNotes || strings.ContainsFunc(m.Notes, unprintable) {
 		return bad("notes are longer than %d bytes or hold characters that cannot be shown", MaxNotes)
 	}
-	if m.App == nil {
+	if err := m.Requires.validate(); err != nil {
+		return err
+	}
+	return m.checkApp()
+}
+
+// checkApp: an app is the contract of a live image, and there is not the one
+// without the other.
+func (m *Manifest) checkApp() error {
+	live := slices.ContainsFunc(m.Images, func(i Image) bool { return i.Class == ClassLive })
+	switch {
+	case live && m.App == nil:
 		return bad("app is missing")
+	case !live && m.App != nil:
+		return bad("app is there, but no image of class live")
+	case m.App == nil:
+		return m.Trial.validate()
+	case m.Trial != nil:
+		return bad("trial is there beside an app, which has its own")
 	}
 	return m.App.validate()
 }
@@ -146,7 +164,7 @@ func checkImage(image Image) error {
 	switch {
 	case len(image.Name) > MaxImageName || !nameRE.MatchString(image.Name):
 		return bad("image %s is not a name of at most %d letters", quote(image.Name), MaxImageName)
-	case image.Class != ClassLive && image.Class != ClassSystem:
+	case !slices.Contains([]string{ClassLive, ClassSystem, ClassRuntime}, image.Class):
 		return unsupportedClass(image)
 	case !slices.Contains([]string{KindTree, KindErofs, KindSquashfs, KindDisk}, image.Kind):
 		return unsupportedKind(image)
@@ -242,6 +260,9 @@ func (a *App) checkLimits() error {
 	}
 	if a.StartTimeoutMS > a.DeadlineMS || a.SoakMS >= a.DeadlineMS {
 		return bad("app.deadlineMs (%d) leaves no time for startTimeoutMs (%d) or soakMs (%d)", a.DeadlineMS, a.StartTimeoutMS, a.SoakMS)
+	}
+	if err := a.checkContract(); err != nil {
+		return err
 	}
 	return a.checkSoak()
 }
