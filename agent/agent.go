@@ -151,7 +151,7 @@ func (a *Agent) close() {
 		errs = append(errs, a.journal.close())
 	}
 	if a.lock != nil {
-		errs = append(errs, a.lock.Close())
+		errs = append(errs, unlockRun(a.lock))
 	}
 	if err := errors.Join(errs...); err != nil {
 		a.log.Error("state not closed", "reason", err)

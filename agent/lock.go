@@ -36,6 +36,12 @@ func lockRun(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// unlockRun gives the run directory up at once. Closing alone would not, while a
+// process that is just being started still has a copy of everything open here.
+func unlockRun(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+}
+
 // holder names the process that has the lock, as far as it has said so already.
 func holder(f *os.File) string {
 	const maxPID = 16

@@ -136,8 +136,11 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// Close lets other processes in.
-func (s *Set) Close() error { return errors.Join(s.disk.Close(), s.lock.Close()) }
+// Close lets other processes in. The lock is given up explicitly: a process that
+// is just being started still has a copy of everything open here.
+func (s *Set) Close() error {
+	return errors.Join(s.disk.Close(), unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close())
+}
 
 // Status is what a slot holds.
 type Status struct {
