@@ -65,7 +65,12 @@
 // lost later to a bad block does not bring an older record back.
 //
 // Old agents read what new ones write: fields are only ever added, and the
-// format number does not change.
+// format number does not change. What an old agent does not know it keeps when it
+// writes, except in what is said of a version that it replaces.
+//
+// Per system slot the record names the system version, and the live and runtime
+// versions that were permanent with it. [RuntimePlace.Runtime] is how a small
+// program that starts Slipstream finds its permanent version without an agent.
 //
 // # What it does not do
 //

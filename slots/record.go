@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"reflect"
 )
 
 const (
@@ -32,6 +33,26 @@ type Record struct {
 	Generation uint64          `json:"generation"` // counted up by Replace
 	System     string          `json:"system"`     // system slot in use
 	Live       map[string]Live `json:"live"`       // by system slot: what was permanent with it
+
+	Systems map[string]System  `json:"systems,omitempty"` // by system slot: what is in it
+	Runtime map[string]Runtime `json:"runtime,omitempty"` // by system slot: what was permanent with it
+}
+
+// System is the version of a system slot that was permanent, now or before.
+type System struct {
+	Digest  string `json:"digest"`
+	Version string `json:"version"`
+	Counter int64  `json:"counter"`
+}
+
+// Runtime is the permanent version of Slipstream's own programs. Without one the
+// copy that is built into the system slot runs.
+type Runtime struct {
+	Slot     string    `json:"slot"` // of the class runtime
+	Digest   string    `json:"digest"`
+	Version  string    `json:"version"`
+	Counter  int64     `json:"counter"`
+	Previous *Previous `json:"previous,omitempty"`
 }
 
 // Live is the permanent live version.
@@ -75,23 +96,26 @@ func (f *RecordFile) Close() error { return f.disk.Close() }
 
 // Load returns the newest copy that is whole.
 func (f *RecordFile) Load() (Record, error) {
-	r, _, err := f.load()
+	newest, _, err := f.load()
 	if err != nil {
 		return Record{}, fmt.Errorf("slots: %w", err)
 	}
-	return r, nil
+	return newest.Record, nil
 }
 
 // Replace makes r permanent, with a generation one above the newest. After nil
 // it is what Load returns for ever. After an error Load may return either
 // record, now and after a reboot: ask it before acting.
+//
+// What a newer agent has written and this one does not know stays in the record,
+// except in what is said of a version that another has replaced.
 func (f *RecordFile) Replace(r Record) error {
 	newest, older, err := f.load()
 	if err != nil && !errors.Is(err, ErrNoRecord) && !errors.Is(err, ErrRecordLost) {
 		return fmt.Errorf("slots: replace the active record: %w", err)
 	}
 	r.Generation = newest.Generation + 1
-	raw, err := encodeRecord(r)
+	raw, err := encodeRecord(r, newest.doc)
 	if err != nil {
 		return fmt.Errorf("slots: replace the active record: %w", err)
 	}
@@ -104,10 +128,16 @@ func (f *RecordFile) Replace(r Record) error {
 	return nil
 }
 
+// recordCopy is one copy as it was read.
+type recordCopy struct {
+	Record
+	doc []byte // its JSON
+}
+
 // load returns the newest record and the number of the copy to overwrite next:
 // one that cannot be read, else the older.
-func (f *RecordFile) load() (newest Record, older int, err error) {
-	var copies [2]Record
+func (f *RecordFile) load() (newest recordCopy, older int, err error) {
+	var copies [2]recordCopy
 	var faults [2]error
 	for i := range copies {
 		copies[i], faults[i] = f.readCopy(i)
@@ -123,34 +153,39 @@ func (f *RecordFile) load() (newest Record, older int, err error) {
 	case faults[1] == nil:
 		return copies[1], 0, nil
 	case errors.Is(faults[0], fs.ErrNotExist) && errors.Is(faults[1], fs.ErrNotExist):
-		return Record{}, 0, ErrNoRecord
+		return recordCopy{}, 0, ErrNoRecord
 	}
-	return Record{}, 0, fmt.Errorf("%w: %w", ErrRecordLost, errors.Join(faults[:]...))
+	return recordCopy{}, 0, fmt.Errorf("%w: %w", ErrRecordLost, errors.Join(faults[:]...))
 }
 
-func (f *RecordFile) readCopy(i int) (Record, error) {
+func (f *RecordFile) readCopy(i int) (recordCopy, error) {
 	file, err := f.root.Open(copyName(i))
 	if err != nil {
-		return Record{}, err
+		return recordCopy{}, err
 	}
 	defer file.Close()
 	raw, err := io.ReadAll(io.LimitReader(file, maxRecord+1))
 	if err != nil {
-		return Record{}, err
+		return recordCopy{}, err
 	}
 	r, err := decodeRecord(raw)
 	if err != nil {
-		return Record{}, fmt.Errorf("%s: %w", copyName(i), err)
+		return recordCopy{}, fmt.Errorf("%s: %w", copyName(i), err)
 	}
-	return r, nil
+	return recordCopy{r, raw[recordHeader:]}, nil
 }
 
 func copyName(i int) string { return fmt.Sprintf("record.%d", i) }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func encodeRecord(r Record) ([]byte, error) {
+// encodeRecord writes a record that takes the place of another, whose JSON is
+// given; nil: of none.
+func encodeRecord(r Record, before []byte) ([]byte, error) {
 	doc, err := json.Marshal(r)
+	if err == nil && before != nil {
+		doc, err = carryOver(doc, before, reflect.TypeFor[Record]())
+	}
 	if err != nil {
 		return nil, err
 	}

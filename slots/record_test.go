@@ -193,7 +193,7 @@ func TestARecordTooLargeIsRefused(t *testing.T) {
 
 // A later agent adds fields; this one must still read the rest.
 func TestFieldsOfLaterAgentsAreSkipped(t *testing.T) {
-	r, err := slots.DecodeRecord(slots.SealRecord(`{"generation":9,"system":"b","live":{},"runtime":{"a":1}}`))
+	r, err := slots.DecodeRecord(slots.SealRecord(`{"generation":9,"system":"b","live":{},"later":{"a":1}}`))
 	if err != nil || r.Generation != 9 || r.System != "b" {
 		t.Errorf("got %+v, %v", r, err)
 	}
