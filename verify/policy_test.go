@@ -44,13 +44,13 @@ func TestCounterStepIsLimited(t *testing.T) {
 
 func TestDeviceRefusesWhatItCannotWrite(t *testing.T) {
 	dev := Device{Product: "gatecam", Hardware: "cam-a1", FloorCounter: 6}
-	for code, change := range map[string]func(*Image){
-		CodeClass:     func(i *Image) { i.Class = ClassSystem },
-		CodeKind:      func(i *Image) { i.Kind = KindErofs },
-		CodeEncrypted: func(i *Image) { i.Encryption = &Encryption{EncryptionAge, i.Size - 1, i.SHA256} },
+	for code, change := range map[string]func(*Manifest){
+		CodeClass:     noApp,
+		CodeKind:      func(m *Manifest) { m.Images[0].Kind = KindErofs },
+		CodeEncrypted: func(m *Manifest) { i := &m.Images[0]; i.Encryption = &Encryption{EncryptionAge, i.Size - 1, i.SHA256} },
 	} {
 		m := sampleManifest()
-		change(&m.Images[0])
+		change(&m)
 		if err := m.Validate(); err != nil {
 			t.Errorf("%s: the manifest itself: %v", code, err)
 		}
