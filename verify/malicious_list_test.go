@@ -27,7 +27,7 @@ const inputs = 95
 // with the directory and the name of the test that makes them. Without a directory it is
 // the reason why there is none.
 var inputsElsewhere = map[int]struct{ dir, test string }{
-	77: {"../agent", "TestServersThatLie"},
+	77: {"../slots/fetch", "TestServersThatLie"},
 	83: {"../slots", "TestAFullDisk"},
 	85: {"", "the format has no patches: their members are refused as 65, their description as 30"},
 	86: {"", "the format has no patches"},
