@@ -179,6 +179,7 @@ func TestASlotInUseIsLeftAlone(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", what, err, slots.ErrBusy)
 		}
 	}
+	mount(t, s, "a") // is there already
 	if how := mountState(t, s, "a"); how != slots.MountPlain || stateOf(t, s, "a") != slots.StateStaged {
 		t.Errorf("the slot is %s, its mount state %q", stateOf(t, s, "a"), how)
 	}

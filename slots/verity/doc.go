@@ -22,5 +22,12 @@
 // # What it does not do
 //
 // No forward error correction, and no restart of the machine when a block is
-// wrong: its reader gets EIO.
+// wrong: its reader gets EIO. [Open] speaks to device-mapper alone and leaves the
+// device node to devtmpfs; udev is not needed, and not waited for.
+//
+// Rejected: libdevmapper and veritysetup (neither is in a small root file system,
+// and five orders to the kernel are less than a program to find); the superblock as
+// the source of anything (it is not signed by itself); other hashes and block
+// sizes (a choice is one more thing to attack, and 4096 is the page everywhere
+// that we run).
 package verity
