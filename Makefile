@@ -13,7 +13,7 @@ TOOLS := gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core iproute2
 	$(addprefix gstreamer1.0-,tools plugins-base plugins-good plugins-bad plugins-ugly rtsp libav)
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
-.PHONY: build test race lint fuzz interop size bench bench-verify bench-stream soak demo clips
+.PHONY: build test race lint fuzz interop powercut size bench bench-verify bench-stream soak demo clips
 
 build:
 	@mkdir -p build/bin
@@ -49,6 +49,14 @@ interop: $(COSIGN)
 
 $(COSIGN):
 	GOBIN=$(abspath $(@D)) go install github.com/sigstore/cosign/v3/cmd/cosign@$(COSIGN_VERSION)
+
+# The power is cut at every instant of whole updates, and far more of the states are
+# tried that it may leave than in the tests; the last line counts them.
+powercut: SEED ?= $(shell date +%s)
+powercut:
+	@mkdir -p build
+	go test -timeout 2h -count 1 -v -run PowerCut ./slots -powercut.full -powercut.seed $(SEED) | tee build/powercut.log
+	@awk -F'[ =]' '/power cut: seed/ {for (i = 1; i < NF; i++) n[$$i] += $$(i + 1)} END {printf "cuts=%d states=%d restarts=%d bad=%d\n", n["cuts"], n["states"], n["restarts"], n["bad"]}' build/powercut.log
 
 # What the device's programs weigh, and what verifying packages adds.
 size:

@@ -83,7 +83,7 @@ func open(dir string, o Options, wrap func(rootDisk) disk) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, dirMode); err != nil {
+	if err := MakeDir(dir); err != nil {
 		return nil, err
 	}
 	lock, err := lockDir(dir)
@@ -249,13 +249,14 @@ func (s *Set) empty(name string) error {
 	return s.removeFiles(name)
 }
 
-// removeFiles removes all but the state.
+// removeFiles removes all but the state. What of it a power cut brings back is
+// removed when the slots are opened, or written.
 func (s *Set) removeFiles(name string) error {
 	var errs []error
 	for _, file := range []string{rootName, imageName, manifestName, stateName + fresh} {
 		errs = append(errs, s.disk.Remove(name+"/"+file))
 	}
-	return errors.Join(append(errs, s.disk.SyncDir(name))...)
+	return errors.Join(errs...)
 }
 
 func (s *Set) staged(name string) (state, error) {

@@ -30,7 +30,7 @@ const (
 // a package holds; every package must be named.
 const policy = `
 	# Leaves: they can be read, used and trusted alone.
-	verify, slots/boot, slots/fetch, slots/verity, agent/wire, agent/control, agent/supervise, agent/config < NONE
+	verify, slots/boot, slots/fetch, slots/powercut, slots/verity, agent/wire, agent/control, agent/supervise, agent/config < NONE
 	stream/publish, stream/seqpacket, stream/subscribe, stream/viewers < NONE
 	stream/handover < stream/seqpacket
 	stream/orders < stream/handover, stream/seqpacket
@@ -70,6 +70,7 @@ const policy = `
 const bans = `
 	stream/core, stream/cmd/slipstream-forward !< github.com/pion/webrtc/..., net/http
 	agent/... !< github.com/pion/..., slipstream/adminpanel/..., slipstream/verify/pack
+	slots, slots/boot, verify/..., agent/..., stream/..., adminpanel/... !< slipstream/slots/powercut
 	agent/... !< slipstream/stream/core, slipstream/stream/gateway, slipstream/stream/ingest, html/template, net/http/pprof
 	stream/core, stream/ingest, stream/cmd/slipstream-forward, stream/cmd/slipstream-ingest, agent/... !< github.com/prometheus/...
 	slots !< net, os/exec

@@ -1,0 +1,87 @@
+package powercut
+
+import (
+	"bufio"
+	"encoding/gob"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+)
+
+// flushing is what a server tells of a flush while the thread that has asked for
+// it waits: who it was can be seen then.
+type flushing struct {
+	Thread uint32
+	Path   string
+}
+
+// tellCallers answers the server's questions for who asks for a flush.
+func tellCallers(dir string, questions io.Reader, answers io.Writer) {
+	in, out := gob.NewDecoder(questions), gob.NewEncoder(answers)
+	for {
+		var f flushing
+		if in.Decode(&f) != nil {
+			return
+		}
+		caller := ""
+		if _, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", f.Thread)); err == nil {
+			caller = callerOf(filepath.Join(dir, f.Path))
+		}
+		if out.Encode(caller) != nil {
+			return
+		}
+	}
+}
+
+const maxStacks = 4 << 20
+
+// callerOf is the way through functions of ours, the innermost first, to the
+// system call that flushes a file now.
+func callerOf(path string) string {
+	buf := make([]byte, maxStacks)
+	stacks := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+	found := ""
+	for _, stack := range stacks {
+		call := flushCall.FindStringSubmatch(stack)
+		if call == nil || !strings.Contains(stack[:strings.Index(stack, "\n")], "[syscall") {
+			continue
+		}
+		found = frames(stack)
+		var fd int
+		if _, err := fmt.Sscanf(call[1], "0x%x", &fd); err == nil {
+			if file, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil && file == path {
+				break
+			}
+		}
+	}
+	return found
+}
+
+var (
+	flushCall = regexp.MustCompile(`(?m)^syscall\.(?:Fsync|Fdatasync|fdatasync|write|pwrite)\((0x[0-9a-f]+)`)
+	frame     = regexp.MustCompile(`^slipstream/(\S+)\(`)
+	line      = regexp.MustCompile(`/([^/]+:\d+)`)
+)
+
+// frames lists the functions of ours that are no test's, as name (file:line).
+func frames(stack string) string {
+	var all []string
+	lines := bufio.NewScanner(strings.NewReader(stack))
+	for lines.Scan() {
+		call := frame.FindStringSubmatch(lines.Text())
+		if call == nil || !lines.Scan() {
+			continue
+		}
+		at := line.FindStringSubmatch(lines.Text())
+		if at == nil || strings.Contains(at[1], "_test.go") || strings.Contains(call[1], "powercut.") {
+			continue
+		}
+		name := call[1][strings.LastIndex(call[1], "/")+1:]
+		all = append(all, fmt.Sprintf("%s (%s)", name, at[1]))
+	}
+	return strings.Join(all, " < ")
+}
