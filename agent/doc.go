@@ -98,14 +98,19 @@
 // verify/trust below the state directory. Its anchors, the vendor's root or a file of
 // keys, and the fleet's root, are files that the configuration names; they are read
 // at every use, so that they may be put there or replaced at any time. What an
-// accepted package brought, newer roots and the order's number, is remembered when
-// its staging begins; the slot's version when it is whole; the floors rise after the
-// commit, and are caught up with at the next start if the agent died in between.
+// accepted package brought, newer roots and the order's number, is remembered together
+// with the slot's version, when that is whole on disk; the floors rise after the
+// commit. Both are caught up with at the next start if the agent died in between.
 // Under a file of keys every start asks for a signature by one of them. Under a root
 // a version that was verified when it was staged starts by its digest, although its
 // key may have been rotated out since: what must not be installed any more need not
 // make a picture go dark. If the trust state is lost, the active record says what is in
 // the slots, and the status says that it was lost.
+//
+// A person at the device can enrol it in a fleet, make it leave one, and bring newer
+// roots and the fleet's word of the time on a stick (control.Keeper). A link cannot ask
+// for these: it is a [control.Backend] only. Whoever may open the agent's socket counts
+// as such a person: nobody can tell a shell at the device from one far away.
 //
 // # The permanent version
 //

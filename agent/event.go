@@ -189,7 +189,10 @@ const (
 	CodeTooLate    = "committing"        // the version is being made permanent
 	CodeStage      = "stage-failed"      // the slot could not be written
 	CodeUnreadable = "unreadable"        // the package could not be read
-	CodeNoImage    = "no-live-image"     // the package has nothing for a live slot
+
+	CodeEnrolled    = "enrolled"      // the device belongs to a fleet already
+	CodeOtherDevice = "other-device"  // the request was meant for another one
+	CodeNoImage     = "no-live-image" // the package has nothing for a live slot
 )
 
 // result is shorthand for the answers that Step gives.

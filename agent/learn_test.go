@@ -71,13 +71,20 @@ func TestEverySignatureIsKept(t *testing.T) {
 	}
 }
 
+// fleetRoot is a fleet's root, with an order key and a freshness key.
+func fleetRoot(t testing.TB) trusttest.Root {
+	t.Helper()
+	return trusttest.Root{
+		Version: 1, Expires: time.Now().AddDate(3, 0, 0), Terms: verify.Terms{Kind: verify.KindFleet, Offline: verify.OfflineOrder},
+		Root: trusttest.Role{Keys: trusttest.Keys(t, 1)}, Targets: trusttest.Role{Keys: trusttest.Keys(t, 1)},
+		Timestamps: trusttest.Role{Keys: trusttest.Keys(t, 1)},
+	}
+}
+
 // fleetOf is a fleet to which the device belongs by its configuration.
 func fleetOf(d *device) trusttest.Root {
 	d.Helper()
-	fleet := trusttest.Root{
-		Version: 1, Expires: time.Now().AddDate(3, 0, 0), Terms: verify.Terms{Kind: verify.KindFleet, Offline: verify.OfflineOrder},
-		Root: trusttest.Role{Keys: trusttest.Keys(d, 1)}, Targets: trusttest.Role{Keys: trusttest.Keys(d, 1)},
-	}
+	fleet := fleetRoot(d)
 	d.cfg.Fleet.Root = filepath.Join(filepath.Dir(d.cfg.Trust), "fleet.json")
 	d.must(os.WriteFile(d.cfg.Fleet.Root, fleet.Sign(d), 0o644))
 	return fleet

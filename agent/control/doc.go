@@ -9,6 +9,9 @@
 //	POST /v1/install             InstallRequest  → Result
 //	POST /v1/greenlight          nothing         → Result
 //	POST /v1/revert              nothing         → Result
+//	POST /v1/trust               TrustRequest    → Result
+//	POST /v1/enroll              EnrollRequest   → Result
+//	POST /v1/leave               LeaveRequest    → Result
 //
 // Whatever is not a Status or Records is a [Result], refusals of the request
 // itself included, so a script needs to understand one shape. The HTTP status

@@ -34,8 +34,17 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/forwarder/replace", act(s, func(ctx context.Context, _ struct{}) Result {
 		return s.backend.ReplaceForwarder(ctx)
 	}))
+	if k, ok := s.backend.(Keeper); ok {
+		s.keep(mux, k)
+	}
 	mux.HandleFunc("/", s.unknown)
 	return mux
+}
+
+func (s *Server) keep(mux *http.ServeMux, k Keeper) {
+	mux.HandleFunc("POST /v1/trust", act(s, k.TakeTrust))
+	mux.HandleFunc("POST /v1/enroll", act(s, k.Enroll))
+	mux.HandleFunc("POST /v1/leave", act(s, k.Leave))
 }
 
 // act decodes a request of type T and answers with what do makes of it.

@@ -102,6 +102,59 @@ func (f *fake) ReplaceForwarder(context.Context) control.Result {
 	return f.called("replace forwarder")
 }
 
+// keeper is a fake that also changes whom a device trusts.
+type keeper struct{ *fake }
+
+func (k keeper) TakeTrust(_ context.Context, r control.TrustRequest) control.Result {
+	return k.called("trust %v", r.Paths)
+}
+func (k keeper) Enroll(_ context.Context, r control.EnrollRequest) control.Result {
+	return k.called("enroll %s", r.Path)
+}
+func (k keeper) Leave(_ context.Context, r control.LeaveRequest) control.Result {
+	return k.called("leave %s", r.Device)
+}
+
+// What changes the trust is there if the backend can do it, and else no route is: a
+// link's backend cannot be made to by mistake.
+func TestTrustIsAskedOfKeepersOnly(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	ask := func(b control.Backend) (all []control.Result) {
+		c := control.Dial(serve(t, b))
+		defer c.Close()
+		return []control.Result{
+			c.TakeTrust(t.Context(), control.TrustRequest{Paths: []string{"/a", "/b"}}),
+			c.Enroll(t.Context(), control.EnrollRequest{Path: "/f"}),
+			c.Leave(t.Context(), control.LeaveRequest{Device: "cam-7"}),
+		}
+	}
+	for _, got := range ask(f) {
+		if got.Exit != control.ExitRefused || got.Code != "no-such-route" {
+			t.Errorf("a backend alone answers %+v", got)
+		}
+	}
+	for _, got := range ask(keeper{f}) {
+		if got.Exit != control.ExitDone {
+			t.Errorf("a keeper answers %+v", got)
+		}
+	}
+	if diff := cmp.Diff([]string{"trust [/a /b]", "enroll /f", "leave cam-7"}, f.calls); diff != "" {
+		t.Error(diff)
+	}
+	c := control.Dial(serve(t, keeper{f}))
+	defer c.Close()
+	for _, got := range []control.Result{
+		c.TakeTrust(t.Context(), control.TrustRequest{}), c.TakeTrust(t.Context(), control.TrustRequest{Paths: []string{"a"}}),
+		c.TakeTrust(t.Context(), control.TrustRequest{Paths: make([]string, 65)}),
+		c.Enroll(t.Context(), control.EnrollRequest{Path: "f"}), c.Leave(t.Context(), control.LeaveRequest{}),
+	} {
+		if got.Exit != control.ExitRefused || got.Code != "bad-request" {
+			t.Errorf("a wrong request is answered by %+v", got)
+		}
+	}
+}
+
 // socketIn is a short path: a test's own directory may exceed a socket's limit.
 func socketIn(t *testing.T) string {
 	t.Helper()

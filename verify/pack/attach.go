@@ -38,7 +38,7 @@ func (f *File) AttachSignature(public *ecdsa.PublicKey, sig []byte) error {
 	if f.SignedBy(public) {
 		return fmt.Errorf("this key has signed the package already: a second signature of one key counts for nothing")
 	}
-	bundle, err := signedBundle(public, f.Payload, sig)
+	bundle, err := signedBundle(public, verify.PayloadType, f.Payload, sig)
 	if err != nil {
 		return err
 	}

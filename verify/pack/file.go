@@ -113,7 +113,7 @@ func (f *File) readStatement() error {
 	f.Payload, f.Digest = payload, sum(payload)
 	// It may not be signed yet, or in a way that this program does not check: the
 	// reader of stored bundles is shown a bundle of the right shape.
-	shape, err := encodeBundle(&verify.PublicKey{}, payload, oneSignature([]byte("nobody")))
+	shape, err := encodeBundle(&verify.PublicKey{}, verify.PayloadType, payload, oneSignature([]byte("nobody")))
 	if err != nil {
 		return err
 	}

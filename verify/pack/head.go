@@ -112,7 +112,7 @@ func take(h *verify.Head, name string, data []byte) bool {
 // unsignedBundle holds a statement that nobody has signed yet. Every device
 // refuses it.
 func unsignedBundle(payload []byte) ([]byte, error) {
-	return encodeBundle(&verify.PublicKey{}, payload, []dsse.Signature{})
+	return encodeBundle(&verify.PublicKey{}, verify.PayloadType, payload, []dsse.Signature{})
 }
 
 // openBundle takes a bundle apart, without judging it.

@@ -40,6 +40,16 @@ func CosignOrder(ctx context.Context, s *Signer, file []byte) ([]byte, error) {
 	return s.Bundle(ctx, payload)
 }
 
+// SignTime signs a fleet's word what time it is. Several keys that must sign it sign
+// the same second.
+func SignTime(ctx context.Context, s *Signer, at time.Time) ([]byte, error) {
+	payload, err := json.Marshal(verify.Freshness{Format: verify.FreshnessFormat, Time: at.UTC().Truncate(time.Second)})
+	if err != nil {
+		return nil, fmt.Errorf("encode the time: %w", err)
+	}
+	return s.bundle(ctx, verify.FreshnessPayloadType, payload)
+}
+
 // readOrder reads an order that nobody's signature was asked for.
 func readOrder(payload []byte) (verify.Order, error) {
 	var s verify.OrderStatement

@@ -82,38 +82,43 @@ func Sign(ctx context.Context, key *ecdsa.PrivateKey, payload []byte) ([]byte, e
 
 // Bundle wraps a statement into a bundle with one signature.
 func (s *Signer) Bundle(ctx context.Context, payload []byte) ([]byte, error) {
-	sig, err := s.SignMessage(bytes.NewReader(PAE(payload)))
+	return s.bundle(ctx, verify.PayloadType, payload)
+}
+
+func (s *Signer) bundle(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
+	sig, err := s.SignMessage(bytes.NewReader(dsse.PAE(payloadType, payload)))
 	if err != nil {
 		return nil, fmt.Errorf("sign with key %s: %w", s.id, flat{err})
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return signedBundle(s.public, payload, sig)
+	return signedBundle(s.public, payloadType, payload, sig)
 }
 
 // PAE is what is signed: DSSE's pre-authentication encoding of a statement.
 func PAE(payload []byte) []byte { return dsse.PAE(verify.PayloadType, payload) }
 
-// signedBundle wraps a statement and a signature over its [PAE], which it checks:
-// what comes out of a hardware module by hand is easily over something else.
-func signedBundle(public *ecdsa.PublicKey, payload, sig []byte) ([]byte, error) {
+// signedBundle wraps a document and a signature over its pre-authentication
+// encoding, which it checks: what comes out of a hardware module by hand is easily
+// over something else.
+func signedBundle(public *ecdsa.PublicKey, payloadType string, payload, sig []byte) ([]byte, error) {
 	id, err := verify.KeyID(public)
 	if err != nil {
 		return nil, err
 	}
-	if !signs(public, PAE(payload), sig) {
+	if !signs(public, dsse.PAE(payloadType, payload), sig) {
 		return nil, fmt.Errorf("the signature is not one that key %s made over this statement's pre-authentication encoding", id)
 	}
-	return encodeBundle(&verify.PublicKey{Hint: id}, payload, oneSignature(sig))
+	return encodeBundle(&verify.PublicKey{Hint: id}, payloadType, payload, oneSignature(sig))
 }
 
 // encodeBundle names the key once, by the bundle's hint: the envelope's keyid
 // stays empty.
-func encodeBundle(key *verify.PublicKey, payload []byte, sigs []dsse.Signature) ([]byte, error) {
+func encodeBundle(key *verify.PublicKey, payloadType string, payload []byte, sigs []dsse.Signature) ([]byte, error) {
 	return json.Marshal(verify.Bundle{
 		MediaType:            verify.MediaType,
 		VerificationMaterial: verify.VerificationMaterial{PublicKey: key},
-		DSSE:                 &dsse.Envelope{PayloadType: verify.PayloadType, Payload: encode64(payload), Signatures: sigs},
+		DSSE:                 &dsse.Envelope{PayloadType: payloadType, Payload: encode64(payload), Signatures: sigs},
 	})
 }

@@ -8,8 +8,8 @@ import (
 	"slipstream/verify"
 )
 
-// errEnrolled keeps one fleet from taking a device from another.
-var errEnrolled = errors.New("this device belongs to a fleet already: leave it first")
+// ErrEnrolled keeps one fleet from taking a device from another.
+var ErrEnrolled = errors.New("this device belongs to a fleet already: leave it first")
 
 // change makes a new state out of the present one, and puts it in its place once
 // it is on disk. After an error the present one holds, here; on disk either may,
@@ -125,7 +125,7 @@ func (s *Store) Enroll(root *verify.Root) error {
 	return s.change("enrol", func(n *state) error {
 		switch {
 		case n.fleet != nil || n.doc.Fleet != nil:
-			return errEnrolled
+			return ErrEnrolled
 		case root.Terms().Kind != verify.KindFleet:
 			return &verify.Error{Code: verify.CodeRoot, Message: "it is not a fleet's root"}
 		}

@@ -76,7 +76,8 @@ greenlight. Anything else, silence included, ends on the version before.`,
 	})
 	root.AddCommand(
 		c.statusCommand(), c.inspectCommand(), c.stageCommand(), c.activateCommand(), c.installCommand(),
-		c.greenlightCommand(), c.revertCommand(), c.historyCommand(), c.forwarderCommand(), c.viewerCommand(), c.agentCommand(),
+		c.greenlightCommand(), c.revertCommand(), c.historyCommand(), c.trustCommand(), c.enrollCommand(), c.leaveCommand(),
+		c.forwarderCommand(), c.viewerCommand(), c.agentCommand(),
 	)
 	return root
 }

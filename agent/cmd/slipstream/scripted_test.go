@@ -22,6 +22,7 @@ type scripted struct {
 	Green    control.Result
 	Back     control.Result
 	Replaced control.Result
+	Kept     control.Result // of what is asked of the device's trust
 	Past     []control.Record
 
 	stop    func() // ends the server
@@ -94,7 +95,10 @@ func (s *scripted) play(ctx context.Context, r reply, format string, a ...any) c
 
 type backend struct{ *scripted }
 
-var _ control.Backend = backend{}
+var (
+	_ control.Backend = backend{}
+	_ control.Keeper  = backend{}
+)
 
 func (b backend) Status(context.Context) (control.Status, error) {
 	b.mu.Lock()
@@ -133,4 +137,16 @@ func (b backend) Revert(ctx context.Context) control.Result {
 
 func (b backend) ReplaceForwarder(ctx context.Context) control.Result {
 	return b.play(ctx, reply{Result: b.Replaced}, "replace forwarder")
+}
+
+func (b backend) TakeTrust(ctx context.Context, r control.TrustRequest) control.Result {
+	return b.play(ctx, reply{Result: b.Kept}, "trust %s", strings.Join(r.Paths, " "))
+}
+
+func (b backend) Enroll(ctx context.Context, r control.EnrollRequest) control.Result {
+	return b.play(ctx, reply{Result: b.Kept}, "enroll %s", r.Path)
+}
+
+func (b backend) Leave(ctx context.Context, r control.LeaveRequest) control.Result {
+	return b.play(ctx, reply{Result: b.Kept}, "leave %s", r.Device)
 }

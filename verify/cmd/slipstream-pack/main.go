@@ -66,7 +66,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(keygenCommand(), rootCommand(), buildCommand(), signCommand(), attachCommand(), orderCommand(),
+	root.AddCommand(keygenCommand(), rootCommand(), buildCommand(), signCommand(), attachCommand(), orderCommand(), timeCommand(),
 		statementCommand(), paeCommand(), verifyCommand(), inspectCommand(), diffCommand(), encryptCommand(), keysCommand(), checkCommand())
 	return root
 }

@@ -35,18 +35,23 @@ sign what the first one wrote (--like).` + exitHelp,
 			if err != nil {
 				return err
 			}
-			if _, err := os.Lstat(o.out); err == nil {
-				return fmt.Errorf("%s is there already; choose another --out", o.out)
-			}
-			if err := pack.ReplaceFile(o.out, data); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), o.out)
-			return err
+			return writeFresh(cmd, o.out, data)
 		},
 	}
 	o.define(cmd)
 	return cmd
+}
+
+// writeFresh writes a document where none is yet, and says where.
+func writeFresh(cmd *cobra.Command, path string, data []byte) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s is there already; choose another --out", path)
+	}
+	if err := pack.ReplaceFile(path, data); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), path)
+	return err
 }
 
 type orderFlags struct {
