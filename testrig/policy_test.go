@@ -82,7 +82,7 @@ const bans = `
 // bansDirect are about what a package imports itself: these return what others
 // log, and run nothing.
 const bansDirect = `
-	verify, verify/trust, slots !< log, log/slog, os/exec
+	verify, verify/trust, slots, slots/boot !< log, log/slog, os/exec
 `
 
 // pkg is what go list tells about a package.

@@ -1,4 +1,3 @@
-// Package boot tells a boot loader which system slot to start.
 package boot
 
 import "errors"
@@ -16,10 +15,13 @@ type Control interface {
 	State() (State, error)
 	// Try lets the next boot, and only that, start slot.
 	Try(slot string) error
-	// Commit makes slot the permanent one and ends the trial.
+	// Commit makes slot the permanent one and ends the trial. The slot that was
+	// permanent until then stays bootable. Where State says ErrNoState, Commit
+	// makes the state anew, with slot as the only one that is bootable.
 	Commit(slot string) error
-	// Cancel ends the trial: the next boot starts the permanent slot. It also
-	// gives the permanent slot its full tries again.
+	// Cancel ends the trial: the next boot starts the permanent slot. The slot on
+	// trial is not bootable after that. It also gives the permanent slot its full
+	// tries again.
 	Cancel() error
 	// Disable keeps the boot loader from ever starting slot, which is about to
 	// be written. Try and Commit enable it again. The permanent slot is refused
@@ -32,6 +34,7 @@ type State struct {
 	Permanent string          // slot that is started without a trial
 	Trial     string          // slot that the next boot tries; empty: none
 	Slots     map[string]Slot // both slots
+	Recovery  bool            // neither slot is bootable: the next boot goes to the recovery
 }
 
 // Slot is what a boot loader thinks of a slot.
@@ -41,8 +44,12 @@ type Slot struct {
 }
 
 var (
-	// ErrPermanent means that the permanent slot was about to be disabled.
-	ErrPermanent = errors.New("the permanent slot cannot be disabled")
-	// ErrNoState means that the boot loader's state cannot be read in any copy.
-	ErrNoState = errors.New("the boot loader's state cannot be read")
+	// ErrPermanent means that the permanent slot was about to be disabled, or
+	// tried.
+	ErrPermanent = errors.New("it is the permanent slot")
+	// ErrNoState means that the boot loader's state was read and is whole in no
+	// copy. Commit makes it anew.
+	ErrNoState = errors.New("the boot loader's state is lost: no copy of it is whole")
+	// ErrBusy means that another program kept the boot loader's state locked.
+	ErrBusy = errors.New("another program is changing the boot loader's state")
 )
