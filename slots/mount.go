@@ -22,6 +22,9 @@ var (
 	ErrUnprivileged = errors.New("mounting images needs root (CAP_SYS_ADMIN), which this process does not have")
 	// ErrUnsupported means that this machine's kernel cannot mount such images.
 	ErrUnsupported = errors.New("this machine's kernel cannot mount the image")
+	// ErrVerity means that an image is the signed one and yet its data, its hash tree
+	// and the signed root hash do not fit together.
+	ErrVerity = verity.ErrMismatch
 	// ErrBusy means that a slot's files are in use, so that it cannot be written.
 	ErrBusy = errors.New("the slot is in use: a process works in it or has its files open")
 )

@@ -3,9 +3,11 @@ package slots_test
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipstream/slots"
+	"slipstream/slots/verity"
 )
 
 // needRoot skips where images cannot be mounted, and says so.
@@ -27,8 +30,10 @@ func needRoot(t testing.TB) {
 func filesystem(t testing.TB, kind string) []byte {
 	t.Helper()
 	dir, out := t.TempDir(), filepath.Join(t.TempDir(), "image")
-	for name, data := range map[string]string{"app": "#!/bin/sh\necho " + kind + "\n", "clip": strings.Repeat("frame", 20_000)} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o755); err != nil {
+	clip := make([]byte, 100_000)
+	rand.NewChaCha8([32]byte{1}).Read(clip) // nothing that could be made smaller
+	for name, data := range map[string][]byte{"app": []byte("#!/bin/sh\necho " + kind + "\n"), "clip": clip} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -345,6 +350,71 @@ func unprivileged(t *testing.T, dir string) {
 	}
 	if err := slots.CanMount(slots.KindErofs); !errors.Is(err, slots.ErrUnprivileged) {
 		t.Errorf("erofs: %v", err)
+	}
+}
+
+// guarded puts a hash tree behind an image.
+func guarded(t testing.TB, raw []byte) ([]byte, *verity.Params) {
+	t.Helper()
+	b := verity.NewBuilder([]byte("salt"))
+	if _, err := b.Write(raw); err != nil {
+		t.Fatal(err)
+	}
+	tree, p, err := b.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	super, err := p.Superblock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Concat(raw, super, tree), &p
+}
+
+// putGuarded makes a slot hold an image with the tree that p says.
+func putGuarded(t testing.TB, s *slots.Set, raw []byte, p *verity.Params) {
+	t.Helper()
+	c := content(raw)
+	c.Kind, c.Verity = slots.KindSquashfs, p
+	if err := s.Put("a", c, raw); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The image is the signed one, and its hash tree or what is signed of it is wrong.
+func TestAVerityRootThatLies(t *testing.T) {
+	image, good := guarded(t, filesystem(t, slots.KindSquashfs))
+	for name, change := range map[string]func(p *verity.Params, image []byte){
+		"another root hash":      func(p *verity.Params, _ []byte) { p.RootHash = strings.Repeat("0", 64) },
+		"another salt":           func(p *verity.Params, _ []byte) { p.Salt = "5a" },
+		"another tree":           func(_ *verity.Params, image []byte) { image[len(image)-1] ^= 1 },
+		"the tree of other data": func(_ *verity.Params, image []byte) { image[100] ^= 1 },
+	} {
+		p, raw, s := *good, bytes.Clone(image), openSet(t)
+		change(&p, raw)
+		putGuarded(t, s, raw, &p)
+		if err := s.Verify(t.Context(), "a"); !errors.Is(err, slots.ErrVerity) || errors.Is(err, slots.ErrDamaged) {
+			t.Errorf("%s: got %v, want %v", name, err, slots.ErrVerity)
+		}
+	}
+}
+
+// Without dm-verity the whole image is read; with it the kernel reads what it needs.
+func TestMountOfAGuardedImage(t *testing.T) {
+	needRoot(t)
+	image, p := guarded(t, filesystem(t, slots.KindSquashfs))
+	s := openSet(t)
+	putGuarded(t, s, image, p)
+	want := slots.MountVerity
+	if verity.Available() != nil {
+		want = slots.MountPlain
+	}
+	root := mount(t, s, "a")
+	if _, err := os.ReadFile(filepath.Join(root, "app")); err != nil || mountState(t, s, "a") != want {
+		t.Errorf("mount state %q, want %q; %v", mountState(t, s, "a"), want, err)
+	}
+	if err := s.Clear("a"); err != nil {
+		t.Error(err)
 	}
 }
 

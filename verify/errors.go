@@ -58,6 +58,7 @@ const (
 	CodeOrderOlder    = "order-rolled-back" // older than an order that this device obeyed
 	CodeOrderExpired  = "order-expired"     // its time has passed, by secure time
 	CodeFreshness     = "bad-freshness"     // not a statement of the time by the fleet's freshness key
+	CodeVerity        = "verity-mismatch"   // an image's data, hash tree and root hash do not fit together
 	CodeCounter       = "no-counter"        // the hardware's rollback counter cannot be read
 )
 

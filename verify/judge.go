@@ -68,7 +68,7 @@ func judge(h Head, trust *Trust, dev *Device) (judged, error) {
 	if err := m.fits(*dev); err != nil {
 		return judged{}, err
 	}
-	if err := m.writable(); err != nil {
+	if err := m.writable(*dev); err != nil {
 		return judged{}, err
 	}
 	// 11: its dates, by secure time.

@@ -34,6 +34,7 @@ var inputsElsewhere = map[int]struct{ dir, test string }{
 	87: {"", "the format has no patches"},
 	88: {"", "nothing is read from the old slot when the new one is written"},
 	89: {"../agent", "TestAnyWalkKeepsThePromises"},
+	90: {"../slots", "TestAVerityRootThatLies"},
 	91: {".", "TestCiphertextsThatLie"},
 	93: {"../agent", "TestTrace"},
 	95: {"../slots", "TestPowerCutWhileStaging"},

@@ -89,8 +89,14 @@ var payloads = []malicious{
 	{89, "class that names a slot", verify.CodeClass, func(f *fixture) error {
 		return f.changed(func(m *verify.Manifest) { m.Images[0].Class = "live-a" })
 	}},
-	{90, "root of a hash tree, which this format does not have", verify.CodeUnknownField, func(f *fixture) error {
+	{90, "root of a hash tree without the tree", verify.CodeUnknownField, func(f *fixture) error {
 		return f.edited(`"class":"live"`, `"class":"live","verity":{"root":"00"}`)
+	}},
+	{90, "hash tree of a tree of files", verify.CodeManifest, func(f *fixture) error {
+		return f.changed(func(m *verify.Manifest) { m.Images[0].Verity = verityOf(1) })
+	}},
+	{90, "hash tree beyond the image", verify.CodeManifest, func(f *fixture) error {
+		return f.changed(func(m *verify.Manifest) { m.Images[0].Kind, m.Images[0].Verity = verify.KindErofs, verityOf(1) })
 	}},
 	{92, "image replaced after Open", verify.CodeCorrupt, func(f *fixture) error { return f.replaced(f.reader(func(file []byte) { file[len(file)-1200] ^= 1 })) }},
 	{92, "index and image replaced after Open", verify.CodeCorrupt, func(f *fixture) error {
@@ -105,6 +111,11 @@ var payloads = []malicious{
 		_, err := verify.Open(r, int64(len(f.file)), f.trust, f.dev)
 		return err
 	}},
+}
+
+// verityOf are the parameters of a tree right behind so many blocks of data.
+func verityOf(blocks int64) *verify.Verity {
+	return &verify.Verity{BlockSize: 4096, DataBlocks: blocks, HashOffset: blocks * 4096, RootHash: strings.Repeat("0", 64)}
 }
 
 // subjects opens the package with other subjects, rightly signed.

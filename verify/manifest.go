@@ -34,6 +34,8 @@ type Image struct {
 	// Encryption says that size, hash and chunks are those of the member as it is
 	// carried, and what it is once it is decrypted.
 	Encryption *Encryption `json:"encryption,omitempty"`
+	// Verity is the hash tree that the image ends with; of file systems only.
+	Verity *Verity `json:"verity,omitempty"`
 }
 
 // Encryption is how an image is kept from those who only carry the package. The

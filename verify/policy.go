@@ -11,6 +11,8 @@ type Device struct {
 	ID       string // by which a fleet names it; without a fleet maybe ""
 	Product  string
 	Hardware string
+	// Kinds are the kinds of images that it can run an app from. None means trees.
+	Kinds []string
 	// FloorCounter is the lowest acceptable releaseCounter; 0 on a device that
 	// never had a version.
 	FloorCounter int64
@@ -36,7 +38,7 @@ func (m *Manifest) Allow(digest string, trust *Trust, dev Device) error {
 	if err := m.fits(dev); err != nil {
 		return err
 	}
-	if err := m.writable(); err != nil {
+	if err := m.writable(dev); err != nil {
 		return err
 	}
 	if err := m.inTime(trust, dev); err != nil {
@@ -46,12 +48,16 @@ func (m *Manifest) Allow(digest string, trust *Trust, dev Device) error {
 }
 
 // writable refuses what slots on devices cannot be made of.
-func (m *Manifest) writable() error {
+func (m *Manifest) writable(dev Device) error {
+	kinds := dev.Kinds
+	if len(kinds) == 0 {
+		kinds = []string{KindTree}
+	}
 	for _, image := range m.Images {
 		switch {
 		case image.Class != ClassLive:
 			return unsupportedClass(image)
-		case image.Kind != KindTree:
+		case !slices.Contains(kinds, image.Kind):
 			return unsupportedKind(image)
 		case image.Encryption != nil:
 			return refuse(CodeEncrypted, "image %s of the package is encrypted, and this device cannot decrypt images", quote(image.Name))

@@ -59,3 +59,14 @@ func TestDeviceRefusesWhatItCannotWrite(t *testing.T) {
 		}
 	}
 }
+
+func TestDeviceTakesTheKindsThatItCanRun(t *testing.T) {
+	dev := Device{Product: "gatecam", Hardware: "cam-a1", FloorCounter: 6, Kinds: []string{KindTree, KindErofs}}
+	for kind, code := range map[string]string{KindTree: "", KindErofs: "", KindSquashfs: CodeKind, KindDisk: CodeKind} {
+		m := sampleManifest()
+		m.Images[0].Kind = kind
+		if err := m.Allow("this", nil, dev); Code(err) != code || (err == nil) != (code == "") {
+			t.Errorf("%s: got %v", kind, err)
+		}
+	}
+}

@@ -179,7 +179,10 @@ func checkImage(image Image) error {
 	if n := int64(image.Chunks.Count); image.Size < n || image.Size > n*MaxChunk {
 		return bad("image %s of %d bytes cannot have %d chunks", quote(image.Name), image.Size, n)
 	}
-	return image.Encryption.validate(image)
+	if err := image.Encryption.validate(image); err != nil {
+		return err
+	}
+	return image.Verity.validate(image)
 }
 
 func unsupportedClass(image Image) error {

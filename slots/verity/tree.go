@@ -115,19 +115,34 @@ func (g *grower) finish() (root [hashSize]byte, above []byte, err error) {
 // fill is how much of the last leaf holds hashes.
 func (g *grower) fill() int { return int(g.blocks%perBlock) * hashSize }
 
-// Build makes the tree of data, a whole number of blocks, and says what its root
-// hash is. It keeps the tree in memory: 8 MB for each GiB of data.
-func Build(data io.Reader, salt []byte) (tree []byte, root [32]byte, err error) {
-	var lowest bytes.Buffer
-	g := newGrower(salt, &lowest)
-	if _, err := io.Copy(g, data); err != nil {
-		return nil, root, fmt.Errorf("verity: %w", err)
-	}
-	root, above, err := g.finish()
+// Builder makes the tree of the data that is written to it, a whole number of
+// blocks. It keeps the tree in memory: 8 MB for each GiB of data.
+type Builder struct {
+	data   *grower
+	lowest bytes.Buffer
+}
+
+// NewBuilder starts a tree.
+func NewBuilder(salt []byte) *Builder {
+	b := &Builder{}
+	b.data = newGrower(salt, &b.lowest)
+	return b
+}
+
+// Write takes the next part of the data in.
+func (b *Builder) Write(p []byte) (int, error) { return b.data.Write(p) }
+
+// Finish returns the tree and its parameters, for an image in which one block for
+// the superblock lies between the two.
+func (b *Builder) Finish() (tree []byte, p Params, err error) {
+	root, above, err := b.data.finish()
 	if err != nil {
-		return nil, root, fmt.Errorf("verity: %w", err)
+		return nil, p, fmt.Errorf("verity: %w", err)
 	}
-	return append(above, lowest.Bytes()...), root, nil
+	return append(above, b.lowest.Bytes()...), Params{
+		BlockSize: BlockSize, DataBlocks: b.data.blocks, HashOffset: (b.data.blocks + 1) * BlockSize,
+		Salt: hex.EncodeToString(b.data.salt), RootHash: hex.EncodeToString(root[:]),
+	}, nil
 }
 
 // Checker judges an image that is written to it, from its first byte to its last.

@@ -44,13 +44,13 @@ func grow(t *testing.T, data []byte, salt string, superblock bool) ([]byte, veri
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, root, err := verity.Build(bytes.NewReader(data), raw)
-	if err != nil {
+	b := verity.NewBuilder(raw)
+	if _, err := b.Write(data); err != nil {
 		t.Fatal(err)
 	}
-	p := verity.Params{
-		BlockSize: verity.BlockSize, DataBlocks: int64(len(data) / verity.BlockSize),
-		HashOffset: int64(len(data)), Salt: salt, RootHash: hex.EncodeToString(root[:]),
+	tree, p, err := b.Finish()
+	if err != nil {
+		t.Fatal(err)
 	}
 	image := bytes.Clone(data)
 	if superblock {
@@ -59,7 +59,8 @@ func grow(t *testing.T, data []byte, salt string, superblock bool) ([]byte, veri
 			t.Fatal(err)
 		}
 		image = append(image, block...)
-		p.HashOffset += verity.BlockSize
+	} else {
+		p.HashOffset -= verity.BlockSize
 	}
 	return append(image, tree...), p
 }
@@ -241,9 +242,13 @@ func TestFinishWantsTheWholeImage(t *testing.T) {
 	}
 }
 
-func TestBuildRefusesHalfBlocks(t *testing.T) {
+func TestBuilderRefusesHalfBlocks(t *testing.T) {
 	for _, n := range []int{0, 1, verity.BlockSize + 1} {
-		if _, _, err := verity.Build(bytes.NewReader(make([]byte, n)), nil); err == nil {
+		b := verity.NewBuilder(nil)
+		if _, err := b.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := b.Finish(); err == nil {
 			t.Errorf("%d bytes are taken", n)
 		}
 	}

@@ -23,6 +23,7 @@ type Options struct {
 	Key      *ecdsa.PrivateKey // signs
 	Signers  []*Signer         // sign too
 	Unsigned bool              // nobody signs yet: see [File.Sign]
+	NoVerity bool              // file systems get no hash tree
 }
 
 func (o Options) sources() []Source {
@@ -110,7 +111,7 @@ func prepare(ctx context.Context, opts Options) (_ *prepared, err error) {
 		}
 	}()
 	for _, source := range opts.sources() {
-		if err := p.add(ctx, source, m.App); err != nil {
+		if err := p.add(ctx, source, m, !opts.NoVerity); err != nil {
 			return nil, err
 		}
 	}
@@ -124,19 +125,29 @@ func prepare(ctx context.Context, opts Options) (_ *prepared, err error) {
 }
 
 // add opens and measures one image.
-func (p *prepared) add(ctx context.Context, source Source, app *verify.App) error {
+func (p *prepared) add(ctx context.Context, source Source, m verify.Manifest, tree bool) error {
 	source, err := source.withDefaults()
 	if err != nil {
 		return err
 	}
-	content, err := source.open(ctx, app)
+	content, err := source.open(ctx, m.App)
 	if err != nil {
 		return err
 	}
 	i := &image{Source: source, content: content}
 	p.images = append(p.images, i)
-	i.measured, err = measureContent(ctx, content)
-	return err
+	var guarded *guardedImage
+	if tree && (source.Kind == verify.KindErofs || source.Kind == verify.KindSquashfs) {
+		guarded = &guardedImage{content: content, salt: veritySalt(m.Product)}
+		i.content = guarded
+	}
+	if i.measured, err = measureContent(ctx, i.content); err != nil {
+		return err
+	}
+	if guarded != nil {
+		i.verity = new(verify.Verity(guarded.params))
+	}
+	return nil
 }
 
 // signed validates before it signs: what a device would refuse is never made.

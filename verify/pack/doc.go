@@ -42,6 +42,10 @@
 // file. The same directory gives the same image with the same version of these
 // programs; between their versions it may differ.
 //
+// Behind the file system, filled up to a whole block, come a block for the program
+// veritysetup and the hash tree of the kernel's dm-verity (package slots/verity). The
+// salt is made from the product's name, so that what did not change keeps its hashes.
+//
 // # Chunks
 //
 // The image is cut by FastCDC with 16, 64 and 256 KiB. These numbers are part of

@@ -105,7 +105,7 @@ func encryptImage(ctx context.Context, dir string, plain *verify.Payload, to []a
 		return nil, errors.Join(err, content.Close())
 	}
 	source := Source{Name: plain.Image.Name + ageExtension, Class: plain.Image.Class, Kind: plain.Image.Kind, Path: tmp.Name()}
-	return &image{Source: source, measured: m, content: content, secret: &verify.Encryption{
+	return &image{Source: source, measured: m, content: content, verity: plain.Image.Verity, secret: &verify.Encryption{
 		Format: verify.EncryptionAge, Size: plain.Image.Size, SHA256: plain.Image.SHA256,
 	}}, nil
 }

@@ -31,13 +31,14 @@ type image struct {
 	measured
 	content content
 	secret  *verify.Encryption // nil: as flashed
+	verity  *verify.Verity     // nil: without a hash tree
 }
 
 // entry is what the manifest says of the image.
 func (i *image) entry() verify.Image {
 	return verify.Image{
 		Name: i.Name, Class: i.Class, Kind: i.Kind, Size: i.size, SHA256: i.sha256,
-		Chunks: verify.ChunkIndex{SHA256: sum(i.index), Count: i.count}, Encryption: i.secret,
+		Chunks: verify.ChunkIndex{SHA256: sum(i.index), Count: i.count}, Encryption: i.secret, Verity: i.verity,
 	}
 }
 

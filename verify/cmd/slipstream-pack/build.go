@@ -57,6 +57,7 @@ func buildCommand() *cobra.Command {
 	flags.StringVar(&template, "manifest", "", "manifest template, a JSON file")
 	flags.StringArrayVar(&keys, "key", nil, "private key file or URI, see keygen and sign; may be given several times")
 	flags.BoolVar(&opts.Unsigned, "unsigned", false, "nobody signs yet: see sign and attach")
+	flags.BoolVar(&opts.NoVerity, "no-verity", false, "file systems get no hash tree")
 	flags.StringVar(&out, "out", ".", "directory for the package, made if it is missing")
 	flags.StringVar(&issuedAt, "issued-at", "", "time of issue, such as 2026-11-23T10:00:00Z")
 	require(cmd, "manifest")

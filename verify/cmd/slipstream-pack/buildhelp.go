@@ -11,7 +11,13 @@ Instead of a directory, or besides it, a package can have images (--image): PATH
 or CLASS:KIND:PATH, where CLASS is live (the app's slot) or system, and KIND is
 squashfs, erofs or disk for a file as it is flashed. A directory becomes a file
 system by mksquashfs or mkfs.erofs: --image live:squashfs:app. Devices say what
-they can write; so far it is trees in the live slot.
+they can run: those whose kernel cannot mount file systems take trees only.
+
+A file system gets a hash tree behind it, with which the kernel's dm-verity checks
+every block when it is read; its root hash is signed. Devices without dm-verity
+read the whole image before they start what is in it. --no-verity leaves the tree
+out. To look at it with other tools, OFFSET being hashOffset less 4096:
+veritysetup verify --hash-offset OFFSET IMAGE IMAGE ROOTHASH
 
 Several --key sign at once. Where keys lie on several machines, or another tool
 signs, build with --unsigned, then see sign and attach.

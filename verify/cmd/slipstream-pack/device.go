@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ type device struct {
 	ID           string    `json:"id,omitempty"`
 	Product      string    `json:"product"`
 	Hardware     string    `json:"hardware"`
+	Kinds        string    `json:"kinds,omitempty"` // with commas between them
 	FloorCounter int64     `json:"floorCounter,omitempty"`
 	FloorDigest  string    `json:"floorDigest,omitempty"`
 	FloorEpoch   int64     `json:"floorEpoch,omitempty"`
@@ -31,6 +33,7 @@ const deviceHelp = `
 A DEVICE is described by flags, or by a JSON file (--device) with these keys, of
 which product and hardware must be there:
   id, product, hardware, floorCounter, floorDigest, floorEpoch, time (secure time),
+  kinds (of images that it can mount: "erofs,squashfs"; trees need no mount),
   fleet (file with its fleet's root), sequence and newest (of the newest order it
   obeyed: number and digest), linked (the package comes by the fleet's link)`
 
@@ -46,12 +49,13 @@ func (f *deviceFlags) define(cmd *cobra.Command) {
 	flags.StringVar(&f.ID, "id", "", "name of the device in its fleet")
 	flags.StringVar(&f.Product, "product", "", "product of the device")
 	flags.StringVar(&f.Hardware, "hardware", "", "hardware of the device")
+	flags.StringVar(&f.Kinds, "kinds", "", "kinds of images that the device can mount: erofs,squashfs")
 	flags.Int64Var(&f.FloorCounter, "floor", 0, "lowest release counter that the device accepts")
 	flags.Int64Var(&f.FloorEpoch, "epoch", 0, "lowest security epoch that the device accepts")
 	flags.StringVar(&f.time, "time", "", "secure time of the device: a date or 2026-11-23T10:00:00Z")
 	flags.StringVar(&f.Fleet, "fleet", "", "root of the fleet that the device belongs to")
 	cmd.MarkFlagsRequiredTogether("product", "hardware")
-	for _, name := range []string{"id", "product", "hardware", "floor", "epoch", "time", "fleet"} {
+	for _, name := range []string{"id", "product", "hardware", "kinds", "floor", "epoch", "time", "fleet"} {
 		cmd.MarkFlagsMutuallyExclusive("device", name)
 	}
 }
@@ -90,6 +94,9 @@ func (d device) known() (*verify.Device, error) {
 	dev := &verify.Device{
 		ID: d.ID, Product: d.Product, Hardware: d.Hardware, Time: d.Time,
 		FloorCounter: d.FloorCounter, FloorDigest: d.FloorDigest, FloorEpoch: d.FloorEpoch,
+	}
+	if d.Kinds != "" {
+		dev.Kinds = append(strings.Split(d.Kinds, ","), verify.KindTree)
 	}
 	if d.Fleet == "" {
 		return dev, nil

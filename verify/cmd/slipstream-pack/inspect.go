@@ -189,6 +189,11 @@ func (r report) printMembers(w io.Writer) {
 			fmt.Fprintf(w, "%s is encrypted by %s, and decrypted has %d bytes with sha256 %s\n", i.Name, e.Format, e.Size, e.SHA256)
 		}
 	}
+	for _, i := range r.Manifest.Images {
+		if v := i.Verity; v != nil {
+			fmt.Fprintf(w, "%s has a verity tree at %d over %d blocks of %d bytes, with the root hash %s\n", i.Name, v.HashOffset, v.DataBlocks, v.BlockSize, v.RootHash)
+		}
+	}
 	for _, c := range r.Chunks {
 		fmt.Fprintf(w, "%s is cut into %d chunks of %d to %d bytes, %d on average\n", c.Image, c.Count, c.Least, c.Most, c.Average)
 	}
