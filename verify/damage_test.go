@@ -29,7 +29,7 @@ func (r flipped) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// refused makes sure that a file is refused, with a code, and that whoever asked
+// refused makes sure that a file is refused, with a code, as a stream too, and that whoever asked
 // is left with nothing: no package, and so nothing to write, start or remember.
 func (f *fixture) refused(r io.ReaderAt, size int) (string, error) {
 	p, err := verify.Open(r, int64(size), f.trust, f.dev)
@@ -39,6 +39,7 @@ func (f *fixture) refused(r io.ReaderAt, size int) (string, error) {
 	if err == nil {
 		err = p.CheckAll(f.t.Context())
 	}
+	err = sameAsStream(err, io.NewSectionReader(r, 0, int64(size)), f.trust, f.dev)
 	if err == nil {
 		return "", fmt.Errorf("accepted")
 	}

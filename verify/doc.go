@@ -297,6 +297,7 @@
 // Who writes an image hashes each chunk in memory before it is written, and the
 // whole on reading back; [Package.CheckAll] does the same without writing, each byte
 // read once and hashed twice: in the time of one hash where there are two cores.
+// [CheckStream] judges a package that passes once, and says what is said of the file.
 //
 // Each refusal is an [Error] with its own code and a sentence for the person who
 // stands before the device. Errors without a [Code] mean that reading failed.

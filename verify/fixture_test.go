@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"encoding/json"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -82,10 +84,20 @@ func (f *fixture) open(file []byte) error { return openAll(file, f.trust, f.dev)
 
 func openAll(file []byte, trust *verify.Trust, dev verify.Device) error {
 	p, err := verify.Open(bytes.NewReader(file), int64(len(file)), trust, dev)
-	if err != nil {
-		return err
+	if err == nil {
+		err = p.CheckAll(context.Background())
 	}
-	return p.CheckAll(context.Background())
+	return sameAsStream(err, bytes.NewReader(file), trust, dev)
+}
+
+// sameAsStream returns what is said of a file, unless of the same bytes in a stream
+// something else is said.
+func sameAsStream(err error, r io.Reader, trust *verify.Trust, dev verify.Device) error {
+	p, streamed := verify.CheckStream(context.Background(), r, trust, &dev)
+	if (err == nil) != (streamed == nil) || verify.Code(err) != verify.Code(streamed) || (p == nil) != (streamed != nil) {
+		return fmt.Errorf("of the file is said %v, of the stream %v", err, streamed)
+	}
+	return err
 }
 
 // withHead opens the package with another bundle.

@@ -77,10 +77,11 @@ func (h *headReader) read(r io.ReaderAt, size int64) (more bool, err error) {
 	if size < h.next+Record+n+Padding(n) {
 		return false, refuse(CodeTruncated, "the package ends within %s", name)
 	}
-	data := make([]byte, n)
+	data := make([]byte, n+Padding(n)) // what is behind it is judged with the rest of the layout
 	if err := readAt(r, h.next+Record, data); err != nil {
 		return false, err
 	}
+	data = data[:n:n]
 	h.members = append(h.members, Member{Name: name, Offset: h.next + Record, Size: n})
 	h.next += Record + n + Padding(n)
 	h.kind, h.number = kind, number

@@ -54,7 +54,8 @@ func (w *trustWorld) packed(list []headFile) []byte {
 }
 
 func (w *trustWorld) open(pkg []byte) (*verify.Package, error) {
-	return verify.Open(bytes.NewReader(pkg), int64(len(pkg)), w.vendorRoot.Trust(), w.dev)
+	p, err := verify.Open(bytes.NewReader(pkg), int64(len(pkg)), w.vendorRoot.Trust(), w.dev)
+	return p, sameAsStream(err, bytes.NewReader(pkg), w.vendorRoot.Trust(), w.dev)
 }
 
 // A package that brings a new root of the vendor and of the fleet, two signatures

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -22,6 +23,7 @@ func verifyCommand() *cobra.Command {
 		Long: `Check a package as a device would, and all of its content. If a device is
 described, also whether that device would take it. With --identity the images of
 an encrypted package are decrypted and compared too; nothing is unpacked.
+A PACKAGE of - is read once, from standard input, and without --identity.
 
 "slipstream-pack help check" shows how to check one without this program.` + deviceHelp + exitHelp,
 		Args: cobra.ExactArgs(1),
@@ -34,20 +36,8 @@ an encrypted package are decrypted and compared too; nothing is unpacked.
 			if err != nil {
 				return err
 			}
-			p, done, err := openPackage(args[0], func(f *os.File, size int64) (*verify.Package, error) {
-				if dev == nil {
-					return verify.Inspect(f, size, trust)
-				}
-				return verify.Open(f, size, trust, *dev)
-			})
+			p, err := verifyFile(cmd, args[0], trust, dev, identities)
 			if err != nil {
-				return err
-			}
-			defer done()
-			if err := checkAll(cmd.Context(), p); err != nil {
-				return err
-			}
-			if err := checkDecrypted(cmd.Context(), p, identities); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "good: %s %s, digest %s, signed by %s\n",
@@ -60,6 +50,32 @@ an encrypted package are decrypted and compared too; nothing is unpacked.
 	flags.define(cmd)
 	require(cmd, "trust")
 	return cmd
+}
+
+// verifyFile checks all of a package, which is not open any more when it returns.
+func verifyFile(cmd *cobra.Command, path string, trust *verify.Trust, dev *verify.Device, identities string) (*verify.Package, error) {
+	ctx := cmd.Context()
+	if path == "-" {
+		if identities != "" {
+			return nil, errors.New("what comes by standard input is not kept to be decrypted: name a file, or leave --identity out")
+		}
+		p, err := verify.CheckStream(ctx, cmd.InOrStdin(), trust, dev)
+		return p, asRefused(err)
+	}
+	p, done, err := openPackage(path, func(f *os.File, size int64) (*verify.Package, error) {
+		if dev == nil {
+			return verify.Inspect(f, size, trust)
+		}
+		return verify.Open(f, size, trust, *dev)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if err := checkAll(ctx, p); err != nil {
+		return nil, err
+	}
+	return p, checkDecrypted(ctx, p, identities)
 }
 
 func checkAll(ctx context.Context, p *verify.Package) error {
