@@ -212,7 +212,7 @@ func killOnce(session int, token string) (alive int, err error) {
 
 // stems is true also of a process that has ended and is not reaped yet.
 func stems(pid, session int, token string) bool {
-	st, err := readStat(pid)
+	st, err := ReadStat(pid)
 	if err != nil {
 		return false
 	}

@@ -17,11 +17,11 @@ func CanClone(s *Groups) bool { return s.clones }
 
 // StartTime is field 22 of /proc/PID/stat.
 func StartTime(pid int) uint64 {
-	st, err := readStat(pid)
+	st, err := ReadStat(pid)
 	if err != nil {
 		panic(err)
 	}
-	return st.start
+	return st.Start
 }
 
 var (

@@ -202,7 +202,7 @@ func (p *Process) owns(pid int) bool {
 		if pid == p.pid {
 			return true
 		}
-		st, err := readStat(pid)
+		st, err := ReadStat(pid)
 		if err != nil || pid <= 1 {
 			return false
 		}

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,36 +13,49 @@ import (
 // maxEnviron bounds what is read of another process's environment.
 const maxEnviron = 1 << 20
 
-// stat is what /proc/PID/stat says, see proc_pid_stat(5).
-type stat struct {
+// Stat is what /proc/PID/stat says, see proc_pid_stat(5). Times are counted in
+// [TicksPerSecond].
+type Stat struct {
+	Start uint64 // after boot; with the number it names a process for good
+	Spent uint64 // by all its threads, in user mode and in the kernel
+	Tasks int    // threads
+
 	ppid    int
 	session int
-	start   uint64 // clock ticks after boot
 }
 
-func readStat(pid int) (stat, error) {
+// TicksPerSecond is USER_HZ, the same on every architecture of Linux.
+const TicksPerSecond = 100
+
+// ReadStat fails for a process that has ended.
+func ReadStat(pid int) (Stat, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return stat{}, err
+		return Stat{}, err
 	}
 	return parseStat(raw)
 }
 
 // parseStat skips the command name, which may hold spaces and parentheses: the
 // fields begin after the last one.
-func parseStat(raw []byte) (stat, error) {
-	var s stat
+func parseStat(raw []byte) (Stat, error) {
+	var s Stat
 	f := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
 	if len(f) < 20 || len(f[0]) != 1 {
 		return s, fmt.Errorf("unreadable process state %q", raw)
 	}
-	var err1, err2, err3 error
-	s.ppid, err1 = strconv.Atoi(f[1])
-	s.session, err2 = strconv.Atoi(f[3])
-	s.start, err3 = strconv.ParseUint(f[19], 10, 64)
-	if err1 != nil || err2 != nil || err3 != nil {
-		return s, fmt.Errorf("unreadable process state %q", raw)
+	var errs [6]error
+	var user, system uint64
+	s.ppid, errs[0] = strconv.Atoi(f[1])
+	s.session, errs[1] = strconv.Atoi(f[3])
+	user, errs[2] = strconv.ParseUint(f[11], 10, 64)
+	system, errs[3] = strconv.ParseUint(f[12], 10, 64)
+	s.Tasks, errs[4] = strconv.Atoi(f[17])
+	s.Start, errs[5] = strconv.ParseUint(f[19], 10, 64)
+	if err := errors.Join(errs[:]...); err != nil {
+		return s, fmt.Errorf("unreadable process state %q: %w", raw, err)
 	}
+	s.Spent = user + system
 	return s, nil
 }
 

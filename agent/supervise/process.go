@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -96,6 +97,19 @@ func (p *Process) PID() int {
 		return 0
 	}
 	return p.pid
+}
+
+// PIDs are the numbers of all processes that run of it now. One that has left its
+// session and cleared its environment is not found.
+func (p *Process) PIDs() ([]int, error) {
+	if !p.isKnown() {
+		return nil, nil
+	}
+	all, err := processes()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(pid int) bool { return !stems(pid, p.pid, p.token) }), nil
 }
 
 // Pidfd is borrowed. It stays open for as long as p is reachable, also after the

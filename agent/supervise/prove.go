@@ -53,7 +53,7 @@ func openRecorded(r record) (int, error) {
 	}
 	// A number that now names a thread of some other process gives no pidfd, but
 	// a start time.
-	if st, errStat := readStat(r.PID); errStat == nil && st.start != r.Start {
+	if st, errStat := ReadStat(r.PID); errStat == nil && st.Start != r.Start {
 		return -1, fmt.Errorf("%w and its number belongs to another process", errEnded)
 	}
 	return -1, fmt.Errorf("open the pidfd of %d: %w", r.PID, err)
@@ -68,11 +68,11 @@ func judge(r record, pidfd int) error {
 	} else if ended {
 		return errEnded
 	}
-	st, err := readStat(r.PID)
+	st, err := ReadStat(r.PID)
 	switch {
 	case err != nil:
 		return err
-	case st.start != r.Start:
+	case st.Start != r.Start:
 		return fmt.Errorf("%w and its number belongs to another process", errEnded)
 	}
 	return nil

@@ -64,9 +64,9 @@ func (s *Supervisor) launch(p *Process, r record, spec Spec) error {
 	if err := p.fork(spec); err != nil {
 		return err
 	}
-	st, err := readStat(p.pid)
+	st, err := ReadStat(p.pid)
 	if err == nil {
-		r.PID, r.Start = p.pid, st.start
+		r.PID, r.Start = p.pid, st.Start
 		err = r.write(p.record)
 	}
 	if err != nil {
