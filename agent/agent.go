@@ -69,6 +69,7 @@ type Agent struct {
 	arrived map[uint64]*incoming       // verified packages, by request
 	words   map[orders.SourceID]string // newest STATUS= of each app
 	doubts  map[orders.SourceID]string // slots of adopted apps that were refused when they were looked at
+	checks  *checks                    // of the trial under way; nil while there is nothing to judge
 	down    map[string]string          // why a daemon does not run, by its name
 }
 

@@ -76,7 +76,7 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 	if err != nil {
 		return 0, l, err
 	}
-	socket := filepath.Join(a.cfg.Run, "pub", string(e.Source)+".sock")
+	socket := a.publishSocket(e.Source)
 	if err := waitFor(ctx, socket, socketWait); err != nil {
 		return 0, l, err
 	}
@@ -114,6 +114,11 @@ func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest,
 		Dir:          a.data.of(e.Slot), // what an app writes beside itself must not be written into its slot
 		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"), Group: g,
 	})
+}
+
+// publishSocket is where the app of a source publishes.
+func (a *Agent) publishSocket(source orders.SourceID) string {
+	return filepath.Join(a.cfg.Run, "pub", string(source)+".sock")
 }
 
 // appEnv is the app's whole environment: the contract, and the little of the

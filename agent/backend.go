@@ -188,6 +188,7 @@ func (a *Agent) shownTrial(s State) *control.Trial {
 	if st := a.forward.streams(); st != nil && st.Trial == t.ID {
 		out.Verdicts = verdicts(st.Verdicts)
 	}
+	out.Verdicts = append(out.Verdicts, a.checksOf(t)...)
 	return out
 }
 

@@ -86,6 +86,11 @@ type (
 
 	// WatchMarker makes the trial's directory, if need be, and looks for the marker.
 	WatchMarker struct{ Trial orders.TrialID }
+	// WatchChecks begins to judge what the manifest declares of the app on trial.
+	WatchChecks struct {
+		Trial  orders.TrialID
+		Source orders.SourceID
+	}
 	// MakeMarker makes the marker in the operator's name.
 	MakeMarker struct{ Trial orders.TrialID }
 	// EndTrial removes the trial's directory, and its data if it was reverted.

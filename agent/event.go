@@ -108,6 +108,11 @@ type (
 		Trial orders.TrialID
 		Error string
 	}
+	// ChecksSeen says how the checks of a trial stand.
+	ChecksSeen struct {
+		Trial    orders.TrialID
+		Verdicts []control.Verdict
+	}
 	// ForwarderConnected says that the forwarder listens on a new connection.
 	ForwarderConnected struct{}
 	// ForwarderLost says that the forwarder's process ended, and its memory with it.

@@ -112,6 +112,7 @@ func (m *machine) tookOver(e orders.Switched) {
 	m.Phase = PhaseTrial
 	t.TookOver, t.SoakEnds = m.wall, e.Done+int64(t.To.Rules.Soak)
 	t.Switched = &e
+	m.watchChecks()
 	m.freeze()
 }
 
@@ -159,6 +160,9 @@ func (t Trial) sentence(cause string) string {
 	case orders.CauseDeadline:
 		if t.TookOver.IsZero() {
 			return "it did not take over the streams within " + t.To.Rules.Deadline.String()
+		}
+		if name, open := t.unchecked(); t.Latched && open {
+			return "greenlit, but the check " + name + " was not judged before the deadline"
 		}
 		if t.Latched {
 			return "greenlit, but its soak time was not over at the deadline"

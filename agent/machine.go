@@ -84,6 +84,8 @@ func (m *machine) take(what any) {
 	case MarkerFailed:
 		m.markerFailed(e)
 
+	case ChecksSeen:
+		m.checksSeen(e)
 	case ForwarderConnected:
 		m.forwarderConnected()
 	case ForwarderLost:
@@ -186,7 +188,7 @@ func (m *machine) judgeTrial() {
 		if t.To.Rules.Greenlight == verify.GreenlightAuto {
 			t.Latched = true
 		}
-		if t.Latched {
+		if t.Latched && t.checked() {
 			m.enter(PhaseHolding)
 		}
 	}

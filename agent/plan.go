@@ -144,7 +144,8 @@ func versionOf(m verify.Manifest, digest, slot string) Version {
 		v.Rules = Rules{
 			Greenlight: app.Greenlight, StartTimeout: milliseconds(app.StartTimeoutMS), Deadline: milliseconds(app.DeadlineMS),
 			Soak: milliseconds(app.SoakMS), StopTimeout: milliseconds(app.StopTimeoutMS), Watchdog: milliseconds(app.WatchdogMS),
-			Silent: app.PublishRTSP, Overlap: app.Overlap, RestartMax: app.RestartMax, RestartWindow: milliseconds(app.RestartWindow),
+			Silent: app.PublishRTSP, Overlap: app.Overlap, Checks: len(app.Checks),
+			RestartMax: app.RestartMax, RestartWindow: milliseconds(app.RestartWindow),
 		}
 	}
 	return v

@@ -126,6 +126,9 @@ func (m *machine) recoverTrial(e Recover, sameBoot bool) {
 		t.StartBy = min(t.StartBy, m.now+int64(t.To.Rules.StartTimeout))
 		t.Deadline = min(t.Deadline, m.now+int64(t.To.Rules.Deadline))
 		m.do(WatchMarker{t.ID})
+		if t.Checked = nil; m.Phase == PhaseTrial {
+			m.watchChecks() // they are judged anew
+		}
 		if t.To.Rules.Silent {
 			m.appReady(AppReady{t.Source})
 		}

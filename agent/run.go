@@ -99,7 +99,7 @@ func keyFrameCame(st orders.Status, source orders.SourceID, stream string) bool 
 func (a *Agent) step(ctx context.Context, what any) {
 	before := a.state
 	next, effects := Step(a.state, Event{Now: int64(publish.Monotonic()), Wall: time.Now().UTC(), What: what})
-	news := remembered(effects)
+	news := a.remembered(effects)
 	if err := a.journal.commit(next, news); err != nil {
 		// The journal may be lost at any time; the record alone decides. So the
 		// device goes on without one rather than not at all.
@@ -136,10 +136,10 @@ func (a *Agent) prune() {
 	maps.DeleteFunc(a.doubts, func(s orders.SourceID, _ string) bool { return !known(s) })
 }
 
-func remembered(effects []Effect) (news []control.Record) {
+func (a *Agent) remembered(effects []Effect) (news []control.Record) {
 	for _, e := range effects {
 		if r, ok := e.(Remember); ok {
-			news = append(news, r.Record)
+			news = append(news, a.withSamples(r.Record))
 		}
 	}
 	return news
@@ -208,6 +208,8 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 		a.stageSlot(ctx, e)
 	case WatchMarker:
 		a.watchMarker(ctx, e.Trial)
+	case WatchChecks:
+		a.watchChecks(ctx, e)
 	case MakeMarker:
 		if err := a.markers.make(e.Trial); err != nil {
 			a.log.Error("greenlight not made", "trial", e.Trial, "reason", err)
@@ -249,6 +251,7 @@ func (a *Agent) watchMarker(ctx context.Context, id orders.TrialID) {
 
 func (a *Agent) endTrial(e EndTrial) {
 	a.stopWatch()
+	a.stopChecks()
 	a.markers.clean("")
 	if e.Kept {
 		return

@@ -75,6 +75,7 @@ type Rules struct {
 	Watchdog      time.Duration `json:"watchdog"`
 	Silent        bool          `json:"silent"` // the app says no READY=1: it is ready when it runs
 	Overlap       string        `json:"overlap,omitempty"`
+	Checks        int           `json:"checks,omitempty"` // how many the agent judges
 	RestartMax    int           `json:"restartMax"`
 	RestartWindow time.Duration `json:"restartWindow"`
 }
@@ -151,6 +152,8 @@ type Trial struct {
 	Switched *orders.Switched `json:"switched,omitempty"` // the forwarder's own reports
 	Reverted *orders.Reverted `json:"reverted,omitempty"`
 	Verdicts []orders.Verdict `json:"verdicts,omitempty"` // when the right to commit was given
+
+	Checked []control.Verdict `json:"checked,omitempty"` // the newest word on the checks of the agent
 
 	askAt   int64    // when the request of this phase is sent again
 	asked   int      // how often it went without an answer
@@ -299,7 +302,7 @@ func (s State) Wake() int64 {
 		if s.Phase == PhaseStarting {
 			sooner(max(t.StartBy, t.lateBy))
 		}
-		if s.Phase == PhaseTrial && (t.Latched || t.To.Rules.Greenlight == verify.GreenlightAuto) {
+		if s.Phase == PhaseTrial && (t.Latched || t.To.Rules.Greenlight == verify.GreenlightAuto) && t.checked() {
 			sooner(t.SoakEnds)
 		}
 	case PhaseHolding, PhaseCommitting, PhaseSettling, PhaseReverting:
@@ -321,7 +324,7 @@ func (t Trial) giveUp() int64 {
 
 // proof is what the forwarder reported, in the words of package control.
 func (t Trial) proof() *control.Proof {
-	if t.Switched == nil && t.Reverted == nil && len(t.Verdicts) == 0 {
+	if t.Switched == nil && t.Reverted == nil && len(t.Verdicts) == 0 && len(t.Checked) == 0 {
 		return nil
 	}
 	p := &control.Proof{Verdicts: verdicts(t.Verdicts)}
@@ -337,6 +340,7 @@ func (t Trial) proof() *control.Proof {
 			p.DetectToFirstMS = float64(r.First-r.Detected) / float64(time.Millisecond)
 		}
 	}
+	p.Verdicts = append(p.Verdicts, t.Checked...)
 	return p
 }
 
@@ -344,7 +348,10 @@ func (t Trial) proof() *control.Proof {
 func verdicts(list []orders.Verdict) []control.Verdict {
 	var out []control.Verdict
 	for _, v := range list {
-		out = append(out, control.Verdict(v))
+		out = append(out, control.Verdict{
+			Stream: v.Stream, Invariant: v.Invariant, Measure: v.Measure, Against: v.Against, Baseline: v.Baseline,
+			Value: v.Value, Base: v.Base, Compared: v.Compared, Min: v.Min, Max: v.Max, Required: v.Required, Judged: v.Judged, Holds: v.Holds,
+		})
 	}
 	slices.SortFunc(out, func(x, y control.Verdict) int {
 		return cmp.Or(cmp.Compare(x.Stream, y.Stream), cmp.Compare(x.Invariant, y.Invariant))

@@ -229,6 +229,8 @@ func describe(e agent.Effect) string {
 		return fmt.Sprintf("stage slot=%s attempt=%d", e.Slot, e.Attempt)
 	case agent.WatchMarker:
 		return "watch marker of " + string(e.Trial)
+	case agent.WatchChecks:
+		return fmt.Sprintf("watch checks of %s at %s", e.Trial, e.Source)
 	case agent.MakeMarker:
 		return "make marker of " + string(e.Trial)
 	case agent.EndTrial:
@@ -256,7 +258,7 @@ func describeRecord(r control.Record) string {
 			s += fmt.Sprintf(" first=%.1fms", p.DetectToFirstMS)
 		}
 		for _, v := range p.Verdicts {
-			s += fmt.Sprintf(" %s.%s=%v", v.Stream, v.Invariant, v.Compared)
+			s += fmt.Sprintf(" %s=%v", strings.TrimPrefix(v.Stream+"."+v.Invariant, "."), v.Compared)
 		}
 	}
 	return s

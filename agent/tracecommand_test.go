@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"slipstream/agent"
+	"slipstream/agent/control"
 	"slipstream/stream/orders"
 )
 
@@ -121,6 +122,9 @@ func (w *world) command(line string) error {
 	case "marker":
 		w.step(agent.MarkerSeen{Trial: trial})
 
+	case "checks": // checks memory=holds self=broken WEB=open: how they stand; WEB is only wanted
+		w.step(agent.ChecksSeen{Trial: trial, Verdicts: checksOf(words[1:])})
+
 	case "connected":
 		w.step(agent.ForwarderConnected{})
 	case "forwarder-lost":
@@ -231,6 +235,22 @@ func verdictsOf(cause string) []orders.Verdict {
 	}}
 }
 
+// checksOf reads verdicts from words such as memory=holds, self=broken or web=open.
+// A name in capitals is only wanted.
+func checksOf(words []string) (list []control.Verdict) {
+	for _, word := range words {
+		name, state, found := strings.Cut(word, "=")
+		if !found || name == "trial" {
+			continue
+		}
+		list = append(list, control.Verdict{
+			Invariant: strings.ToLower(name), Required: name == strings.ToLower(name),
+			Judged: state != "open", Holds: state == "holds", Detail: "it ended with 1",
+		})
+	}
+	return list
+}
+
 // manifest changes a version's rules.
 func (w *world) manifest(v *agent.Version, args map[string]string) {
 	if g := args["greenlight"]; g != "" {
@@ -246,6 +266,9 @@ func (w *world) manifest(v *agent.Version, args map[string]string) {
 	}
 	if s := args["events"]; s != "" {
 		v.Events = strings.Split(s, ",")
+	}
+	if n := args["checks"]; n != "" {
+		fmt.Sscan(n, &v.Rules.Checks)
 	}
 	if e := args["epoch"]; e != "" {
 		fmt.Sscan(e, &v.Epoch)

@@ -32,6 +32,9 @@ func verdictText(v orders.Verdict) string {
 	return text
 }
 
+// latchedToo is the other fact of a revert that a broken invariant has caused.
+const latchedToo = "; the greenlight marker had been made"
+
 // number rounds what was measured to what can be read.
 func number(f float64) string {
 	return strconv.FormatFloat(math.Round(f*1000)/1000, 'f', -1, 64)
@@ -52,7 +55,7 @@ func brokenDetail(r orders.Reverted, latched bool) string {
 		detail = "the invariant " + name + " did not hold"
 	}
 	if latched {
-		detail += "; the greenlight marker had been made"
+		detail += latchedToo
 	}
 	return detail
 }

@@ -121,10 +121,10 @@ type Proof struct {
 	Verdicts        []Verdict     `json:"verdicts,omitempty"` // how the invariants stood at the end
 }
 
-// Verdict is what became of one invariant of a trial. Its fields are those of
-// package orders.
+// Verdict is what became of one invariant of a trial. Of a stream its fields are
+// those of package orders; without a stream it is a check of the agent.
 type Verdict struct {
-	Stream    string   `json:"stream"`
+	Stream    string   `json:"stream,omitempty"`
 	Invariant string   `json:"invariant"`
 	Measure   string   `json:"measure"`
 	Against   string   `json:"against"`
@@ -137,6 +137,15 @@ type Verdict struct {
 	Required  bool     `json:"required"`
 	Judged    bool     `json:"judged"`
 	Holds     bool     `json:"holds"`
+	Detail    string   `json:"detail,omitempty"`  // of a check's newest failure
+	Samples   []Sample `json:"samples,omitempty"` // of a check, over the whole trial
+}
+
+// Sample is a measured value, or of what has none 1 for a success and 0 for a
+// failure.
+type Sample struct {
+	AfterMS int64   `json:"afterMs"` // since viewers saw the new version
+	Value   float64 `json:"value"`
 }
 
 // StreamProof is one stream's share of a [Proof].

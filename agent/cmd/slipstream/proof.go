@@ -137,7 +137,7 @@ func (p *printer) verdicts(title, indent string, list []control.Verdict) {
 	rows := make([][]string, len(list))
 	for i, v := range list {
 		rows[i] = []string{
-			clean(v.Stream + "." + v.Invariant), judgement(v), clean(v.Measure), plain(v.Value), baseline(v), bound(v),
+			clean(strings.TrimPrefix(v.Stream+"."+v.Invariant, ".")), judgement(v), clean(v.Measure), plain(v.Value), baseline(v), bound(v),
 		}
 	}
 	p.line("%s", title)
