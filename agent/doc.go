@@ -11,7 +11,11 @@
 //	idle ─stage→ staging ─→ staged ─activate→ starting ─→ trial ─→ holding ─→ committing ─→ settling ─→ idle
 //	                                             └──────────┴─────────┴──→ reverting ─→ idle
 //
-//	staging     the verified package is written into the spare slot, beside what runs
+//	staging     the verified package is written into the spare slot, beside what runs.
+//	            One whose streams ask more of viewers than the permanent version's
+//	            declaration (codec, profile, picture size), or that lacks one, is
+//	            refused unless its manifest names them in app.breaks; then the
+//	            forwarder closes viewers who cannot follow, and the report counts them
 //	starting    the new version's process runs; viewers see the old one, unless it made
 //	            room (see How versions overlap). READY=1 arms the forwarder, which
 //	            follows the new version once each of its streams has sent a key frame.

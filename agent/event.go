@@ -191,6 +191,7 @@ const (
 	CodeFloor      = verify.CodeRollback // not above the floor
 	CodeGreenlight = "not-operator"      // the manifest gives the marker to somebody else
 	CodeStreams    = "stream-missing"    // a stream of the permanent version is not in it
+	CodeEnvelope   = "stream-envelope"   // a stream of the permanent version goes beyond what its viewers rely on
 	CodeTooLate    = "committing"        // the version is being made permanent
 	CodeStage      = "stage-failed"      // the slot could not be written
 	CodeUnreadable = "unreadable"        // the package could not be read

@@ -256,14 +256,14 @@ func TestManifestsStreamsInOrders(t *testing.T) {
 		{Name: "mic", Codec: "opus", StallMS: 900},
 		{Name: "hall", Codec: "opus"},
 		{Name: "door", Codec: "mjpeg", Width: 64, Height: 64, Events: true},
-	}}
+	}, Breaks: []string{"hall", "gone"}}
 	want := []orders.Stream{
 		{Name: "main", Codec: "h264", StallMS: 250, Width: 320, Height: 180, Profile: "42e01f", Audio: "mic", Invariants: []orders.Invariant{
 			{Name: "rate", Measure: "frame-rate", Against: "permanent", Min: new(0.9), WindowMS: 3000, Required: true},
 			{Name: "gap", Measure: "gap", Against: "nothing", Max: new(80.0), WindowMS: 9000},
 		}},
 		{Name: "mic", Codec: "opus", StallMS: 900},
-		{Name: "hall", Codec: "opus"}, // silent when nobody speaks
+		{Name: "hall", Codec: "opus", Breaks: true}, // silent when nobody speaks
 		{Name: "door", Codec: "mjpeg", Width: 64, Height: 64},
 	}
 	r := &run{manifest: verify.Manifest{App: app}}

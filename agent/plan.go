@@ -134,9 +134,10 @@ func versionOf(m verify.Manifest, digest, slot string) Version {
 		v.Image = m.Images[i].SHA256
 	}
 	if app := m.App; app != nil {
-		v.App = contract(app)
+		v.App, v.Breaks = contract(app), app.Breaks
 		for _, s := range app.Streams {
 			v.Streams, v.Codecs = append(v.Streams, s.Name), append(v.Codecs, s.Codec)
+			v.Envelopes = append(v.Envelopes, envelope(s))
 			if s.Events {
 				v.Events = append(v.Events, s.Name)
 			}

@@ -25,7 +25,7 @@ func (m *machine) busy(req uint64) {
 // stageAsked decides whether a verified package may overwrite the spare slot.
 func (m *machine) stageAsked(e StageAsked) {
 	v := e.Version
-	stream, gone := m.missing(v)
+	code, sentence := m.strands(v)
 	switch {
 	case m.Phase != PhaseIdle && m.Phase != PhaseStaged:
 		m.busy(e.Req)
@@ -36,8 +36,8 @@ func (m *machine) stageAsked(e StageAsked) {
 	case !m.above(v): // force never passes floors
 		m.refuse(e, CodeFloor, fmt.Sprintf("release counter %d is not above the permanent version's %d", v.Counter, m.Permanent.Counter))
 		return
-	case gone:
-		m.refuse(e, CodeStreams, fmt.Sprintf("version %s no longer has the stream %q, and its viewers would lose the picture", v.Version, stream))
+	case code != "":
+		m.refuse(e, code, sentence)
 		return
 	case m.forbidden(v, e.Force):
 		m.refuse(e, CodeReverted, m.triedBefore(v)+"; `slipstream install --force FILE` tries it all the same")
@@ -72,13 +72,24 @@ func (m *machine) damagedSelf(v Version) bool {
 	return m.Damage != "" && v.Digest == m.Permanent.Digest
 }
 
-// missing returns a stream of the permanent version that another has not.
-func (m *machine) missing(v Version) (stream string, found bool) {
-	i := slices.IndexFunc(m.Permanent.Streams, func(s string) bool { return !slices.Contains(v.Streams, s) })
-	if i < 0 {
-		return "", false
+// strands says why viewers of the permanent version's streams could not follow
+// another one, unless that declares so; "": they can.
+func (m *machine) strands(v Version) (code, sentence string) {
+	for i, name := range m.Permanent.Streams {
+		at := slices.Index(v.Streams, name)
+		switch {
+		case slices.Contains(v.Breaks, name):
+			continue
+		case at < 0:
+			return CodeStreams, fmt.Sprintf("version %s no longer has the stream %q, and its viewers would lose the picture", v.Version, name)
+		}
+		now := v.envelope(at)
+		if what := now.Leaves(m.Permanent.envelope(i)); what != "" {
+			return CodeEnvelope, fmt.Sprintf("version %s has the stream %q as %s, which its viewers rely on; "+
+				"if those who cannot follow are to be closed, its manifest must name the stream in app.breaks", v.Version, name, what)
+		}
 	}
-	return m.Permanent.Streams[i], true
+	return "", ""
 }
 
 // forbidden says whether a version is kept away because it was reverted before.
@@ -144,6 +155,7 @@ func (m *machine) refused(to, digest, code, sentence string) {
 // because weeks may have passed since the package was staged.
 func (m *machine) activateAsked(e ActivateAsked) {
 	v := m.Spare
+	code, sentence := m.strands(v)
 	switch {
 	case m.replace.under:
 		m.replace.later = append(slices.Clip(m.replace.later), e)
@@ -153,6 +165,8 @@ func (m *machine) activateAsked(e ActivateAsked) {
 		m.busy(e.Req)
 	case v.Slot == m.Permanent.Slot || !m.above(v):
 		m.answer(e.Req, control.ExitRefused, CodeFloor, "version %s is not above the permanent one", v.Version)
+	case code != "": // the permanent version is another one by now
+		m.answer(e.Req, control.ExitRefused, code, "%s", sentence)
 	case m.forbidden(v, e.Force):
 		m.answer(e.Req, control.ExitRefused, CodeReverted, "%s; `slipstream activate --force` tries it all the same", m.triedBefore(v))
 	default:

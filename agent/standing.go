@@ -2,6 +2,7 @@ package agent
 
 import (
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,17 +22,22 @@ func (a *Agent) streams(r *run) (out []orders.Stream) {
 		return out
 	}
 	for _, s := range r.manifest.App.Streams {
-		out = append(out, a.stream(s))
+		declared := a.stream(s)
+		declared.Breaks = slices.Contains(r.manifest.App.Breaks, s.Name)
+		out = append(out, declared)
 	}
 	return out
 }
 
+// envelope is what viewers of a declared stream rely on.
+func envelope(s verify.Stream) orders.Stream {
+	return orders.Stream{Name: s.Name, Codec: s.Codec, Width: s.Width, Height: s.Height, Profile: s.Profile}
+}
+
 // stream is a declared stream in the forwarder's words.
 func (a *Agent) stream(s verify.Stream) orders.Stream {
-	out := orders.Stream{
-		Name: s.Name, Codec: s.Codec, StallMS: max(s.StallMS, a.cfg.Stream.StallMS),
-		Width: s.Width, Height: s.Height, Profile: s.Profile, Audio: s.Audio,
-	}
+	out := envelope(s)
+	out.StallMS, out.Audio = max(s.StallMS, a.cfg.Stream.StallMS), s.Audio
 	// Sound may fall silent by design (DTX), so only a limit of its own holds for it.
 	if s.Events || s.Sound() && s.StallMS == 0 {
 		out.StallMS = 0

@@ -63,6 +63,9 @@ type Version struct {
 	Streams []string `json:"streams,omitempty"` // that it declares
 	Codecs  []string `json:"codecs,omitempty"`  // of these
 	Events  []string `json:"events,omitempty"`  // those that have frames on events only
+
+	Envelopes []orders.Stream `json:"envelopes,omitempty"` // of the streams, by their names
+	Breaks    []string        `json:"breaks,omitempty"`    // streams whose envelope it may leave
 }
 
 // Rules are the parts of the signed manifest that the upgrade obeys.
@@ -188,6 +191,15 @@ func (v Version) codec(i int) string {
 		return v.Codecs[i]
 	}
 	return verify.CodecH264
+}
+
+// envelope is what viewers of the i-th stream rely on; versions of older journals
+// have only the codec.
+func (v Version) envelope(i int) orders.Stream {
+	if i < len(v.Envelopes) {
+		return v.Envelopes[i]
+	}
+	return orders.Stream{Name: v.Streams[i], Codec: v.codec(i)}
 }
 
 // slots names the two live slots, as State.Apps counts them.

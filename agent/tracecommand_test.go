@@ -264,6 +264,14 @@ func (w *world) manifest(v *agent.Version, args map[string]string) {
 	if s := args["streams"]; s != "" {
 		v.Streams = strings.Split(s, ",")
 	}
+	if s := args["codecs"]; s != "" {
+		for i, codec := range strings.Split(s, ",") {
+			v.Envelopes = append(v.Envelopes, orders.Stream{Name: v.Streams[i], Codec: codec, Profile: args["profile"]})
+		}
+	}
+	if s := args["breaks"]; s != "" {
+		v.Breaks = strings.Split(s, ",")
+	}
 	if s := args["events"]; s != "" {
 		v.Events = strings.Split(s, ",")
 	}

@@ -74,6 +74,10 @@ type App struct {
 	Listen         []Listen `json:"listen,omitempty"`
 	Limits         *Limits  `json:"limits,omitempty"`
 	Checks         []Check  `json:"checks,omitempty"`
+	// Breaks names streams of the version before whose viewers this one may leave
+	// behind: it has them no more, or in another codec, or beyond their profile or
+	// picture size. Those who cannot follow are closed with a reason.
+	Breaks []string `json:"breaks,omitempty"`
 }
 
 // Stream is one declared media line with the envelope that viewers may rely on.

@@ -55,6 +55,18 @@ func checkStreams(streams []Stream) error {
 	return nil
 }
 
+func checkBreaks(names []string) error {
+	if len(names) > MaxStreams {
+		return bad("app.breaks lists %d streams, allowed are up to %d", len(names), MaxStreams)
+	}
+	for i, name := range names {
+		if !isStreamName(name) || slices.Contains(names[:i], name) {
+			return bad("app.breaks lists %s, which is no stream's name or stands there twice", quote(name))
+		}
+	}
+	return nil
+}
+
 // check judges a stream by itself; its name is good.
 func (s Stream) check() error {
 	switch {

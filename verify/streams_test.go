@@ -76,6 +76,10 @@ func TestStreamsRefused(t *testing.T) {
 		{"bound above 2^53", CodeManifest, func(_ *App, v, _ *Stream) { *v.Invariants[0].Max = 1 << 54 }},
 		{"infinite bound", CodeManifest, func(_ *App, v, _ *Stream) { *v.Invariants[0].Max = math.Inf(1) }},
 		{"no number", CodeManifest, func(_ *App, v, _ *Stream) { *v.Invariants[0].Max = math.NaN() }},
+		{"a break", "", func(app *App, _, _ *Stream) { app.Breaks = []string{"main", "gone"} }},
+		{"a break twice", CodeManifest, func(app *App, _, _ *Stream) { app.Breaks = []string{"main", "main"} }},
+		{"a break of no name", CodeManifest, func(app *App, _, _ *Stream) { app.Breaks = []string{"Main"} }},
+		{"too many breaks", CodeManifest, func(app *App, _, _ *Stream) { app.Breaks = numbered("s", MaxStreams+1) }},
 		{"soak shorter than a required window", CodeManifest, func(app *App, _, _ *Stream) { app.SoakMS = 999 }},
 		{"soak shorter than the default window", CodeManifest, func(_ *App, v, _ *Stream) { v.Invariants[0].WindowMS = 0 }},
 		{"soak shorter than the window of the default severity", CodeManifest, func(_ *App, v, _ *Stream) {

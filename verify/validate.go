@@ -219,6 +219,9 @@ func (a *App) validate() error {
 	if err := checkStreams(a.Streams); err != nil {
 		return err
 	}
+	if err := checkBreaks(a.Breaks); err != nil {
+		return err
+	}
 	if !slices.Contains([]string{OverlapFull, OverlapFrozen, OverlapNone}, a.Overlap) {
 		return bad("app.overlap %s is none of full, frozen, none", quote(a.Overlap))
 	}

@@ -152,6 +152,7 @@ type Sample struct {
 type StreamProof struct {
 	Name           string  `json:"name"`
 	Viewers        int     `json:"viewers"`
+	Closed         int     `json:"closed,omitempty"` // viewers who could not follow a declared break
 	ReplayedFrames int     `json:"replayedFrames"`
 	ContentJumpMS  float64 `json:"contentJumpMs"`
 	GapMS          float64 `json:"gapMs"` // between the frames that were handed to viewers before and after

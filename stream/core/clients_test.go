@@ -115,7 +115,8 @@ func TestLibraryClient(t *testing.T) {
 		for _, b := range v.breaks {
 			t.Errorf("%s: %s", name, b)
 		}
-		if e := <-f.ended; e.Reason != handover.EndedAsked {
+		// The connection may be gone before its last request is read.
+		if e := <-f.ended; e.Reason != handover.EndedAsked && e.Reason != handover.EndedClosed {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}

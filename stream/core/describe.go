@@ -16,7 +16,7 @@ var errNotFound = errors.New("no version has it")
 // describe tells the gateway what viewers of a stream may rely on: what is
 // declared, and what the line is that they would see now.
 func (c *Core) describe(d *handover.Describe) error {
-	spec, ok := c.declared(d.Stream)
+	spec, ok := c.toldOf(d.Stream)
 	if !ok && len(c.sources) == 0 { // just started; the orders are on their way
 		return errors.New("no version runs yet")
 	}
@@ -29,7 +29,7 @@ func (c *Core) describe(d *handover.Describe) error {
 	}
 	answer := handover.Message{ID: d.ID, Described: &handover.Described{Streams: []handover.Stream{describeStream(spec, s)}}}
 	if sound := c.streams[spec.Audio]; sound != nil && sound.sdp != nil {
-		if spec, ok := c.declared(spec.Audio); ok {
+		if spec, ok := c.toldOf(spec.Audio); ok {
 			answer.Described.Streams = append(answer.Described.Streams, describeStream(spec, sound))
 		}
 	}
@@ -44,6 +44,15 @@ func describeStream(spec orders.Stream, s *stream) handover.Stream {
 	return handover.Stream{
 		Name: s.name, Codec: spec.Codec, Width: spec.Width, Height: spec.Height, Profile: spec.Profile, SDP: string(s.sdp),
 	}
+}
+
+// toldOf is how viewers are told of a stream: as it is declared, unless the version
+// that they would see breaks with that.
+func (c *Core) toldOf(stream string) (spec orders.Stream, ok bool) {
+	if s := c.streams[stream]; s != nil && s.followed != nil && s.followed.spec.Breaks {
+		return s.followed.spec, true
+	}
+	return c.declared(stream)
 }
 
 // declared is how a stream is declared: by the permanent version, else by the one

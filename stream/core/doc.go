@@ -173,8 +173,9 @@
 // before it ([codec]). What viewers could not be shown is refused when it is published
 // or as soon as it is seen, with a sentence that names what to set: pictures that are
 // reordered, layers, other packetizations, more than the declared size and profile. A
-// stream has one codec for as long as any version declares it so; a version that
-// declares another one may not publish it, so no switch ever changes the codec.
+// version may not publish what viewers of its stream have not agreed to, another codec
+// or a greater profile, unless its orders say that it breaks with them: then a switch
+// closes those who cannot follow, with a sentence that says why, and so does the revert.
 //
 // The parameter sets of H.264 and H.265 go in front of every key frame that comes
 // without them. A switch compares those of both versions, and its report says whether

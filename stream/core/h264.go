@@ -1,12 +1,12 @@
 package core
 
 import (
-	"encoding/hex"
 	"fmt"
-	"strings"
 
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
 	codech264 "github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+
+	"slipstream/stream/orders"
 )
 
 // H.264 NAL unit types (ITU-T H.264 table 7-1) and RTP payload structures
@@ -53,24 +53,11 @@ func (h264) describe(f format.Format) (m medium, refusal string, ok bool) {
 	return m, "", true
 }
 
-// Profiles of H.264 whose decoders take each other's streams, the least demanding
-// one first (H.264 §A.2): Baseline as cameras send it, Main, High.
-const h264Profiles = "\x42\x4d\x64"
-
 // beyondProfile says why a sequence parameter set asks more of a decoder than the
 // declared profile-level-id does, or "".
 func beyondProfile(set []byte, declared string) (refusal string) {
-	var limit [3]byte
-	if n, err := hex.Decode(limit[:], []byte(declared[:min(len(declared), 6)])); n != 3 || err != nil || len(set) < 4 {
-		return "" // nothing is declared
-	}
-	profile, level := set[1], set[3]
-	rank, most := strings.IndexByte(h264Profiles, profile), strings.IndexByte(h264Profiles, limit[0])
-	known := rank >= 0 && most >= 0
-	if profile == limit[0] || known && rank <= most {
-		if level <= limit[2] {
-			return ""
-		}
+	if len(set) < 4 || orders.WithinProfile(set[1], set[3], declared) {
+		return ""
 	}
 	return fmt.Sprintf("the stream's profile-level-id is %x, the manifest declares %s; set the encoder's profile and level to it (x264: profile, level), or declare more", set[1:4], declared)
 }

@@ -90,7 +90,7 @@ type lineState struct {
 
 // newLine makes a line in memory of its own.
 func (c *Core) newLine(src *source, spec orders.Stream) (*line, error) {
-	codec, err := c.codecFor(spec)
+	codec, err := c.codecFor(src, spec)
 	if err != nil {
 		return nil, &mediaError{err}
 	}
@@ -106,14 +106,30 @@ func (c *Core) newLine(src *source, spec orders.Stream) (*line, error) {
 	return l, nil
 }
 
-// codecFor is the codec of a new line. Viewers of a stream have agreed to one, so a
-// version that declares another one is refused here, and no switch ever changes it.
-func (c *Core) codecFor(spec orders.Stream) (codec, error) {
+// codecFor is the codec of a new line. Viewers of a stream have agreed to one, and to a
+// profile, so a version that is beyond them is refused here unless it says that it
+// breaks with them; the permanent one may have been the first. No picture becomes a
+// sound.
+func (c *Core) codecFor(src *source, spec orders.Stream) (codec, error) {
 	codec, err := codecOf(spec.Codec)
-	if err == nil && c.streams[spec.Name].codec != codec {
-		err = fmt.Errorf("stream %s has another codec for those who watch it, and this version declares it as %s; give it another name", spec.Name, spec.Codec)
+	if err != nil {
+		return nil, err
 	}
-	return codec, err
+	its := c.streams[spec.Name].codec
+	before := orders.Stream{Codec: codecName(its)}
+	if permanent := c.sources[c.permanent]; permanent != nil && its == codec {
+		if declared, ok := permanent.stream(spec.Name); ok {
+			before = declared
+		}
+	}
+	now := spec.Strands(before.Codec, before.Profile)
+	switch {
+	case its.sound() != codec.sound():
+		return nil, fmt.Errorf("stream %s is %s; give it another name", spec.Name, now)
+	case now != "" && !spec.Breaks && src.spec.ID != c.permanent:
+		return nil, fmt.Errorf("stream %s is %s, which those who watch it cannot follow; give it another name, or have the manifest name it in app.breaks", spec.Name, now)
+	}
+	return codec, nil
 }
 
 func lineOf(m memory[lineMemory], src *source, s *stream, spec orders.Stream, codec codec) *line {

@@ -308,7 +308,7 @@ func (c *Core) tendPlayers(now int64) {
 }
 
 // leaving implements [egress].
-func (p *player) leaving(c *Core, reason, _ string) {
+func (p *player) leaving(c *Core, reason, sentence string) {
 	delete(c.players, p.id)
 	if reason == handover.EndedStuck {
 		// What it has not taken is of no use to it any more, and need not be kept.
@@ -318,7 +318,7 @@ func (p *player) leaving(c *Core, reason, _ string) {
 	p.closePaths(c)
 	report := p.report()
 	c.log.Info("viewer ended", "id", p.id, "reason", reason, "packets", report.Packets, "refused", report.Refused, "lost", report.Lost)
-	c.answer(handover.Message{Ended: &handover.Ended{ID: p.id, Reason: reason, Report: report}})
+	c.answer(handover.Message{Ended: &handover.Ended{ID: p.id, Reason: reason, Detail: sentence, Report: report}})
 }
 
 // report is what is known of the connection.

@@ -149,7 +149,7 @@ func (c *Core) lineAgain(m memory[lineMemory]) (*line, error) {
 	if !ok || c.streams[spec.Name] == nil {
 		return nil, errors.New("its source does not declare it")
 	}
-	codec, err := c.codecFor(spec)
+	codec, err := c.codecFor(src, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +168,7 @@ func (c *Core) lineAgain(m memory[lineMemory]) (*line, error) {
 func (c *Core) followAgain() {
 	for _, s := range c.streams {
 		if l := c.target(s); l != nil {
-			s.followed, s.entry = l, l.arena.key
+			s.followed, s.entry, s.codec = l, l.arena.key, l.codec
 			s.describe(l)
 			l.lastWish = 0
 			l.wishKey(c.now())
@@ -282,7 +282,11 @@ func (p *player) again(c *Core, tracks []handover.Track) error {
 
 // orClose ends a viewer that cannot be gone on with.
 func (c *Core) orClose(v *viewer, err error) error {
-	if err != nil {
+	var stranded *strandedError
+	switch {
+	case errors.As(err, &stranded):
+		c.closeViewer(v, handover.EndedStream, err.Error())
+	case err != nil:
 		c.closeViewer(v, handover.EndedClosed, "")
 	}
 	return err
@@ -294,6 +298,9 @@ func (c *Core) joinAgain(v *viewer, tracks []handover.Track) error {
 		s := c.streamAgain(tracks[i].Stream, t.codec.String())
 		if s == nil {
 			return fmt.Errorf("stream %q is not declared any more", tracks[i].Stream)
+		}
+		if err := t.agreeAgain(s, tracks[i]); err != nil {
+			return err
 		}
 		t.join(s)
 		t.again(c.lines[t.onLine])

@@ -53,6 +53,7 @@ func (c *Core) takePeer(spec *handover.Viewer, kind recordKind, fds []int, now i
 // admitAll puts a new viewer on its streams; on an error it is undone.
 func (c *Core) admitAll(v *viewer, tracks []handover.Track, now int64) error {
 	for i, t := range v.tracks {
+		t.agreed = agreement{tracks[i].Codec, tracks[i].Profile}
 		if err := c.admit(t, tracks[i].Stream, now); err != nil {
 			c.forget(v)
 			return err

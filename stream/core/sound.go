@@ -81,15 +81,6 @@ func audible(l *line, spec *orders.Stream, armedAt int64) bool {
 	return l.alive() && (spec.StallMS <= 0 || l.frames > 0 && l.lastUnit >= armedAt)
 }
 
-// anotherForm closes the viewers of sound whose decoders know only what stood in the
-// SDP, if the line that is followed from now on is described by another one.
-func (c *Core) anotherForm(s *stream, l *line) {
-	if !s.codec.sound() || s.sdp == nil || s.rate == l.rate && s.sets.same(&l.params) {
-		return
-	}
-	c.endStream(s, "the version that runs now sends the sound of "+s.name+" in another form; play again")
-}
-
 // setsFor says how viewers of one line learn of the sets of another one, whose
 // key frame they go on with.
 func setsFor(old, l *line, key *unit) string {

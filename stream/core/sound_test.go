@@ -196,9 +196,9 @@ func TestCodecOfAStreamStays(t *testing.T) {
 	w.camera("a-1", 'A', 10)
 	v := w.viewer()
 	v.untilLetter('A', 0)
-	path, sdp := filepath.Join(w.run, "pub", "b-2.sock"), sdpHead("m=video 0 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\n")
+	path, sdp := filepath.Join(w.run, "pub", "b-2.sock"), h265SDP
 	var refused *publish.RefusedError
-	if _, err := publish.Dial(path, "main", sdp); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "another codec") {
+	if _, err := publish.Dial(path, "main", sdp); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "give it another name") {
 		t.Errorf("H.265 beside H.264: %v", err)
 	}
 	w.order(orders.Orders{Sources: []orders.Source{other}, Permanent: "b-2"})

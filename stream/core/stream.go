@@ -72,8 +72,9 @@ func short(l *line, now int64) bool {
 // seen the scene up to that key frame, because the other line had stalled, they
 // go on from an earlier one if the bounds allow it.
 func (c *Core) follow(s *stream, l *line) orders.StreamSwitch {
-	c.anotherForm(s, l)
-	report := orders.StreamSwitch{Name: s.name, Viewers: len(s.tracks)}
+	before := len(s.tracks)
+	c.strand(s, l)
+	report := orders.StreamSwitch{Name: s.name, Viewers: len(s.tracks), Closed: before - len(s.tracks)}
 	c.enter(s, l, &report)
 	s.followed, s.giveUp = l, 0
 	l.stall.start(c.now())
@@ -160,6 +161,9 @@ func (c *Core) admit(t *track, name string, now int64) error {
 		return fmt.Errorf("stream %q has no source yet", name)
 	case len(s.tracks) >= maxViewers:
 		return fmt.Errorf("stream %q has %d viewers already", name, maxViewers)
+	}
+	if err := c.agree(t, s); err != nil {
+		return err
 	}
 	t.join(s)
 	if l := s.followed; l != nil && !short(l, now) {

@@ -59,6 +59,7 @@ type track struct {
 	stream *stream // nil until it is admitted to one
 	line   *line   // whose units it is at; nil: waits for a key frame
 	rate   int64   // of the RTP clock, in Hz
+	agreed agreement
 }
 
 // trackState is a track as plain data.

@@ -318,12 +318,12 @@ func (p *peer) send(c *Core, t *track, head *[rtpHeader]byte, pkt []byte) unix.E
 func (p *peer) described(*track) {}
 
 // leaving implements [egress].
-func (p *peer) leaving(c *Core, reason, _ string) {
+func (p *peer) leaving(c *Core, reason, sentence string) {
 	delete(c.peers, p.id)
 	report := p.report()
 	c.log.Info("viewer ended", "id", p.id, "reason", reason,
 		"packets", report.Packets, "resent", report.Resent, "refused", report.Refused, "lost", report.Lost)
-	ended := &handover.Ended{ID: p.id, Reason: reason, Report: report}
+	ended := &handover.Ended{ID: p.id, Reason: reason, Detail: sentence, Report: report}
 	if p.isLeg() {
 		c.tell(orders.Message{LegEnded: ended})
 	}

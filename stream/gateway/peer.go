@@ -111,8 +111,9 @@ type peer struct {
 // pick is a stream in the format in which a viewer is given it.
 type pick struct {
 	payload
-	stream string
-	stereo bool
+	stream  string
+	stereo  bool
+	profile string // that the stream declares
 }
 
 // kind is the section that the stream goes into.
@@ -250,7 +251,7 @@ func (v *peer) add(k pick) error {
 		v.sender = t.Sender()
 	}
 	ssrc := uint32(t.Sender().GetParameters().Encodings[0].SSRC)
-	v.tracks = append(v.tracks, handover.Track{Stream: k.stream, SSRC: ssrc, PayloadType: k.payloadType})
+	v.tracks = append(v.tracks, handover.Track{Stream: k.stream, SSRC: ssrc, PayloadType: k.payloadType, Codec: k.codec, Profile: k.profile})
 	return nil
 }
 

@@ -42,7 +42,10 @@ func TestPlayIsHandedOver(t *testing.T) {
 	if p == nil || p.Session != c.session || p.UDP || string(p.Unread) != behind || p.TimeoutMS < 10_000 || len(p.Tracks) != 2 || len(h.fds) != 1 {
 		t.Fatalf("handed over: %+v with %d descriptors", p, len(h.fds))
 	}
-	for i, want := range []handover.Track{{Stream: "main", PayloadType: 96}, {Stream: "mic", PayloadType: 97, Channel: 4}} {
+	for i, want := range []handover.Track{
+		{Stream: "main", PayloadType: 96, Codec: "h264"},
+		{Stream: "mic", PayloadType: 97, Channel: 4, Codec: "opus"},
+	} {
 		got := p.Tracks[i]
 		if got.SSRC == 0 {
 			t.Errorf("track %d has no SSRC", i)

@@ -29,6 +29,8 @@ type rtspTrack struct {
 	media       *description.Media
 	payloadType uint8
 	rate        int // of its RTP clock
+	codec       string
+	profile     string // that the stream declares
 }
 
 // tracksOf reads the description of a stream and the sound that goes with it.
@@ -47,7 +49,7 @@ func tracksOf(streams []handover.Stream) ([]rtspTrack, error) {
 		case *format.Opus, *format.G711, *format.MPEG4Audio, *format.MPEG4AudioLATM:
 			m.Type = description.MediaTypeAudio
 		}
-		all = append(all, rtspTrack{s.Name, m, f.PayloadType(), f.ClockRate()})
+		all = append(all, rtspTrack{s.Name, m, f.PayloadType(), f.ClockRate(), s.Codec, s.Profile})
 	}
 	return all, nil
 }

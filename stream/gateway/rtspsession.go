@@ -228,6 +228,7 @@ func (s *rtspSession) descriptors(p *handover.Player) ([]int, error) {
 		p.UDP = way.udp
 		p.Tracks = append(p.Tracks, handover.Track{
 			Stream: t.stream, SSRC: way.ssrc, PayloadType: t.payloadType, Channel: way.channel, Seq: way.seq,
+			Codec: t.codec, Profile: t.profile,
 		})
 		if way.udp {
 			fds = append(fds, way.own[0].fd, way.own[1].fd)

@@ -250,7 +250,7 @@ func choose(o offer, s handover.Stream) (pick, error) {
 		offered = o.audio.payloads
 	}
 	f, err := e.pick(offered)
-	return pick{payload: f, stream: s.Name, stereo: e.stereo}, err
+	return pick{payload: f, stream: s.Name, stereo: e.stereo, profile: s.Profile}, err
 }
 
 func (g *Gateway) getSession(w http.ResponseWriter, r *http.Request) error {

@@ -73,6 +73,10 @@ type Track struct {
 	PayloadType uint8  `json:"payloadType"`
 	Channel     uint8  `json:"channel,omitempty"` // RTSP over TCP: of RTP; RTCP has the next one
 	Seq         uint16 `json:"seq,omitempty"`     // RTSP: sequence number of the first packet
+	// Codec and Profile are those of [Stream] to which the viewer has agreed. It is
+	// refused if the stream is beyond them by now, and closed when it goes there.
+	Codec   string `json:"codec,omitempty"`
+	Profile string `json:"profile,omitempty"`
 }
 
 // MaxTracks: a picture and its sound.
@@ -181,7 +185,8 @@ const (
 // Ended says that a viewer is gone.
 type Ended struct {
 	ID     string `json:"id"`
-	Reason string `json:"reason"` // one of the Ended reasons
+	Reason string `json:"reason"`           // one of the Ended reasons
+	Detail string `json:"detail,omitempty"` // a sentence for people, if there is one to tell
 	Report Report `json:"report"`
 }
 
@@ -190,7 +195,7 @@ const (
 	EndedConsent = "consent" // no valid connectivity check for 30 s (RFC 7675)
 	EndedClosed  = "closed"  // the viewer said goodbye (RTCP BYE)
 	EndedStuck   = "stuck"   // its socket took nothing for seconds
-	EndedStream  = "stream"  // the running version no longer has the stream
+	EndedStream  = "stream"  // the running version no longer has the stream, or not as the viewer can play it
 	EndedAsked   = "asked"   // the gateway sent End, or the viewer TEARDOWN
 	EndedSilent  = "silent"  // an RTSP viewer over UDP was not heard of for its timeout
 	EndedBroken  = "broken"  // what it sent was no RTSP

@@ -77,6 +77,9 @@ type Stream struct {
 	// Audio names another stream of the same source that viewers of this one are
 	// given with it; "": none.
 	Audio string `json:"audio,omitempty"`
+	// Breaks says that this version may leave what viewers of the stream rely on since
+	// they agreed to watch an earlier one: those who cannot follow are closed.
+	Breaks bool `json:"breaks,omitempty"`
 	// Invariants must hold while the stream is on trial.
 	Invariants []Invariant `json:"invariants,omitempty"`
 }
@@ -279,9 +282,10 @@ type Reverted struct {
 type StreamSwitch struct {
 	Name           string  `json:"name"`
 	Viewers        int     `json:"viewers"`
-	ReplayedFrames int     `json:"replayedFrames"` // sent again, from the source's last key frame on
-	ContentJumpMS  float64 `json:"contentJumpMs"`  // how far the picture's capture time went back
-	GapMS          float64 `json:"gapMs"`          // between the last frame that was handed to viewers before, and the first one after; so far, if none came yet
+	Closed         int     `json:"closed,omitempty"` // viewers who could not follow, see Stream.Breaks
+	ReplayedFrames int     `json:"replayedFrames"`   // sent again, from the source's last key frame on
+	ContentJumpMS  float64 `json:"contentJumpMs"`    // how far the picture's capture time went back
+	GapMS          float64 `json:"gapMs"`            // between the last frame that was handed to viewers before, and the first one after; so far, if none came yet
 	// ParameterSets says how the decoder learned of the new source's: SetsSame,
 	// SetsInBand (they differ, its key frame brings its own) or SetsInjected.
 	ParameterSets string `json:"parameterSets,omitempty"`

@@ -106,7 +106,7 @@ func (p *printer) switches(title string, streams []control.StreamProof) {
 	rows := make([][]string, len(streams))
 	for i, s := range streams {
 		rows[i] = []string{
-			clean(s.Name), count(s.Viewers, "viewer"),
+			clean(s.Name), count(s.Viewers, "viewer") + closed(s),
 			strings.ReplaceAll(count(s.ReplayedFrames, "frame"), "no ", "0 ") + " replayed",
 			fmt.Sprintf("content jump %.0f ms", s.ContentJumpMS),
 			gap(s), sets[s.ParameterSets],
@@ -116,6 +116,14 @@ func (p *printer) switches(title string, streams []control.StreamProof) {
 	for _, text := range columns(rows) {
 		p.line("    %s", text)
 	}
+}
+
+// closed tells of viewers who could not follow a declared break of a stream.
+func closed(s control.StreamProof) string {
+	if s.Closed == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (and %d closed, who could not follow)", s.Closed)
 }
 
 // gap is the time that a stream's viewers had no frame, "" if it was not measured.

@@ -69,6 +69,11 @@ KEYS OF THE TEMPLATE (- must be given)
       windowMs        3000        judged over so long
       severity        required    required: the trial is reverted when it is
                                   broken; wanted: it is only reported
+  app.breaks        none      streams of the version before that this one has no
+                              more, or in another codec, or beyond their declared
+                              profile or size. Without it such a package is
+                              refused; with it viewers who cannot follow are
+                              closed when they are switched
   app.publishRtsp   false     true: the app publishes by RTSP, to the address in
                               $SLIPSTREAM_PUBLISH_RTSP (ffmpeg, GStreamer);
                               false: to the socket in $SLIPSTREAM_PUBLISH
