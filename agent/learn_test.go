@@ -64,11 +64,11 @@ func TestEverySignatureIsKept(t *testing.T) {
 	if r := d.stage(path); r.Exit != control.ExitDone {
 		t.Fatalf("stage: %+v", r)
 	}
-	d.restart()
-	d.wait("the staged version", func(s control.Status) bool { return slot(s, "a").State == control.StateStaged })
 	if r := d.agent.Activate(t.Context(), control.ActivateRequest{Wait: true}); r.Exit != control.ExitDone {
 		t.Errorf("activate: %+v", r)
 	}
+	d.restart()
+	d.wait("the app", func(s control.Status) bool { return slot(s, "a").App == "ready" && slot(s, "a").State == control.StatePermanent })
 }
 
 // fleetRoot is a fleet's root, with an order key and a freshness key.
@@ -195,9 +195,6 @@ func TestStagedPackageTeachesAgain(t *testing.T) {
 			}
 			if now := d.learned(); now.vendor != 2 || now.sequence != 7 {
 				t.Errorf("the device has learned %+v", now)
-			}
-			if r := d.agent.Activate(t.Context(), control.ActivateRequest{Wait: true}); r.Exit != control.ExitDone {
-				t.Errorf("activate: %+v", r)
 			}
 		})
 	}

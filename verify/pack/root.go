@@ -154,6 +154,30 @@ func (r *Root) role(name string) (*metadata.Role, string, error) {
 
 // AddKey gives a key a role.
 func (r *Root) AddKey(role string, public *ecdsa.PublicKey) error {
+	return r.edit(role, public, func(there *metadata.Role, tuf string, key *metadata.Key, id string) error {
+		if slices.Contains(there.KeyIDs, id) {
+			return fmt.Errorf("the key has the role %s already", role)
+		}
+		return r.meta.Signed.AddKey(key, tuf)
+	})
+}
+
+// RemoveKey takes a role from a key.
+func (r *Root) RemoveKey(role string, public *ecdsa.PublicKey) error {
+	return r.edit(role, public, func(there *metadata.Role, tuf string, _ *metadata.Key, id string) error {
+		switch left := len(there.KeyIDs) - 1; {
+		case !slices.Contains(there.KeyIDs, id):
+			return fmt.Errorf("the key does not have the role %s", role)
+		case left < there.Threshold && tuf != metadata.TIMESTAMP:
+			return fmt.Errorf("of the %d keys left with the role %s %d would have to sign: add another key first, or lower the threshold (--threshold %s=%d)",
+				left, role, there.Threshold, role, max(left, 1))
+		}
+		return r.meta.Signed.RevokeKey(id, tuf)
+	})
+}
+
+// edit changes a key's part in a role, as long as nobody has signed the root.
+func (r *Root) edit(role string, public *ecdsa.PublicKey, change func(there *metadata.Role, tuf string, key *metadata.Key, id string) error) error {
 	there, tuf, err := r.role(role)
 	if err != nil {
 		return err
@@ -165,33 +189,7 @@ func (r *Root) AddKey(role string, public *ecdsa.PublicKey) error {
 	if err != nil {
 		return err
 	}
-	if slices.Contains(there.KeyIDs, id) {
-		return fmt.Errorf("the key has the role %s already", role)
-	}
-	return r.meta.Signed.AddKey(key, tuf)
-}
-
-// RemoveKey takes a role from a key.
-func (r *Root) RemoveKey(role string, public *ecdsa.PublicKey) error {
-	there, tuf, err := r.role(role)
-	if err != nil {
-		return err
-	}
-	if len(r.meta.Signatures) > 0 {
-		return errSigned
-	}
-	_, id, err := tufKey(public)
-	if err != nil {
-		return err
-	}
-	switch left := len(there.KeyIDs) - 1; {
-	case !slices.Contains(there.KeyIDs, id):
-		return fmt.Errorf("the key does not have the role %s", role)
-	case left < there.Threshold && tuf != metadata.TIMESTAMP:
-		return fmt.Errorf("of the %d keys left with the role %s %d would have to sign: add another key first, or lower the threshold (--threshold %s=%d)",
-			left, role, there.Threshold, role, max(left, 1))
-	}
-	return r.meta.Signed.RevokeKey(id, tuf)
+	return change(there, tuf, key, id)
 }
 
 // SetThreshold says how many keys of a role must sign.

@@ -152,7 +152,7 @@ root, release (of a vendor), order or time (of a fleet). KEY is a public key fil
 a URI or, of a key that is there, the beginning of its id.` + exitHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return editRoot(cmd, args[0], func(r *pack.Root) error {
+			return editRoot(cmd, args[0], "", func(r, _ *pack.Root) error {
 				public, err := pack.OpenPublicKey(cmd.Context(), key)
 				if err != nil && errors.Is(err, fs.ErrNotExist) {
 					public, err = r.KeyByID(key)
@@ -237,21 +237,7 @@ the two files.` + exitHelp,
 			if err != nil {
 				return err
 			}
-			r, err := pack.LoadRoot(args[0])
-			if err != nil {
-				return err
-			}
-			old, err := rootBefore(r, args[0], before)
-			if err != nil {
-				return err
-			}
-			if err := r.Sign(signer, old); err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
-			}
-			if err := saveRoot(r, args[0]); err != nil {
-				return err
-			}
-			return r.Print(cmd.OutOrStdout(), old)
+			return editRoot(cmd, args[0], before, func(r, old *pack.Root) error { return r.Sign(signer, old) })
 		},
 	}
 	cmd.Flags().StringVar(&key, "key", "", "private key file, or the URI of a key in a KMS or HSM")
@@ -267,11 +253,7 @@ func rootShowCommand() *cobra.Command {
 		Short: "Show a root, its keys, and which signatures are still missing",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := pack.LoadRoot(args[0])
-			if err != nil {
-				return err
-			}
-			old, err := rootBefore(r, args[0], before)
+			r, old, err := loadRoots(args[0], before)
 			if err != nil {
 				return err
 			}
@@ -280,6 +262,15 @@ func rootShowCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&before, "before", "", "the root before (default: beside FILE, named by its number)")
 	return cmd
+}
+
+// loadRoots reads a root and the one before it.
+func loadRoots(path, before string) (r, old *pack.Root, err error) {
+	if r, err = pack.LoadRoot(path); err != nil {
+		return nil, nil, err
+	}
+	old, err = rootBefore(r, path, before)
+	return r, old, err
 }
 
 // rootBefore finds the root before one; nil if there is none or it is not at hand.
@@ -298,16 +289,12 @@ func rootBefore(r *pack.Root, path, before string) (*pack.Root, error) {
 }
 
 // editRoot changes a file in place, and shows it.
-func editRoot(cmd *cobra.Command, path string, edit func(*pack.Root) error) error {
-	r, err := pack.LoadRoot(path)
+func editRoot(cmd *cobra.Command, path, before string, edit func(r, old *pack.Root) error) error {
+	r, old, err := loadRoots(path, before)
 	if err != nil {
 		return err
 	}
-	old, err := rootBefore(r, path, "")
-	if err != nil {
-		return err
-	}
-	if err := edit(r); err != nil {
+	if err := edit(r, old); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if err := saveRoot(r, path); err != nil {
