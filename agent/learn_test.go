@@ -68,7 +68,9 @@ func TestEverySignatureIsKept(t *testing.T) {
 		t.Errorf("activate: %+v", r)
 	}
 	d.restart()
-	d.wait("the app", func(s control.Status) bool { return slot(s, "a").App == "ready" && slot(s, "a").State == control.StatePermanent })
+	d.wait("the app", func(s control.Status) bool {
+		return slot(s, "a").App == "ready" && slot(s, "a").State == control.StatePermanent
+	})
 }
 
 // fleetRoot is a fleet's root, with an order key and a freshness key.

@@ -39,6 +39,10 @@ KEYS OF THE TEMPLATE (- must be given)
   expires           none      not to be installed after it, by a device's secure
                               time
   notes             none      text that people see
+  requires          none      system, runtime: the least releaseCounters of what must
+                              be permanent there, unless this package brings it
+  trial             none      of a package without a live image, in place of app:
+                              greenlight (operator or auto), deadlineMs, soakMs
   format            1         of the manifest itself
   app.exec          -         program and arguments; a program without a leading
                               slash is taken from --dir
@@ -96,7 +100,21 @@ KEYS OF THE TEMPLATE (- must be given)
                               (full), is frozen once the new one shows its
                               pictures (frozen: less CPU; a revert takes up to a
                               key frame), or is stopped before the new one starts
-                              (none: memory for one; viewers wait meanwhile)`
+                              (none: memory for one; viewers wait meanwhile)
+  app.dataMaxMB     0         largest data directory that a trial is given a copy
+                              of; 0: 64
+  app.state         none      schema: of the state that this version hands over;
+                              accepts: list of schemas that it takes besides
+  app.listen        none      list of sockets that the agent opens for the app, by
+                              LISTEN_FDS: name, network (tcp, udp), address
+  app.limits        none      of the slot's cgroup: memoryMB, pids, cpuPercent (100
+                              is one core)
+  app.checks        none      list of what the agent judges during a trial, each with
+                              name, kind and, by kind: process (measure: memory,
+                              growth, files, tasks, cpu, restarts; max), exec (exec),
+                              http (url of this device), file (path below the data,
+                              maxAgeMs), link; and for all everyMs (1000), timeoutMs
+                              (1000), failures in a row (3), severity (required)`
 
 const buildExample = `  {
     "product": "gatecam",

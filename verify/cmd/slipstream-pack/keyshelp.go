@@ -13,7 +13,7 @@ const keysHelp = `WHAT A VENDOR OPERATES
   vendor root  offline: smart cards or     3, 2 must     one: rotate one: rotate
                sticks, in three safes      sign          two: below  two: below
   release      KMS or HSM of the build     1, or 2 of 2  rotate      below
-  fleet root   offline, at the operator's  2, 1 signs    enrol anew  enrol anew
+  fleet root   offline, at the operator's  2, 1 signs    one: rotate below
   order        KMS of the panel            1             rotate      rotate
   time         on the panel                1             rotate      rotate
 
@@ -31,8 +31,10 @@ ONCE
     slipstream-pack root sign --key root-1.key 1.root.json
   It says what is missing until it says "complete". 1.root.json goes into every
   device where it is made (trust = in slipstream.toml), and into a safe on
-  paper. The operator of a fleet does the same with "root init fleet",
-  --order-key and --time-key, and enrols devices with fleet.1.root.json.
+  paper. The operator of a fleet does the same with two keys of which one signs:
+    slipstream-pack root init fleet --root-key a.pub --root-key b.pub \
+      --threshold root=1 --order-key panel.pub --time-key clock.pub
+  A person at each device enrols it: slipstream enroll fleet.1.root.json.
 
 EACH RELEASE
   Build, sign where the key is, check as a device would, publish:
@@ -40,11 +42,14 @@ EACH RELEASE
     slipstream-pack sign --key NAME://KEY x.slip    (each key that must sign)
     slipstream-pack attach --root 2.root.json x.slip
     slipstream-pack verify --trust 1.root.json --product P --hardware H x.slip
-  NAME://KEY asks the program sigstore-kms-NAME. A module that only openssl can
-  ask signs what is printed by slipstream-pack pae, and its signature goes in by
-  slipstream-pack attach --signature.
+  NAME://KEY is a key in a KMS or HSM; slipstream-pack sign tells which are known.
+  What only openssl can ask signs the output of slipstream-pack pae, and its
+  signature goes in by attach --signature. Who does not want to believe this
+  program checks by hand, as slipstream-pack check prints it.
   The fleet's operator orders it:
     slipstream-pack order --key K --package x.slip --sequence N --hardware H
+  For devices without a link it goes in by attach --order, and the time comes by
+    slipstream-pack time --key time.key --root fleet.1.root.json
 
 THE CALENDAR
   each week     look whether the panel still says what time it is
@@ -79,5 +84,6 @@ WHEN SOMETHING HAPPENS
                           numbers with the key
   the time key stolen     likewise --role time. It could make things expire
                           early, and nothing else
-  the fleet's root lost   a person at each device leaves the fleet and enrols it
-                          anew; the vendor's signature and the floors stay`
+  the fleet's root lost,  a person at each device leaves the fleet (slipstream
+  or stolen               leave) and enrols it anew (slipstream enroll); the
+                          vendor's signature and the floors stay`
