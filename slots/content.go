@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"slipstream/slots/verity"
 )
@@ -16,6 +17,8 @@ const (
 	KindSquashfs = "squashfs" // likewise
 	KindDisk     = "disk"     // whatever is in a partition
 )
+
+var kinds = []string{KindTree, KindErofs, KindSquashfs, KindDisk}
 
 // Content is a version to be staged: an image whose signature was verified, as
 // the chunks that it is made of.
@@ -61,8 +64,10 @@ func (f file) Range(_ context.Context, off, n int64) (io.ReadCloser, error) {
 // check judges what needs no image bytes.
 func (c Content) check() error {
 	switch {
-	case c.Kind != KindTree:
-		return fmt.Errorf("images of kind %q are not supported, only %q", c.Kind, KindTree)
+	case !slices.Contains(kinds, c.Kind):
+		return fmt.Errorf("%w: %q is unknown, known are %v", ErrKind, c.Kind, kinds)
+	case len(c.Chunks) > MaxChunks:
+		return fmt.Errorf("the image has %d chunks, allowed are %d", len(c.Chunks), MaxChunks)
 	case c.Digest == "":
 		return errors.New("the package digest is missing")
 	case len(c.Manifest) == 0 || len(c.Manifest) > MaxManifest:

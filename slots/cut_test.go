@@ -23,7 +23,7 @@ func TestPowerCutWhileStaging(t *testing.T) {
 		s.Close()
 
 		power := cutAt(n)
-		s, err := slots.OpenOn(dir, power.wrap)
+		s, err := slots.OpenOn(dir, slots.Options{}, power.wrap)
 		if err == nil {
 			err = stage(t.Context(), s, "b", fresh)
 			s.Close()
@@ -71,7 +71,7 @@ func TestPowerCutWhileClearing(t *testing.T) {
 		}
 		s.Close()
 		power := cutAt(n)
-		if s, err := slots.OpenOn(dir, power.wrap); err == nil {
+		if s, err := slots.OpenOn(dir, slots.Options{}, power.wrap); err == nil {
 			s.Clear("a")
 			s.Close()
 		}
@@ -97,7 +97,7 @@ func TestAnyOneErrorWhileStaging(t *testing.T) {
 		dir := t.TempDir()
 		openDir(t, dir).Close()
 		disk := failAt(n)
-		s, err := slots.OpenOn(dir, disk.wrap)
+		s, err := slots.OpenOn(dir, slots.Options{}, disk.wrap)
 		if err != nil {
 			continue // a step of opening
 		}
@@ -133,12 +133,19 @@ func TestAFullDisk(t *testing.T) {
 }
 
 // smallDisk is a file system of one megabyte.
-func smallDisk(t *testing.T) string {
+func smallDisk(t *testing.T) string { return memoryDisk(t, "size=1m") }
+
+// memoryDisk is for tests in which nothing hangs on a real disk.
+func memoryDisk(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("slots-test", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("a small file system needs the right to mount: %v", err)
+	if err := syscall.Mount("slots-test", dir, "tmpfs", 0, size); err != nil {
+		t.Skipf("a file system of a size needs the right to mount: %v", err)
 	}
-	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
 	return dir
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // disk is a directory that slots writes to, and the only way by which it does:
@@ -13,6 +15,10 @@ type disk interface {
 	Sub(name string) (disk, error)
 	Mkdir(name string) error
 	Create(name string, mode fs.FileMode) (diskFile, error) // never an existing one
+	Append(name string) (diskFile, error)                   // only an existing one
+	Log(name string) (diskFile, error)                      // what is appended to it is on storage when Write returns
+	Image(name string) (diskImage, error)                   // made if it is missing
+	Partition(path string) (diskImage, error)               // wherever it is
 	Symlink(target, name string) error
 	Rename(from, to string) error
 	Remove(name string) error // with all below; fine if it is not there
@@ -23,6 +29,14 @@ type disk interface {
 // diskFile is a file being written.
 type diskFile interface {
 	Write(p []byte) (int, error)
+	Sync() error
+	Close() error
+}
+
+// diskImage is an image being written, at any place of it.
+type diskImage interface {
+	Resize(size int64) error // makes room, so that a full disk is noticed before the first byte
+	WriteAt(p []byte, off int64) (int, error)
 	Sync() error
 	Close() error
 }
@@ -64,6 +78,38 @@ func (d rootDisk) Create(name string, mode fs.FileMode) (diskFile, error) {
 	return f, nil
 }
 
+func (d rootDisk) Append(name string) (diskFile, error) {
+	return openFile(d.root, name, os.O_WRONLY|os.O_APPEND)
+}
+
+func (d rootDisk) Log(name string) (diskFile, error) {
+	return openFile(d.root, name, os.O_CREATE|os.O_WRONLY|os.O_APPEND|unix.O_DSYNC)
+}
+
+// openFile keeps a nil file from becoming an interface that is not nil.
+func openFile(root *os.Root, name string, flag int) (diskFile, error) {
+	f, err := root.OpenFile(name, flag, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (d rootDisk) Image(name string) (diskImage, error) {
+	return openImage(func(flag int) (*os.File, error) {
+		return d.root.OpenFile(name, flag|os.O_CREATE|os.O_RDWR, fileMode)
+	})
+}
+
+func (d rootDisk) Partition(path string) (diskImage, error) {
+	return openImage(func(flag int) (*os.File, error) {
+		if flag == 0 {
+			return openPartition(path, os.O_RDWR)
+		}
+		return os.OpenFile(path, flag|os.O_RDWR, 0)
+	})
+}
+
 func (d rootDisk) Symlink(target, name string) error { return d.root.Symlink(target, name) }
 func (d rootDisk) Rename(from, to string) error      { return d.root.Rename(from, to) }
 func (d rootDisk) Remove(name string) error          { return d.root.RemoveAll(name) }
@@ -97,14 +143,19 @@ const fresh = ".new"
 // name means the old content or the new one, whole; when it returns nil, the new
 // one.
 func replaceFile(d disk, name string, data []byte) error {
-	if err := d.Remove(name + fresh); err != nil {
-		return err
-	}
-	if err := writeFile(d, name+fresh, fileMode, data); err != nil {
+	if err := prepareFile(d, name, data); err != nil {
 		return err
 	}
 	if err := d.Rename(name+fresh, name); err != nil {
 		return err
 	}
 	return d.SyncDir(".")
+}
+
+// prepareFile does all of that but the replacing.
+func prepareFile(d disk, name string, data []byte) error {
+	if err := d.Remove(name + fresh); err != nil {
+		return err
+	}
+	return writeFile(d, name+fresh, fileMode, data)
 }

@@ -12,30 +12,52 @@
 //	lock                     flock: one process at a time
 //	a/state.json             what the slot holds; missing: it is empty
 //	a/head.tar               the package's signatures and trust, as they came
+//	a/chunks                 the image's list of chunks, as in the package
 //	a/image                  the image, unless it is a tree or has a partition
 //	a/root/                  the version's files: of a tree themselves, of an
 //	                         erofs or squashfs image where it is mounted
+//	a/progress, a/part       while it is written: the journal, a file of a tree
+//
+// Images may also be kept in partitions ([Options]), which is the only place for
+// those of kind "disk". Then the directory holds all but the image.
 //
 // Every change of state.json is a new file, synced, renamed over the old one,
-// with the directory synced after. [Set.Stage] works in this order: state
-// "writing"; remove what was there; write; sync every file and directory; read
-// everything back; state "staged". So no crash leaves "staged" on a slot that
-// was not read back whole. A slot found in state "writing" was interrupted: it
-// runs nothing and is written anew. [Set.Clear] removes state.json first, which
-// needs no space and so works on a full disk.
+// with the directory synced. [Set.Stage] works in this order: state "writing";
+// write the image; sync it; read all of it back past the page cache; put the
+// list of chunks and the manifest beside, synced; state "staged". So no crash
+// leaves "staged" on a slot that was not read back whole, and a slot in state
+// "writing" runs nothing. [Set.Clear] removes state.json first, which needs no
+// space and so works on a full disk.
 //
-// An image of the kind "tree" is a directory as one canonical ustar file, defined
-// in package verify/pack. Each chunk is hashed in memory before any byte of it
-// is written. Each header is taken apart, judged, made again from what was
-// understood, and compared whole, so that there is one way only to write a tree
-// down. That makes the directory itself the image: tarred again it gives the
-// signed hash, so no copy of the image is kept beside it. [Set.Verify] does
-// just that, and therefore sees any file changed, added, lost, or with other
-// rights.
+// # Where chunks come from
+//
+// Each chunk is looked for in the target itself, then in the slot in use, then
+// asked of the package, neighbours together. Lists of chunks and the journal only
+// say where to look: whatever is read, from wherever, is hashed in memory before
+// it is used, so that a wrong hint costs time and nothing else. An interrupted
+// stage goes on in this way, a damaged slot is mended, a version that is there
+// already is read and not written, and nothing is written twice. Without the list
+// of chunks of the slot in use all is fetched: cutting it again would need the
+// cutter of the package's maker, whose cuts are not part of the format.
+//
+// An image is written by one goroutine while another hashes what follows, in
+// whole sectors past the page cache, whose memory the running version needs. All
+// buffers together are some 8 MiB whatever the image's size.
+//
+// # Trees
+//
+// The image of kind "tree" is a directory as one canonical ustar file, defined in
+// package verify/pack. Each header is taken apart, judged, made again from what
+// was understood, and compared whole, so that there is one way only to write a
+// tree down. That makes the directory itself the image: tarred again it gives the
+// signed hash, so no copy of the image is kept beside it, and its chunks are found
+// in the files. [Set.Verify] does just that, and therefore sees any file changed,
+// added, lost, or with other rights. Files that are right already stay; others are
+// written beside and renamed, or written on; what has no place in the tree goes.
 //
 // Everything is reached through [os.Root], so no link and no name leads out of
 // a slot, and all writes go through one small interface, disk, so that tests
-// can cut the power at each of them.
+// can cut the power at each of them, and what they cost is counted.
 //
 // # Mounting
 //
@@ -75,11 +97,15 @@
 // # What it does not do
 //
 // It trusts its caller to have verified the signature (package verify), and to
-// know which slot is in use. It does not help against a flash controller that
+// know which slot is in use, which it refuses to write if it is told. It does not
+// tell the boot loader that a slot is being written: package boot does. It does
+// not help against a flash controller that
 // lies about flushes; but what it reads back comes from the disk and not from
-// the page cache, where the kernel lets go of that.
+// the page cache, where the file system can do that.
 //
-// Rejected: writing a record's copy in place (on flash translation layers a
+// Rejected: a bitmap of chunks as the journal (the writer goes from front to back,
+// so one number says as much); emptying a slot when a stage is interrupted (a
+// device on a bad line would never finish); writing a record's copy in place (on flash translation layers a
 // torn write can take neighbouring blocks with it; a rename costs one directory
 // sync more and keeps the old copy readable until the new one is whole); one
 // copy only (rename protects against power cuts, not against bad blocks);

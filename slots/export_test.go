@@ -8,13 +8,14 @@ import (
 )
 
 type (
-	Disk     = disk
-	DiskFile = diskFile
+	Disk      = disk
+	DiskFile  = diskFile
+	DiskImage = diskImage
 )
 
 // OpenOn opens slots whose writes go through the disk that wrap returns.
-func OpenOn(dir string, wrap func(Disk) Disk) (*Set, error) {
-	return open(dir, Options{}, func(d rootDisk) disk { return wrap(d) })
+func OpenOn(dir string, o Options, wrap func(Disk) Disk) (*Set, error) {
+	return open(dir, o, func(d rootDisk) disk { return wrap(d) })
 }
 
 // OpenRecordOn is the same for the active record.
@@ -50,6 +51,6 @@ func (s *Set) Put(name string, c Content, image []byte) error {
 		s.empty(name),
 		os.WriteFile(s.imagePath(name), image, fileMode),
 		os.WriteFile(filepath.Join(s.dir, name, manifestName), c.Manifest, fileMode),
-		s.markStaged(name, st, time.Now()),
+		s.markStaged(s.disk, name, st, time.Now()),
 	)
 }

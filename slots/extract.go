@@ -6,39 +6,62 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
+	"strings"
 )
 
 // copyBuffer is how much of a file is in memory, in bytes.
 const copyBuffer = 256 << 10
 
-// extractor writes a tree image as files.
+// extractor writes a tree image as files. What is right already stays as it is,
+// and what is not part of the tree goes.
 type extractor struct {
 	in      io.Reader
+	size    int64
 	left    int64 // bytes of the image not read yet
-	out     disk
-	dirs    map[string]bool // directories made so far
+	out     disk  // the slot
+	dirs    map[string]bool
+	folded  map[string]bool // paths without regard to case
 	last    string          // path of the entry before
 	entries int
 	buf     []byte
+
+	start int64 // place of the entry being read
+	now   entry // that entry; without a path: its header is not read yet
+
+	old    []entry // what was there
+	at     int     // the first of them not judged yet
+	read   *os.Root
+	unsafe bool            // what was there may not be on storage yet
+	gone   map[string]bool // directories that were there and are removed
 }
 
-// extract reads an image of exactly size bytes and writes its tree below out,
-// every file synced.
-func extract(in io.Reader, size int64, out disk) error {
-	x := &extractor{in: in, left: size, out: out, dirs: map[string]bool{".": true}, buf: make([]byte, copyBuffer)}
+func newExtractor(size int64, out disk, read *os.Root, old []entry) *extractor {
+	return &extractor{
+		size: size, left: size, out: out, buf: make([]byte, copyBuffer), old: old, read: read,
+		dirs: map[string]bool{".": true}, folded: make(map[string]bool), gone: make(map[string]bool),
+	}
+}
+
+// extract reads the image and writes its tree, every file synced.
+func (x *extractor) extract() error {
 	for {
 		more, err := x.entry()
-		if err != nil || !more {
+		if err != nil {
 			return err
+		}
+		if !more {
+			return x.removeBefore("")
 		}
 	}
 }
 
 // entry writes the next entry; false means that the image has ended as it must.
 func (x *extractor) entry() (bool, error) {
+	x.start, x.now = x.size-x.left, entry{}
 	raw := make([]byte, block)
-	if err := x.read(raw); err != nil {
+	if err := x.take(raw); err != nil {
 		return false, err
 	}
 	if isZero(raw) {
@@ -64,62 +87,76 @@ func (x *extractor) place(e entry) error {
 		return fmt.Errorf("%q does not come after %q", e.path, x.last)
 	case !x.dirs[path.Dir(e.path)]:
 		return fmt.Errorf("%q is not in a directory of the tree", e.path)
+	case x.folded[strings.ToLower(e.path)]:
+		return fmt.Errorf("%q differs from another path in the case of its letters only", e.path)
 	case e.size > x.left:
 		return fmt.Errorf("%q has %d bytes, more than the image", e.path, e.size)
 	}
 	x.last = e.path
+	x.folded[strings.ToLower(e.path)] = true
 	return nil
 }
 
 func (x *extractor) create(e entry) error {
-	switch e.kind {
-	case tar.TypeDir:
-		x.dirs[e.path] = true
-		return x.out.Mkdir(e.path)
-	case tar.TypeSymlink:
-		return x.out.Symlink(e.link, e.path)
+	if err := x.removeBefore(e.path); err != nil {
+		return err
 	}
-	f, err := x.out.Create(e.path, e.mode())
+	old := x.reach(e.path)
+	x.now = e
+	switch {
+	case e.kind == tar.TypeReg:
+		if err := x.createFile(e, old); err != nil {
+			return fmt.Errorf("write %q: %w", e.path, err)
+		}
+		return nil
+	case e.kind == tar.TypeDir:
+		x.dirs[e.path] = true
+	}
+	if old == e {
+		return nil
+	}
+	if err := x.remove(old); err != nil {
+		return err
+	}
+	if e.kind == tar.TypeSymlink {
+		return x.out.Symlink(e.link, inRoot(e.path))
+	}
+	return x.out.Mkdir(inRoot(e.path))
+}
+
+// createFile writes a file's content and checks that what fills its last record
+// up is zero.
+func (x *extractor) createFile(e, old entry) (err error) {
+	f, err := x.openKeeper(e, old)
 	if err != nil {
 		return err
 	}
-	err = x.copy(f, e.size)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write %q: %w", e.path, err)
-	}
-	return nil
-}
-
-// copy writes a file's content and checks that what fills its last record up is
-// zero.
-func (x *extractor) copy(f diskFile, size int64) error {
-	for rest := size; rest > 0; {
-		part := x.buf[:min(rest, copyBuffer)]
-		if err := x.read(part); err != nil {
+	defer func() { err = errors.Join(err, f.close()) }()
+	for rest := e.size; rest > 0; {
+		// What came before an error is written: it need not come again.
+		n, err := x.in.Read(x.buf[:min(rest, copyBuffer)])
+		if err == nil {
+			err = f.write(x.buf[:n])
+		}
+		if err != nil {
 			return err
 		}
-		if _, err := f.Write(part); err != nil {
-			return err
-		}
-		rest -= int64(len(part))
+		rest, x.left = rest-int64(n), x.left-int64(n)
 	}
-	padding := x.buf[:-size&(block-1)]
-	if err := x.read(padding); err != nil {
+	padding := x.buf[:-e.size&(block-1)]
+	if err := x.take(padding); err != nil {
 		return err
 	}
 	if !isZero(padding) {
 		return fmt.Errorf("%w: its padding is not zero", ErrContent)
 	}
-	return nil
+	return f.finish()
 }
 
 // end expects one more zero record and then nothing.
 func (x *extractor) end() error {
 	raw := make([]byte, block)
-	if err := x.read(raw); err != nil {
+	if err := x.take(raw); err != nil {
 		return err
 	}
 	if !isZero(raw) || x.left != 0 {
@@ -128,7 +165,7 @@ func (x *extractor) end() error {
 	return nil
 }
 
-func (x *extractor) read(p []byte) error {
+func (x *extractor) take(p []byte) error {
 	if int64(len(p)) > x.left {
 		return fmt.Errorf("%w: it ends in the middle", ErrContent)
 	}

@@ -57,6 +57,38 @@ func (d faultyDisk) Create(name string, mode fs.FileMode) (slots.DiskFile, error
 	return faultyFile{f, d.faults}, err
 }
 
+func (d faultyDisk) Append(name string) (slots.DiskFile, error) {
+	if err := d.next(); err != nil {
+		return nil, err
+	}
+	f, err := d.Disk.Append(name)
+	return faultyFile{f, d.faults}, err
+}
+
+func (d faultyDisk) Log(name string) (slots.DiskFile, error) {
+	if err := d.next(); err != nil {
+		return nil, err
+	}
+	f, err := d.Disk.Log(name)
+	return faultyFile{f, d.faults}, err
+}
+
+func (d faultyDisk) Image(name string) (slots.DiskImage, error) {
+	if err := d.next(); err != nil {
+		return nil, err
+	}
+	f, err := d.Disk.Image(name)
+	return faultyImage{f, d.faults}, err
+}
+
+func (d faultyDisk) Partition(path string) (slots.DiskImage, error) {
+	if err := d.next(); err != nil {
+		return nil, err
+	}
+	f, err := d.Disk.Partition(path)
+	return faultyImage{f, d.faults}, err
+}
+
 func (d faultyDisk) Symlink(target, name string) error {
 	if err := d.next(); err != nil {
 		return err
@@ -103,4 +135,31 @@ func (f faultyFile) Sync() error {
 		return err
 	}
 	return f.DiskFile.Sync()
+}
+
+type faultyImage struct {
+	slots.DiskImage
+	*faults
+}
+
+func (f faultyImage) Resize(size int64) error {
+	if err := f.next(); err != nil {
+		return err
+	}
+	return f.DiskImage.Resize(size)
+}
+
+func (f faultyImage) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.next(); err != nil {
+		n, _ := f.DiskImage.WriteAt(p[:len(p)/2], off)
+		return n, err
+	}
+	return f.DiskImage.WriteAt(p, off)
+}
+
+func (f faultyImage) Sync() error {
+	if err := f.next(); err != nil {
+		return err
+	}
+	return f.DiskImage.Sync()
 }

@@ -3,14 +3,9 @@ package slots
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 
 	"slipstream/slots/verity"
 )
@@ -40,32 +35,25 @@ func (c Content) checkVerity() error {
 	return c.Verity.Check(c.Size)
 }
 
-// compareImage reads an image that is no tree and compares it with its signed hash,
-// and with its verity root hash.
-func (s *Set) compareImage(ctx context.Context, name string, st state, from source) error {
-	f, err := os.Open(s.imagePath(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
+// compareImage reads an image that is no tree from the disk, and compares it with
+// its signed hash and with its verity root hash.
+func (s *Set) compareImage(ctx context.Context, name string, st state) error {
+	r, err := s.openImageReader(name)
 	if err != nil {
-		return err
+		return missing(err)
 	}
-	defer f.Close()
-	if from == fromDisk {
-		_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // as for a tree's files
-	}
-	sum := sha256.New()
+	defer r.Close()
 	tree, err := treeChecker(st)
 	if err != nil {
 		return err
 	}
-	in := io.LimitReader(contextReader{ctx, f}, st.Size)
-	n, err := io.CopyBuffer(io.MultiWriter(sum, tree), in, make([]byte, copyBuffer))
-	if err != nil {
-		return fmt.Errorf("read the image: %w", err)
+	sum := sha256.New()
+	both := io.MultiWriter(sum, tree)
+	if err := drain(ctx, r, st.Size, func(p []byte) { both.Write(p) }); err != nil { //nolint:errcheck // neither of the two fails
+		return err
 	}
-	if got := hexSum([32]byte(sum.Sum(nil))); n != st.Size || got != st.SHA256 {
-		return fmt.Errorf("%w: its image has %d bytes and the hash %s, signed are %d and %s", ErrDamaged, n, got, st.Size, st.SHA256)
+	if got := hexSum([32]byte(sum.Sum(nil))); got != st.SHA256 {
+		return fmt.Errorf("%w: its image has the hash %s, signed is %s", ErrDamaged, got, st.SHA256)
 	}
 	return tree.Finish()
 }

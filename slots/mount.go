@@ -50,8 +50,11 @@ func (s *Set) Mount(ctx context.Context, name string) (root string, err error) {
 	if _, err := s.staged(name); err != nil { // without waiting for a stage under way
 		return "", err
 	}
-	s.busy[name].Lock()
-	defer s.busy[name].Unlock()
+	done, err := s.claim(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	defer done()
 	st, err := s.staged(name)
 	if err != nil {
 		return "", err
@@ -145,8 +148,8 @@ func (s *Set) Unmount(name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	s.busy[name].Lock()
-	defer s.busy[name].Unlock()
+	done, _ := s.claim(context.Background(), name)
+	defer done()
 	if err := s.release(name); err != nil {
 		return fmt.Errorf("slots: unmount slot %s: %w", name, err)
 	}

@@ -27,7 +27,7 @@ const (
 // Other images are read as they are.
 func (s *Set) compare(ctx context.Context, name string, st state, from source) error {
 	if st.Kind != KindTree {
-		return s.compareImage(ctx, name, st, from)
+		return s.compareImage(ctx, name, st)
 	}
 	root, err := s.openTree(name)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -21,6 +21,7 @@ import (
 const (
 	MaxManifest = 5 << 20 // bytes of the signed head
 	MaxChunk    = 1 << 20 // bytes of one chunk, which is in memory whole
+	MaxChunks   = 65_536  // chunks of an image
 	MaxEntries  = 65_536  // files, directories and links of a tree
 	MaxImage    = 4 << 30 // bytes of an image
 )
@@ -42,6 +43,17 @@ var (
 	ErrDamaged = errors.New("the slot does not hold what was staged")
 	// ErrNotStaged means that a slot has no whole version.
 	ErrNotStaged = errors.New("nothing is staged there")
+	// ErrInUse means that the slot that runs was to be written.
+	ErrInUse = errors.New("the slot is in use")
+	// ErrSource means that the image cannot be read from where it comes. Staging
+	// it again goes on from there.
+	ErrSource = errors.New("the package cannot be read any further")
+	// ErrTooLarge means that an image does not fit into its partition.
+	ErrTooLarge = errors.New("the image is too large for the slot")
+	// ErrNoSpace means that an image does not fit on its disk.
+	ErrNoSpace = fmt.Errorf("too little space for the image: %w", unix.ENOSPC)
+	// ErrKind means that a slot cannot hold images of a kind.
+	ErrKind = errors.New("the slot cannot hold this kind of image")
 )
 
 const (
@@ -58,11 +70,14 @@ var names = []string{"a", "b"}
 type Set struct {
 	dir  string
 	lock *os.File
-	root *os.Root // for reading
-	disk disk     // for writing
-	busy map[string]*sync.Mutex
+	root *os.Root                 // for reading
+	disk disk                     // for writing
+	busy map[string]chan struct{} // full while a slot is being changed
 
 	partitions map[string]string // as [Options] has them
+
+	mu       sync.Mutex
+	verified map[string]time.Time // guarded by mu
 }
 
 // Open opens the slots in dir, which is made if it is missing, and keeps other
@@ -76,8 +91,8 @@ func Open(dir string, o Options) (*Set, error) {
 }
 
 func open(dir string, o Options, wrap func(rootDisk) disk) (*Set, error) {
-	if len(o.Partitions) != 0 {
-		return nil, errors.New("slots in partitions are not supported")
+	if err := checkPartitions(o.Partitions); err != nil {
+		return nil, err
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -94,7 +109,10 @@ func open(dir string, o Options, wrap func(rootDisk) disk) (*Set, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	s := &Set{dir: dir, lock: lock, root: d.root, disk: wrap(d), busy: make(map[string]*sync.Mutex), partitions: o.Partitions}
+	s := &Set{
+		dir: dir, lock: lock, root: d.root, disk: wrap(d), partitions: o.Partitions,
+		busy: make(map[string]chan struct{}), verified: make(map[string]time.Time),
+	}
 	if err := s.makeSlots(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -103,7 +121,7 @@ func open(dir string, o Options, wrap func(rootDisk) disk) (*Set, error) {
 
 func (s *Set) makeSlots() error {
 	for _, name := range names {
-		s.busy[name] = new(sync.Mutex)
+		s.busy[name] = make(chan struct{}, 1)
 		if err := s.makeSlot(name); err != nil {
 			return err
 		}
@@ -123,7 +141,7 @@ func (s *Set) makeSlot(name string) error {
 }
 
 func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, fileMode)
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDONLY, fileMode)
 	if err != nil {
 		return nil, err
 	}
@@ -144,16 +162,18 @@ func (s *Set) Close() error {
 
 // Status is what a slot holds.
 type Status struct {
-	State    string
-	Digest   string // package digest
-	Version  string
-	SHA256   string // signed hash of the image, lower-case hex
-	Size     int64  // bytes of the image
-	Kind     string
-	By       string // who staged it
-	StagedAt time.Time
-	Verity   *verity.Params // as Content had them
-	Mount    string         // MountNone, MountPlain or MountVerity
+	State      string
+	Digest     string // package digest
+	Version    string
+	SHA256     string // signed hash of the image, lower-case hex
+	Size       int64  // bytes of the image
+	Kind       string
+	By         string // who staged it
+	StagedAt   time.Time
+	VerifiedAt time.Time      // when this process last read it whole; zero: it has not yet
+	Index      bool           // whether the next version can be made from its chunks
+	Verity     *verity.Params // as Content had them
+	Mount      string         // MountNone, MountPlain or MountVerity
 }
 
 // Status never waits for a stage under way. It fails for an unknown name, and when
@@ -169,6 +189,7 @@ func (s *Set) Status(name string) (Status, error) {
 	status := Status{
 		State: st.State, Digest: st.Digest, Version: st.Version,
 		SHA256: st.SHA256, Size: st.Size, Kind: st.Kind, By: st.By, StagedAt: st.StagedAt, Verity: st.Verity,
+		VerifiedAt: s.verifiedAt(name), Index: s.hasIndex(name),
 	}
 	if st.State == StateStaged && !s.present(name, st.Kind) {
 		status.State = StateBroken
@@ -190,6 +211,11 @@ func (s *Set) present(name, kind string) bool {
 	}
 	info, err := s.root.Lstat(name + "/" + rootName)
 	return err == nil && info.IsDir()
+}
+
+func (s *Set) hasIndex(name string) bool {
+	info, err := s.root.Lstat(name + "/" + chunksName)
+	return err == nil && info.Mode().IsRegular() && info.Size() > 0
 }
 
 // Root is the directory of a slot's files.
@@ -215,9 +241,41 @@ func (s *Set) Verify(ctx context.Context, name string) error {
 		return err
 	}
 	if err := s.compare(ctx, name, st, cached); err != nil {
+		if errors.Is(err, ErrDamaged) {
+			s.forgetVerified(name)
+		}
 		return fmt.Errorf("slots: verify slot %s: %w", name, err)
 	}
+	s.setVerified(name)
 	return nil
+}
+
+func (s *Set) setVerified(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.verified[name] = time.Now()
+}
+
+func (s *Set) forgetVerified(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.verified, name)
+}
+
+func (s *Set) verifiedAt(name string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.verified[name]
+}
+
+// claim waits until nothing else changes a slot.
+func (s *Set) claim(ctx context.Context, name string) (done func(), err error) {
+	select {
+	case s.busy[name] <- struct{}{}:
+		return func() { <-s.busy[name] }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // Clear empties a slot. One in use stays as it is, and the error is [ErrBusy].
@@ -225,11 +283,12 @@ func (s *Set) Clear(name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	s.busy[name].Lock()
-	defer s.busy[name].Unlock()
+	done, _ := s.claim(context.Background(), name)
+	defer done()
 	if err := s.release(name); err != nil {
 		return fmt.Errorf("slots: clear slot %s: %w", name, err)
 	}
+	s.forgetVerified(name)
 	if err := s.empty(name); err != nil {
 		return fmt.Errorf("slots: clear slot %s: %w", name, err)
 	}
@@ -249,11 +308,17 @@ func (s *Set) empty(name string) error {
 	return s.removeFiles(name)
 }
 
+// slotFiles are all that may be in a slot's directory, but for the state.
+var slotFiles = []string{
+	rootName, imageName, partName, journalName, chunksName, chunksName + fresh,
+	manifestName, manifestName + fresh, stateName + fresh,
+}
+
 // removeFiles removes all but the state. What of it a power cut brings back is
 // removed when the slots are opened, or written.
 func (s *Set) removeFiles(name string) error {
 	var errs []error
-	for _, file := range []string{rootName, imageName, manifestName, stateName + fresh} {
+	for _, file := range slotFiles {
 		errs = append(errs, s.disk.Remove(name+"/"+file))
 	}
 	return errors.Join(errs...)

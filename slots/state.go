@@ -52,24 +52,24 @@ func (s *Set) readState(name string) (state, error) {
 	return st, nil
 }
 
-func (s *Set) writeState(name string, st state) error {
+func (s *Set) writeState(on disk, name string, st state) error {
 	raw, err := json.Marshal(st)
 	if err != nil {
 		return err
 	}
-	d, err := s.disk.Sub(name)
+	d, err := on.Sub(name)
 	if err != nil {
 		return err
 	}
 	return errors.Join(replaceFile(d, stateName, raw), d.Close())
 }
 
-func (s *Set) markWriting(name string, st state) error {
+func (s *Set) markWriting(on disk, name string, st state) error {
 	st.Format, st.State = stateFormat, StateWriting
-	return s.writeState(name, st)
+	return s.writeState(on, name, st)
 }
 
-func (s *Set) markStaged(name string, st state, now time.Time) error {
+func (s *Set) markStaged(on disk, name string, st state, now time.Time) error {
 	st.Format, st.State, st.StagedAt = stateFormat, StateStaged, now.UTC().Round(time.Second)
-	return s.writeState(name, st)
+	return s.writeState(on, name, st)
 }
