@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -95,20 +94,22 @@ func (a *Agent) recheck(slot string) (Version, verify.Manifest, error) {
 		return Version{}, verify.Manifest{}, fmt.Errorf("version %s has no app", m.Version)
 	}
 	v := versionOf(m, digest, slot)
-	if v.Image != st.SHA256 { // what Verify compares the files with
+	if v.Image != st.SHA256 || !sameTree(st.Verity, imageOf(m).Verity) { // what Mount compares the files with
 		return Version{}, verify.Manifest{}, fmt.Errorf("%w: slot %s does not hold the image that was signed", slots.ErrDamaged, slot)
 	}
 	return v, m, nil
 }
 
-// verifySlot says whether a slot holds a version, to the last byte: signature,
-// and then the files. The slots compare the files with the hash in their own
-// note, so the note is compared with the signed one before and after.
+// verifySlot makes a version's files available, and says whether the slot holds it to
+// the last byte: signature, and then the files. Of an image that the kernel guards by
+// its hash tree the files are not read now, but whenever they are. The slots compare
+// with what is in their own note, so the note is compared with what was signed, before
+// and after.
 func (a *Agent) verifySlot(ctx context.Context, slot string, want Version) error {
 	if err := a.holds(slot, want); err != nil {
 		return err
 	}
-	err := a.set.Verify(ctx, slot)
+	_, err := a.set.Mount(ctx, slot)
 	if errors.Is(err, syscall.EIO) { // a bad block is as bad as a wrong one
 		err = fmt.Errorf("%w: %w", slots.ErrDamaged, err)
 	}
@@ -130,9 +131,7 @@ func (a *Agent) holds(slot string, want Version) error {
 // versionOf picks what the core needs from a signed manifest.
 func versionOf(m verify.Manifest, digest, slot string) Version {
 	v := Version{Slot: slot, Digest: digest, Version: m.Version, Counter: m.ReleaseCounter, Epoch: m.SecurityEpoch}
-	if i := slices.IndexFunc(m.Images, func(i verify.Image) bool { return i.Class == verify.ClassLive }); i >= 0 {
-		v.Image = m.Images[i].SHA256
-	}
+	v.Image = imageOf(m).SHA256
 	if app := m.App; app != nil {
 		v.App, v.Breaks = contract(app), app.Breaks
 		for _, s := range app.Streams {

@@ -14,6 +14,7 @@ import (
 
 	"slipstream/agent/control"
 	"slipstream/slots"
+	"slipstream/slots/verity"
 	"slipstream/verify"
 )
 
@@ -145,7 +146,8 @@ func (a *Agent) write(ctx context.Context, slot string, in *incoming) error {
 	payload, _ := in.pkg.Image(verify.ClassLive)
 	c := slots.Content{
 		Digest: in.pkg.Digest, Version: in.pkg.Manifest.Version, Kind: payload.Image.Kind, Size: payload.Image.Size,
-		Image: slots.File(payload.Reader()), Manifest: in.pkg.Stored(),
+		Verity: (*verity.Params)(payload.Image.Verity),
+		Image:  slots.File(payload.Reader()), Manifest: in.pkg.Stored(),
 	}
 	if n, err := hex.Decode(c.SHA256[:], []byte(payload.Image.SHA256)); err != nil || n != len(c.SHA256) {
 		return fmt.Errorf("image hash %q", payload.Image.SHA256)
@@ -166,6 +168,10 @@ func stageSentence(err error) string {
 	switch {
 	case errors.Is(err, slots.ErrContent):
 		return "the package's content is not the signed one: it was damaged on the way; copy or download it again"
+	case errors.Is(err, slots.ErrVerity):
+		return "the package's image does not fit the hash tree that was signed for it: it was built wrongly; ask its maker for another"
+	case errors.Is(err, slots.ErrBusy):
+		return "the spare slot is in use: a process works in the version there, or has its files open; end it and stage again"
 	case errors.Is(err, syscall.ENOSPC):
 		return "there is no room for the new version on the disk of the state directory; free some and stage it again"
 	}
@@ -174,8 +180,11 @@ func stageSentence(err error) string {
 
 // stageCode tells a package that is not what was signed from a disk that fails.
 func stageCode(err error) string {
-	if errors.Is(err, slots.ErrContent) {
+	switch {
+	case errors.Is(err, slots.ErrContent):
 		return verify.CodeCorrupt
+	case errors.Is(err, slots.ErrVerity):
+		return verify.CodeVerity
 	}
 	if code := verify.Code(err); code != "" {
 		return code

@@ -65,6 +65,7 @@ func Trust(cfg config.Config) (*verify.Trust, verify.Device, error) {
 		return nil, verify.Device{}, err
 	}
 	device, err := deviceOf(cfg, kept)
+	device.Kinds = runnable() // what the agent may, this process need not
 	return kept.AnchorVendor(vendor), device, err
 }
 
@@ -78,7 +79,7 @@ func deviceOf(cfg config.Config, kept *trust.Store) (verify.Device, error) {
 		kept.AnchorFleet(root)
 	}
 	device, err := kept.Device(cfg.Product)
-	device.ID, device.Hardware = cfg.Device, cfg.Hardware
+	device.ID, device.Hardware, device.Kinds = cfg.Device, cfg.Hardware, mountable()
 	return device, err
 }
 
