@@ -42,8 +42,8 @@ EACH RELEASE
     slipstream-pack sign --key NAME://KEY x.slip    (each key that must sign)
     slipstream-pack attach --root 2.root.json x.slip
     slipstream-pack verify --trust 1.root.json --product P --hardware H x.slip
-  NAME://KEY is a key in a KMS or HSM; slipstream-pack sign tells which are known.
-  What only openssl can ask signs the output of slipstream-pack pae, and its
+  NAME://KEY is a key in a KMS; slipstream-pack sign tells which are known.
+  What only openssl can ask signs what slipstream-pack pae prints, and its
   signature goes in by attach --signature. Who does not want to believe this
   program checks by hand, as slipstream-pack check prints it.
   The fleet's operator orders it:
