@@ -293,14 +293,18 @@ func (v *peer) viewer(id string) (handover.Viewer, netip.AddrPort, error) {
 }
 
 // release ends the connection without a word to the viewer, who goes on with the
-// forwarder. Only the link is kept, until close.
+// forwarder. Only the link is kept, until close: what the library has of a viewer is
+// most of the memory that a session takes.
 func (v *peer) release() {
 	v.link.muted.Store(true)
 	v.pc.Close()
+	v.pc, v.sender = nil, nil
 }
 
 // close ends the connection, and tells the viewer unless it was released.
 func (v *peer) close() {
-	v.pc.Close()
+	if v.pc != nil {
+		v.pc.Close()
+	}
 	v.port.remove(v.link)
 }
