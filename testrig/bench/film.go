@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v5"
@@ -67,9 +68,35 @@ type sink interface {
 	Close() error
 }
 
+// writing takes how long a publisher takes from a frame's stamp until it writes the last
+// packet: a server that sends whole frames cannot begin before. The end of that call is
+// not waited for, because a server that is woken by it may have its processor.
+type writing struct {
+	mu   sync.Mutex // guards what follows
+	took []time.Duration
+}
+
+func (w *writing) add(took time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.took = append(w.took, took)
+}
+
+// take is the median since the last call, in ms.
+func (w *writing) take() float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	took := w.took
+	w.took = nil
+	if len(took) == 0 {
+		return 0
+	}
+	return percentile(took, 50)
+}
+
 // show plays the film to a sink in real time until ctx ends. Each frame is stamped
-// with the moment at which it is handed over.
-func show(ctx context.Context, clip *camera.Clip, to sink) error {
+// with the moment at which its packets are begun to be made.
+func show(ctx context.Context, clip *camera.Clip, to sink, pace *writing) error {
 	enc := &rtph264.Encoder{PayloadType: 96, PayloadMaxSize: 1200 - 12, PacketizationMode: 1}
 	if err := enc.Init(); err != nil {
 		return err
@@ -97,11 +124,14 @@ func show(ctx context.Context, clip *camera.Clip, to sink) error {
 		if err != nil {
 			return err
 		}
-		for _, p := range packets {
+		for i, p := range packets {
 			p.Timestamp = ts
 			raw, err := p.Marshal()
 			if err != nil {
 				return err
+			}
+			if i == len(packets)-1 {
+				pace.add(publish.Monotonic() - stamp.Captured)
 			}
 			if err := to.WriteRTP(raw); err != nil {
 				return err

@@ -29,6 +29,7 @@ const (
 type server struct {
 	urls map[string]string // by the kind of viewer
 	pids []int             // the processes whose work counts
+	pace writing           // of the film
 	stop func()
 }
 
@@ -41,7 +42,7 @@ func (b *streamBench) serve(ctx context.Context, name string) (*server, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- show(ctx, b.clip, to) }()
+	go func() { ended <- show(ctx, b.clip, to, &s.pace) }()
 	end := s.stop
 	s.stop = func() {
 		cancel()
