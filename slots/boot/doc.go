@@ -96,7 +96,8 @@
 // Choose as above; spend the try and save before the jump; if the chosen slot
 // cannot be loaded, start the other one in the same boot if it is bootable, and
 // otherwise run the recovery. [TrialScript], [OrderScript], [BootCountEnv] and
-// [InitScript] do, and need two things of the vendor: start_slot and recovery.
+// [InitScript] do, and need two things of the vendor: start_slot and recovery. The
+// tests run them in a real U-Boot, and in sh.
 // systemd-boot needs "default slipstream-*" in loader.conf, entries without a
 // sort-key, systemd-bless-boot.service masked (it would end each trial as a
 // success without a greenlight), no default set in an EFI variable by "bootctl

@@ -5,7 +5,7 @@
 #
 # Given by the environment:
 #   devtype, devnum   where the partition is, such as virtio 0 or mmc 1
-#   loadaddr          12 KiB of free memory
+#   loadaddr          12 KiB of free memory, with 0x before it
 #   start_slot        starts slot ${slot}, A or B; returns if that cannot be loaded
 #   recovery          starts the recovery; returns if there is none
 #
@@ -13,25 +13,23 @@
 setenv st_a ${loadaddr}
 setexpr st_b ${loadaddr} + 1000
 setexpr st_w ${loadaddr} + 2000
-part start ${devtype} ${devnum} ubstate st_lba0
-setexpr st_lba1 ${st_lba0} + 8
 setenv seq0 0
 setenv seq1 0
-setenv st_seq
-${devtype} dev ${devnum}
-${devtype} read ${st_a} ${st_lba0} 8
-${devtype} read ${st_b} ${st_lba1} 8
-if env import -c ${st_a} 0x1000 st_seq; then setenv seq0 ${st_seq}; fi
-setenv st_seq
-if env import -c ${st_b} 0x1000 st_seq; then setenv seq1 ${st_seq}; fi
+setenv st_lba0
+if part start ${devtype} ${devnum} ubstate st_lba0; then
+  setexpr st_lba1 ${st_lba0} + 8
+  ${devtype} read ${st_a} ${st_lba0} 8
+  ${devtype} read ${st_b} ${st_lba1} 8
+  if env import -c ${st_a} 0x1000 st_seq; then setenv seq0 ${st_seq}; fi
+  if env import -c ${st_b} 0x1000 st_seq; then setenv seq1 ${st_seq}; fi
+fi
 setenv st_good A
 setenv st_try
 setenv st_tries 0
 setenv st_failed
-setenv st_seq 0
-setenv st_next ${st_lba0}
 if itest 0x${seq1} -gt 0x${seq0}; then
   env import -c ${st_b} 0x1000 st_seq st_good st_try st_tries st_failed
+  setenv st_next ${st_lba0}
 elif itest 0x${seq0} -gt 0; then
   env import -c ${st_a} 0x1000 st_seq st_good st_try st_tries st_failed
   setenv st_next ${st_lba1}
