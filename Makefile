@@ -56,7 +56,7 @@ $(COSIGN):
 powercut: SEED ?= $(shell date +%s)
 powercut:
 	@mkdir -p build
-	go test -timeout 2h -count 1 -v -run PowerCut ./slots -powercut.full -powercut.seed $(SEED) | tee build/powercut.log
+	go test -timeout 2h -count 1 -v -run PowerCut ./slots ./agent -powercut.full -powercut.seed $(SEED) | tee build/powercut.log
 	@awk -F'[ =]' '/power cut: seed/ {for (i = 1; i < NF; i++) n[$$i] += $$(i + 1)} END {printf "cuts=%d states=%d restarts=%d bad=%d\n", n["cuts"], n["states"], n["restarts"], n["bad"]}' build/powercut.log
 
 # What the device's programs weigh, and what verifying packages adds.

@@ -84,8 +84,11 @@ var _ control.Backend = (*Agent)(nil)
 
 // New opens the device's state and takes its locks. Nothing is started before Run.
 func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
-	for _, dir := range []string{cfg.State, filepath.Join(cfg.State, "data"), filepath.Join(cfg.State, "shared"), cfg.Run} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(cfg.Run, 0o755); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	for _, dir := range []string{cfg.State, filepath.Join(cfg.State, "data"), filepath.Join(cfg.State, "shared")} {
+		if err := slots.MakeDir(dir); err != nil {
 			return nil, fmt.Errorf("agent: %w", err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"slipstream/slots"
 )
 
 // maxData bounds the data directory that a trial gets a copy of.
@@ -23,12 +23,13 @@ type dataDirs string
 
 func (d dataDirs) of(slot string) string { return filepath.Join(string(d), slot) }
 
-// prepare makes sure that a slot has a data directory.
-func (d dataDirs) prepare(slot string) error { return os.MkdirAll(d.of(slot), 0o755) }
+// prepare makes sure that a slot has a data directory: what its app flushes in
+// there must not be lost with it.
+func (d dataDirs) prepare(slot string) error { return slots.MakeDir(d.of(slot)) }
 
 // snapshot replaces a slot's data by a copy of another's, "" for none. The copy
-// is flushed as a whole; what both versions must see belongs into the shared
-// directory. A version that is writing meanwhile must replace its files
+// is flushed before it takes its place; what both versions must see belongs into
+// the shared directory. A version that is writing meanwhile must replace its files
 // atomically, as for a power cut.
 func (d dataDirs) snapshot(ctx context.Context, from, to string) error {
 	if err := d.drop(to, from); err != nil {
@@ -45,7 +46,7 @@ func (d dataDirs) snapshot(ctx context.Context, from, to string) error {
 			return fmt.Errorf("copy the data directory: %w", err)
 		}
 	}
-	if err := errors.Join(syncAll(draft), os.Rename(draft, d.of(to))); err != nil {
+	if err := errors.Join(syncTree(draft), os.Rename(draft, d.of(to))); err != nil {
 		return fmt.Errorf("copy the data directory: %w", err)
 	}
 	return syncDir(string(d))
@@ -113,11 +114,17 @@ func copyFile(from, to string, left *int64) error {
 	return errors.Join(err, out.Close())
 }
 
-// syncAll flushes the file system that holds dir.
-func syncAll(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
+// syncTree flushes a copy. Only that: flushing the file system would wait for all
+// the film that the running version is recording.
+func syncTree(dir string) error {
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() && !e.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
 }

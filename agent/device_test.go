@@ -34,6 +34,13 @@ type device struct {
 
 func newDevice(t *testing.T) *device {
 	t.Helper()
+	return newDeviceOn(t, "")
+}
+
+// newDeviceOn is a device that keeps its state, and its hardware's counter, on a
+// disk of its own.
+func newDeviceOn(t *testing.T, disk string) *device {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "slip") // t.TempDir's path is too long for sockets
 	if err != nil {
 		t.Fatal(err)
@@ -44,16 +51,22 @@ func newDevice(t *testing.T) *device {
 		Device: "cam-1", Product: "camera", Hardware: "rev-a", State: filepath.Join(dir, "state"), Run: filepath.Join(dir, "run"),
 		Trust: filepath.Join(dir, "trust.pem"), Bin: filepath.Join(dir, "bin"), Stream: config.Stream{StallMS: 250},
 	}
+	if disk != "" {
+		d.cfg.State, d.cfg.Counter = filepath.Join(disk, "state"), filepath.Join(disk, "counter")
+	}
 	public, err := pack.PublicPEM(&d.key.PublicKey)
 	d.must(err)
 	d.must(os.WriteFile(d.cfg.Trust, public, 0o644))
 	self, err := os.Executable()
 	d.must(err)
 	d.must(os.MkdirAll(d.cfg.Bin, 0o755))
-	d.must(os.MkdirAll(filepath.Join(d.cfg.State, "shared"), 0o755))
 	d.must(os.Symlink(self, filepath.Join(d.cfg.Bin, "slipstream-forward")))
 	d.must(os.Symlink(self, filepath.Join(d.cfg.Bin, "slipstream-ingest")))
-	d.must(os.Symlink(self, filepath.Join(d.cfg.State, "shared", "tell")))
+	d.must(os.Symlink(self, filepath.Join(d.cfg.Bin, "tell")))
+	if disk == "" {
+		d.must(os.MkdirAll(filepath.Join(d.cfg.State, "shared"), 0o755))
+		d.must(os.Symlink(self, filepath.Join(d.cfg.State, "shared", "tell")))
+	}
 	d.boot()
 	t.Cleanup(func() {
 		if err := d.agent.StopAll(context.Background()); err != nil {

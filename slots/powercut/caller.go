@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 )
 
 // flushing is what a server tells of a flush while the thread that has asked for
@@ -43,28 +45,28 @@ const maxStacks = 4 << 20
 // system call that flushes a file now.
 func callerOf(path string) string {
 	buf := make([]byte, maxStacks)
-	stacks := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
-	found := ""
-	for _, stack := range stacks {
-		call := flushCall.FindStringSubmatch(stack)
-		if call == nil || !strings.Contains(stack[:strings.Index(stack, "\n")], "[syscall") {
+	for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		call := systemCall.FindStringSubmatch(stack)
+		if call == nil {
 			continue
 		}
-		found = frames(stack)
-		var fd int
-		if _, err := fmt.Sscanf(call[1], "0x%x", &fd); err == nil {
-			if file, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil && file == path {
-				break
-			}
+		var number, fd int
+		if _, err := fmt.Sscanf(call[1], "0x%x, 0x%x", &number, &fd); err != nil || !slices.Contains(flushCalls, number) {
+			continue
+		}
+		if file, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil && file == path {
+			return frames(stack)
 		}
 	}
-	return found
+	return ""
 }
 
 var (
-	flushCall = regexp.MustCompile(`(?m)^syscall\.(?:Fsync|Fdatasync|fdatasync|write|pwrite)\((0x[0-9a-f]+)`)
-	frame     = regexp.MustCompile(`^slipstream/(\S+)\(`)
-	line      = regexp.MustCompile(`/([^/]+:\d+)`)
+	systemCall = regexp.MustCompile(`(?m)^(?:syscall|golang\.org/x/sys/unix)\.Syscall6?\((0x[0-9a-f]+, 0x[0-9a-f]+)`)
+	// Writes are for files that are opened to be flushed by each.
+	flushCalls = []int{syscall.SYS_FSYNC, syscall.SYS_FDATASYNC, syscall.SYS_WRITE, syscall.SYS_PWRITE64}
+	frame      = regexp.MustCompile(`^slipstream/(\S+)\(`)
+	line       = regexp.MustCompile(`/([^/]+:\d+)`)
 )
 
 // frames lists the functions of ours that are no test's, as name (file:line).

@@ -27,11 +27,13 @@ type Explorer struct {
 	Check func(dir string, told []string) error
 	// Limit is how many states of one instant are tried.
 	Limit int
+	// Restarts is how many states are tried in all, chosen at random; 0 is each of
+	// them. States that were not chosen count as good from then on.
+	Restarts int
 	// Workers is how many checks run at the same time, 1 if it is 0.
 	Workers int
 
-	mu   sync.Mutex // guards what follows
-	good map[key]bool
+	good map[key]bool // that were tried, or not chosen
 }
 
 // key is what a check depends on.
@@ -40,7 +42,7 @@ type key struct {
 	told int
 }
 
-// Tally counts. States are those that differ, and so the restarts are as many.
+// Tally counts. States that are the same on disk are tried once.
 type Tally struct{ Cuts, States, Restarts, Bad int }
 
 func (t Tally) String() string {
@@ -71,7 +73,55 @@ func (b *BadState) Unwrap() error { return b.Err }
 // at the first bad one, which is a [BadState].
 func (e *Explorer) Run(log Log, first int) (Tally, error) {
 	var tally Tally
-	r := rand.New(rand.NewPCG(*Seed, uint64(first)))
+	unknown, err := e.unknown(log, first, &tally)
+	if err != nil || len(unknown) == 0 {
+		return tally, err
+	}
+	chosen := e.choose(unknown)
+	var wg sync.WaitGroup
+	var once sync.Once
+	var bad *BadState
+	room, failed := make(chan struct{}, max(1, e.Workers)), make(chan struct{})
+	err = each(log, first, e.Limit, func(at instant, s *State) error {
+		k := key{s.Hash(), len(at.told)}
+		if !chosen[k] {
+			return nil
+		}
+		select {
+		case room <- struct{}{}:
+		case <-failed:
+			return errStop
+		}
+		delete(chosen, k)
+		tally.Restarts++
+		wg.Go(func() {
+			defer func() { <-room }()
+			if err := e.try(s, at.told); err != nil {
+				once.Do(func() {
+					bad = &BadState{Cut: at.cut, Before: log.Ops[max(0, at.cut-8):at.cut], State: s, Err: err}
+					close(failed)
+				})
+			}
+		})
+		return nil
+	})
+	wg.Wait()
+	if bad != nil {
+		tally.Bad++
+		e.forget(unknown) // not all of them were tried
+		return tally, bad
+	}
+	return tally, err
+}
+
+// instant is when the power fails.
+type instant struct {
+	cut  int // operations before it
+	told []string
+}
+
+// each calls yield with the states of every instant, each time the same ones.
+func each(log Log, first, limit int, yield func(instant, *State) error) error {
 	m, told := newModel(log.Base), []string(nil)
 	for cut := 0; cut <= len(log.Ops); cut++ {
 		if cut > 0 {
@@ -84,52 +134,41 @@ func (e *Explorer) Run(log Log, first int) (Tally, error) {
 		if cut < first {
 			continue
 		}
-		tally.Cuts++
-		if err := e.cut(m, told, r, &tally); err != nil {
-			if bad, ok := errors.AsType[*BadState](err); ok {
-				tally.Bad++
-				bad.Cut, bad.Before = cut, log.Ops[max(0, cut-8):cut]
-			}
-			return tally, err
+		at := instant{cut, slices.Clip(told)}
+		r := rand.New(rand.NewPCG(*Seed, uint64(cut)))
+		if err := m.states(limit, r, func(s *State) error { return yield(at, s) }); err != nil {
+			return err
 		}
 	}
-	return tally, nil
+	return nil
 }
 
-// cut tries the states of one instant.
-func (e *Explorer) cut(m *model, told []string, r *rand.Rand, tally *Tally) error {
-	var wg sync.WaitGroup
-	var once sync.Once
-	var bad error
-	slots := make(chan struct{}, max(1, e.Workers))
-	failed := make(chan struct{})
-	told = slices.Clip(told)
-	err := m.states(e.Limit, r, func(s *State) error {
+// unknown lists the states that were not tried before, each once.
+func (e *Explorer) unknown(log Log, first int, tally *Tally) (all []key, err error) {
+	tally.Cuts = len(log.Ops) + 1 - first
+	err = each(log, first, e.Limit, func(at instant, s *State) error {
 		tally.States++
-		k := key{s.Hash(), len(told)}
-		if e.known(k) {
-			return nil
+		if k := (key{s.Hash(), len(at.told)}); !e.known(k) {
+			all = append(all, k)
 		}
-		select {
-		case slots <- struct{}{}:
-		case <-failed:
-			return errStop
-		}
-		tally.Restarts++
-		wg.Go(func() {
-			defer func() { <-slots }()
-			if err := e.try(s, told); err != nil {
-				e.forget(k)
-				once.Do(func() { bad = err; close(failed) })
-			}
-		})
 		return nil
 	})
-	wg.Wait()
-	if bad != nil {
-		return bad
+	return all, err
+}
+
+// choose is as many of the states as are to be tried.
+func (e *Explorer) choose(all []key) map[key]bool {
+	if e.Restarts > 0 && len(all) > e.Restarts {
+		r := rand.New(rand.NewPCG(*Seed, 0))
+		all = slices.Clone(all)
+		r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		all = all[:e.Restarts]
 	}
-	return err
+	chosen := make(map[key]bool, len(all))
+	for _, k := range all {
+		chosen[k] = true
+	}
+	return chosen
 }
 
 // errStop ends the search; the bad state that was found is told instead.
@@ -137,8 +176,6 @@ var errStop = errors.New("a bad state was found")
 
 // known says whether a state was tried before, and notes that it is.
 func (e *Explorer) known(k key) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.good == nil {
 		e.good = map[key]bool{}
 	}
@@ -147,10 +184,10 @@ func (e *Explorer) known(k key) bool {
 	return was
 }
 
-func (e *Explorer) forget(k key) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.good, k)
+func (e *Explorer) forget(all []key) {
+	for _, k := range all {
+		delete(e.good, k)
+	}
 }
 
 // memory is where states are written: they are many, and small.
@@ -165,10 +202,7 @@ func (e *Explorer) try(s *State, told []string) error {
 	if err := s.Write(dir); err != nil {
 		return err
 	}
-	if err := e.Check(dir, told); err != nil {
-		return &BadState{State: s, Err: err}
-	}
-	return nil
+	return e.Check(dir, told)
 }
 
 func (t *Tally) add(more Tally) {

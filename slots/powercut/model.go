@@ -40,6 +40,7 @@ func (m *model) step(o Op) {
 // flush makes a file or a directory certain.
 func (m *model) flush(ino uint64, attr bool) {
 	safe, now := m.safe[ino], m.now[ino]
+	safe.sum = nil
 	if safe.isFile() {
 		safe.Data = now.Data
 	}

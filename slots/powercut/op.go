@@ -1,6 +1,8 @@
 package powercut
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -83,10 +85,24 @@ type node struct {
 	UID, GID uint32
 	Data     []byte
 	Names    map[string]uint64
+
+	sum *[sha256.Size]byte // of all but the names, once it is known
 }
 
 func (n *node) isDir() bool  { return n.Mode&unix.S_IFMT == unix.S_IFDIR }
 func (n *node) isFile() bool { return n.Mode&unix.S_IFMT == unix.S_IFREG }
+
+// own is a hash of everything but the names.
+func (n *node) own() *[sha256.Size]byte {
+	if n.sum == nil {
+		head := binary.BigEndian.AppendUint32(nil, n.Mode)
+		head = binary.BigEndian.AppendUint32(head, n.UID)
+		head = binary.BigEndian.AppendUint32(head, n.GID)
+		sum := sha256.Sum256(append(head, n.Data...))
+		n.sum = &sum
+	}
+	return n.sum
+}
 
 // tree is a file system: what is where, by number. Numbers are not used twice.
 type tree map[uint64]*node
@@ -105,13 +121,13 @@ func (t tree) do(o Op) {
 		t.name(o)
 	case o.Kind == Write:
 		n := t[o.Ino]
-		n.Data = written(n.Data, o)
+		n.Data, n.sum = written(n.Data, o), nil
 	case o.Kind == Resize:
 		n := t[o.Ino]
-		n.Data = resized(n.Data, o.Off)
+		n.Data, n.sum = resized(n.Data, o.Off), nil
 	case o.Kind == Attr:
 		n := t[o.Ino]
-		n.Mode, n.UID, n.GID = o.Mode, o.UID, o.GID
+		n.Mode, n.UID, n.GID, n.sum = o.Mode, o.UID, o.GID, nil
 	}
 }
 

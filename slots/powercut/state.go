@@ -3,7 +3,6 @@ package powercut
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -104,6 +103,7 @@ func filePart(ino uint64, safe *node, ops []Op) part {
 	}
 	p.apply = func(t tree, d []int) {
 		n := t[ino]
+		n.sum = nil
 		if len(attrs) > 1 {
 			a := attrs[d[len(d)-1]]
 			n.Mode, n.UID, n.GID = a.Mode, a.UID, a.GID
@@ -153,6 +153,9 @@ const (
 // states calls yield with at most limit states, or all if they are fewer.
 func (m *model) states(limit int, r *rand.Rand, yield func(*State) error) error {
 	parts := m.parts()
+	for _, n := range m.safe {
+		n.own() // once for all states
+	}
 	if total := count(parts, limit); total <= limit {
 		digits := zeroDigits(parts)
 		for range total {
@@ -283,13 +286,12 @@ func fate(p part, digits []int) string {
 func (s *State) Hash() [sha256.Size]byte { return s.hash(rootIno) }
 
 func (s *State) hash(ino uint64) [sha256.Size]byte {
-	n, sum := s.files[ino], sha256.New()
-	var head []byte
-	for _, v := range []uint32{n.Mode, n.UID, n.GID} {
-		head = binary.BigEndian.AppendUint32(head, v)
+	n := s.files[ino]
+	if !n.isDir() {
+		return *n.own()
 	}
-	sum.Write(head)
-	sum.Write(n.Data)
+	sum := sha256.New()
+	sum.Write(n.own()[:])
 	for _, name := range sorted(n.Names) {
 		below := s.hash(n.Names[name])
 		fmt.Fprintf(sum, "%q%x", name, below)

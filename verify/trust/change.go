@@ -182,7 +182,7 @@ func (s *Store) advanceCounter() error {
 	if err := s.factory.Counter.Advance(to); err != nil {
 		return fmt.Errorf("trust: advance the hardware's rollback counter to %d: %w", to, err)
 	}
-	s.hardware = to
+	s.hardware, s.behind = to, ""
 	return nil
 }
 

@@ -201,13 +201,22 @@ func load(d disk) (doc *document, older int, damage error, err error) {
 		}
 		return copies[1], 0, nil, nil
 	case copies[0] != nil:
-		return copies[0], 1, faults[1], nil
+		return copies[0], 1, damageOf(copies[0], faults[1]), nil
 	case copies[1] != nil:
-		return copies[1], 0, faults[0], nil
+		return copies[1], 0, damageOf(copies[1], faults[0]), nil
 	case errors.Is(faults[0], fs.ErrNotExist) && errors.Is(faults[1], fs.ErrNotExist):
 		return nil, 0, nil, errNone
 	}
 	return nil, 0, nil, fmt.Errorf("%w: %w", errLost, errors.Join(faults[:]...))
+}
+
+// damageOf is what is wrong with one copy when the other is whole. The very first
+// change may have been cut off before there was a second copy.
+func damageOf(whole *document, fault error) error {
+	if whole.Generation == 1 && errors.Is(fault, fs.ErrNotExist) {
+		return nil
+	}
+	return fault
 }
 
 // store writes both copies. The first is the commit; the second guards against

@@ -34,6 +34,7 @@ type Store struct {
 	problems []string
 	vendor   string // what is wrong with the vendor's roots
 	fleet    string // and with the fleet's
+	behind   string // and with the counter, until it has caught up: a power cut may come before it is advanced
 }
 
 // state is the document with what was proved from it.
@@ -164,7 +165,7 @@ func (s *Store) readCounter() {
 	}
 	s.hardware = now
 	if _, none := s.factory.Counter.(None); !none && int64(now) < s.state.doc.Epoch {
-		s.problem("the hardware's rollback counter is at %d, behind this device's security epoch %d: it was not advanced, or was taken back",
+		s.behind = fmt.Sprintf("the hardware's rollback counter is at %d, behind this device's security epoch %d: it was not advanced, or was taken back",
 			now, s.state.doc.Epoch)
 	}
 }
@@ -178,7 +179,7 @@ func (s *Store) Problems() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := slices.Clone(s.problems)
-	for _, problem := range []string{s.vendor, s.fleet} {
+	for _, problem := range []string{s.vendor, s.fleet, s.behind} {
 		if problem != "" {
 			all = append(all, problem)
 		}
