@@ -1,12 +1,5 @@
 package slots
 
-import (
-	"errors"
-	"os"
-	"path/filepath"
-	"time"
-)
-
 type (
 	Disk      = disk
 	DiskFile  = diskFile
@@ -43,14 +36,3 @@ func Holder(file string) (string, error) { return holder(file) }
 
 // ImagePath is where the image of a slot lies.
 func (s *Set) ImagePath(name string) string { return s.imagePath(name) }
-
-// Put makes a slot hold an image as if it had been staged.
-func (s *Set) Put(name string, c Content, image []byte) error {
-	st := state{Digest: c.Digest, Version: c.Version, Kind: c.Kind, Size: c.Size, SHA256: hexSum(c.SHA256), Verity: c.Verity}
-	return errors.Join(
-		s.empty(name),
-		os.WriteFile(s.imagePath(name), image, fileMode),
-		os.WriteFile(filepath.Join(s.dir, name, manifestName), c.Manifest, fileMode),
-		s.markStaged(s.disk, name, st, time.Now()),
-	)
-}

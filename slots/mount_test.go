@@ -56,7 +56,7 @@ func put(t testing.TB, s *slots.Set, name, kind string, raw []byte) {
 	t.Helper()
 	c := content(raw)
 	c.Kind = kind
-	if err := s.Put(name, c, raw); err != nil {
+	if err := stage(t.Context(), s, name, c); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -194,6 +194,90 @@ func TestASlotInUseIsLeftAlone(t *testing.T) {
 	}
 	if err := s.Verify(t.Context(), "a"); err != nil {
 		t.Error(err)
+	}
+}
+
+// Of the slot that is said to run nothing is touched, not even if it could be.
+func TestTheRunningSlotStaysMounted(t *testing.T) {
+	needRoot(t)
+	s := openSet(t)
+	put(t, s, "a", slots.KindSquashfs, filesystem(t, slots.KindSquashfs))
+	mount(t, s, "a")
+	_, err := s.Stage(t.Context(), "a", content(sample(t)), slots.StageOptions{InUse: "a"})
+	if !errors.Is(err, slots.ErrInUse) || mountState(t, s, "a") != slots.MountPlain {
+		t.Errorf("got %v, want %v; mount state %q", err, slots.ErrInUse, mountState(t, s, "a"))
+	}
+	if _, err := s.Stage(t.Context(), "b/../a", content(sample(t)), slots.StageOptions{}); err == nil || mountState(t, s, "a") != slots.MountPlain {
+		t.Errorf("by a name that is none: %v; mount state %q", err, mountState(t, s, "a"))
+	}
+}
+
+// The same again reads it, and lets it be.
+func TestStagingWhatIsMountedAgain(t *testing.T) {
+	needRoot(t)
+	s := openSet(t)
+	image := filesystem(t, slots.KindErofs)
+	put(t, s, "a", slots.KindErofs, image)
+	mount(t, s, "a")
+	put(t, s, "a", slots.KindErofs, image)
+	if how := mountState(t, s, "a"); how != slots.MountPlain {
+		t.Errorf("the mount state is %q", how)
+	}
+}
+
+// partitions are two block devices.
+func partitions(t *testing.T) map[string]string {
+	t.Helper()
+	devices := map[string]string{}
+	for _, name := range []string{"a", "b"} {
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, make([]byte, 1<<20), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.CommandContext(t.Context(), "losetup", "--find", "--show", file).CombinedOutput()
+		if err != nil {
+			t.Fatalf("losetup: %v: %s", err, out)
+		}
+		device := strings.TrimSpace(string(out))
+		t.Cleanup(func() { exec.Command("losetup", "--detach", device).Run() })
+		devices[name] = device
+	}
+	return devices
+}
+
+func TestMountOfAPartition(t *testing.T) {
+	needRoot(t)
+	for _, kind := range []string{slots.KindErofs, slots.KindSquashfs} {
+		t.Run(kind, func(t *testing.T) {
+			o := slots.Options{Partitions: partitions(t)}
+			s, err := slots.Open(t.TempDir(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			put(t, s, "b", kind, filesystem(t, kind))
+			root := mount(t, s, "b")
+			if got, err := exec.CommandContext(t.Context(), filepath.Join(root, "app")).Output(); err != nil || string(got) != kind+"\n" {
+				t.Errorf("the app says %q, %v", got, err)
+			}
+			if again := mount(t, s, "b"); again != root || mounts(t, root) != 1 || mountState(t, s, "b") != slots.MountPlain {
+				t.Errorf("mounted again: %s, %d mounts, state %q", again, mounts(t, root), mountState(t, s, "b"))
+			}
+			other := exec.CommandContext(t.Context(), "sleep", "100")
+			other.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+			if err := other.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Clear("b"); !errors.Is(err, slots.ErrBusy) {
+				t.Errorf("mounted elsewhere: got %v, want %v", err, slots.ErrBusy)
+			}
+			other.Process.Kill()
+			other.Wait()
+			put(t, s, "b", kind, filesystem(t, kind)) // the same: it is there already
+			if err := s.Clear("b"); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -371,14 +455,12 @@ func guarded(t testing.TB, raw []byte) ([]byte, *verity.Params) {
 	return slices.Concat(raw, super, tree), &p
 }
 
-// putGuarded makes a slot hold an image with the tree that p says.
-func putGuarded(t testing.TB, s *slots.Set, raw []byte, p *verity.Params) {
+// stageGuarded stages an image with the tree that p says.
+func stageGuarded(t testing.TB, s *slots.Set, raw []byte, p *verity.Params) error {
 	t.Helper()
 	c := content(raw)
 	c.Kind, c.Verity = slots.KindSquashfs, p
-	if err := s.Put("a", c, raw); err != nil {
-		t.Fatal(err)
-	}
+	return stage(t.Context(), s, "a", c)
 }
 
 // The image is the signed one, and its hash tree or what is signed of it is wrong.
@@ -392,10 +474,10 @@ func TestAVerityRootThatLies(t *testing.T) {
 	} {
 		p, raw, s := *good, bytes.Clone(image), openSet(t)
 		change(&p, raw)
-		putGuarded(t, s, raw, &p)
-		if err := s.Verify(t.Context(), "a"); !errors.Is(err, slots.ErrVerity) || errors.Is(err, slots.ErrDamaged) {
+		if err := stageGuarded(t, s, raw, &p); !errors.Is(err, slots.ErrVerity) || errors.Is(err, slots.ErrContent) || errors.Is(err, slots.ErrDamaged) {
 			t.Errorf("%s: got %v, want %v", name, err, slots.ErrVerity)
 		}
+		expectEmpty(t, s, "a")
 	}
 }
 
@@ -404,7 +486,9 @@ func TestMountOfAGuardedImage(t *testing.T) {
 	needRoot(t)
 	image, p := guarded(t, filesystem(t, slots.KindSquashfs))
 	s := openSet(t)
-	putGuarded(t, s, image, p)
+	if err := stageGuarded(t, s, image, p); err != nil {
+		t.Fatal(err)
+	}
 	want := slots.MountVerity
 	if verity.Available() != nil {
 		want = slots.MountPlain

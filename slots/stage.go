@@ -30,9 +30,6 @@ import (
 // error too.
 func (s *Set) Stage(ctx context.Context, name string, c Content, o StageOptions) (Report, error) {
 	report := Report{}
-	if err := s.release(name); err != nil {
-		return report, fmt.Errorf("slots: stage into slot %s: %w", name, err)
-	}
 	if err := s.stage(ctx, name, c, o, &report); err != nil {
 		return report, fmt.Errorf("slots: stage into slot %s: %w", name, err)
 	}

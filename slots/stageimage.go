@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-
-	"slipstream/slots/verity"
 )
 
 // openImageReader opens the image of a slot for reading.
@@ -61,7 +59,7 @@ func (w *writing) writeFile(ctx context.Context, in *supply) error {
 // image, and so is the root of its hash tree.
 func (w *writing) readBack(ctx context.Context, st state) error {
 	err := w.compareImage(ctx, w.name, st)
-	if !errors.Is(err, ErrDamaged) && !errors.Is(err, verity.ErrMismatch) {
+	if !errors.Is(err, ErrDamaged) {
 		return err
 	}
 	if again := w.compareChunks(ctx); again != nil {
