@@ -15,6 +15,12 @@
 //	512   │ manifest.sigstore.json       │ sigstore bundle v0.3: DSSE with one
 //	      │ zeros up to a record         │ ECDSA P-256 signature over a Statement
 //	      ├──────────────────────────────┤
+//	      ┆ manifest.2.sigstore.json …   ┆ if there are several: further signatures over
+//	      ┆                              ┆ the same bytes, at most MaxSignatures in all
+//	      ┆ trust/2.root.json …          ┆ roots that follow those of devices in the field,
+//	      ┆ trust/fleet.2.root.json …    ┆ the vendor's and the fleet's, in order
+//	      ┆ trust/order.sigstore.json …  ┆ the fleet's order, with all its signatures
+//	      ├──────────────────────────────┤
 //	      │ header                       │ from here on name and size come from the
 //	      │ IMAGE.chunks                 │ manifest: N × (u32be length, SHA-256)
 //	      │ zeros up to a record         │
@@ -241,7 +247,7 @@
 // OfflineOrder refuses, OfflineRelease is content with the release. A package
 // that comes by the link always needs one, and an order that is there must be right.
 //
-// Leaving a fleet needs a person at the device, and is logged: nothing that a
+// Leaving a fleet needs a person at the device (slipstream leave), and is logged: nothing that a
 // network says, a stick holds or a configuration leaves out ends the fleet's say.
 // It is also the way out of a fleet whose keys are lost. It gives nothing away: the
 // vendor's signature and the floors stay.
