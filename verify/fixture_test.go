@@ -95,7 +95,7 @@ func openAll(file []byte, trust *verify.Trust, dev verify.Device) error {
 func sameAsStream(err error, r io.Reader, trust *verify.Trust, dev verify.Device) error {
 	p, streamed := verify.CheckStream(context.Background(), r, trust, &dev)
 	if (err == nil) != (streamed == nil) || verify.Code(err) != verify.Code(streamed) || (p == nil) != (streamed != nil) {
-		return fmt.Errorf("of the file is said %v, of the stream %v", err, streamed)
+		return fmt.Errorf("of the file is said %q, of the stream %q", fmt.Sprint(err), fmt.Sprint(streamed))
 	}
 	return err
 }
