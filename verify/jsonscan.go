@@ -160,6 +160,11 @@ func (s *scanner) number(t reflect.Type, v string) error {
 	if (t == nil || t.Kind() == reflect.Float64) && isDecimal(v) {
 		return nil
 	}
+	if t != nil && t.Kind() == reflect.Int {
+		if _, err := strconv.ParseInt(v, 10, 32); err != nil { // on every machine what it is on the smallest
+			return s.fault("%s is not a whole number below 2^31", quote(v))
+		}
+	}
 	return s.integer(v)
 }
 

@@ -199,12 +199,12 @@ func (f *fixture) borders() []int {
 // places are lengths within the first 64 KiB: each of them with SLIPSTREAM_SOAK,
 // one of 97 without.
 func places() []int {
-	step := 97
+	apart := 97 * step()
 	if thorough() {
-		step = 1
+		apart = 1
 	}
 	var list []int
-	for n := 0; n < 64<<10; n += step {
+	for n := 0; n < 64<<10; n += apart {
 		list = append(list, n)
 	}
 	return list

@@ -135,8 +135,11 @@ var jsonTexts = []malicious{
 	{36, "counter as text", verify.CodeJSON, counter(`"7"`)},
 	{37, "counter 2^63", verify.CodeJSON, counter("9223372036854775808")},
 	{37, "counter 2^64", verify.CodeJSON, counter("18446744073709551616")},
-	{37, "count of chunks 2^32+1", verify.CodeManifest, func(f *fixture) error {
+	{37, "count of chunks 2^32+1", verify.CodeJSON, func(f *fixture) error {
 		return f.edited(`"count":1`, `"count":4294967297`)
+	}},
+	{37, "count of chunks 2^31-1", verify.CodeManifest, func(f *fixture) error {
+		return f.edited(`"count":1`, `"count":2147483647`)
 	}},
 	{38, "null for a counter", verify.CodeJSON, counter("null")},
 	{38, "null for the app", verify.CodeJSON, func(f *fixture) error { return f.edited(`"app":{`, `"app":null,"was":{`) }},

@@ -105,13 +105,70 @@ func (d brokenDisk) ReadAt(p []byte, off int64) (int, error) {
 func TestReadErrorIsNotARefusal(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for at := range int64(len(f.file)) {
+	for at := int64(0); at < int64(len(f.file)); at += int64(step()) {
 		p, err := verify.Open(brokenDisk{bytes.NewReader(f.file), at}, int64(len(f.file)), f.trust, f.dev)
 		if err == nil {
 			err = p.CheckAll(t.Context())
 		}
 		if !errors.Is(err, errDisk) || verify.Code(err) != "" {
 			t.Fatalf("disk broken at %d: error %v with code %q", at, err, verify.Code(err))
+		}
+	}
+}
+
+// sparse is a package whose image is zeros that nobody holds.
+type sparse struct {
+	head []byte
+	size int64
+	bad  int64 // a byte that is not what it should be
+}
+
+func (s sparse) ReadAt(p []byte, off int64) (int, error) {
+	n := int(min(int64(len(p)), s.size-off))
+	clear(p[:n])
+	if off < int64(len(s.head)) {
+		copy(p[:n], s.head[off:])
+	}
+	if i := s.bad - off; i >= 0 && i < int64(n) {
+		p[i] ^= 1
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// The largest image, whose end is beyond 32 bits, also where an int has no more.
+func TestLargestImage(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	const image = verify.MaxImageSize
+	line := f.line(verify.MaxChunk, make([]byte, verify.MaxChunk))
+	index := bytes.Repeat(line, image/verify.MaxChunk)
+	sum := sha256.Sum256(index)
+	payload := f.statement(func(m *verify.Manifest) {
+		m.Images[0].Size = image
+		m.Images[0].Chunks = verify.ChunkIndex{SHA256: hex.EncodeToString(sum[:]), Count: len(index) / len(line)}
+	})
+	header := verify.Header("app.tree", image)
+	file := sparse{head: join(member(verify.HeadName, f.sign(payload)), member("app.tree.chunks", index), header[:]), bad: -1}
+	end := int64(len(file.head)) + image
+	file.size = end + 2*verify.Record
+	open := func(file sparse) (*verify.Package, error) { return verify.Open(file, file.size, f.trust, f.dev) }
+	p, err := open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := p.Images()[0].Chunks[len(index)/len(line)-1]; last.Offset != image-verify.MaxChunk {
+		t.Errorf("the last chunk is at %d", last.Offset)
+	}
+	spoilt, longer, shorter := file, file, file
+	spoilt.bad = end + 100
+	longer.size++
+	shorter.size -= 1 << 32 // the same for who has 32 bits
+	for want, file := range map[string]sparse{verify.CodePadding: spoilt, verify.CodeTrailing: longer, verify.CodeTruncated: shorter} {
+		if _, err := open(file); verify.Code(err) != want {
+			t.Errorf("got %v, want code %q", err, want)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func TestForeignStreamIsLeft(t *testing.T) {
 func TestStreamThatBreaksIsNotRefused(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for at := range f.file {
+	for at := 0; at < len(f.file); at += step() {
 		r := io.MultiReader(bytes.NewReader(f.file[:at]), iotest.ErrReader(errDisk))
 		if _, err := verify.CheckStream(t.Context(), r, f.trust, &f.dev); !errors.Is(err, errDisk) || verify.Code(err) != "" {
 			t.Fatalf("broken at %d: %v with code %q", at, err, verify.Code(err))
@@ -86,7 +86,7 @@ func (e *endless) Read(p []byte) (int, error) {
 // A signed size is read and hashed, and not held; the context ends it.
 func TestStreamHoldsNoImage(t *testing.T) {
 	f := newFixture(t)
-	const size = 64 << 20
+	const size = 16 << 20
 	payload := f.statement(func(m *verify.Manifest) {
 		m.Images[0].Size, m.Images[0].Chunks.Count = size, size/verify.MaxChunk
 	})
