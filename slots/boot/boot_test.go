@@ -131,8 +131,8 @@ func TestEntries(t *testing.T) {
 	})
 }
 
-// lock is a lock of a device's own, beside its storage.
-func lock(dir string) string { return filepath.Join(os.TempDir(), filepath.Base(dir)+".lock") }
+// lock is a device's own lock, which no other test waits for.
+func lock(dir string) string { return filepath.Join(dir, ".lock") }
 
 // initLoader is the shell script that an init takes over.
 type initLoader struct {

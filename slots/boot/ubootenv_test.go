@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"slipstream/slots/boot"
+	"slipstream/slots/slotstest"
 )
 
 func TestConfigurationOfTools(t *testing.T) {
@@ -127,6 +128,47 @@ func TestEntriesThatOthersOrder(t *testing.T) {
 		}
 		if err := c.Try("b"); err == nil || test.want == "" && !strings.Contains(err.Error(), "put cam-0-b.off there") {
 			t.Errorf("a trial of a slot without an entry: %v", err)
+		}
+	}
+}
+
+// forgetful says that it wrote, and did not.
+type forgetful struct{ boot.Disk }
+
+func (forgetful) WriteAt(string, []byte, int64) error { return nil }
+
+func TestStorageThatForgets(t *testing.T) {
+	t.Parallel()
+	h := envHarness(boot.Redundant, boot.Order{}, nil)
+	dir := t.TempDir()
+	h.Make(t, dir)
+	err := h.Open(t, dir, forgetful{&slotstest.Disk{Steps: -1}}).Try("b")
+	if err == nil || !strings.Contains(err.Error(), "storage is failing") {
+		t.Errorf("a write that is not kept: %v", err)
+	}
+}
+
+// A rename that was cut on a FAT leaves two names, and no later change may leave
+// one of them to be started.
+func TestTwoNamesOfOneEntry(t *testing.T) {
+	t.Parallel()
+	for _, second := range []string{"cam-2-b.off", "cam-2-b+1.conf", "cam-2-b+0-1.conf"} {
+		dir := t.TempDir()
+		for _, name := range []string{"cam-1-a.conf", "cam-0-b.conf", second} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("title "+name[:5]), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := boot.NewEntries(boot.EntriesConfig{Dir: dir, Prefix: "cam", Lock: lock(dir)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Disable("b"); err != nil {
+			t.Fatal(err)
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "cam-*-b*"))
+		if err != nil || len(files) != 1 || filepath.Ext(files[0]) != ".off" {
+			t.Errorf("with %s beside it, a disabled slot has the files %v (%v)", second, files, err)
 		}
 	}
 }
