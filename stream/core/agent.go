@@ -200,7 +200,7 @@ func (c *Core) settle(s *orders.Settle, now int64) error {
 
 func (c *Core) status(now int64) *orders.Status {
 	st := &orders.Status{
-		Permanent: c.permanent, Trial: c.trial.id, Phase: c.trial.phase.String(), Verdicts: c.verdicts(), Restored: c.restored,
+		Permanent: c.permanent, Trial: c.trial.id, Phase: c.trial.phase.String(), Verdicts: c.verdicts(), Restored: c.restored, OneByOne: c.oneByOne(),
 	}
 	for _, s := range c.streams {
 		view := orders.StreamStatus{Name: s.name, Viewers: len(s.tracks)}

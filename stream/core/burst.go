@@ -171,6 +171,21 @@ func (c *Core) cuts(fd int) bool {
 	return err == nil && !c.config.NoGSO
 }
 
+// oneByOne counts the viewers whose datagrams are not put together.
+func (c *Core) oneByOne() (n int) {
+	for _, p := range c.peers {
+		if p.kind != framedRecord && !p.segments {
+			n++
+		}
+	}
+	for _, p := range c.players {
+		if p.paths != nil && !p.segments {
+			n++
+		}
+	}
+	return n
+}
+
 // packer is an egress by datagrams.
 type packer interface {
 	// pack appends a packet of a payload under a header to dst.

@@ -87,6 +87,10 @@ func TestBurstsOfEveryShape(t *testing.T) {
 				}
 			}
 		}
+		newPipedPlayer(t, c, false) // who gets no datagrams
+		if got, want := c.oneByOne(), map[bool]int{true: 0, false: 2}[gso]; got != want {
+			t.Errorf("%d viewers get packets one by one, not %d", got, want)
+		}
 		if v.segments != gso || p.segments != gso {
 			t.Error("a way that takes larger messages is not used")
 		}

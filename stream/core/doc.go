@@ -128,11 +128,13 @@
 //
 // To a peer or player over UDP an access unit is one call as well, of up to 64 packets.
 // Those of one size are one message, which the kernel cuts into datagrams (UDP_SEGMENT,
-// GSO), so that routing, filters and queues are passed once: less than half the CPU that one
-// call for each packet takes. They are sealed right where the kernel takes them from.
+// GSO), so that routing, filters and queues are passed once: less than half the CPU
+// that one call for each packet takes. They are sealed right where the kernel takes
+// them from.
 // A viewer whose socket or way refuses that (packets over its MTU, a tunnel, with some
 // kernels a device that computes no checksums) is given packets one by one from then
-// on, those that were refused first; the option NoGSO does so for all.
+// on, those that were refused first, and counted in the status; the option NoGSO does
+// so for all.
 //
 // Exactly one writer seals with a key, the core thread, and keys are remembered so
 // that none is taken twice. A packet index belongs to one packet: what a viewer
@@ -213,5 +215,7 @@
 // priority on a single processor: Go's runtime has loops that wait for another
 // thread, which would not get to run. The libraries for SRTP, STUN and RTCP: they
 // allocate for every packet (4 times with AES-CM), and the one for STUN brings DTLS
-// into this process; tests hold ours against them.
+// into this process; tests hold ours against them. Having an app publish an access
+// unit by one call, or waiting for the rest of one without telling Go's runtime that
+// the thread sleeps: what it saves cannot be measured.
 package core

@@ -307,6 +307,9 @@ type Status struct {
 	Verdicts  []Verdict      `json:"verdicts,omitempty"` // of the trial under way
 	// Restored counts the viewers that this forwarder took over from one that died.
 	Restored int `json:"restored,omitempty"`
+	// OneByOne counts the viewers over UDP that are sent packets one by one, at more
+	// than twice the CPU: the kernel or their way takes no larger messages (GSO).
+	OneByOne int `json:"oneByOne,omitempty"`
 }
 
 // StreamStatus is one named stream as viewers know it.
