@@ -14,7 +14,7 @@ TOOLS := gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core iproute2
 	$(addprefix gstreamer1.0-,tools plugins-base plugins-good plugins-bad plugins-ugly rtsp libav)
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
-.PHONY: build test race lint fuzz interop powercut size bench bench-verify bench-stream soak demo clips
+.PHONY: build test race lint fuzz interop powercut size bench bench-slots bench-verify bench-stream soak demo clips
 
 build:
 	@mkdir -p build/bin
@@ -65,6 +65,14 @@ size:
 
 bench: build
 	build/bin/slipstream-rig bench
+
+# Staging images, beside the least that has to be done and beside rauc, and what a
+# security patch of Debian's costs: some minutes, on two cores and a disk that have
+# nothing else to do.
+bench-slots:
+	@.ci/need rauc dbus-daemon openssl squashfs-tools
+	@mkdir -p build
+	go test -timeout 30m -count 1 -run '^TestBench$$' ./slots -args -bench.slots $(abspath build/bench-slots.json) -bench.dir $(abspath build)
 
 # Reading packages, beside openssl in the same run: half a minute, on two cores that
 # have nothing else to do. The figures are in build/bench-verify.json too.

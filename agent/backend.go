@@ -199,7 +199,9 @@ func (a *Agent) progress(s State) *control.Progress {
 	}
 	p := &control.Progress{Version: s.Stage.Version.Version}
 	if in := a.expected(s.Stage.req); in != nil {
-		p.Done, p.Total = in.done.Load(), in.total.Load()
+		if now := in.progress.Load(); now != nil {
+			p.Done, p.Total, p.Origins = now.Done, now.Total, control.Origins(now.Origins)
+		}
 	}
 	return p
 }

@@ -46,6 +46,7 @@ type (
 		Attempt int64
 		Code    string // stable code of a refusal
 		Error   string // "" when the slot is whole
+		Cost    *control.Staged
 	}
 	// PackageRefused reports a package that was not even worth an attempt.
 	PackageRefused struct {

@@ -135,7 +135,9 @@ func (m *machine) stageDone(e StageDone) {
 		return
 	}
 	m.Phase, m.Spare = PhaseStaged, st.Version
-	m.answer(st.req, control.ExitDone, "", "version %s is staged in slot %s", st.Version.Version, st.Version.Slot)
+	r := result(control.ExitDone, "", fmt.Sprintf("version %s is staged in slot %s", st.Version.Version, st.Version.Slot))
+	r.Staged = e.Cost
+	m.do(Answer{Req: st.req, Result: r})
 }
 
 // refuse answers, and remembers, a package that this device will not stage.

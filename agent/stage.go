@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path"
 	"sync/atomic"
@@ -18,12 +19,15 @@ import (
 	"slipstream/verify"
 )
 
+const maxProvenance = 256 // bytes
+
 // incoming is a package that was verified and waits to be written, or is being
 // written.
 type incoming struct {
-	pkg         *verify.Package
-	version     Version
-	done, total atomic.Int64
+	pkg      *verify.Package
+	version  Version
+	from     string // who or what it came from
+	progress atomic.Pointer[slots.Progress]
 }
 
 // opener is a package's file, here or elsewhere.
@@ -100,10 +104,21 @@ func (a *Agent) Stage(ctx context.Context, r control.StageRequest) control.Resul
 	if err != nil {
 		return result(control.ExitError, CodeUnreadable, sentence(err))
 	}
+	in.from = provenance(r)
 	return a.request(ctx, func(req uint64) any {
 		a.expect(req, in)
 		return StageAsked{Req: req, Version: in.version, Force: r.Force}
 	})
+}
+
+// provenance is what a slot's state says of where its version came from, without
+// what an address may hold in secrets.
+func provenance(r control.StageRequest) string {
+	from := "file " + path.Base(r.Path)
+	if u, err := url.Parse(r.URL); err == nil && r.URL != "" {
+		from = u.Host
+	}
+	return from[:min(len(from), maxProvenance)]
 }
 
 // claimed is the version that a refused package says it is: anybody's word, for
@@ -127,10 +142,13 @@ func (a *Agent) request(ctx context.Context, event func(req uint64) any) control
 
 // stageSlot writes a verified package into a slot, in the background.
 func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
-	in := a.expected(e.Req)
+	in, inUse := a.expected(e.Req), a.state.Permanent.Slot
 	a.wg.Go(func() {
 		done := StageDone{Attempt: e.Attempt}
-		if err := a.stageTrusted(ctx, e.Slot, in); err != nil {
+		cost, err := a.stageTrusted(ctx, e.Slot, inUse, in)
+		if err == nil {
+			done.Cost = &control.Staged{Origins: control.Origins(cost.Origins), Written: cost.Written}
+		} else {
 			done.Code, done.Error = stageCode(err), stageSentence(err)
 			a.log.Error("slot not written", "slot", e.Slot, "reason", err)
 		}
@@ -139,9 +157,9 @@ func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
 	})
 }
 
-func (a *Agent) write(ctx context.Context, slot string, in *incoming) error {
+func (a *Agent) write(ctx context.Context, slot, inUse string, in *incoming) (slots.Report, error) {
 	if in == nil {
-		return errors.New("the package was closed before it was written")
+		return slots.Report{}, errors.New("the package was closed before it was written")
 	}
 	payload, _ := in.pkg.Image(verify.ClassLive)
 	c := slots.Content{
@@ -150,17 +168,15 @@ func (a *Agent) write(ctx context.Context, slot string, in *incoming) error {
 		Image:  slots.File(payload.Reader()), Manifest: in.pkg.Stored(),
 	}
 	if n, err := hex.Decode(c.SHA256[:], []byte(payload.Image.SHA256)); err != nil || n != len(c.SHA256) {
-		return fmt.Errorf("image hash %q", payload.Image.SHA256)
+		return slots.Report{}, fmt.Errorf("image hash %q", payload.Image.SHA256)
 	}
 	for _, chunk := range payload.Chunks {
 		c.Chunks = append(c.Chunks, slots.Chunk{Length: chunk.Length, SHA256: chunk.SHA256})
 	}
-	in.total.Store(c.Size)
-	_, err := a.set.Stage(ctx, slot, c, slots.StageOptions{Progress: func(p slots.Progress) {
-		in.done.Store(p.Done)
+	return a.set.Stage(ctx, slot, c, slots.StageOptions{By: in.from, InUse: inUse, Progress: func(p slots.Progress) {
+		in.progress.Store(&p)
 		a.changed()
 	}})
-	return err
 }
 
 // stageSentence says what a technician can do; the cause itself is in the log.
@@ -170,6 +186,14 @@ func stageSentence(err error) string {
 		return "the package's content is not the signed one: it was damaged on the way; copy or download it again"
 	case errors.Is(err, slots.ErrVerity):
 		return "the package's image does not fit the hash tree that was signed for it: it was built wrongly; ask its maker for another"
+	case errors.Is(err, slots.ErrSource):
+		return "the package could not be read to its end: plug the medium in or restore the connection and stage it again; what was written already is kept"
+	case errors.Is(err, slots.ErrTooLarge):
+		return "the package's image is larger than the slot's partition; ask its maker for one for this device"
+	case errors.Is(err, slots.ErrKind):
+		return "the slots of this device cannot hold an image of this kind; ask its maker for one for this device"
+	case errors.Is(err, syscall.EROFS):
+		return "the disk of the state directory can only be read: it may be failing; slipstream doctor says more"
 	case errors.Is(err, slots.ErrBusy):
 		return "the spare slot is in use: a process works in the version there, or has its files open; end it and stage again"
 	case errors.Is(err, syscall.ENOSPC):

@@ -133,11 +133,12 @@ func (a *Agent) verified(slot, digest string, head []byte) (verify.Manifest, str
 
 // stageTrusted writes a package into a slot, and then, when all of it is on disk and
 // was read back, remembers what it brought: of a damaged one nothing is.
-func (a *Agent) stageTrusted(ctx context.Context, slot string, in *incoming) error {
-	if err := a.write(ctx, slot, in); err != nil {
-		return err
+func (a *Agent) stageTrusted(ctx context.Context, slot, inUse string, in *incoming) (slots.Report, error) {
+	cost, err := a.write(ctx, slot, inUse, in)
+	if err != nil {
+		return cost, err
 	}
-	return a.trusted.Staged(slot, a.installed(in.version), in.pkg.Learned)
+	return cost, a.trusted.Staged(slot, a.installed(in.version), in.pkg.Learned)
 }
 
 // finishStaging remembers what a package brought whose agent died between its last

@@ -239,9 +239,11 @@ func overlap(size int64, read, write func([]byte, int64) (int, error)) ([]byte, 
 func TestBench(t *testing.T) {
 	b := &slotsBench{T: t, dir: t.TempDir(), size: 4 << 20, runs: 1, seconds: map[string][]float64{}, figures: map[string]float64{}}
 	if *benchOut != "" {
-		if *benchDir != "" {
-			b.dir = *benchDir
+		var err error
+		if b.dir, err = os.MkdirTemp(*benchDir, "bench"); err != nil {
+			t.Fatal(err)
 		}
+		t.Cleanup(func() { os.RemoveAll(b.dir) })
 		b.size, b.runs = 256<<20, *benchRuns
 	}
 	b.image = filepath.Join(b.dir, "image")

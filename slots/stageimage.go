@@ -56,7 +56,7 @@ func (w *writing) writeFile(ctx context.Context, in *supply) error {
 
 // readBack compares what the disk holds with what was signed. That every chunk
 // is right is not enough: the list of chunks is signed by another hash than the
-// image, and so is the root of its hash tree.
+// image.
 func (w *writing) readBack(ctx context.Context, st state) error {
 	err := w.compareImage(ctx, w.name, st)
 	if !errors.Is(err, ErrDamaged) {
@@ -65,5 +65,5 @@ func (w *writing) readBack(ctx context.Context, st state) error {
 	if again := w.compareChunks(ctx); again != nil {
 		return fmt.Errorf("read back: %w", again)
 	}
-	return fmt.Errorf("%w: its chunks together have another hash: %w", ErrContent, err)
+	return fmt.Errorf("%w: its chunks together have another hash", ErrContent)
 }

@@ -84,8 +84,22 @@ type StreamStatus struct {
 // Progress of a stage.
 type Progress struct {
 	Version string `json:"version"`
-	Done    int64  `json:"done"` // bytes
+	Done    int64  `json:"done"` // bytes, the sum of the origins
 	Total   int64  `json:"total"`
+	Origins
+}
+
+// Origins says where the bytes of an image came from.
+type Origins struct {
+	Kept    int64 `json:"kept,omitempty"`    // were in the spare slot already
+	Copied  int64 `json:"copied,omitempty"`  // from the slot in use
+	Fetched int64 `json:"fetched,omitempty"` // from the package
+}
+
+// Staged is what a stage has cost.
+type Staged struct {
+	Origins
+	Written int64 `json:"written"` // bytes written to storage
 }
 
 // Outcomes of an update, as history shows them.
@@ -184,6 +198,7 @@ type Result struct {
 	Message string  `json:"message"`        // one plain sentence
 	Code    string  `json:"code,omitempty"` // stable, for refusals
 	Record  *Record `json:"record,omitempty"`
+	Staged  *Staged `json:"staged,omitempty"` // after a stage that went well
 }
 
 // Exit codes of the CLI and of [Result].

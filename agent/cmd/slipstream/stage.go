@@ -53,6 +53,9 @@ func (c *cli) stage(ctx context.Context, from string, force bool) error {
 		return agent.Stage(ctx, request)
 	})
 	err = c.finish(r)
+	if r.Staged != nil && !c.json {
+		c.say(c.out, cost(*r.Staged))
+	}
 	if r.Exit == control.ExitDone || r.Code == control.CodeAlreadyStaged {
 		c.next("slipstream activate")
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"slipstream/agent/control"
 )
 
 // clean makes foreign text safe for a terminal: an application's STATUS= line
@@ -134,4 +136,11 @@ func because(reason, detail string) string {
 		return "the invariant " + clean(name) + " did not hold"
 	}
 	return clean(reason)
+}
+
+// cost says where a staged version's bytes came from, and what they cost the
+// storage.
+func cost(s control.Staged) string {
+	return fmt.Sprintf("%s from the package, %s from the running version, %s were there; %s written",
+		size(s.Fetched), size(s.Copied), size(s.Kept), size(s.Written))
 }
