@@ -110,6 +110,9 @@ func (a *Agent) verifySlot(ctx context.Context, slot string, want Version) error
 		return err
 	}
 	_, err := a.set.Mount(ctx, slot)
+	if st, statusErr := a.set.Status(slot); statusErr == nil && st.Verity != nil && st.Mount == slots.MountPlain {
+		a.log.Info("this kernel has no dm-verity: the image was read whole, and is not checked while it is in use", "slot", slot)
+	}
 	if errors.Is(err, syscall.EIO) { // a bad block is as bad as a wrong one
 		err = fmt.Errorf("%w: %w", slots.ErrDamaged, err)
 	}

@@ -66,8 +66,11 @@ func (s *Set) Mount(ctx context.Context, name string) (root string, err error) {
 }
 
 func (s *Set) mount(ctx context.Context, name string, st state) error {
-	if !mounted(st.Kind) {
+	switch {
+	case st.Kind == KindTree:
 		return s.compare(ctx, name, st, cached)
+	case !mounted(st.Kind):
+		return fmt.Errorf("%w: the kind %q has no files", ErrUnsupported, st.Kind)
 	}
 	switch how, err := s.mountState(name, st); {
 	case err != nil:

@@ -3,7 +3,6 @@ package slots_test
 import (
 	"bytes"
 	"errors"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,9 +28,12 @@ func needRoot(t testing.TB) {
 // filesystem makes an image of a directory with two files by the real programs.
 func filesystem(t testing.TB, kind string) []byte {
 	t.Helper()
+	return filesystemWith(t, kind, noise(1, 100_000)) // nothing that could be made smaller
+}
+
+func filesystemWith(t testing.TB, kind string, clip []byte) []byte {
+	t.Helper()
 	dir, out := t.TempDir(), filepath.Join(t.TempDir(), "image")
-	clip := make([]byte, 100_000)
-	rand.NewChaCha8([32]byte{1}).Read(clip) // nothing that could be made smaller
 	for name, data := range map[string][]byte{"app": []byte("#!/bin/sh\necho " + kind + "\n"), "clip": clip} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o755); err != nil {
 			t.Fatal(err)
@@ -228,19 +230,9 @@ func TestStagingWhatIsMountedAgain(t *testing.T) {
 // partitions are two block devices.
 func partitions(t *testing.T) map[string]string {
 	t.Helper()
-	devices := map[string]string{}
-	for _, name := range []string{"a", "b"} {
-		file := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(file, make([]byte, 1<<20), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		out, err := exec.CommandContext(t.Context(), "losetup", "--find", "--show", file).CombinedOutput()
-		if err != nil {
-			t.Fatalf("losetup: %v: %s", err, out)
-		}
-		device := strings.TrimSpace(string(out))
-		t.Cleanup(func() { exec.Command("losetup", "--detach", device).Run() })
-		devices[name] = device
+	devices := place{partition: true}.options(t, filepath.Join(t.TempDir(), "set")).Partitions
+	for name, file := range devices {
+		devices[name] = device(t, file)
 	}
 	return devices
 }
@@ -368,6 +360,7 @@ func TestMountReplacesWhatIsNotTheSlots(t *testing.T) {
 	put(t, s, "a", slots.KindErofs, filesystem(t, slots.KindErofs))
 	put(t, s, "b", slots.KindSquashfs, filesystem(t, slots.KindSquashfs))
 	other := mount(t, s, "b")
+	t.Cleanup(func() { unix.Unmount(s.Root("a"), unix.MNT_DETACH) })
 	if err := errors.Join(os.Mkdir(s.Root("a"), 0o755), unix.Mount(other, s.Root("a"), "", unix.MS_BIND|unix.MS_RDONLY, "")); err != nil {
 		t.Fatal(err)
 	}

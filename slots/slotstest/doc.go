@@ -5,4 +5,7 @@
 // The loaders are written from the boot loaders' sources and scripts and share
 // no code with package boot, so that an error in reading a format shows as a
 // disagreement.
+//
+// And it is what slots of every kind have to pass, wherever their images lie:
+// [TestSet].
 package slotstest
