@@ -77,6 +77,8 @@ type Core struct {
 	locks     locks
 	nextWish  int64
 	nextKick  int64
+	nextTend  int64
+	tendRound int // counts the calls of tendSome
 
 	sender   sender
 	batch    batch
@@ -254,12 +256,13 @@ func (c *Core) advance(now int64) {
 	if now >= c.nextKick {
 		c.nextKick = now + int64(time.Second)
 		c.kickStuck(now)
-		c.tendPeers(now)
-		c.tendPlayers(now)
 		c.hangUpSilent(now)
 		c.thawSilent(now)
 		c.forgetLines(now)
 		c.poll.rested()
+	}
+	if now >= c.nextTend {
+		c.tendSome(now)
 	}
 	due := c.due(now)
 	if c.keeper.flush(); len(c.keeper.late) > 0 {
@@ -275,7 +278,7 @@ var expiry = map[string]string{
 
 // due is when advance has something to do even if nothing happens.
 func (c *Core) due(now int64) int64 {
-	due := c.nextKick
+	due := min(c.nextKick, c.nextTend)
 	for _, s := range c.streams {
 		if s.giveUp > now {
 			due = min(due, s.giveUp)

@@ -190,7 +190,7 @@
 // picture goes, in the same instant: a trial waits for pictures and not for sound that
 // may be silent, and a revert of the picture that waits for a key frame keeps the
 // sound waiting. Viewers go on half a packet behind what they had; nothing is heard
-// twice, also when a publisher puts its capture clock back, nothing older than 60 ms is
+// twice, also when a publisher puts its capture clock back, nothing that came more than 60 ms ago is
 // played, and nothing is squeezed. Its times count samples, and are corrected only
 // when they are 10 ms from the capture clock, because players hear each correction.
 //

@@ -290,20 +290,18 @@ func (p *player) keepReport(c *Core, i int, now int64) {
 // get was declared.
 func (p *player) described(*track) {}
 
-// tendPlayers ends the viewers over UDP that are not heard of any more, answers for
-// a gateway that does not, and sends the others a sender report each.
-func (c *Core) tendPlayers(now int64) {
-	for _, p := range c.players {
-		if p.paths != nil && now-p.heardAt > p.timeoutMS*int64(time.Millisecond) {
-			c.closeViewer(&p.viewer, handover.EndedSilent, "")
-			continue
-		}
-		if p.askedAt != 0 && (p.passedTo != c.gateway || now-p.askedAt > int64(askPatience)) {
-			p.unanswered(c, now)
-		}
-		if p.fd >= 0 {
-			p.tellTime(c, now)
-		}
+// tendPlayer ends a viewer over UDP that is not heard of any more, answers for a
+// gateway that does not, and sends a sender report.
+func (c *Core) tendPlayer(p *player, now int64) {
+	if p.paths != nil && now-p.heardAt > p.timeoutMS*int64(time.Millisecond) {
+		c.closeViewer(&p.viewer, handover.EndedSilent, "")
+		return
+	}
+	if p.askedAt != 0 && (p.passedTo != c.gateway || now-p.askedAt > int64(askPatience)) {
+		p.unanswered(c, now)
+	}
+	if p.fd >= 0 {
+		p.tellTime(c, now)
 	}
 }
 

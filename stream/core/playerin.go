@@ -7,6 +7,10 @@ import (
 	"slipstream/stream/handover"
 )
 
+// requestBatch bounds how often a viewer's connection is read before the others have
+// their turn, each time at most [maxInflow].
+const requestBatch = 4
+
 // maxTimeoutMS is a day.
 const maxTimeoutMS = 24 * 60 * 60 * 1000
 
@@ -20,7 +24,7 @@ func (p *player) ready(c *Core, now int64) {
 	if p.fd < 0 || !p.take(c, now) {
 		return
 	}
-	for range messageBatch {
+	for range requestBatch {
 		if p.in.full() { // the gateway's answer is waited for
 			return
 		}

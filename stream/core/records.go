@@ -187,11 +187,12 @@ func (one *record) whose() string {
 // place is a record and the name by which its viewer's descriptors are kept.
 type place struct {
 	*record
-	name string
+	name   string
+	number int
 }
 
 func (r *records) place(n int) place {
-	return place{&r.memory.data.records[n], "viewer." + strconv.Itoa(n)}
+	return place{&r.memory.data.records[n], "viewer." + strconv.Itoa(n), n}
 }
 
 // descriptor is the name of the viewer's n-th descriptor.

@@ -9,16 +9,39 @@ import (
 
 const consentExpiry = 30 * time.Second // RFC 7675 §5.1
 
-// tendPeers ends the viewers whose consent has expired, and sends the others a
-// sender report each.
-func (c *Core) tendPeers(now int64) {
+// tendAtOnce is about how many viewers are tended in one go: the pictures of all wait
+// meanwhile. tendGroups bounds how often that wakes the thread in a second.
+const (
+	tendAtOnce = 32
+	tendGroups = 32
+)
+
+// tendSome tends a part of the viewers. Within a second each has its turn, unless they
+// just become more.
+func (c *Core) tendSome(now int64) {
+	groups := min(1+(len(c.peers)+len(c.players))/tendAtOnce, tendGroups)
+	c.nextTend = now + int64(time.Second)/int64(groups)
+	c.tendRound++
+	turn := func(v *viewer) bool { return v.place.number%groups == c.tendRound%groups }
 	for _, p := range c.peers {
-		if now-p.consentAt > int64(c.config.Consent) {
-			c.closeViewer(&p.viewer, handover.EndedConsent, "")
-			continue
+		if turn(&p.viewer) {
+			c.tendPeer(p, now)
 		}
-		p.tend(c, now)
 	}
+	for _, p := range c.players {
+		if turn(&p.viewer) {
+			c.tendPlayer(p, now)
+		}
+	}
+}
+
+// tendPeer ends a viewer whose consent has expired, or sends it a sender report.
+func (c *Core) tendPeer(p *peer, now int64) {
+	if now-p.consentAt > int64(c.config.Consent) {
+		c.closeViewer(&p.viewer, handover.EndedConsent, "")
+		return
+	}
+	p.tend(c, now)
 }
 
 // tend sends what a viewer is sent beside packets.

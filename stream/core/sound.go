@@ -7,7 +7,7 @@ import (
 )
 
 // maxSoundPast bounds how old sound may be that a viewer is given, at a switch or
-// when it comes: more would be heard as an echo, or would have to be played faster
+// when it comes, counted from when it came here: more would be heard as an echo, or would have to be played faster
 // than it was spoken.
 const maxSoundPast = 60 * time.Millisecond
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/bluenviron/gortsplib/v5"
 	"github.com/bluenviron/gortsplib/v5/pkg/base"
@@ -15,6 +16,12 @@ import (
 
 // maxConns bounds open connections: an app publishes a few streams.
 const maxConns = 32
+
+// frozenTime is how long a publisher may send nothing. During a trial the version
+// before may be frozen, and this process with it, for as long as the trial takes; and
+// whether one that runs is too silent, the forwarder decides. The end of its process
+// is the end of its connection.
+const frozenTime = 30 * 24 * time.Hour
 
 // Config says who may publish what, and where to.
 type Config struct {
@@ -53,6 +60,7 @@ func New(ln net.Listener, cfg Config, log *slog.Logger) (*Server, error) {
 	s.rtsp = &gortsplib.Server{
 		Handler:     s,
 		RTSPAddress: ln.Addr().String(),
+		ReadTimeout: frozenTime, // of those who record
 		Listen: func(_, _ string) (net.Listener, error) {
 			return netutil.LimitListener(ln, maxConns), nil
 		},

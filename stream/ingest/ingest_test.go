@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,6 +87,33 @@ func TestPublisherThatDiesIsEndOfStream(t *testing.T) {
 	t.Logf("known to the forwarder %v after the kill", time.Since(killed))
 	publish(t, w.url, x264...) // the stream is free again
 	w.log.await(t, `publisher left`)
+}
+
+// A version that is frozen for longer than any usual timeout goes on where it was.
+func TestPublisherThatIsFrozen(t *testing.T) {
+	t.Parallel()
+	const frozen = 11 * time.Second // the library's own limit is 10
+	w := newWorld(t)
+	f := publish(t, w.url, append([]string{"-rtsp_transport", "tcp"}, x264...)...)
+	w.watch(t, "main", 50)
+	if err := f.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	silence := time.After(frozen)
+	for over := false; !over; {
+		select {
+		case m := <-w.events:
+			if m.Lost != nil {
+				t.Fatalf("while it was frozen: %+v", m.Lost)
+			}
+		case <-silence:
+			over = true
+		}
+	}
+	if err := f.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	w.watch(t, "main", 50)
 }
 
 func TestRefusals(t *testing.T) {
