@@ -25,6 +25,7 @@ func guardOf(t *testing.T, text string) (*guard, string) {
 }
 
 func TestAllow(t *testing.T) {
+	t.Parallel()
 	g, _ := guardOf(t, "nvr:secret-1\nmary:secret-2\n")
 	for bearer, want := range map[string]string{"secret-1": "nvr", "secret-2": "mary", "the-device's-own": deviceName} {
 		if name, ok := g.Allow(bearer); !ok || name != want {
@@ -47,6 +48,7 @@ func TestAllow(t *testing.T) {
 
 // A viewer comes and goes without a restart, and so does the whole file.
 func TestFileIsReadAgain(t *testing.T) {
+	t.Parallel()
 	g, path := guardOf(t, "nvr:secret-1\n")
 	secret, err := viewers.Add(path, "mary")
 	if err != nil {
@@ -82,6 +84,7 @@ func TestFileIsReadAgain(t *testing.T) {
 }
 
 func TestGuardRefusesToStart(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "viewers")
 	if _, err := newGuard(Config{Viewers: path}, slog.New(slog.DiscardHandler)); err != nil {
 		t.Errorf("a file that is not there yet: %v", err)
@@ -101,6 +104,7 @@ func TestGuardRefusesToStart(t *testing.T) {
 }
 
 func TestMisses(t *testing.T) {
+	t.Parallel()
 	var table missTable
 	start := time.Unix(1e9, 0)
 	thief, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
@@ -136,6 +140,7 @@ func full(table *missTable, from, asked string, now time.Time) bool {
 }
 
 func TestMissesAreBounded(t *testing.T) {
+	t.Parallel()
 	var table missTable
 	start := time.Unix(1e9, 0)
 	for i := range 4 * maxMissing {

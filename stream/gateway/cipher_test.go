@@ -46,6 +46,7 @@ func helloRecord(t *testing.T, from, to int, ciphers ...dtls.SRTPProtectionProfi
 
 // Chromium's hello comes in two parts.
 func TestCipherChoice(t *testing.T) {
+	t.Parallel()
 	const cm, gcm128, gcm256 = dtls.SRTP_AES128_CM_HMAC_SHA1_80, dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM
 	part := func(from, to int) []byte { return helloRecord(t, from, to, cm, gcm256, gcm128) }
 	for _, c := range []struct {

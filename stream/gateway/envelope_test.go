@@ -60,6 +60,7 @@ const (
 
 // A viewer is given what it can decode, or told what it lacks.
 func TestViewersOfAnEnvelope(t *testing.T) {
+	t.Parallel()
 	chromium := []string{h264b1, h264b0, h264cb1, h264m1, h264f41}
 	// x265's parameter set of Main, level 3.1, and the same of Main 10, high tier, level 5.
 	const main93 = "QgEBAWAAAAMAkAAAAwAAAwBdoAKAgC0WUrTKkvNwECAAAAMAIAAAAwPB"
@@ -118,6 +119,7 @@ func TestViewersOfAnEnvelope(t *testing.T) {
 }
 
 func TestSoundOfAnOffer(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, codec, line string
 		audio             []string
@@ -139,6 +141,7 @@ func TestSoundOfAnOffer(t *testing.T) {
 
 // PCMU and PCMA have payload types of their own, which need no rtpmap.
 func TestFixedPayloadTypes(t *testing.T) {
+	t.Parallel()
 	var s sdp.SessionDescription
 	if err := s.UnmarshalString("v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0 8 9 0\r\n"); err != nil {
 		t.Fatal(err)

@@ -31,6 +31,7 @@ func try(g *guests, addr netip.Addr, now time.Time) (*seat, *bool, error) {
 
 // The oldest handshake makes place for a new one, but not before it had its time.
 func TestOldestHalfOpenGoesFirst(t *testing.T) {
+	t.Parallel()
 	g, now := newGuests(1000, 1000), time.Now()
 	var dropped []*bool
 	for i := range maxHalfOpen {
@@ -61,6 +62,7 @@ func TestOldestHalfOpenGoesFirst(t *testing.T) {
 
 // One address cannot take the places of others.
 func TestLimitsOfOneAddress(t *testing.T) {
+	t.Parallel()
 	g, now := newGuests(1000, 4), time.Now()
 	me := stranger(1)
 	var mine []*seat
@@ -119,6 +121,7 @@ func TestLimitsOfOneAddress(t *testing.T) {
 
 // All places are taken: by viewers that stay, or by handshakes that do not.
 func TestAllPlacesAreTaken(t *testing.T) {
+	t.Parallel()
 	g, now := newGuests(2, 10), time.Now()
 	stays, _, _ := try(g, stranger(1), now)
 	stays.settle()
@@ -150,6 +153,7 @@ func TestAllPlacesAreTaken(t *testing.T) {
 
 // A handshake that ends just when its place is given away has none.
 func TestPlaceIsGivenAwayAtTheEnd(t *testing.T) {
+	t.Parallel()
 	g, now := newGuests(1, 10), time.Now()
 	first, _, _ := try(g, stranger(1), now)
 	second, _, err := try(g, stranger(2), now.Add(halfOpenGrace))
@@ -163,6 +167,7 @@ func TestPlaceIsGivenAwayAtTheEnd(t *testing.T) {
 }
 
 func TestRequestRate(t *testing.T) {
+	t.Parallel()
 	g, now := newGuests(1, 1), time.Now()
 	granted := 0
 	for i := range 1000 {
@@ -186,6 +191,7 @@ func TestRequestRate(t *testing.T) {
 // Whoever comes from ever new addresses fills no memory, and viewers are not
 // forgotten for it.
 func TestManyAddresses(t *testing.T) {
+	t.Parallel()
 	g, now := newGuests(10, 1), time.Now()
 	s, _, _ := try(g, stranger(1), now)
 	s.settle()
@@ -233,6 +239,7 @@ func (l lane) Accept() (net.Conn, error) {
 
 // Connections that are only held open shut out nobody but those who hold them.
 func TestIdleConnections(t *testing.T) {
+	t.Parallel()
 	refused := 0
 	l := turnstile{lane{come: make(chan net.Conn, 1000)}, newGuests(1, 1), func() { refused++ }}
 	from := func(n int) net.Addr { return net.TCPAddrFromAddrPort(netip.AddrPortFrom(stranger(n), 1)) }
@@ -272,6 +279,7 @@ func TestIdleConnections(t *testing.T) {
 
 // The limits hold for what comes by HTTP, whose addresses are the viewers'.
 func TestLimitsOfRequests(t *testing.T) {
+	t.Parallel()
 	g, err := New(Config{Run: t.TempDir(), HTTP: "127.0.0.1:0", UDP: "127.0.0.1:0", Secret: "own-secret"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

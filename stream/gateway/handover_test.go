@@ -203,6 +203,7 @@ func TestLostPacketsAreSentAgain(t *testing.T) {
 
 // Many viewers come at once; each has its own pictures.
 func TestFiftyViewersAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)

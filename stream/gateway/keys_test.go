@@ -119,6 +119,7 @@ func connected(pc *webrtc.PeerConnection) <-chan struct{} {
 
 // This fails if the inside of WebRTC's library is not what keys.go knows.
 func TestInsideOfWebRTC(t *testing.T) {
+	t.Parallel()
 	if err := checkInside(); err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +135,7 @@ func TestInsideOfWebRTC(t *testing.T) {
 
 // Both sides of a handshake read the same keys, and our order of ciphers holds.
 func TestMediaKeys(t *testing.T) {
+	t.Parallel()
 	const cm, gcm128, gcm256 = dtls.SRTP_AES128_CM_HMAC_SHA1_80, dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM
 	for _, c := range []struct {
 		name      string
@@ -181,6 +183,7 @@ func TestMediaKeys(t *testing.T) {
 // WebRTC's library says goodbye when it is closed; to a viewer that it no longer
 // has it must not.
 func TestReleaseIsSilent(t *testing.T) {
+	t.Parallel()
 	for _, released := range []bool{true, false} {
 		w := newWire(t)
 		p := newTestPeers(t)
@@ -227,6 +230,7 @@ func TestReleaseIsSilent(t *testing.T) {
 // The last flight of the handshake is lost, and WebRTC is gone: what was noted of
 // it, sent again as it was, ends the viewer's handshake.
 func TestLastFlightIsLost(t *testing.T) {
+	t.Parallel()
 	w := newWire(t)
 	w.lose.Store(true)
 	p := newTestPeers(t)

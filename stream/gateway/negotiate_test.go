@@ -11,6 +11,7 @@ import (
 )
 
 func TestValidName(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]bool{
 		"main": true, "sub-2": true, "a.b_C": true, strings.Repeat("x", maxName): true,
 		"": false, ".": false, "..": false, "a/b": false, "main\n": false, "main\nxxxxxx": false, "a b": false,

@@ -50,6 +50,7 @@ func (c *conversation) wants(t *testing.T, want, method, url string, headers ...
 }
 
 func TestDigest(t *testing.T) {
+	t.Parallel()
 	for _, algorithm := range []string{"MD5", "SHA-256"} {
 		t.Run(algorithm, func(t *testing.T) {
 			w := newWorld(t, guarded(t, "nvr:right-secret\n"))
@@ -77,6 +78,7 @@ func TestDigest(t *testing.T) {
 
 // Each of these is refused, and asked again.
 func TestDigestThatIsWrong(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, guarded(t, "nvr:right-secret\nmary:other-secret\n"))
 	newFakeWithSound(t, w)
 	basic := "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("nvr:right-secret"))
@@ -118,6 +120,7 @@ func TestDigestThatIsWrong(t *testing.T) {
 
 // Over TLS nobody overhears, and basic credentials will do.
 func TestBasicOverTLS(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, secured(t), guarded(t, "nvr:right-secret\nmary:other-secret\n"))
 	newFakeWithSound(t, w)
 	basic := func(credentials string) string {
@@ -140,6 +143,7 @@ func TestBasicOverTLS(t *testing.T) {
 
 // Who guesses has to wait, even if the last guess is right; others need not.
 func TestGuessing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, guarded(t, "nvr:right-secret\n"))
 	newFakeWithSound(t, w)
 	guess := func(c *conversation, secret string) string {
@@ -170,6 +174,7 @@ func TestGuessing(t *testing.T) {
 
 // A viewer who is removed between SETUP and PLAY does not get to watch.
 func TestRemovedViewer(t *testing.T) {
+	t.Parallel()
 	var path string
 	w := newWorld(t, guarded(t, "nvr:right-secret\n"), func(c *gateway.Config) { path = c.Viewers })
 	newFakeWithSound(t, w)

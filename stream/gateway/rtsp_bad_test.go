@@ -21,6 +21,7 @@ const interleaved = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
 // Each line is one connection: what it asks, one request after the other, with
 // what it is answered.
 func TestRTSPStates(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := newFakeWithSound(t, w)
 	f.change(func() { f.refusal = "never" })
@@ -85,6 +86,7 @@ func TestRTSPStates(t *testing.T) {
 
 // What is no RTSP, or too much of it, ends its connection after one answer at most.
 func TestRTSPNonsense(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	newFakeWithSound(t, w)
 	long := strings.Repeat("x", 5000)
@@ -131,6 +133,7 @@ func TestRTSPNonsense(t *testing.T) {
 
 // Requests may come in one piece or byte by byte, with packets of no use between.
 func TestRTSPInPieces(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	newFakeWithSound(t, w)
 	const requests = "\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n$\x00\x00\x03abc\r\nGET_PARAMETER * RTSP/1.0\r\ncseq: 2\r\nContent-length: 0\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq:3\r\n\r\n"
@@ -162,6 +165,7 @@ func talkFrom(t *testing.T, w *world, ip string) *conversation {
 
 // One address that holds connections open shuts out nobody but itself.
 func TestRTSPConnectionsOfOneAddress(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := newFakeWithSound(t, w)
 	var open []*conversation
@@ -245,6 +249,7 @@ func TestRTSPJoinTime(t *testing.T) {
 
 // A connection that ends in the middle of anything leaves nothing behind.
 func TestRTSPConnectionsThatBreak(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
 	f := newFakeWithSound(t, w)
 	for _, text := range []string{
@@ -286,6 +291,7 @@ func TestRTSPConnectionsThatBreak(t *testing.T) {
 
 // A flood of requests ends with its connection.
 func TestRTSPRequestsWithoutEnd(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	newFakeWithSound(t, w)
 	c := talk(t, w)
@@ -328,6 +334,7 @@ func TestRTSPViewerThatDoesNotPlay(t *testing.T) {
 
 // A new gateway counts the viewers that the forwarder has.
 func TestKnownRTSPViewersCount(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
 	f := newFakeWithSound(t, w)
 	f.change(func() {
@@ -365,6 +372,7 @@ func TestKnownRTSPViewersCount(t *testing.T) {
 // The ports of a track are given back when it is set up again, and when the viewer
 // goes.
 func TestRTSPPortsAreGivenBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	newFakeWithSound(t, w)
 	c := talk(t, w)

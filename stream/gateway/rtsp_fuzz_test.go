@@ -109,6 +109,7 @@ func FuzzAuthorization(f *testing.F) {
 
 // A nonce is good for a while only.
 func TestNonceGetsOld(t *testing.T) {
+	t.Parallel()
 	g, _ := guardOf(t, "nvr:secret-1\n")
 	a := asker{guard: g, from: netip.MustParseAddr("192.0.2.1")}
 	u, err := base.ParseURL("rtsp://h/main")
@@ -137,6 +138,7 @@ func TestNonceGetsOld(t *testing.T) {
 
 // What viewers are told of each codec, in place of what the publisher has said.
 func TestTracksOf(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ sdp, want string }{
 		{"video 0 RTP/AVP 100\r\na=rtpmap:100 H264/90000", "m=video 0 RTP/AVP 96|a=rtpmap:96 H264/90000|a=fmtp:96 packetization-mode=1"},
 		{"video 0 RTP/AVP 100\r\na=rtpmap:100 H265/90000", "m=video 0 RTP/AVP 96|a=rtpmap:96 H265/90000"},

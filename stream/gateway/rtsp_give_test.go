@@ -31,6 +31,7 @@ func (c *conversation) setUp(t *testing.T, url string) {
 // At PLAY the forwarder gets the connection, what was read of it, and the answer;
 // the gateway neither answers nor reads any more.
 func TestPlayIsHandedOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := newFakeWithSound(t, w)
 	c := talk(t, w)
@@ -78,6 +79,7 @@ func TestPlayIsHandedOver(t *testing.T) {
 
 // Over UDP each track has two sockets, whose ports the viewer was told.
 func TestPlayOverUDPIsHandedOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := newFakeWithSound(t, w)
 	c := talk(t, w)
@@ -123,6 +125,7 @@ func TestPlayOverUDPIsHandedOver(t *testing.T) {
 
 // A viewer that the forwarder does not take is told, and may try again.
 func TestForwarderTakesNoPlayer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := newFakeWithSound(t, w)
 	f.change(func() { f.refusal = "it is full" })
@@ -158,6 +161,7 @@ func TestForwarderSaysNothingToAPlayer(t *testing.T) {
 
 // What the forwarder passes on is answered as to one who watches.
 func TestAsked(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := newFakeWithSound(t, w)
 	talk(t, w).wants(t, "200", "DESCRIBE", w.rtsp) // they know each other
@@ -185,6 +189,7 @@ func TestAsked(t *testing.T) {
 
 // A viewer's place is free again when the forwarder says that it is gone.
 func TestPlayersPlace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
 	f := newFakeWithSound(t, w)
 	first, second := talk(t, w), talk(t, w)
@@ -207,6 +212,7 @@ func TestPlayersPlace(t *testing.T) {
 }
 
 func TestSDPOfAStreamWithSound(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	newFakeWithSound(t, w)
 	c := talk(t, w)
@@ -230,6 +236,7 @@ func TestSDPOfAStreamWithSound(t *testing.T) {
 // The gateway ends. The viewers that it has handed over are not its own, and what
 // has not been handed over is closed.
 func TestGatewayEndsWithViewers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := newFakeWithSound(t, w)
 	watching, joining := talk(t, w), talk(t, w)
@@ -251,6 +258,7 @@ func TestGatewayEndsWithViewers(t *testing.T) {
 
 // RTSP viewers are counted, and so is what was refused to them.
 func TestRTSPIsCounted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, guarded(t, "nvr:right-secret\n"), func(c *gateway.Config) { c.Metrics = "127.0.0.1:0" })
 	f := newFakeWithSound(t, w)
 	c := talk(t, w)

@@ -17,6 +17,7 @@ import (
 )
 
 func TestFFprobeKnowsTheStream(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
@@ -139,6 +140,7 @@ func (c *conversation) reported(t *testing.T) {
 
 // A viewer's first packet is the key frame's, and its numbering has no hole.
 func TestRTSPBeginsWithKeyFrame(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.forward(t)
 	w.publish(t)
@@ -171,6 +173,7 @@ func TestRTSPBeginsWithKeyFrame(t *testing.T) {
 
 // Places are for all viewers together.
 func TestRTSPViewerLimit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(c *gateway.Config) { c.MaxViewers = 1 })
 	w.forward(t)
 	w.publish(t)

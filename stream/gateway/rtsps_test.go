@@ -155,6 +155,7 @@ func TestTLSViewerAsks(t *testing.T) {
 }
 
 func TestTLSViewersHaveNoUDP(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, secured(t))
 	newFakeWithSound(t, w)
 	if status, _ := talkTLS(t, w).ask(t, "SETUP", w.rtsps("")+"/trackID=0", "Transport: RTP/AVP;unicast;client_port=5000-5001"); !strings.HasPrefix(status, "RTSP/1.0 461 ") {
@@ -164,6 +165,7 @@ func TestTLSViewersHaveNoUDP(t *testing.T) {
 
 // A certificate is renewed while the gateway runs; one that is broken changes nothing.
 func TestCertificateIsRenewed(t *testing.T) {
+	t.Parallel()
 	var cert, key string
 	w := newWorld(t, secured(t), func(c *gateway.Config) { cert, key = c.TLSCert, c.TLSKey })
 	name := func() string {
@@ -213,6 +215,7 @@ func TestOpenKeyIsRefused(t *testing.T) {
 }
 
 func TestNoCertificate(t *testing.T) {
+	t.Parallel()
 	_, err := gateway.New(gateway.Config{Run: t.TempDir(), RTSPS: "127.0.0.1:0", TLSCert: "/none", TLSKey: "/none"}, nil)
 	if err == nil || !strings.Contains(err.Error(), "rtsps: certificate") {
 		t.Errorf("got %v", err)

@@ -12,6 +12,7 @@ import (
 // What a stranger sends to a track's socket never gets to the forwarder, whenever
 // it comes.
 func TestUDPSocketsAreTheViewersOnly(t *testing.T) {
+	t.Parallel()
 	loopback := netip.MustParseAddr("127.0.0.1")
 	stranger := listenUDP(t)
 	viewer := [2]*net.UDPConn{listenUDP(t), listenUDP(t)}

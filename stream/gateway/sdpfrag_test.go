@@ -15,6 +15,7 @@ const (
 )
 
 func TestParseFragment(t *testing.T) {
+	t.Parallel()
 	f, err := parseFragment([]byte(restarted))
 	if want := (fragment{"ysXw", "vw5LmwG4y/e6dPP/zAP9Gp5k", "BUNDLE 0 1", "audio 9 UDP/TLS/RTP/SAVPF 111", "0"}); err != nil || f != want {
 		t.Errorf("%+v, %v", f, err)
@@ -54,6 +55,7 @@ func TestParseFragment(t *testing.T) {
 }
 
 func TestMatches(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		header []string
 		want   error

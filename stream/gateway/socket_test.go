@@ -25,6 +25,7 @@ func markOf(pkt []byte) int { return int(binary.BigEndian.Uint32(pkt[4:])) }
 // a socket that is not its sender's, and nothing is lost, not even what came
 // between a bind and a connection.
 func TestManyViewersNoneMisrouted(t *testing.T) {
+	t.Parallel()
 	const viewers, rounds = 100, 150
 	for _, addr := range []string{"127.0.0.1:0", "0.0.0.0:0", ":0"} {
 		t.Run(addr, func(t *testing.T) {
@@ -111,6 +112,7 @@ func TestManyViewersNoneMisrouted(t *testing.T) {
 
 // What comes between a socket's bind and its connection goes to whom it belongs.
 func TestCaughtDatagramsGoBack(t *testing.T) {
+	t.Parallel()
 	const others = 100
 	for _, addr := range []string{"127.0.0.1:0", "0.0.0.0:0", ":0"} {
 		p := runPort(t, addr)
@@ -186,6 +188,7 @@ func proven(p *port, conn *net.UDPConn) {
 
 // A new gateway takes the port while the viewers of the one before are on it.
 func TestPortIsTakenAgain(t *testing.T) {
+	t.Parallel()
 	first, err := openPort("127.0.0.1:0", func(string) {}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -225,6 +228,7 @@ func binding(t *testing.T, l *link, pwd string, more ...stun.Setter) []byte {
 // The checks of a viewer that the forwarder has: answered wherever they come from
 // if they are valid, and followed where the viewer means to move.
 func TestChecksOfAKnownViewer(t *testing.T) {
+	t.Parallel()
 	p := runPort(t, "127.0.0.1:0")
 	l := newLink()
 	p.add(l)
@@ -287,6 +291,7 @@ func TestChecksOfAKnownViewer(t *testing.T) {
 
 // A viewer that jumps about is followed now and then only.
 func TestMovesAreSlow(t *testing.T) {
+	t.Parallel()
 	l := newLink()
 	l.at(netip.MustParseAddrPort("192.0.2.1:1"))
 	n := 0

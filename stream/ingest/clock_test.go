@@ -33,6 +33,7 @@ func (s *scene) capture(m *mediumClock, at, delay time.Duration) time.Duration {
 // its reports say that it began, whatever its wall clock shows and is set to, and
 // however late and unsteady its packets are.
 func TestSoundAndPictureStayInStep(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		ms := func(name string, from, to int) time.Duration {
 			return time.Duration(rapid.IntRange(from, to).Draw(t, name)) * time.Millisecond
@@ -64,6 +65,7 @@ func TestSoundAndPictureStayInStep(t *testing.T) {
 // The true time of capture is kept where the reports know it, and otherwise no
 // frame is captured after it arrives.
 func TestCaptureTime(t *testing.T) {
+	t.Parallel()
 	const wall = 1_700_000_000 * time.Second
 	for _, c := range []struct {
 		name          string
@@ -90,6 +92,7 @@ func TestCaptureTime(t *testing.T) {
 // A publisher whose first report comes late has been given times by arrival until
 // then. They go on, and only the media's distance is put right.
 func TestLateReports(t *testing.T) {
+	t.Parallel()
 	s := newScene(1_700_000_000*time.Second, 0)
 	const late, later = 1900 * time.Millisecond, 1950 * time.Millisecond
 	rtp := func(m *mediumClock, at time.Duration) uint32 {
@@ -113,6 +116,7 @@ func TestLateReports(t *testing.T) {
 
 // A medium whose clock runs off by 200 ppm does not end up minutes away.
 func TestCaptureFollowsDrift(t *testing.T) {
+	t.Parallel()
 	for _, ppm := range []int64{-200, 200} {
 		s := newScene(1_700_000_000*time.Second, 0)
 		s.report(&s.video, time.Hour)

@@ -55,6 +55,7 @@ const x264Options = " -preset ultrafast -tune zerolatency -bf 0 -g 15 -pix_fmt y
 // Every codec comes through ingest and forwarder whole, from both programs: it is
 // decoded, numbered without a hole, on one capture clock with its sound.
 func TestCodecsComeThrough(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		picture, sound string
 		publisher      command

@@ -53,6 +53,7 @@ func (w *world) watch(t *testing.T, stream string, n int) *subscribe.Conn {
 
 // Plain ffmpeg tries UDP first and must come to TCP by itself.
 func TestPlainFFmpegPublishes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	publish(t, w.url, x264...)
 	c := w.watch(t, "main", 200)
@@ -62,12 +63,14 @@ func TestPlainFFmpegPublishes(t *testing.T) {
 }
 
 func TestLargePacketsAreCut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	publish(t, w.url, append([]string{"-rtsp_transport", "tcp", "-pkt_size", "4000", "-b:v", "20M"}, x264...)...)
 	w.watch(t, "main", 1000)
 }
 
 func TestStreamByName(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	publish(t, w.url+"/sub", append([]string{"-rtsp_transport", "tcp"}, x264...)...)
 	w.watch(t, "sub", 50)
@@ -75,6 +78,7 @@ func TestStreamByName(t *testing.T) {
 
 // A killed app must be an end of stream for the forwarder, not a stall.
 func TestPublisherThatDiesIsEndOfStream(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := publish(t, w.url, x264...)
 	w.watch(t, "main", 50)
@@ -117,6 +121,7 @@ func TestPublisherThatIsFrozen(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		path    string
@@ -142,6 +147,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestSecondPublisherIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	publish(t, w.url, x264...)
 	w.watch(t, "main", 50)
@@ -152,6 +158,7 @@ func TestSecondPublisherIsRefused(t *testing.T) {
 
 // The path's secret must not appear in the log that the app's technician sends around.
 func TestLogKeepsTheSecret(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	publish(t, w.url+"/other", x264...).fails(t)
 	w.log.await(t, "refused")

@@ -27,6 +27,7 @@ func noise(t *testing.T) []byte {
 
 // The same picture comes out, whatever size its packets had.
 func TestJPEGIsCut(t *testing.T) {
+	t.Parallel()
 	f := &format.MJPEG{}
 	in := noise(t)
 	for _, size := range []int{500, maxPayload, maxPayload + 1, 1460, 1900} {
@@ -80,6 +81,7 @@ func joinJPEG(t *testing.T, f *format.MJPEG, packets []*rtp.Packet) []byte {
 // A chunk of restart intervals that is cut says in each part whether it is the
 // first or the last, and where the scan goes on (RFC 2435 §3.1.7).
 func TestRestartIntervalsAreCut(t *testing.T) {
+	t.Parallel()
 	chunk := func(flags uint16) []byte {
 		head := []byte{0, 0, 1, 0, 65, 50, 20, 15, 0, 4, 0, 0}
 		binary.BigEndian.PutUint16(head[10:], flags)

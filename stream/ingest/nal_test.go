@@ -48,6 +48,7 @@ func packH265(t *rapid.T, size int) packer {
 // Whatever sizes a publisher packs with, the same access units come out, in
 // packets that are small enough and numbered without a hole.
 func TestCutterKeepsAccessUnits(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		codec nalCodec
 		pack  func(*rapid.T, int) packer
@@ -116,6 +117,7 @@ func decode(t *rapid.T, library packer, packets []*rtp.Packet) (au [][]byte) {
 
 // A packet that the publisher left out must stay visible to the forwarder.
 func TestCutterKeepsHoles(t *testing.T) {
+	t.Parallel()
 	var seqs []uint16
 	cutter := nalCutter{codec: h264, sender: sender{send: func(pkt []byte) error {
 		seqs = append(seqs, uint16(pkt[2])<<8|uint16(pkt[3]))

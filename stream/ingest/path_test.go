@@ -7,6 +7,7 @@ import (
 )
 
 func TestRoute(t *testing.T) {
+	t.Parallel()
 	c := Config{Secret: "s3cret", Streams: []Stream{{Name: "main"}, {Name: "sub"}}}
 	for path, want := range map[string]string{
 		"/s3cret": "main", "/s3cret/": "main", "/s3cret/main": "main", "/s3cret/sub": "sub", "/s3cret/sub/": "sub",

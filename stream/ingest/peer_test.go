@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -36,6 +37,7 @@ func connect(t *testing.T, network, address string) net.Conn {
 }
 
 func TestOwnerOfAConnection(t *testing.T) {
+	t.Parallel()
 	for _, to := range [][2]string{{"tcp4", "127.0.0.1:0"}, {"tcp6", "[::1]:0"}} {
 		conn := connect(t, to[0], to[1])
 		who, err := ownerOf(conn.RemoteAddr(), conn.LocalAddr())
@@ -61,6 +63,11 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		select {}
+	}
+	// The tests wait most of the time, so more of them than processors may run at once.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
@@ -96,6 +103,7 @@ func connectFrom(t *testing.T, attr *syscall.SysProcAttr) net.Conn {
 }
 
 func TestAnotherUserMayNotPublish(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to become another user")
 	}
@@ -107,6 +115,7 @@ func TestAnotherUserMayNotPublish(t *testing.T) {
 }
 
 func TestOnlyTheAppsCgroupMayPublish(t *testing.T) {
+	t.Parallel()
 	slot := newCgroup(t)
 	inner := filepath.Join(slot, "encoder")
 	if err := os.Mkdir(inner, 0o755); err != nil {
