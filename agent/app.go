@@ -304,7 +304,7 @@ func waitFor(ctx context.Context, path string, limit time.Duration) error {
 		if _, err := os.Lstat(path); err == nil {
 			return nil
 		}
-		if !wait(ctx, 2*time.Millisecond) {
+		if !Wait(ctx, 2*time.Millisecond) {
 			return errors.New("the forwarder has not opened its publish socket")
 		}
 	}

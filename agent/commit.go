@@ -53,7 +53,7 @@ func (a *Agent) commitRecord(ctx context.Context, v, previous Version) error {
 		if loadErr == nil && a.putBack(before) {
 			return fmt.Errorf("the active record could not be written: %w", err)
 		}
-		if !wait(ctx, pause) {
+		if !Wait(ctx, pause) {
 			return errUndecided
 		}
 		pause = min(2*pause, maxRecordPause)

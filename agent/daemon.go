@@ -72,7 +72,7 @@ func (d *daemon) run(ctx context.Context, adopted ...*supervise.Process) {
 			p = d.start(d.spec.Name)
 		}
 		if p == nil {
-			wait(ctx, d.pause(time.Since(begun)))
+			Wait(ctx, d.pause(time.Since(begun)))
 			continue
 		}
 		next, over := d.watch(ctx, p)
@@ -85,7 +85,7 @@ func (d *daemon) run(ctx context.Context, adopted ...*supervise.Process) {
 		}
 		d.ended(p, time.Since(begun))
 		p = nil
-		wait(ctx, d.pause(time.Since(begun)))
+		Wait(ctx, d.pause(time.Since(begun)))
 	}
 }
 

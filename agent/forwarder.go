@@ -57,7 +57,7 @@ func (f *forwarder) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		conn, err := orders.Dial(f.path)
 		if err != nil {
-			wait(ctx, dialEvery)
+			Wait(ctx, dialEvery)
 			continue
 		}
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -123,7 +123,7 @@ func (f *forwarder) read(ctx context.Context, conn *orders.Conn) error {
 	defer polling.Wait()
 	defer cancel()
 	polling.Go(func() {
-		for wait(ctx, statusEvery) {
+		for Wait(ctx, statusEvery) {
 			f.ask(question{Request: orders.Request{Status: true}})
 		}
 	})
@@ -218,8 +218,8 @@ func (f *forwarder) streams() *orders.Status {
 	return f.status
 }
 
-// wait reports false if ctx ends first.
-func wait(ctx context.Context, d time.Duration) bool {
+// Wait reports false if ctx ends first.
+func Wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -88,7 +88,7 @@ func (m markers) watch(ctx context.Context, id orders.TrialID, seen func()) {
 			said[reason] = true
 			m.log.Warn("greenlight marker ignored", "trial", id, "reason", reason)
 		}
-		if !wait(ctx, markerEvery) {
+		if !Wait(ctx, markerEvery) {
 			return
 		}
 	}

@@ -112,7 +112,7 @@ func TestAMarkerBecomesGoodLater(t *testing.T) {
 	var watching sync.WaitGroup
 	watching.Go(func() { m.watch(ctx, "t1", func() { close(seen) }) })
 	for range 5 { // several looks at the bad one
-		wait(ctx, markerEvery)
+		Wait(ctx, markerEvery)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)

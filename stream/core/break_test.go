@@ -54,6 +54,15 @@ func (w *world) hevc(id string) {
 	}()
 }
 
+// blind hands over a viewer that looks at nothing.
+func (g *gateway) blind(spec handover.Viewer) {
+	g.t.Helper()
+	_, far := connected(g.t)
+	if m := g.ask(handover.Request{Viewer: &spec}, far); m.Taken != spec.ID {
+		g.t.Fatalf("a viewer of the trial: %+v", m)
+	}
+}
+
 // A version that declares a break may send another codec. Viewers are closed with the
 // reason, come back to the new one, and are closed again when it is reverted.
 func TestDeclaredBreakOfTheCodec(t *testing.T) {
@@ -83,15 +92,11 @@ func TestDeclaredBreakOfTheCodec(t *testing.T) {
 		t.Errorf("the stream is described as %+v", d)
 	}
 	late := told("late", orders.H264, "")
-	sock, far := connected(t)
-	defer sock.Close()
+	_, far := connected(t)
 	if m := g.ask(handover.Request{Viewer: &late}, far); !strings.Contains(m.Error, "as H265 and not H264") {
 		t.Errorf("one who was told of H.264: %+v", m)
 	}
-	now := told("now", orders.H265, "")
-	if m := g.ask(handover.Request{Viewer: &now}, far); m.Taken != "now" {
-		t.Fatalf("one who was told of H.265: %+v", m)
-	}
+	g.blind(told("now", orders.H265, ""))
 	w.ask(orders.Request{Revert: &orders.Revert{Trial: "t1", Reason: "operator"}})
 	if e := g.ended("now"); e.Reason != handover.EndedStream || !strings.Contains(e.Detail, "as H264 and not H265") {
 		t.Errorf("at the revert: %+v", e)
@@ -144,12 +149,7 @@ func TestForwarderThatCrashesOnABreak(t *testing.T) {
 	a.hevc("b-2")
 	a.awaitSwitch()
 	g := a.gateway()
-	sock, far := connected(t)
-	defer sock.Close()
-	spec := told("new", orders.H265, "")
-	if m := g.ask(handover.Request{Viewer: &spec}, far); m.Taken != "new" {
-		t.Fatalf("a viewer of the trial: %+v", m)
-	}
+	g.blind(told("new", orders.H265, ""))
 	a.now.kill()
 	a.begin()
 	if known := a.gateway().known; len(known) != 0 {
@@ -173,12 +173,7 @@ func TestBreakThatBecomesPermanent(t *testing.T) {
 	w.hevc("b-2")
 	w.awaitSwitch()
 	g := w.gateway()
-	sock, far := connected(t)
-	defer sock.Close()
-	spec := told("new", orders.H265, "")
-	if m := g.ask(handover.Request{Viewer: &spec}, far); m.Taken != "new" {
-		t.Fatalf("a viewer of the trial: %+v", m)
-	}
+	g.blind(told("new", orders.H265, ""))
 	w.ask(orders.Request{Settle: &orders.Settle{Trial: "t1", Source: "b-2"}})
 	plain, old := src("c-3", 0), src("d-4", 0)
 	plain.Streams[0].Codec = orders.H265

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"slipstream/agent"
 	"slipstream/agent/control"
 )
 
@@ -50,21 +51,9 @@ func reached(ctx context.Context, b control.Backend) (control.Status, error) {
 	defer cancel()
 	for {
 		s, err := b.Status(ctx)
-		if err == nil || !sleep(ctx, reconnectEvery) {
+		if err == nil || !agent.Wait(ctx, reconnectEvery) {
 			return s, err
 		}
-	}
-}
-
-// sleep reports false if ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"slipstream/agent"
 	"slipstream/agent/control"
 )
 
@@ -54,7 +55,7 @@ func follow(ctx context.Context, b control.Backend, seq uint64) <-chan control.S
 		for {
 			s, err := b.WaitStatus(ctx, seq)
 			if err != nil {
-				if !sleep(ctx, reconnectEvery) {
+				if !agent.Wait(ctx, reconnectEvery) {
 					return
 				}
 				continue
