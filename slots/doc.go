@@ -36,7 +36,8 @@
 // say where to look: whatever is read, from wherever, is hashed in memory before
 // it is used, so that a wrong hint costs time and nothing else. An interrupted
 // stage goes on in this way, a damaged slot is mended, a version that is there
-// already is read and not written, and nothing is written twice. Without the list
+// already is read and not written (an image that this process has read since it was
+// last changed not even that), and nothing is written twice. Without the list
 // of chunks of the slot in use all is fetched: cutting it again would need the
 // cutter of the package's maker, whose cuts are not part of the format.
 //

@@ -77,7 +77,7 @@ type Set struct {
 	partitions map[string]string // as [Options] has them
 
 	mu       sync.Mutex
-	verified map[string]time.Time // guarded by mu
+	verified map[string]verification // guarded by mu
 }
 
 // Open opens the slots in dir, which is made if it is missing, and keeps other
@@ -111,7 +111,7 @@ func open(dir string, o Options, wrap func(rootDisk) disk) (*Set, error) {
 	}
 	s := &Set{
 		dir: dir, lock: lock, root: d.root, disk: wrap(d), partitions: o.Partitions,
-		busy: make(map[string]chan struct{}), verified: make(map[string]time.Time),
+		busy: make(map[string]chan struct{}), verified: make(map[string]verification),
 	}
 	if err := s.makeSlots(); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -189,7 +189,7 @@ func (s *Set) Status(name string) (Status, error) {
 	status := Status{
 		State: st.State, Digest: st.Digest, Version: st.Version,
 		SHA256: st.SHA256, Size: st.Size, Kind: st.Kind, By: st.By, StagedAt: st.StagedAt, Verity: st.Verity,
-		VerifiedAt: s.verifiedAt(name), Index: s.hasIndex(name),
+		VerifiedAt: s.lastVerified(name).at, Index: s.hasIndex(name),
 	}
 	if st.State == StateStaged && !s.present(name, st.Kind) {
 		status.State = StateBroken
@@ -240,32 +240,15 @@ func (s *Set) Verify(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	seen := s.sightOf(name, st.Kind)
 	if err := s.compare(ctx, name, st, cached); err != nil {
 		if errors.Is(err, ErrDamaged) {
 			s.forgetVerified(name)
 		}
 		return fmt.Errorf("slots: verify slot %s: %w", name, err)
 	}
-	s.setVerified(name)
+	s.setVerified(name, seen)
 	return nil
-}
-
-func (s *Set) setVerified(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.verified[name] = time.Now()
-}
-
-func (s *Set) forgetVerified(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.verified, name)
-}
-
-func (s *Set) verifiedAt(name string) time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.verified[name]
 }
 
 // claim waits until nothing else changes a slot.

@@ -79,6 +79,7 @@ type writing struct {
 	before  state // what the slot held; zero if that cannot be read
 	after   state // what it is going to hold
 	resumed int64 // bytes of the image that an earlier stage has written
+	seen    sight // the image before it was read back
 	journal *journal
 }
 
@@ -113,13 +114,18 @@ func interrupted(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrSource)
 }
 
-// isWhole says whether the slot holds this very version, having read it.
+// isWhole says whether the slot holds this very version, having read it, unless
+// this process has since it was last changed.
 func (w *writing) isWhole(ctx context.Context) (bool, error) {
 	st, c := w.before, w.content
 	if st.State != StateStaged || st.Digest != c.Digest || st.Kind != c.Kind || st.Size != c.Size || st.SHA256 != hexSum(c.SHA256) {
 		return false, nil
 	}
+	if w.unchanged(w.name, c.Kind) {
+		return true, w.progress(Origins{Kept: c.Size})
+	}
 	var err error
+	seen := w.sightOf(w.name, c.Kind)
 	if c.Kind == KindTree {
 		err = w.compare(ctx, w.name, st, fromDisk)
 	} else {
@@ -131,7 +137,7 @@ func (w *writing) isWhole(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, nil // whatever is wrong with it, it is written anew
 	}
-	w.setVerified(w.name)
+	w.setVerified(w.name, seen)
 	return true, w.progress(Origins{Kept: c.Size})
 }
 
@@ -219,6 +225,6 @@ func (w *writing) finish() error {
 	if err := w.markStaged(w.top, w.name, w.after, time.Now()); err != nil {
 		return err
 	}
-	w.setVerified(w.name)
+	w.setVerified(w.name, w.seen)
 	return nil
 }

@@ -58,6 +58,7 @@ func (w *writing) writeFile(ctx context.Context, in *supply) error {
 // is right is not enough: the list of chunks is signed by another hash than the
 // image.
 func (w *writing) readBack(ctx context.Context, st state) error {
+	w.seen = w.sightOf(w.name, st.Kind)
 	err := w.compareImage(ctx, w.name, st)
 	if !errors.Is(err, ErrDamaged) {
 		return err
