@@ -92,6 +92,12 @@
 // trial goes on. It is reverted if the trial's process or the forwarder ended
 // meanwhile, and completed if the commit point was passed.
 //
+// An app runs from its slot's root. Images of file systems are mounted there before
+// the start and stay mounted: a restarted agent finds them again, and staging into the
+// slot unmounts. Trees are hashed before every start. An image that dm-verity guards is
+// not, since every block of it is when it is read; on a kernel without dm-verity it is
+// hashed whole before every start, as a tree is.
+//
 // What was verified when it was started stays on the screen: keys that are missing
 // or were rotated since are a matter for the next start, and then for each one
 // anew. An adopted app is known by the digest of its package.

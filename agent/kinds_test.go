@@ -122,6 +122,32 @@ func TestADamagedImageIsNotStarted(t *testing.T) {
 	}
 }
 
+// The slot's own note of the hash tree is believed only as far as it was signed.
+func TestAnotherHashTreeIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	d := newMounter(t)
+	d.mustInstall("1.0.0")
+	path := d.packKind(verify.KindSquashfs, "2.0.0", nil)
+	f, err := pack.OpenFile(path)
+	d.must(err)
+	root := f.Manifest.Images[0].Verity.RootHash
+	d.must(f.Close())
+	if r := d.stage(path); r.Exit != control.ExitDone {
+		t.Fatalf("stage: %+v", r)
+	}
+	note := filepath.Join(d.cfg.State, "slots", "b", "state.json")
+	raw, err := os.ReadFile(note)
+	d.must(err)
+	if !bytes.Contains(raw, []byte(root)) {
+		t.Fatalf("the note has no root hash %s: %s", root, raw)
+	}
+	d.must(os.WriteFile(note, bytes.ReplaceAll(raw, []byte(root), []byte(strings.Repeat("0", 64))), 0o644))
+	r := d.agent.Activate(t.Context(), control.ActivateRequest{Wait: true})
+	if r.Exit == control.ExitDone || r.Record == nil || !strings.Contains(r.Record.Detail, "does not hold the image that was signed") || d.mountedAs("b") != "" {
+		t.Errorf("activate: %+v, mounted %q", r, d.mountedAs("b"))
+	}
+}
+
 // The package is rightly signed, and its root hash is that of another image.
 func TestARootHashThatLiesIsRefused(t *testing.T) {
 	t.Parallel()

@@ -219,6 +219,14 @@
 // It costs eleven megabytes of program, and is there with the build tag keyless
 // only. Without the tag such a bundle is refused by name.
 //
+// # Hash trees
+//
+// An erofs or squashfs image may end with the hash tree of the kernel's dm-verity,
+// of which the manifest has the parameters and the root hash ([Verity]). They are
+// checked here for being the only ones that fit the image's size; whether data, tree
+// and root fit together is for whoever writes the image to find out, for it reads all
+// of it.
+//
 // # Encryption
 //
 // Images can be encrypted by age for some recipients. The member is then the age

@@ -116,8 +116,8 @@ func create(f *os.File, name, uuid string) (dev uint64, err error) {
 	buf := order.encode()
 	err = call(f, unix.DM_DEV_CREATE, buf)
 	if errors.Is(err, unix.EBUSY) {
-		if err := call(f, unix.DM_DEV_REMOVE, request{name: name}.encode()); err != nil {
-			return 0, err
+		if err := call(f, unix.DM_DEV_REMOVE, request{name: name}.encode()); err != nil && !errors.Is(err, unix.ENXIO) {
+			return 0, err // ENXIO: it has just gone by itself
 		}
 		buf = order.encode()
 		err = call(f, unix.DM_DEV_CREATE, buf)
