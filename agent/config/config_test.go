@@ -191,3 +191,76 @@ func TestValidate(t *testing.T) {
 		})
 	}
 }
+
+// drop puts a file into the drop-in directory of the configuration at path.
+func drop(t *testing.T, path, name, text string) string {
+	t.Helper()
+	if err := os.MkdirAll(path+".d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(path+".d", name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestDropInsAreReadInOrder(t *testing.T) {
+	path := write(t, minimal+"[gateway]\nadvertise = [\"192.0.2.1\", \"192.0.2.2\"]\nmax_viewers = 5\n")
+	second := drop(t, path, "20-site.toml", "device = \"cam-9\"\n[gateway]\nadvertise = [\"192.0.2.3\"]\n")
+	first := drop(t, path, "10-base.toml", "device = \"cam-8\"\nhardware = \"rev-c\"\n")
+	drop(t, path, "30-note.txt", "not TOML")
+	drop(t, path, ".40.toml", "nor this, an editor's")
+	got, err := config.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	want.Device, want.Product, want.Hardware = "cam-9", "acme-cam", "rev-c"
+	want.Gateway.Advertise, want.Gateway.MaxViewers = []string{"192.0.2.3"}, 5
+	if diff := cmp.Diff(want, got.Config); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{path, first, second}, got.Files); diff != "" {
+		t.Error(diff)
+	}
+	sources := map[string]string{}
+	for _, s := range got.Settings() {
+		if s.File != "" {
+			sources[s.Key] = s.File
+		}
+	}
+	if diff := cmp.Diff(map[string]string{
+		"device": second, "product": path, "hardware": first, "gateway.advertise": second, "gateway.max_viewers": path,
+	}, sources); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A mistake is told with the file in which it was made, and with those of the others.
+func TestMistakesInDropIns(t *testing.T) {
+	path := write(t, minimal)
+	drop(t, path, "10.toml", "\nsate = \"/x\"\n")
+	drop(t, path, "20.toml", "[stream]\nstall = 1\n")
+	_, err := config.Load(path)
+	for _, want := range []string{`10.toml:2: unknown key "sate"`, `20.toml:2: unknown key "stream.stall"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+	path = write(t, minimal+"[gateway]\norigins = [\"x\"]\n")
+	drop(t, path, "10.toml", "state = \"here\"\n")
+	_, err = config.Load(path)
+	for _, want := range []string{`10.toml: state = "here" must be an absolute path`, `slipstream.toml: gateway.origins: "x"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+	path = write(t, minimal)
+	for i := range config.MaxDropIns + 1 {
+		drop(t, path, strings.Repeat("x", i+1)+".toml", "")
+	}
+	if _, err = config.Load(path); err == nil || !strings.Contains(err.Error(), "holds more than 64 files") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,4 +1,8 @@
-// Package config reads the device's one TOML file.
+// Package config reads the device's TOML file, and the drop-in files beside it.
+//
+// slipstream.toml has the first word, then slipstream.toml.d/*.toml in the order of
+// their names: what a package, a fleet or a technician adds needs no editing of another's
+// file. A key that stands in several has the last one's value, a list as a whole.
 //
 // A configuration that loads is whole: every key is known, every value was
 // judged, and what the file leaves out has its default. A misspelt key is an

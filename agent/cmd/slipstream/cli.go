@@ -77,7 +77,7 @@ greenlight. Anything else, silence included, ends on the version before.`,
 	root.AddCommand(
 		c.statusCommand(), c.inspectCommand(), c.stageCommand(), c.activateCommand(), c.installCommand(),
 		c.greenlightCommand(), c.revertCommand(), c.historyCommand(), c.trustCommand(), c.enrollCommand(), c.leaveCommand(),
-		c.forwarderCommand(), c.viewerCommand(), c.agentCommand(),
+		c.forwarderCommand(), c.viewerCommand(), c.configCommand(), c.agentCommand(),
 	)
 	return root
 }
@@ -115,9 +115,13 @@ func args(check cobra.PositionalArgs, want string) cobra.PositionalArgs {
 func (c *cli) config() (config.Config, error) {
 	cfg, err := config.Load(c.configFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return cfg, fmt.Errorf("no configuration at %s: name it with --config FILE", c.configFile)
+		return cfg, c.noConfig()
 	}
 	return cfg, err
+}
+
+func (c *cli) noConfig() error {
+	return fmt.Errorf("no configuration at %s: name it with --config FILE", c.configFile)
 }
 
 // socket is where the agent listens. Without any configuration it is where an
