@@ -63,9 +63,10 @@ $(COSIGN):
 # The power is cut at every instant of whole updates, and far more of the states are
 # tried that it may leave than in the tests; the last line counts them.
 powercut: SEED ?= $(shell date +%s)
+powercut: POWERCUT = -timeout 2h -count 1 -v -args -powercut.full -powercut.seed $(SEED)
 powercut:
 	@mkdir -p build
-	go test -timeout 2h -count 1 -v -run PowerCut ./slots ./agent -powercut.full -powercut.seed $(SEED) | tee build/powercut.log
+	{ go test -run /forgets ./slots/boot $(POWERCUT); go test -run PowerCut ./slots ./verify/trust ./agent $(POWERCUT); } | tee build/powercut.log
 	@awk -F'[ =]' '/power cut: seed/ {for (i = 1; i < NF; i++) n[$$i] += $$(i + 1)} END {printf "cuts=%d states=%d restarts=%d bad=%d\n", n["cuts"], n["states"], n["restarts"], n["bad"]}' build/powercut.log
 
 # What the device's programs weigh, and what verifying packages adds.

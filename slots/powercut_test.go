@@ -1,8 +1,11 @@
 package slots_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,19 +21,39 @@ import (
 // may fail.
 type life struct {
 	*testing.T
+	place  place
 	disk   *powercut.Disk
 	set    *slots.Set
 	record *slots.RecordFile
 }
 
-func newLife(t *testing.T) *life {
-	disk := powercut.New(t, nil)
-	return &life{T: t, disk: disk}
+// newLife lays out a new device: its partitions hold something old.
+func newLife(t *testing.T, p place) *life {
+	l := &life{T: t, place: p, disk: powercut.New(t, nil)}
+	for _, path := range partitionsOf(p, l.disk.Dir) {
+		l.must(os.WriteFile(path, bytes.Repeat([]byte("old "), 4096), 0o600))
+	}
+	l.must(l.disk.Settle())
+	return l
+}
+
+// partitionsOf are files, on the same disk, that stand for partitions.
+func partitionsOf(p place, dir string) map[string]string {
+	if !p.partition {
+		return nil
+	}
+	return map[string]string{"a": filepath.Join(dir, "part.a"), "b": filepath.Join(dir, "part.b")}
+}
+
+func openSlots(p place, dir string) (*slots.Set, error) {
+	return slots.Open(filepath.Join(dir, "slots"), slots.Options{Partitions: partitionsOf(p, dir)})
 }
 
 func (l *life) open() {
-	l.set = openDir(l, filepath.Join(l.disk.Dir, "slots"))
-	l.record = openRecord(l, l.disk.Dir)
+	set, err := openSlots(l.place, l.disk.Dir)
+	l.must(err)
+	l.Cleanup(func() { set.Close() })
+	l.set, l.record = set, openRecord(l, l.disk.Dir)
 }
 
 func (l *life) must(err error) {
@@ -44,7 +67,7 @@ func (l *life) say(format string, args ...any) { l.must(l.disk.Mark(fmt.Sprintf(
 
 func (l *life) stage(slot string, v int) {
 	l.say("stages %s %d", slot, v)
-	l.must(stage(l.Context(), l.set, slot, release(l, v)))
+	l.must(stage(l.Context(), l.set, slot, release(l, l.place, v)))
 	l.say("staged %s %d", slot, v)
 }
 
@@ -65,13 +88,39 @@ func (l *life) halfCommit(slot string, v int) {
 
 // refuse stages what is not the signed version; the slot is empty then.
 func (l *life) refuse(slot string, v int) {
-	c := release(l, v)
+	c := release(l, l.place, v)
 	c.SHA256[0] ^= 1
 	l.say("stages %s 0", slot)
 	if err := stage(l.Context(), l.set, slot, c); !errors.Is(err, slots.ErrContent) {
 		l.Fatal(err)
 	}
 	l.say("staged %s 0", slot)
+}
+
+// interrupt stages until the source fails, half way.
+func (l *life) interrupt(slot string, v int) {
+	c, broken := release(l, l.place, v), errors.New("the stick is gone")
+	half := c.Size / 2
+	c.Image = interrupted{c.Image, half, broken}
+	l.say("stages %s 0", slot)
+	if err := stage(l.Context(), l.set, slot, c); !errors.Is(err, broken) {
+		l.Fatal(err)
+	}
+	l.say("staged %s 0", slot)
+}
+
+// interrupted is a source that ends in the middle.
+type interrupted struct {
+	slots.Source
+	upTo int64
+	err  error
+}
+
+func (s interrupted) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+	if off+n > s.upTo {
+		return nil, s.err
+	}
+	return s.Source.Range(ctx, off, n)
 }
 
 // restart ends the process and not the power.
@@ -87,13 +136,18 @@ func (l *life) clear(slot string) {
 }
 
 // release is a version of which every byte tells it from the others.
-func release(t testing.TB, v int) slots.Content {
-	c := content(image(t,
-		program("app", fmt.Sprintf("#!/bin/sh\necho %d\n", v)),
-		directory("clips"),
-		file("clips/one", strings.Repeat(fmt.Sprint("frame", v), 200)),
-		link("current", "clips/one"),
-	))
+func release(t testing.TB, p place, v int) slots.Content {
+	raw := []byte(strings.Repeat(fmt.Sprint("sector of ", v), 500))
+	if p.kind == slots.KindTree {
+		raw = image(t,
+			program("app", fmt.Sprintf("#!/bin/sh\necho %d\n", v)),
+			directory("clips"),
+			file("clips/one", strings.Repeat(fmt.Sprint("frame", v), 200)),
+			link("current", "clips/one"),
+		)
+	}
+	c := content(raw)
+	c.Kind = p.kind
 	c.Digest, c.Version, c.Manifest = fmt.Sprint("digest ", v), fmt.Sprint(v), fmt.Appendf(nil, "bundle of %d", v)
 	return c
 }
@@ -133,9 +187,9 @@ func whatIsKnown(told []string) known {
 }
 
 // restart is what must be true after every power cut.
-func restart(t *testing.T, dir string, told []string) (err error) {
+func restart(t *testing.T, p place, dir string, told []string) (err error) {
 	k := whatIsKnown(told)
-	set, err := slots.Open(filepath.Join(dir, "slots"), slots.Options{})
+	set, err := openSlots(p, dir)
 	if err != nil {
 		return err
 	}
@@ -162,7 +216,7 @@ func restart(t *testing.T, dir string, told []string) (err error) {
 	if err := errors.Join(eitherCopy(dir, "record.0", k), eitherCopy(dir, "record.1", k)); err != nil {
 		return err
 	}
-	return nextUpdate(t, set, record, live.Slot)
+	return nextUpdate(t, p, set, record, live.Slot)
 }
 
 // eitherCopy loses one copy of the record to a bad block, after the power cut.
@@ -236,13 +290,13 @@ func permanentNow(record *slots.RecordFile, k known) (slots.Live, error) {
 }
 
 // nextUpdate must work whatever the one before has left behind.
-func nextUpdate(t *testing.T, set *slots.Set, record *slots.RecordFile, permanent string) error {
+func nextUpdate(t *testing.T, p place, set *slots.Set, record *slots.RecordFile, permanent string) error {
 	spare := "a"
 	if permanent == "a" {
 		spare = "b"
 	}
 	const next = 9
-	if err := stage(t.Context(), set, spare, release(t, next)); err != nil {
+	if err := stage(t.Context(), set, spare, release(t, p, next)); err != nil {
 		return fmt.Errorf("the next update: %w", err)
 	}
 	if err := record.Replace(permanentRelease(spare, next)); err != nil {
@@ -276,12 +330,14 @@ var lives = []struct {
 		l.stage("a", 4)
 		l.clear("a")
 	}},
-	{"an update that is found to be another one, and the process's end", func(l *life) {
+	{"an update that is found to be another one, and one that is interrupted", func(l *life) {
 		l.open()
 		l.stage("a", 1)
 		l.commit("a", 1)
 		l.stage("b", 2)
 		l.refuse("b", 3)
+		l.restart()
+		l.interrupt("b", 4)
 		l.restart()
 		l.stage("b", 4)
 		l.commit("b", 4)
@@ -299,35 +355,40 @@ var lives = []struct {
 // each place that flushes, the disk does not hear one flush, and the same checks
 // must see that.
 func TestPowerCut(t *testing.T) {
-	needed := powercut.Needed{}
-	for _, tt := range lives {
-		t.Run(tt.name, func(t *testing.T) {
-			l := newLife(t)
-			tt.live(l)
-			log, err := l.disk.Log()
-			l.must(err)
-			e := &powercut.Explorer{Limit: states(64), Check: func(dir string, told []string) error { return restart(t, dir, told) }}
-			tally, err := e.Run(log, 0)
-			t.Logf("power cut: seed=%d %v", *powercut.Seed, tally)
-			l.must(err)
-			seen, err := e.Unheard(log, needed)
-			l.must(err)
-			t.Logf("without one flush: %d restarts, %d found bad", seen.Restarts, seen.Bad)
+	for _, p := range places() {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			needed := powercut.Needed{}
+			for _, tt := range lives {
+				t.Run(tt.name, func(t *testing.T) { cutEverywhere(t, p, tt.live, needed) })
+			}
+			if err := needed.Check(needless); err != nil {
+				t.Error(err)
+			}
 		})
-	}
-	if err := needed.Check(map[string]string{
-		"slots.(*Set).empty < slots.(*writing).run":  "the slot says already that it holds nothing whole; Clear needs it",
-		"slots.openJournal < slots.(*writing).write": "only time hangs on the journal",
-	}); err != nil {
-		t.Error(err)
 	}
 }
 
-// states is how many states of one instant are tried: some, or with the flag very
-// many.
-func states(some int) int {
+func cutEverywhere(t *testing.T, p place, live func(*life), needed powercut.Needed) {
+	l := newLife(t, p)
+	live(l)
+	log, err := l.disk.Log()
+	l.must(err)
+	e := &powercut.Explorer{Limit: 32, Restarts: 150, Check: func(dir string, told []string) error { return restart(t, p, dir, told) }}
 	if *powercut.Full {
-		return 64 * some
+		e.Limit, e.Restarts = 4096, 0
 	}
-	return some
+	tally, err := e.Run(log, log.Begin())
+	t.Logf("power cut: seed=%d %v", *powercut.Seed, tally)
+	l.must(err)
+	seen, err := e.Unheard(log, needed)
+	l.must(err)
+	t.Logf("without one flush: %d restarts, %d found bad", seen.Restarts, seen.Bad)
+}
+
+// needless are flushes that protect nothing there.
+var needless = map[string]string{
+	"slots.(*Set).empty < slots.(*writing).run": "the slot says already that it holds nothing whole; Clear needs it",
+	"slots.openJournal":                         "how far a stage has come is a hint: each chunk of it is hashed again",
+	"slots.(*journal).write":                    "likewise",
 }

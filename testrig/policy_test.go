@@ -38,7 +38,7 @@ const policy = `
 
 	# Slots are written with what their kinds need; how they are tested is theirs.
 	slots < slots/verity
-	slots/slotstest < slots, slots/boot
+	slots/slotstest < slots, slots/boot, slots/powercut
 
 	# What a device keeps of its trust.
 	verify/trust < verify

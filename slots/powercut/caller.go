@@ -66,6 +66,7 @@ var (
 	// Writes are for files that are opened to be flushed by each.
 	flushCalls = []int{syscall.SYS_FSYNC, syscall.SYS_FDATASYNC, syscall.SYS_WRITE, syscall.SYS_PWRITE64}
 	frame      = regexp.MustCompile(`^slipstream/(\S+)\(`)
+	testOnly   = regexp.MustCompile(`(?:^|/)(?:\w*test|powercut)\.`)
 	line       = regexp.MustCompile(`/([^/]+:\d+)`)
 )
 
@@ -79,7 +80,7 @@ func frames(stack string) string {
 			continue
 		}
 		at := line.FindStringSubmatch(lines.Text())
-		if at == nil || strings.Contains(at[1], "_test.go") || strings.Contains(call[1], "powercut.") {
+		if at == nil || strings.Contains(at[1], "_test.go") || testOnly.MatchString(call[1]) {
 			continue
 		}
 		name := call[1][strings.LastIndex(call[1], "/")+1:]

@@ -13,23 +13,47 @@ import (
 type Needed map[string]bool
 
 // Unheard tries the log once for each flush of ours in it, as if the disk had not
-// heard that one, and notes whether the checks have seen it. The log itself must
-// have been found good. Places that are known to be needed are not tried again,
-// but with the flag Full.
+// heard that one, and notes whether the checks have seen it. A flush that is asked
+// for twice in a row is one. The log itself must have been found good. Places that
+// are known to be needed are not tried again, but with the flag Full.
 func (e *Explorer) Unheard(log Log, needed Needed) (tally Tally, err error) {
-	for i, o := range log.Ops {
-		if !o.IsSync() || o.Caller == "" || needed[o.Caller] && !*Full {
+	for from, to := log.Begin(), 0; from < len(log.Ops); from = to {
+		to = log.flush(from)
+		callers := log.callers(from, to)
+		known := !slices.ContainsFunc(callers, func(caller string) bool { return !needed[caller] })
+		if known && (len(callers) == 0 || !*Full) {
 			continue
 		}
-		one, err := e.Run(log.Without(i), i)
+		one, err := e.Run(log.without(from, to), from)
 		tally.add(one)
-		var bad *BadState
-		if err != nil && !errors.As(err, &bad) {
+		bad, seen := errors.AsType[*BadState](err)
+		if err != nil && !seen {
 			return tally, err
 		}
-		needed[o.Caller] = needed[o.Caller] || bad != nil
+		for _, caller := range callers {
+			needed[caller] = needed[caller] || bad != nil
+		}
 	}
 	return tally, nil
+}
+
+// flush is where an operation ends, and all that flush the same right after it.
+func (l Log) flush(from int) (to int) {
+	to = from + 1
+	for l.Ops[from].IsSync() && to < len(l.Ops) && l.Ops[to].IsSync() && l.Ops[to].Ino == l.Ops[from].Ino {
+		to++
+	}
+	return to
+}
+
+// callers lists who asks for a flush.
+func (l Log) callers(from, to int) (all []string) {
+	for _, o := range l.Ops[from:to] {
+		if o.IsSync() && o.Caller != "" {
+			all = append(all, o.Caller)
+		}
+	}
+	return all
 }
 
 // Check returns an error if a flush was not needed and no reason is given for it. A

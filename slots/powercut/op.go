@@ -175,7 +175,18 @@ type Log struct {
 	Ops  []Op
 }
 
-// Without returns the log as if the disk had not heard one operation.
-func (l Log) Without(i int) Log {
-	return Log{Base: l.Base, Ops: slices.Delete(slices.Clone(l.Ops), i, i+1)}
+// without returns the log as if the disk had not heard some operations.
+func (l Log) without(from, to int) Log {
+	return Log{Base: l.Base, Ops: slices.Delete(slices.Clone(l.Ops), from, to)}
+}
+
+// Begin is the first operation after what a test has laid out and flushed by its
+// first [Disk.Settle].
+func (l Log) Begin() int {
+	for i, o := range l.Ops {
+		if o.Kind == SyncAll {
+			return i + 1
+		}
+	}
+	return 0
 }

@@ -53,6 +53,7 @@ func TestControl(t *testing.T, h Harness) {
 		"Reconcile":                                 reconcile,
 		"the power fails at every step":             cuts,
 		"what returned nil stays":                   lasting,
+		"a disk that forgets":                       forgets,
 		"any order of events":                       anyOrder,
 	} {
 		t.Run(name, func(t *testing.T) {
