@@ -1,9 +1,13 @@
 package slots_test
 
 import (
+	"bytes"
 	"errors"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -164,5 +168,113 @@ func TestPartitionsThatAreNone(t *testing.T) {
 	p := place{kind: slots.KindDisk, partition: true}
 	if r, err := s.Stage(t.Context(), "b", p.content(noise(1, 1000), "d1"), slots.StageOptions{}); err == nil || r.Written != 0 {
 		t.Errorf("/dev/null was written: %+v, %v", r, err)
+	}
+}
+
+// liar is a disk that says it has written what it has not.
+type liar struct{ slots.Disk }
+
+func (d liar) Sub(name string) (slots.Disk, error) {
+	sub, err := d.Disk.Sub(name)
+	return liar{sub}, err
+}
+
+func (d liar) Create(name string, mode fs.FileMode) (slots.DiskFile, error) {
+	f, err := d.Disk.Create(name, mode)
+	return lyingFile{f}, err
+}
+
+func (d liar) Image(name string) (slots.DiskImage, error) {
+	f, err := d.Disk.Image(name)
+	return lyingImage{f}, err
+}
+
+func (d liar) Partition(path string) (slots.DiskImage, error) {
+	f, err := d.Disk.Partition(path)
+	return lyingImage{f}, err
+}
+
+type lyingFile struct{ slots.DiskFile }
+
+func (f lyingFile) Write(p []byte) (int, error) { return f.DiskFile.Write(flipped(p)) }
+
+type lyingImage struct{ slots.DiskImage }
+
+func (f lyingImage) WriteAt(p []byte, off int64) (int, error) {
+	return f.DiskImage.WriteAt(flipped(p), off)
+}
+
+// flipped changes one bit of what is large enough to be of an image.
+func flipped(p []byte) []byte {
+	p = bytes.Clone(p)
+	if len(p) > 10_000 {
+		p[9_999] ^= 1
+	}
+	return p
+}
+
+// TestADiskThatLies is found out by reading back, and not taken for a package that
+// is wrong.
+func TestADiskThatLies(t *testing.T) {
+	forPlaces(t, func(t *testing.T, p place) {
+		dir := t.TempDir()
+		s, err := slots.OpenOn(dir, p.options(t, dir), func(d slots.Disk) slots.Disk { return liar{d} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if err := stage(t.Context(), s, "b", p.content(p.image(t, 1, 2), "d1")); !errors.Is(err, slots.ErrDamaged) || errors.Is(err, slots.ErrContent) {
+			t.Errorf("got %v", err)
+		}
+		expectEmpty(t, s, "b")
+	})
+}
+
+// TestABlockDevice is written past the page cache, whatever its size is.
+func TestABlockDevice(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "disk")
+	if err := os.WriteFile(file, make([]byte, partitionSize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("losetup", "--find", "--show", file).CombinedOutput()
+	if err != nil {
+		t.Skipf("there are no loop devices here: %s", out)
+	}
+	device := strings.TrimSpace(string(out))
+	t.Cleanup(func() {
+		if out, err := exec.Command("losetup", "--detach", device).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	s, err := slots.Open(filepath.Join(dir, "set"), slots.Options{Partitions: map[string]string{"a": device, "b": "/dev/null"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	p := place{kind: slots.KindDisk, partition: true}
+	raw := noise(1, 3_333_333)
+	mustStage(t, s, "a", p.content(raw, "d1"), slots.StageOptions{})
+	got, err := os.ReadFile(device)
+	if err != nil || !bytes.Equal(got[:len(raw)], raw) {
+		t.Errorf("the device holds something else, %v", err)
+	}
+	raw = append(noise(2, 77_777), raw[77_777:]...)
+	if r := mustStage(t, s, "a", p.content(raw, "d2"), slots.StageOptions{}); r.Kept < 3_000_000 {
+		t.Errorf("report %+v", r)
+	}
+	if err := stage(t.Context(), s, "a", p.content(noise(1, partitionSize+1), "d3")); !errors.Is(err, slots.ErrTooLarge) {
+		t.Errorf("one byte too large: %v", err)
+	}
+	holder, err := os.OpenFile(device, os.O_RDONLY|syscall.O_EXCL, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close()
+	if err := stage(t.Context(), s, "a", p.content(noise(3, 1000), "d4")); !errors.Is(err, slots.ErrBusy) {
+		t.Errorf("a device that somebody has for himself: %v", err)
+	}
+	if err := s.Verify(t.Context(), "a"); err != nil {
+		t.Error(err)
 	}
 }

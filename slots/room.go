@@ -42,10 +42,15 @@ func (w *writing) checkPartition() error {
 	return nil
 }
 
-// partitionSize also finds a partition that is mounted, or in use otherwise: the
-// kernel gives it to one at a time.
 func partitionSize(path string) (size int64, err error) {
-	f, err := openPartition(path, os.O_RDONLY)
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	if mode := info.Mode(); !mode.IsRegular() && (mode&fs.ModeDevice == 0 || mode&fs.ModeCharDevice != 0) {
+		return 0, fmt.Errorf("%w: %s is no partition", ErrKind, path)
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
 	}
@@ -54,17 +59,11 @@ func partitionSize(path string) (size int64, err error) {
 	return size, errors.Join(err, r.Close())
 }
 
+// openPartition claims a block device: the kernel gives it to one at a time, and to
+// nobody while it is mounted.
 func openPartition(path string, flag int) (*os.File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	switch mode := info.Mode(); {
-	case mode.IsRegular():
-	case mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0:
+	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeDevice != 0 {
 		flag |= unix.O_EXCL
-	default:
-		return nil, fmt.Errorf("%s is no partition", path)
 	}
 	return os.OpenFile(path, flag, 0)
 }

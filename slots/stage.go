@@ -88,10 +88,10 @@ func (w *writing) run(ctx context.Context) (err error) {
 	if whole, err := w.isWhole(ctx); whole || err != nil {
 		return err
 	}
-	if err := w.release(w.name); err != nil {
+	if err := w.checkRoom(); err != nil {
 		return err
 	}
-	if err := w.checkRoom(); err != nil {
+	if err := w.release(w.name); err != nil {
 		return err
 	}
 	if w.slot, err = w.top.Sub(w.name); err != nil {

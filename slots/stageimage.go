@@ -42,16 +42,16 @@ func (w *writing) writeFile(ctx context.Context, in *supply) error {
 		upTo = max(upTo, n)
 		return w.arrived(n, from)
 	})
-	if interrupted(err) {
-		err = errors.Join(err, w.journal.write(upTo))
-	}
 	if err == nil {
 		err = out.Sync()
 	}
-	if err = errors.Join(err, out.Close()); err != nil {
-		return err
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = w.readBack(ctx, w.after)
 	}
-	return w.readBack(ctx, w.after)
+	if interrupted(err) {
+		err = errors.Join(err, w.journal.write(upTo))
+	}
+	return err
 }
 
 // readBack compares what the disk holds with what was signed. That every chunk

@@ -26,14 +26,18 @@ func (w *writing) writeTree(ctx context.Context, in *supply) error {
 	in.target = earlierTree{guess{old, x}, w.readIndex(w.name), w.resumed}
 	pages := &pages{ctx: ctx, in: in, arrived: w.arrived, sum: sha256.New()}
 	x.in = pages
-	err = errors.Join(x.extract(), in.Close())
+	if err = errors.Join(x.extract(), in.Close()); err == nil {
+		err = w.settleTree(ctx, pages)
+	}
 	if interrupted(err) {
-		return errors.Join(err, w.journal.write(in.off-int64(len(pages.rest))))
+		err = errors.Join(err, w.journal.write(in.off-int64(len(pages.rest))))
 	}
-	if err == nil {
-		err = pages.finish(w.content.SHA256)
-	}
-	if err != nil {
+	return err
+}
+
+// settleTree brings what extract wrote to storage, and reads it back.
+func (w *writing) settleTree(ctx context.Context, pages *pages) error {
+	if err := pages.finish(w.content.SHA256); err != nil {
 		return err
 	}
 	if err := w.syncDirs(); err != nil {

@@ -3,6 +3,7 @@ package slots_test
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"maps"
 	"os"
 	"path"
@@ -44,6 +45,42 @@ func TestAnyTreeGoesThereAndBack(t *testing.T) {
 			if err != nil || string(got) != m.data {
 				rt.Fatalf("%s holds %q, %v, want %q", m.name, got, err, m.data)
 			}
+		}
+	})
+}
+
+// TestAnyTreeTakesThePlaceOfAnyOther, whatever of it was there already, and
+// wherever the stage before was interrupted.
+func TestAnyTreeTakesThePlaceOfAnyOther(t *testing.T) {
+	s := openSet(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		slot, inUse := "a", "b"
+		for i := range 3 {
+			raw := image(t, drawTree(rt)...)
+			c := content(raw)
+			c.Digest = rapid.StringMatching(`[0-9a-f]{8}`).Draw(rt, "digest")
+			cut := rapid.Int64Range(0, int64(len(raw))).Draw(rt, "cut")
+			c.Image = &tape{raw: raw, read: func(off int64) error {
+				if off >= cut {
+					return errPulled
+				}
+				return nil
+			}}
+			if err := stage(t.Context(), s, slot, c); err != nil && !errors.Is(err, errPulled) {
+				rt.Fatalf("version %d: %v", i, err)
+			}
+			c.Image = slots.File(bytes.NewReader(raw))
+			if rapid.Bool().Draw(rt, "another one meanwhile") {
+				c.Digest += "2"
+			}
+			r, err := s.Stage(t.Context(), slot, c, slots.StageOptions{InUse: inUse})
+			if err == nil {
+				err = s.Verify(t.Context(), slot)
+			}
+			if err != nil || r.Kept+r.Copied+r.Fetched != c.Size {
+				rt.Fatalf("version %d: %+v, %v", i, r, err)
+			}
+			slot, inUse = inUse, slot
 		}
 	})
 }

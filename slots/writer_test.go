@@ -313,9 +313,10 @@ func TestTheSlotInUseIsNotTrusted(t *testing.T) {
 	})
 }
 
+var errPulled = fmt.Errorf("read: %w", syscall.ENXIO)
+
 // TestAnInterruptedStageGoesOn at whatever byte it was interrupted.
 func TestAnInterruptedStageGoesOn(t *testing.T) {
-	errPulled := fmt.Errorf("read: %w", syscall.ENXIO)
 	forPlaces(t, func(t *testing.T, p place) {
 		dir := t.TempDir()
 		s := p.open(t, dir)
@@ -359,6 +360,27 @@ func TestAnInterruptedStageGoesOn(t *testing.T) {
 				t.Errorf("cut at %d: %v", cut, err)
 			}
 			expectEmpty(t, s, "b")
+		}
+	})
+}
+
+// TestCancelledWhileItIsReadBack: all is written then, and need not be again.
+func TestCancelledWhileItIsReadBack(t *testing.T) {
+	forPlaces(t, func(t *testing.T, p place) {
+		s := p.open(t, t.TempDir())
+		c := p.content(p.image(t, 1, 2), "d1")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_, err := s.Stage(ctx, "a", c, slots.StageOptions{Progress: func(now slots.Progress) {
+			if now.Done == now.Total {
+				cancel()
+			}
+		}})
+		if got := stateOf(t, s, "a"); !errors.Is(err, context.Canceled) || got != slots.StateWriting {
+			t.Fatalf("slot is %s, %v", got, err)
+		}
+		if r := mustStage(t, s, "a", c, slots.StageOptions{}); r.Kept != c.Size || r.Written > 20_000 {
+			t.Errorf("report %+v", r)
 		}
 	})
 }
