@@ -23,6 +23,7 @@ type life struct {
 	*testing.T
 	place  place
 	disk   *powercut.Disk
+	dir    string // of the slots and the record
 	set    *slots.Set
 	record *slots.RecordFile
 }
@@ -30,6 +31,7 @@ type life struct {
 // newLife lays out a new device: its partitions hold something old.
 func newLife(t *testing.T, p place) *life {
 	l := &life{T: t, place: p, disk: powercut.New(t, nil)}
+	l.dir = l.disk.Dir
 	for _, path := range partitionsOf(p, l.disk.Dir) {
 		l.must(os.WriteFile(path, bytes.Repeat([]byte("old "), 4096), 0o600))
 	}
@@ -50,10 +52,10 @@ func openSlots(p place, dir string) (*slots.Set, error) {
 }
 
 func (l *life) open() {
-	set, err := openSlots(l.place, l.disk.Dir)
+	set, err := openSlots(l.place, l.dir)
 	l.must(err)
 	l.Cleanup(func() { set.Close() })
-	l.set, l.record = set, openRecord(l, l.disk.Dir)
+	l.set, l.record = set, openRecord(l, l.dir)
 }
 
 func (l *life) must(err error) {
