@@ -58,7 +58,9 @@
 //
 // Everything is reached through [os.Root], so no link and no name leads out of
 // a slot, and all writes go through one small interface, disk, so that tests
-// can cut the power at each of them, and what they cost is counted.
+// can let each of them fail, and what they cost is counted. Package powercut cuts
+// the power at every system call, and makes the disk deaf to each flush: one that
+// is not needed, or is missing, fails a test.
 //
 // # Mounting
 //
