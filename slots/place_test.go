@@ -278,3 +278,52 @@ func TestABlockDevice(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSectorsAreWrittenOnce: flash writes a sector whole for each part of it.
+func TestSectorsAreWrittenOnce(t *testing.T) {
+	p := place{kind: slots.KindErofs}
+	dir := t.TempDir()
+	var at []int64
+	s, err := slots.OpenOn(dir, slots.Options{}, func(d slots.Disk) slots.Disk { return noting{d, &at} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := stage(t.Context(), s, "a", p.content(noise(1, 5_000_001), "d1")); err != nil {
+		t.Fatal(err)
+	}
+	for _, off := range at {
+		if off%4096 != 0 {
+			t.Errorf("a piece begins at %d, within a sector", off)
+		}
+	}
+	if len(at) < 5 {
+		t.Errorf("pieces begin at %v", at)
+	}
+}
+
+// noting notes where images are written.
+type noting struct {
+	slots.Disk
+	at *[]int64
+}
+
+func (d noting) Sub(name string) (slots.Disk, error) {
+	sub, err := d.Disk.Sub(name)
+	return noting{sub, d.at}, err
+}
+
+func (d noting) Image(name string) (slots.DiskImage, error) {
+	f, err := d.Disk.Image(name)
+	return notingImage{f, d.at}, err
+}
+
+type notingImage struct {
+	slots.DiskImage
+	at *[]int64
+}
+
+func (f notingImage) WriteAt(p []byte, off int64) (int, error) {
+	*f.at = append(*f.at, off)
+	return f.DiskImage.WriteAt(p, off)
+}

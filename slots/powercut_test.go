@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"slipstream/slots"
 	"slipstream/slots/powercut"
@@ -99,11 +100,12 @@ func (l *life) refuse(slot string, v int) {
 	l.say("staged %s 0", slot)
 }
 
-// interrupt stages until the source fails, half way.
+// interrupt stages until the source fails. Of a tree all of clips/one is written
+// then, but not what fills its last record up, so that it was not flushed.
 func (l *life) interrupt(slot string, v int) {
+	const padding = 3500
 	c, broken := release(l, l.place, v), errors.New("the stick is gone")
-	half := c.Size / 2
-	c.Image = interrupted{c.Image, half, broken}
+	c.Image = interrupted{c.Image, padding, broken}
 	l.say("stages %s 0", slot)
 	if err := stage(l.Context(), l.set, slot, c); !errors.Is(err, broken) {
 		l.Fatal(err)
@@ -119,10 +121,14 @@ type interrupted struct {
 }
 
 func (s interrupted) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
-	if off+n > s.upTo {
-		return nil, s.err
+	in, err := s.Source.Range(ctx, off, n)
+	if err != nil || off >= s.upTo {
+		return nil, errors.Join(err, s.err)
 	}
-	return s.Source.Range(ctx, off, n)
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(io.LimitReader(in, s.upTo-off), iotest.ErrReader(s.err)), in}, nil
 }
 
 // restart ends the process and not the power.

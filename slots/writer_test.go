@@ -259,10 +259,7 @@ func TestADamagedSlotIsMended(t *testing.T) {
 		s := p.open(t, dir)
 		c := p.content(p.image(t, 1, 2), "d1")
 		mustStage(t, s, "a", c, slots.StageOptions{})
-		p.damage(t, dir, "a")
-		if err := s.Verify(t.Context(), "a"); !errors.Is(err, slots.ErrDamaged) {
-			t.Fatalf("verify: %v", err)
-		}
+		p.damage(t, dir, "a") // which this process is not told
 		if r := mustStage(t, s, "a", c, slots.StageOptions{}); r.Fetched == 0 || r.Fetched > 150_000 || r.Written > 150_000 && p.kind != slots.KindTree {
 			t.Errorf("report %+v", r)
 		}
