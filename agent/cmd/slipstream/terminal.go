@@ -53,7 +53,7 @@ func styleOf(w io.Writer) style {
 
 // glyphs are the few signs that a plain ASCII screen has no letter for.
 type glyphs struct {
-	here, done, open, arrow, cut, full, empty, times string
+	here, done, open, arrow, cut, full, empty, times, sparks string
 }
 
 // glyphsHere goes by the locale: a serial console without one gets ASCII.
@@ -66,7 +66,7 @@ func glyphsHere() glyphs {
 		locale = os.Getenv("LANG")
 	}
 	if locale = strings.ToLower(locale); strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8") {
-		return glyphs{here: "▶", done: "✓", open: "·", arrow: "→", cut: "…", full: "█", empty: "░", times: "×"}
+		return glyphs{here: "▶", done: "✓", open: "·", arrow: "→", cut: "…", full: "█", empty: "░", times: "×", sparks: "▁▂▃▄▅▆▇█"}
 	}
-	return glyphs{here: ">", done: "+", open: "-", arrow: "->", cut: "~", full: "#", empty: ".", times: " x"}
+	return glyphs{here: ">", done: "+", open: "-", arrow: "->", cut: "~", full: "#", empty: ".", times: " x", sparks: "_.-=*#"}
 }
