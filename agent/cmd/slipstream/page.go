@@ -241,22 +241,25 @@ func (p *printer) staging(s control.Status) {
 }
 
 func (p *printer) streams(s control.Status) {
-	if len(s.Streams) == 0 {
-		return
+	if len(s.Streams) > 0 {
+		p.gap()
+		p.streamTable(s.Streams, "  ")
 	}
-	p.gap()
-	rows := make([][]string, len(s.Streams))
-	for i, stream := range s.Streams {
+}
+
+func (p *printer) streamTable(streams []control.StreamStatus, indent string) {
+	rows := make([][]string, len(streams))
+	for i, stream := range streams {
 		rows[i] = []string{
 			clean(stream.Name), cmp.Or(clean(stream.Version), "no picture"),
 			picture(stream), count(stream.Viewers, "viewer"), longestGap(stream),
 		}
 	}
 	for i, text := range columns(rows) {
-		p.line("  %s", text)
-		for _, address := range []string{s.Streams[i].WHEP, s.Streams[i].RTSP} {
+		p.line("%s%s", indent, text)
+		for _, address := range []string{streams[i].WHEP, streams[i].RTSP} {
 			if address != "" {
-				p.set(p.dim, "    %s", clean(address))
+				p.set(p.dim, "%s  %s", indent, clean(address))
 			}
 		}
 	}
