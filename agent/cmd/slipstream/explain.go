@@ -126,7 +126,7 @@ func (p *printer) explain(e explanation, now time.Time) {
 		p.switches("back to "+from(r), m.Revert)
 	}
 	for _, v := range e.Failed {
-		p.failure(v)
+		p.failure(v, e.Why)
 	}
 	if len(r.Evidence) > 0 {
 		p.fact("ended", clean(r.Evidence[0]))
@@ -161,7 +161,7 @@ func whenWords(r control.Record, now time.Time) string {
 }
 
 // failure shows an invariant that did not hold, and its values over the trial.
-func (p *printer) failure(v control.Verdict) {
+func (p *printer) failure(v control.Verdict, said string) {
 	text := strings.TrimPrefix(v.Stream+"."+v.Invariant, ".") + ": " + v.Measure + " was " + plain(v.Value)
 	if words := baseline(v); words != "" {
 		text += ", " + words
@@ -169,7 +169,7 @@ func (p *printer) failure(v control.Verdict) {
 	if words := bound(v); words != "" {
 		text += "; allowed is " + words
 	}
-	if v.Detail != "" {
+	if v.Detail != "" && !strings.Contains(said, clean(v.Detail)) {
 		text += " (" + v.Detail + ")"
 	}
 	p.fact("broken", clean(text))
