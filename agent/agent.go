@@ -16,6 +16,7 @@ import (
 	"slipstream/agent/control"
 	"slipstream/agent/supervise"
 	"slipstream/slots"
+	"slipstream/slots/fetch"
 	"slipstream/stream/orders"
 	"slipstream/verify/trust"
 )
@@ -333,4 +334,9 @@ func (a *Agent) ready(ctx context.Context) error {
 }
 
 // sentence is an error as one line for people.
-func sentence(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+func sentence(err error) string {
+	if download, ok := errors.AsType[*fetch.Error](err); ok { // it says all, and what to do
+		err = download
+	}
+	return strings.ReplaceAll(err.Error(), "\n", "; ")
+}

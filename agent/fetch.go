@@ -1,73 +1,103 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
-	"net/http"
+	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"slipstream/agent/config"
+	"slipstream/slots"
 	"slipstream/slots/fetch"
+	"slipstream/verify"
 )
 
 const (
-	readAhead    = 1 << 20          // bytes fetched at once
-	fetchTimeout = 60 * time.Second // for each of them: who is slower than 17 kB/s is given up
-	maxToken     = 4 << 10          // bytes of the token file
+	readAhead = 256 << 10 // bytes fetched at once while a package is judged
+	maxBlocks = 8         // of them are kept: its head, and the index behind each image
+	maxToken  = 4 << 10   // bytes of the token file
 )
 
-// remote reads a package over HTTP, range by range, so that verifying its head
-// costs no more than its head. What comes is not trusted more than a file is.
+// remote reads a package over HTTP: range by range while it is judged, so that this
+// costs little more than its head, and then its image in long ranges. What comes is
+// not trusted more than a file is.
 type remote struct {
-	ctx  context.Context
-	file *fetch.File
+	ctx  context.Context // of whoever asked for the package
+	file *fetch.Download
 	size int64
 
-	mu    sync.Mutex // guards the read-ahead
-	block []byte
-	start int64
+	mu     sync.Mutex // guards the read-ahead
+	blocks []block    // oldest first
+}
+
+// block is a piece of the file that is here.
+type block struct {
+	off  int64
+	data []byte
 }
 
 // openRemote asks for the first block, and so learns the size.
-func openRemote(ctx context.Context, address string, panel config.Panel) (*remote, error) {
-	file, err := introduced(address, panel)
+func openRemote(ctx context.Context, address string, cfg config.Config, log *slog.Logger) (*remote, error) {
+	file, err := introduced(address, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("fetch %s: %w", address, err)
+		return nil, fmt.Errorf("fetch %s: %w", shownAddress(address), err)
+	}
+	file.Paused = func(why error, pause time.Duration) {
+		log.Warn("download interrupted", "reason", why, "pause", pause)
 	}
 	r := &remote{ctx: ctx, file: file}
-	if err := r.fetch(0); err != nil {
+	if _, err := r.fetch(0); err != nil {
 		r.Close()
-		return nil, fmt.Errorf("fetch %s: %w", address, err)
+		return nil, fmt.Errorf("fetch %s: %w", shownAddress(address), err)
 	}
 	r.size = file.Size()
 	return r, nil
 }
 
+// shownAddress leaves out what may be a secret.
+func shownAddress(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "the package"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
 // introduced shows the device's token to its own panel, and to nobody else.
-func introduced(address string, panel config.Panel) (*fetch.File, error) {
+func introduced(address string, cfg config.Config) (*fetch.Download, error) {
 	var roots *tls.Config
 	secret := ""
-	if panel.URL != "" && under(address, panel.URL) {
+	if cfg.Panel.URL != "" && under(address, cfg.Panel.URL) {
 		var err error
-		if roots, secret, err = introduction(panel); err != nil {
+		if roots, secret, err = introduction(cfg.Panel); err != nil {
 			return nil, err
 		}
 	}
-	return fetch.Open(patient(roots), address, secret)
+	limits := fetchLimits(cfg.Fetch)
+	file, err := fetch.Open(fetch.NewClient(roots, limits), address, secret)
+	if err != nil {
+		return nil, err
+	}
+	return fetch.Begin(file, limits), nil
 }
 
-// patient is a client that waits for a block no longer than fetchTimeout.
-func patient(roots *tls.Config) *http.Client {
-	client := fetch.NewClient(roots)
-	client.Timeout = fetchTimeout
-	return client
+// fetchLimits leaves to the downloader what the configuration does not say.
+func fetchLimits(c config.Fetch) fetch.Limits {
+	return fetch.Limits{
+		Stall: time.Duration(c.StallS) * time.Second, Total: time.Duration(c.TotalMinutes) * time.Minute,
+		MinRate: bytesASecond(c.MinKbps), MaxRate: bytesASecond(c.MaxKbps), Attempts: c.Attempts,
+	}
 }
+
+func bytesASecond(kbps int) int64 { return int64(kbps) * 1000 / 8 }
 
 // introduction is how the panel and this device know each other: by the panel's
 // certificates, nil for the machine's, and by the device's token.
@@ -99,19 +129,23 @@ func under(address, panel string) bool {
 	return strings.HasPrefix(address, strings.TrimSuffix(panel, "/")+"/")
 }
 
-// fetch replaces the read-ahead by the block from off on.
-func (r *remote) fetch(off int64) error {
+// fetch reads the block from off on.
+func (r *remote) fetch(off int64) (block, error) {
 	body, err := r.file.Range(r.ctx, off, readAhead)
 	if err != nil {
-		return err
+		return block{}, err
 	}
 	defer body.Close()
-	block, err := io.ReadAll(body)
+	data, err := io.ReadAll(body)
 	if err != nil {
-		return err
+		return block{}, err
 	}
-	r.block, r.start = block, off
-	return nil
+	got := block{off, data}
+	if len(r.blocks) == maxBlocks {
+		r.blocks = r.blocks[1:]
+	}
+	r.blocks = append(r.blocks, got)
+	return got, nil
 }
 
 // ReadAt serves from the read-ahead.
@@ -124,14 +158,80 @@ func (r *remote) ReadAt(p []byte, off int64) (int, error) {
 		if at >= r.size {
 			return n, io.EOF
 		}
-		if at < r.start || at >= r.start+int64(len(r.block)) {
-			if err := r.fetch(at); err != nil {
+		here := r.here(at)
+		if here == nil {
+			got, err := r.fetch(at)
+			if err != nil {
 				return n, fmt.Errorf("fetch: %w", err)
 			}
+			here = got.data
 		}
-		n += copy(p[n:], r.block[at-r.start:])
+		n += copy(p[n:], here)
 	}
 	return n, nil
+}
+
+// here is what the read-ahead has from off on, nil if it lacks that byte.
+func (r *remote) here(off int64) []byte {
+	for _, b := range r.blocks {
+		if from := off - b.off; from >= 0 && from < int64(len(b.data)) {
+			return b.data[from:]
+		}
+	}
+	return nil
+}
+
+// imageIn is where a slot gets a package's image from.
+func imageIn(file io.ReaderAt, p *verify.Payload) slots.Source {
+	if r, ok := file.(*remote); ok {
+		return remoteImage{r, p.Offset}
+	}
+	return slots.File(p.Reader())
+}
+
+// remoteImage is an image within a package elsewhere.
+type remoteImage struct {
+	r  *remote
+	at int64
+}
+
+// Range begins with what was read ahead: no byte is fetched twice. It ends with
+// either context.
+func (i remoteImage) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+	off += i.at
+	ahead := i.r.ahead(off, n)
+	if int64(len(ahead)) == n {
+		return io.NopCloser(bytes.NewReader(ahead)), nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	left := context.AfterFunc(i.r.ctx, cancel)
+	end := func() { left(); cancel() }
+	rest, err := i.r.file.Range(ctx, off+int64(len(ahead)), n-int64(len(ahead)))
+	if err != nil {
+		end()
+		return nil, err
+	}
+	return joined{io.MultiReader(bytes.NewReader(ahead), rest), rest, end}, nil
+}
+
+// joined is a range of which a part is here already.
+type joined struct {
+	io.Reader
+	rest io.Closer
+	end  func()
+}
+
+func (j joined) Close() error {
+	defer j.end()
+	return j.rest.Close()
+}
+
+// ahead is what the read-ahead has of n bytes from off on, from the first of them.
+func (r *remote) ahead(off, n int64) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	here := r.here(off)
+	return here[:min(n, int64(len(here)))]
 }
 
 func (r *remote) Close() error {

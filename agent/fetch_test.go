@@ -1,58 +1,102 @@
 package agent
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
+	"log/slog"
 	"net/http"
-	"sync"
+	"net/http/httptest"
+	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"slipstream/agent/config"
 	"slipstream/slots/fetch"
 )
 
-// A server that gives a byte a second is given up in time.
-func TestSlowServerIsGivenUp(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ours, theirs := net.Pipe()
-		var server sync.WaitGroup
-		server.Go(func() {
-			defer theirs.Close()
-			if _, err := theirs.Read(make([]byte, 4096)); err != nil {
-				return
-			}
-			head := fmt.Sprintf("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-%d/%d\r\n\r\n", readAhead-1, readAhead)
-			if _, err := io.WriteString(theirs, head); err != nil {
-				return
-			}
-			for {
-				time.Sleep(time.Second)
-				if _, err := theirs.Write([]byte{'x'}); err != nil {
-					return
-				}
-			}
-		})
-		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return ours, nil }}
-		client := patient(nil)
-		client.Transport = transport
-		file, err := fetch.Open(client, "http://camera.invalid/x.slip", "")
+// What the sample says of a download's limits is what they are.
+func TestFetchLimits(t *testing.T) {
+	sample, err := config.Load("config/slipstream.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fetch.Limits{
+		Stall: fetch.DefaultStall, MinRate: fetch.DefaultMinRate, Attempts: fetch.DefaultAttempts, Total: fetch.DefaultTotal,
+		MaxRate: 250_000,
+	}
+	if got := fetchLimits(sample.Fetch); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := fetchLimits(config.Default().Fetch); got != (fetch.Limits{}) {
+		t.Errorf("the default is %+v", got)
+	}
+}
+
+// TestImageElsewhere: ranges of an image begin with what was read ahead, and end
+// when whoever asked for the package has gone.
+func TestImageElsewhere(t *testing.T) {
+	content := make([]byte, 3*readAhead)
+	for i := range content {
+		content[i] = byte(i>>8) ^ byte(i)
+	}
+	var ranges []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ranges = append(ranges, r.Header.Get("Range"))
+		http.ServeContent(w, r, "x", time.Time{}, bytes.NewReader(content))
+	}))
+	t.Cleanup(s.Close)
+	asker, leave := context.WithCancel(t.Context())
+	defer leave()
+	r, err := openRemote(asker, s.URL+"/x.slip?key=secret", config.Config{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	image := remoteImage{r, 1000}
+	for _, test := range []struct {
+		off, n int64
+		asked  int // requests so far
+	}{{0, 10, 1}, {readAhead - 1010, 10, 1}, {readAhead - 1500, 1000, 2}, {readAhead - 1000, 5, 3}, {readAhead, readAhead, 4}} {
+		part, err := image.Range(t.Context(), test.off, test.n)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &remote{ctx: t.Context(), file: file}
-		start := time.Now()
-		if err := r.fetch(0); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
+		got, err := io.ReadAll(part)
+		part.Close()
+		if err != nil || !bytes.Equal(got, content[1000+test.off:][:test.n]) {
+			t.Errorf("%d bytes at %d: got %d, %v", test.n, test.off, len(got), err)
 		}
-		if took := time.Since(start); took != fetchTimeout {
-			t.Errorf("given up after %v", took)
+		if len(ranges) != test.asked {
+			t.Errorf("%d bytes at %d: asked for %q", test.n, test.off, ranges)
 		}
-		r.Close()
-		server.Wait()
-	})
+	}
+	if want := fmt.Sprintf("bytes=%d-%d", readAhead, readAhead+499); ranges[1] != want {
+		t.Errorf("asked for %s, want %s", ranges[1], want)
+	}
+	part, err := image.Range(t.Context(), readAhead, readAhead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer part.Close()
+	leave()
+	if _, err := io.ReadAll(part); err == nil {
+		t.Error("read on for nobody")
+	}
+}
+
+// What an address may hold in secrets is said to nobody.
+func TestSecretsOfAddresses(t *testing.T) {
+	cfg := config.Config{Panel: config.Panel{URL: "https://panel.invalid", TokenFile: "/none"}}
+	for address, want := range map[string]string{
+		"https://panel.invalid/x.slip?key=secret":        "https://panel.invalid/x.slip: ",
+		"https://u:secret@panel.invalid\x00/x.slip":      "the package: ",
+		"ftp://u:secret@panel.invalid/x.slip?key=secret": "ftp://panel.invalid/x.slip: ",
+	} {
+		_, err := openRemote(t.Context(), address, cfg, slog.New(slog.DiscardHandler))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
 }

@@ -363,8 +363,8 @@ func TestFetchByRanges(t *testing.T) {
 	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	panel := config.Panel{URL: s.URL + "/panel", TokenFile: token}
-	r, err := openRemote(t.Context(), s.URL+"/panel/x.slip", panel)
+	cfg := config.Config{Panel: config.Panel{URL: s.URL + "/panel", TokenFile: token}}
+	r, err := openRemote(t.Context(), s.URL+"/panel/x.slip", cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -377,7 +377,7 @@ func TestFetchByRanges(t *testing.T) {
 		t.Errorf("requests: %q", tokens)
 	}
 	tokens = nil
-	other, err := openRemote(t.Context(), s.URL+"/panelist/x.slip", panel)
+	other, err := openRemote(t.Context(), s.URL+"/panelist/x.slip", cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -386,7 +386,7 @@ func TestFetchByRanges(t *testing.T) {
 		t.Error("the token was shown to another site")
 	}
 	for _, path := range []string{"/panel/away", "/away", "/whole"} {
-		if r, err := openRemote(t.Context(), s.URL+path, panel); err == nil && path != "/panel/away" {
+		if r, err := openRemote(t.Context(), s.URL+path, cfg, slog.New(slog.DiscardHandler)); err == nil && path != "/panel/away" {
 			r.Close()
 			t.Errorf("%s was taken", path)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"slipstream/agent/control"
 	"slipstream/slots"
+	"slipstream/slots/fetch"
 	"slipstream/slots/verity"
 	"slipstream/verify"
 )
@@ -25,6 +26,7 @@ const maxProvenance = 256 // bytes
 // written.
 type incoming struct {
 	pkg      *verify.Package
+	file     io.ReaderAt // the package's
 	version  Version
 	from     string // who or what it came from
 	progress atomic.Pointer[slots.Progress]
@@ -42,7 +44,7 @@ func (a *Agent) openPackage(ctx context.Context, r control.StageRequest) (opener
 	case (r.Path == "") == (r.URL == ""):
 		return nil, 0, errors.New("a package is named either by a path or by a URL")
 	case r.URL != "":
-		f, err := openRemote(ctx, r.URL, a.cfg.Panel)
+		f, err := openRemote(ctx, r.URL, a.cfg, a.log)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -80,7 +82,7 @@ func (a *Agent) verifyPackage(f io.ReaderAt, size int64, linked bool) (*incoming
 	if _, ok := pkg.Image(verify.ClassLive); !ok || pkg.Manifest.App == nil {
 		return nil, &verify.Error{Code: CodeNoImage, Message: fmt.Sprintf("version %s has no app for a live slot", pkg.Manifest.Version)}
 	}
-	return &incoming{pkg: pkg, version: versionOf(pkg.Manifest, pkg.Digest, "")}, nil
+	return &incoming{pkg: pkg, file: f, version: versionOf(pkg.Manifest, pkg.Digest, "")}, nil
 }
 
 // Stage implements [control.Backend].
@@ -165,7 +167,7 @@ func (a *Agent) write(ctx context.Context, slot, inUse string, in *incoming) (sl
 	c := slots.Content{
 		Digest: in.pkg.Digest, Version: in.pkg.Manifest.Version, Kind: payload.Image.Kind, Size: payload.Image.Size,
 		Verity: (*verity.Params)(payload.Image.Verity),
-		Image:  slots.File(payload.Reader()), Manifest: in.pkg.Stored(),
+		Image:  imageIn(in.file, payload), Manifest: in.pkg.Stored(),
 	}
 	if n, err := hex.Decode(c.SHA256[:], []byte(payload.Image.SHA256)); err != nil || n != len(c.SHA256) {
 		return slots.Report{}, fmt.Errorf("image hash %q", payload.Image.SHA256)
@@ -181,6 +183,9 @@ func (a *Agent) write(ctx context.Context, slot, inUse string, in *incoming) (sl
 
 // stageSentence says what a technician can do; the cause itself is in the log.
 func stageSentence(err error) string {
+	if _, ok := errors.AsType[*fetch.Error](err); ok {
+		return sentence(err)
+	}
 	switch {
 	case errors.Is(err, slots.ErrContent):
 		return "the package's content is not the signed one: it was damaged on the way; copy or download it again"

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 )
 
 const (
 	journalName = "progress"
-	journalStep = 16 << 20    // bytes of image between two entries
-	journalWait = time.Second // and time: what was written in less is soon written again
+	journalStep = 16 << 20 // bytes of image between two entries
 	maxJournal  = 64 << 10
 )
 
@@ -23,7 +21,6 @@ const (
 type journal struct {
 	file  diskFile
 	noted int64
-	at    time.Time // of the newest entry, or of the beginning
 }
 
 // readJournal returns how far a stage of a package had come; 0 if the journal
@@ -69,12 +66,12 @@ func openJournal(slot disk, digest string, from int64) (*journal, error) {
 	if _, err := file.Write([]byte(first)); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &journal{file: file, noted: from, at: time.Now()}, nil
+	return &journal{file: file, noted: from}, nil
 }
 
 // note writes an entry if it is time for one.
 func (j *journal) note(upTo int64) error {
-	if upTo < j.noted+journalStep || time.Since(j.at) < journalWait {
+	if upTo < j.noted+journalStep {
 		return nil
 	}
 	return j.write(upTo)
@@ -85,6 +82,6 @@ func (j *journal) write(upTo int64) error {
 		return nil
 	}
 	_, err := fmt.Fprintf(j.file, "%x\n", upTo)
-	j.noted, j.at = upTo, time.Now()
+	j.noted = upTo
 	return err
 }

@@ -22,6 +22,7 @@ type Config struct {
 
 	Stream  Stream  `toml:"stream"`
 	Gateway Gateway `toml:"gateway"`
+	Fetch   Fetch   `toml:"fetch"`
 	Panel   Panel   `toml:"panel"`
 	Fleet   Fleet   `toml:"fleet"`
 }
@@ -50,6 +51,15 @@ type Gateway struct {
 
 	MaxViewers    int `toml:"max_viewers"`     // 0: the gateway's default
 	MaxPerAddress int `toml:"max_per_address"` // viewers of one address; 0: likewise
+}
+
+// Fetch is how packages are downloaded.
+type Fetch struct {
+	MaxKbps      int `toml:"max_kbps"`      // kbit/s; 0: as fast as the line
+	MinKbps      int `toml:"min_kbps"`      // whoever sends less is given up; 0: the downloader's default, and so below
+	StallS       int `toml:"stall_s"`       // seconds without a byte
+	Attempts     int `toml:"attempts"`      // in vain, in a row
+	TotalMinutes int `toml:"total_minutes"` // of a whole package
 }
 
 // Panel is the fleet server; without a URL the device belongs to no fleet.

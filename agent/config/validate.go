@@ -18,6 +18,11 @@ const (
 	MaxRunPath = 60     // bytes of run: the sockets below it must fit the kernel's 107
 	MaxStallMS = 60_000 // a minute of silence is a stall on any machine
 	MaxViewers = 1000   // as many as the forwarder has
+
+	MaxFetchKbps    = 100_000_000 // faster than any line of a camera
+	MaxFetchStallS  = 3600
+	MaxAttempts     = 1000
+	MaxFetchMinutes = 30 * 24 * 60 // a month
 )
 
 // Validate reports all problems of c at once, one a line.
@@ -35,6 +40,7 @@ func (c Config) Validate() error {
 		c.validateCgroup(),
 		c.Stream.validate(),
 		c.Gateway.validate(),
+		c.Fetch.validate(),
 		c.Panel.validate(),
 	)
 }
@@ -123,13 +129,9 @@ func (g Gateway) validate() error {
 }
 
 func (g Gateway) validateLimits() error {
-	var problems []error
-	for key, n := range map[string]int{"gateway.max_viewers": g.MaxViewers, "gateway.max_per_address": g.MaxPerAddress} {
-		if n < 0 || n > MaxViewers {
-			problems = append(problems, fmt.Errorf("%s = %d must lie between 0 and %d", key, n, MaxViewers))
-		}
-	}
-	return errors.Join(problems...)
+	return errors.Join(
+		between("gateway.max_viewers", g.MaxViewers, MaxViewers), between("gateway.max_per_address", g.MaxPerAddress, MaxViewers),
+	)
 }
 
 func (g Gateway) validateViewers() error {
@@ -164,6 +166,26 @@ func address(key, value string) error {
 	}
 	if _, err := netip.ParseAddr(host); err != nil && host != "" && host != "localhost" {
 		return fmt.Errorf("%s = %q: the host must be an IP address, localhost or empty", key, value)
+	}
+	return nil
+}
+
+func (f Fetch) validate() error {
+	problems := []error{
+		between("fetch.max_kbps", f.MaxKbps, MaxFetchKbps), between("fetch.min_kbps", f.MinKbps, MaxFetchKbps),
+		between("fetch.stall_s", f.StallS, MaxFetchStallS), between("fetch.attempts", f.Attempts, MaxAttempts),
+		between("fetch.total_minutes", f.TotalMinutes, MaxFetchMinutes),
+	}
+	if f.MaxKbps > 0 && f.MinKbps > f.MaxKbps {
+		problems = append(problems, fmt.Errorf("fetch.min_kbps = %d is more than fetch.max_kbps = %d lets through", f.MinKbps, f.MaxKbps))
+	}
+	return errors.Join(problems...)
+}
+
+// between wants a number from 0, which is the default, to a limit.
+func between(key string, n, limit int) error {
+	if n < 0 || n > limit {
+		return fmt.Errorf("%s = %d must lie between 0 and %d", key, n, limit)
 	}
 	return nil
 }

@@ -12,9 +12,6 @@ import (
 // ranged checks that the answer is the range asked for, and returns its length and
 // that of the whole file.
 func ranged(resp *http.Response, off, n int64) (length, size int64, err error) {
-	if resp.StatusCode != http.StatusPartialContent {
-		return 0, 0, fmt.Errorf("the server answers %q where a range was asked for", resp.Status)
-	}
 	for _, coding := range resp.Header.Values("Content-Encoding") {
 		if coding != "" && coding != "identity" {
 			return 0, 0, fmt.Errorf("the server has encoded the file by %q, which was not asked for", coding)
@@ -50,26 +47,25 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
 	switch {
-	case errors.Is(err, io.EOF) && b.left > 0:
-		b.err = b.wrongLength()
-	case err != nil && !errors.Is(err, io.EOF):
-		b.err = err
 	case b.left == 0:
-		b.err = b.end()
+		if b.err = b.end(); b.err != nil {
+			return 0, b.err
+		}
+	case errors.Is(err, io.EOF):
+		b.err = b.wrongLength()
+	case err != nil:
+		b.err = fmt.Errorf("the connection broke: %w", err)
 	}
-	if b.err != nil {
-		return 0, b.err
-	}
-	return n, nil
+	return n, b.err
 }
 
 // end makes sure that nothing follows.
 func (b *body) end() error {
 	switch _, err := io.ReadFull(b.ReadCloser, make([]byte, 1)); {
 	case err == nil:
-		return b.wrongLength()
+		return hopeless{b.wrongLength(), elsehow}
 	case !errors.Is(err, io.EOF):
-		return err
+		return fmt.Errorf("the connection broke: %w", err)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func readWhole(t *testing.T, f *fetch.File) ([]byte, error) {
 // opened reads by a transport of the test's.
 func opened(t *testing.T, transport http.RoundTripper, address string) *fetch.File {
 	t.Helper()
-	client := fetch.NewClient(nil)
+	client := fetch.NewClient(nil, fetch.Limits{})
 	if transport != nil {
 		client.Transport = transport
 	}

@@ -48,8 +48,8 @@ func (f *File) first() (size int64, tag string) {
 // Range returns a reader of n bytes from off on, or fewer at the end of the file.
 // The reader gives all of them or fails, and never more. The context ends it.
 func (f *File) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
-	if off < 0 || n <= 0 || off > math.MaxInt64-n {
-		return nil, fmt.Errorf("there is no range of %d bytes from %d on", n, off)
+	if err := checkRange(off, n); err != nil {
+		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.address, nil)
 	if err != nil {
@@ -64,7 +64,7 @@ func (f *File) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	}
 	resp, err := f.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, unanswered(err)
 	}
 	n, err = f.take(resp, off, n)
 	if err != nil {
@@ -74,11 +74,21 @@ func (f *File) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	return &body{ReadCloser: resp.Body, left: n, length: n}, nil
 }
 
+func checkRange(off, n int64) error {
+	if off < 0 || n <= 0 || off > math.MaxInt64-n {
+		return fmt.Errorf("there is no range of %d bytes from %d on", n, off)
+	}
+	return nil
+}
+
 // take judges an answer's header, and returns how many bytes must follow.
 func (f *File) take(resp *http.Response, off, n int64) (int64, error) {
+	if err := status(resp); err != nil {
+		return 0, err
+	}
 	n, size, err := ranged(resp, off, n)
 	if err != nil {
-		return 0, err
+		return 0, hopeless{err, elsehow}
 	}
 	tag := resp.Header.Get("ETag")
 	f.mu.Lock()
@@ -87,7 +97,7 @@ func (f *File) take(resp *http.Response, off, n int64) (int64, error) {
 		f.size, f.tag = size, tag
 	}
 	if size != f.size || tag != f.tag || len(resp.Header.Values("ETag")) > 1 {
-		return 0, errors.New("it changed while it was read")
+		return 0, hopeless{ErrChanged, "stage it again"}
 	}
 	return n, nil
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"slipstream/slots/fetch"
 )
@@ -22,10 +23,17 @@ type script struct {
 	body bytes.Buffer   // what was read of it
 	rest io.Reader
 	urls []string
+
+	at    int          // first byte that was asked for
+	bytes map[int]byte // of the file, as they came last
 }
 
 func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.urls = append(s.urls, req.URL.Scheme+"://"+req.URL.Host)
+	s.fold()
+	if _, err := fmt.Sscanf(req.Header.Get("Range"), "bytes=%d-", &s.at); err != nil {
+		return nil, err
+	}
 	if s.rest != nil { // the next answer begins where this one ends
 		if _, err := io.Copy(io.Discard, s.rest); err != nil {
 			return nil, err
@@ -41,6 +49,16 @@ func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.body.Reset()
 	resp.Body = io.NopCloser(io.TeeReader(s.rest, &s.body))
 	return resp, nil
+}
+
+// fold takes in what was read of the last answer.
+func (s *script) fold() {
+	if s.bytes == nil {
+		s.bytes = map[int]byte{}
+	}
+	for i, b := range s.body.Bytes() {
+		s.bytes[s.at+i] = b
+	}
 }
 
 var rangeRE = regexp.MustCompile(`^bytes (0|[1-9][0-9]*)-(0|[1-9][0-9]*)/([1-9][0-9]*)$`)
@@ -151,4 +169,41 @@ func readRange(t *testing.T, file *fetch.File, off, n int64) ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// FuzzDownload: whatever answers come, one after the other, a download ends, and
+// what it has handed out by then is the file as it came, each byte at its place.
+func FuzzDownload(f *testing.F) {
+	answer := func(first, last int, body string) string {
+		return fmt.Sprintf("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %d-%d/24\r\nETag: \"a\"\r\nContent-Length: %d\r\n\r\n%s",
+			first, last, last-first+1, body)
+	}
+	short := "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-23/24\r\nETag: \"a\"\r\nContent-Length: 10\r\n\r\n0123456789"
+	pieces := "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-23/24\r\nETag: \"a\"\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n"
+	busy := "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n"
+	f.Add([]byte(answer(0, 23, "0123456789abcdef01234567")))
+	f.Add([]byte(short + answer(10, 23, "abcdef01234567")))
+	f.Add([]byte(pieces + busy + answer(10, 23, "abcdef01234567")))
+	f.Add([]byte(busy + short + answer(10, 23, "ab")))
+	f.Add([]byte(short + "HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n0123456789abcdef01234567"))
+	f.Add([]byte(short + "HTTP/1.1 302 Found\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n" + answer(10, 23, "abcdef01234567")))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{in: bufio.NewReader(bytes.NewReader(data))}
+			d := fetch.Begin(opened(t, s, "https://camera.invalid/x.slip"), fetch.Limits{Attempts: 4})
+			got, err := read(t.Context(), d, 24)
+			s.fold()
+			if err == nil && int64(len(got)) != min(24, d.Size()) || len(got) > 24 {
+				t.Fatalf("%d bytes of %d, %v", len(got), d.Size(), err)
+			}
+			for i, b := range got {
+				if came, ok := s.bytes[i]; !ok || came != b {
+					t.Fatalf("byte %d of %q is %q", i, got, came)
+				}
+			}
+			if most := 4 * (fetch.MaxRedirects + 1); len(s.urls) > most {
+				t.Fatalf("asked %d times", len(s.urls))
+			}
+		})
+	})
 }
