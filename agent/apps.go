@@ -100,7 +100,9 @@ func (m *machine) appStarted(e AppStarted) {
 	if t := &m.Trial; e.Source == t.Source && m.Phase == PhaseStarting && !t.Started {
 		t.Started = true
 		t.StartBy = e.At + int64(t.To.Rules.StartTimeout)
-		t.Deadline = e.At + int64(t.To.Rules.Deadline)
+		if !m.systemTrial() { // else it counts from the reboot
+			t.Deadline = e.At + int64(t.To.Rules.Deadline)
+		}
 	}
 	m.sendOrders()
 	if m.rules(slotNames[i]).Silent {

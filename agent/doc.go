@@ -102,6 +102,32 @@
 // or were rotated since are a matter for the next start, and then for each one
 // anew. An adopted app is known by the digest of its package.
 //
+// # The system
+//
+// A package may bring an image for the other system slot, alone or beside its app's.
+// It is one trial, with one reboot in it:
+//
+//	idle ─stage→ staged ─activate→ arming ─→ rebooting ─(reboot)→ starting ─→ trial ─→ … ─→ idle
+//	                                   └──────────┴──── reverting ─(reboot back)→ idle
+//
+//	staging     the boot loader is told first not to start the slot that is written
+//	arming      the slot is read once more, then the boot loader is told to try it once
+//	rebooting   the device goes down. The next agent finds another boot id: if the new
+//	            system runs, the trial goes on; if the old one does, it is reverted
+//	starting    of the package's app, beside the permanent one, as in any trial. Without
+//	            one the trial begins at once, and its soak when viewers see the permanent
+//	            version. The deadline begins anew, once
+//	committing  one replacement of the active record names system slot and app together.
+//	            Then the boot loader is told. It is brought into agreement with the
+//	            record again at every start, and if that does not name the system that
+//	            runs, the device is started anew for it, once and not again
+//	reverting   viewers go back first, then the boot loader's trial is cancelled, then
+//	            the device starts the old system: with the app that was permanent there
+//
+// A second start within a trial ends it, whichever system comes up. No reboot is asked
+// for that the journal does not know of, so that none is asked for twice; but a trial
+// that came up leaves in any case.
+//
 // # Trust
 //
 // Whose packages the device takes, and how old they may be, is kept by package

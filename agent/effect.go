@@ -66,6 +66,22 @@ type (
 	// ReplaceForwarder lets the installed forwarder take over from the one that runs.
 	ReplaceForwarder struct{}
 
+	// TryBoot checks a system slot and lets the next boot, and only that, start it.
+	// Answered by [BootTried]. This and the next three are done one after the other.
+	TryBoot struct {
+		Trial  orders.TrialID
+		System Part
+	}
+	// CancelBoot ends the boot loader's trial.
+	CancelBoot struct{}
+	// AgreeBoot brings the boot loader into agreement with the record. Answered by
+	// [BootAgrees] when it is so.
+	AgreeBoot struct{ Slot string }
+	// Restart starts the device anew.
+	Restart struct {
+		Journalled bool // only if the state is in the journal, or it could come again and again
+	}
+
 	// WriteRecord replaces the active record: the commit point.
 	WriteRecord struct {
 		Trial    orders.TrialID
@@ -80,7 +96,8 @@ type (
 	// StageSlot writes the package of an attempt into a slot.
 	StageSlot struct {
 		Attempt int64
-		Slot    string
+		Slot    string // "" if the package has no app
+		System  string // system slot; "" if it has no system
 		Req     uint64 // of the request that holds the open package
 	}
 

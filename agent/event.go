@@ -26,10 +26,11 @@ type (
 		Permanent Version    // of the active record; zero: none yet
 		Previous  Version    // of the active record
 		Slots     [2]Version // whole content of slots a and b; zero: none
-		Alive     []Alive    // apps that were adopted
-		Forwarder bool       // the forwarder was adopted: it still has its orders
-		Outdated  bool       // and another one is installed since
-		NoFreezer string     // why apps cannot be frozen here; "" if they can
+		System    Systems
+		Alive     []Alive // apps that were adopted
+		Forwarder bool    // the forwarder was adopted: it still has its orders
+		Outdated  bool    // and another one is installed since
+		NoFreezer string  // why apps cannot be frozen here; "" if they can
 	}
 
 	// Tick says that the time of [State.Wake] has come.
@@ -64,6 +65,14 @@ type (
 	GreenlightAsked struct{ Req uint64 }
 	// RevertAsked is the operator's word against it.
 	RevertAsked struct{ Req uint64 }
+
+	// BootTried answers [TryBoot].
+	BootTried struct {
+		Trial orders.TrialID
+		Error string // "" when the next boot starts the new system
+	}
+	// BootAgrees answers [AgreeBoot].
+	BootAgrees struct{ Slot string }
 
 	// SlotChecked answers [CheckSlot].
 	SlotChecked struct {
@@ -166,6 +175,13 @@ type (
 	FallBackFailed struct{ Error string }
 )
 
+// Systems is what the disk and the kernel say of the system slots.
+type Systems struct {
+	Running   string  // slot that runs; "" on a device without system slots
+	Permanent Part    // of the active record; its slot is "" if that says nothing
+	Slots     [2]Part // whole content of slots a and b; zero: none
+}
+
 // Alive is an app that was found running when the agent started.
 type Alive struct {
 	Source orders.SourceID
@@ -183,6 +199,7 @@ const (
 	CauseForwarder = "forwarder" // the forwarder died; a new one serves the permanent version
 	CauseRecord    = "record"    // the active record could not be written
 	CauseDamaged   = "damaged"   // the slot does not hold what was staged
+	CauseBoot      = "boot"      // the new system could not be started
 )
 
 // Codes of refused requests, beside those of package verify.
@@ -196,6 +213,9 @@ const (
 	CodeTooLate    = "committing"        // the version is being made permanent
 	CodeStage      = "stage-failed"      // the slot could not be written
 	CodeUnreadable = "unreadable"        // the package could not be read
+
+	CodeSystem   = "other-system"    // another system runs than the permanent one
+	CodeRequires = "requires-system" // what is permanent in the system slots is too old for it
 
 	CodeEnrolled    = "enrolled"      // the device belongs to a fleet already
 	CodeOtherDevice = "other-device"  // the request was meant for another one

@@ -73,6 +73,10 @@ func (m *machine) forwarderLost(e ForwarderLost) {
 	if !t.under() {
 		return
 	}
+	if t.To.Slot == "" {
+		t.seen = "" // it brings nothing that the forwarder would know of
+		return
+	}
 	t.Forgotten, t.asked = true, 0
 	m.thaw() // a new one has no freezer yet, and serves the permanent version
 	switch {

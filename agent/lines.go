@@ -37,7 +37,9 @@ func (m *machine) linesSeen(e LinesSeen) {
 	for i := range m.Apps {
 		m.judgeLines(i, e.Streams)
 	}
+	m.Trial.seen = ""
 	if m.onScreen(e.Streams) {
+		m.Trial.seen = m.followed()
 		m.retire()
 		m.returned()
 	}

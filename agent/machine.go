@@ -64,6 +64,11 @@ func (m *machine) take(what any) {
 	case RevertAsked:
 		m.revertAsked(e)
 
+	case BootTried:
+		m.bootTried(e)
+	case BootAgrees:
+		m.bootAgrees(e)
+
 	case SlotChecked:
 		m.slotChecked(e)
 	case FreezeFailed:
@@ -132,6 +137,8 @@ func (m *machine) judge() {
 	}
 	m.judgeForwarder()
 	switch m.Phase {
+	case PhaseArming, PhaseRebooting:
+		m.judgeReboot()
 	case PhaseStarting, PhaseTrial:
 		m.judgeTrial()
 	case PhaseHolding, PhaseCommitting, PhaseSettling, PhaseReverting:
@@ -139,6 +146,9 @@ func (m *machine) judge() {
 			m.askAgain()
 		}
 		m.judgeReturn()
+		if m.Trial.Reboot.Leaving {
+			m.judgeReboot()
+		}
 	}
 }
 
@@ -149,10 +159,14 @@ func (m *machine) open() bool {
 
 // begin starts the trial of the staged version.
 func (m *machine) begin() {
+	if to := m.staged(); !to.System.none() {
+		m.beginSystem(to)
+		return
+	}
 	to, slot := m.Spare, m.Spare.Slot
 	m.Trials++
 	t := Trial{
-		ID:       orders.TrialID("t" + strconv.FormatInt(m.Trials, 10)),
+		ID:       trialID(m.Trials),
 		From:     m.Permanent,
 		To:       to,
 		Source:   m.nextSource(slot),
@@ -172,12 +186,16 @@ func (m *machine) begin() {
 	m.startTrial()
 }
 
+func trialID(n int64) orders.TrialID { return orders.TrialID("t" + strconv.FormatInt(n, 10)) }
+
 // judgeTrial lets silence revert, and asks for the right to commit once marker,
 // soak and invariants agree. An invariant that fails ends the trial at once, so
 // here all of them hold.
 func (m *machine) judgeTrial() {
 	t := &m.Trial
 	switch {
+	case t.To.Slot == "":
+		m.judgeSystemTrial()
 	case !t.Armed && m.now >= t.StartBy:
 		m.revert(CauseStart, fmt.Sprintf("not ready within %v", t.To.Rules.StartTimeout))
 	case m.now >= t.giveUp():
@@ -281,7 +299,14 @@ func (m *machine) recordWritten(e RecordWritten) {
 	if e.Trial != m.Trial.ID || m.Phase != PhaseCommitting {
 		return
 	}
-	m.Permanent, m.Previous, m.Damage = m.Trial.To, m.Trial.From, ""
+	if m.systemTrial() {
+		m.systemWritten()
+	}
+	if m.Trial.To.Slot == "" {
+		m.finishSystem()
+		return
+	}
+	m.Permanent, m.Previous, m.Damage = m.Trial.To.app(), m.Trial.From, ""
 	if m.Trial.Forgotten {
 		m.sendOrders()
 	}
@@ -304,9 +329,7 @@ func (m *machine) finishCommit() {
 	m.thaw() // or it could not be stopped, and may be needed once more
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomePermanent)}, EndTrial{Trial: t.ID, Slot: t.To.Slot, Kept: true})
-	m.Reverted = slices.DeleteFunc(slices.Clone(m.Reverted), func(r Reverted) bool {
-		return r.covers(t.To)
-	})
+	m.forgive(t.To)
 	m.Phase, m.Trial, m.Spare = PhaseIdle, Trial{}, t.From
 	m.leaveOld(t.From)
 	m.answerWaiting(&t, control.ExitDone, "version "+t.To.Version+" is permanent")
@@ -318,6 +341,9 @@ func (m *machine) revert(cause, detail string) {
 	t := &m.Trial
 	m.thaw()
 	t.Cause, t.Detail = cause, detail
+	if m.systemTrial() {
+		m.do(CancelBoot{})
+	}
 	if !t.Armed || t.Forgotten {
 		t.Back = true // viewers never left, or a new forwarder knows nothing else
 	}
@@ -352,12 +378,17 @@ func (m *machine) finishRevert() {
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomeReverted)}, EndTrial{Trial: t.ID, Slot: t.To.Slot})
 	if _, known := m.WasReverted(t.To); !known {
-		r := Reverted{Digest: t.To.Digest, Image: t.To.Image, App: t.To.App, Version: t.To.Version}
+		r := Reverted{Digest: t.To.Digest, Image: t.To.Image, App: t.To.App, System: t.To.System.Image, Version: t.To.Version}
 		m.Reverted = append(slices.Clone(m.Reverted), r)
 		m.Reverted = m.Reverted[max(0, len(m.Reverted)-maxReverted):]
 	}
-	m.Apps[slotIndex(t.To.Slot)] = App{}
+	if t.To.Slot != "" {
+		m.Apps[slotIndex(t.To.Slot)] = App{}
+	}
 	m.Phase, m.Trial = PhaseIdle, Trial{}
+	if t.To.System.Slot != "" || m.System.Running != m.System.Permanent.Slot {
+		m.agree() // whatever became of cancelling, or of what waited for the trial's end
+	}
 	m.answerWaiting(&t, control.ExitError, "the trial of version "+t.To.Version+" ended before its greenlight was seen")
 	m.sendOrders()
 }
@@ -371,6 +402,9 @@ func (m *machine) entry(outcome string) control.Record {
 	}
 	if t.Overlap != verify.OverlapFull {
 		r.Overlap = t.Overlap
+	}
+	if r.Reboots = t.Reboot.Times; r.Reboots > 0 && t.TookOver.After(t.Reboot.Asked) {
+		r.DarkMS = t.TookOver.Sub(t.Reboot.Asked).Milliseconds()
 	}
 	if outcome == control.OutcomeReverted {
 		r.Reason, r.Detail, r.Evidence = t.Cause, t.Detail, t.Evidence

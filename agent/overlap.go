@@ -121,6 +121,10 @@ func (m *machine) startTrial() {
 // room is started again, and the trial is over when viewers see it.
 func (m *machine) comeBack() {
 	t := &m.Trial
+	if t.Reboot.Boot != "" && t.Reboot.Boot == m.Boot {
+		m.leave()
+		return
+	}
 	if t.From.none() || m.Apps[slotIndex(t.From.Slot)].Status != AppAway {
 		m.finishRevert()
 		return

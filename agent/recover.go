@@ -14,29 +14,43 @@ func (m *machine) recover(e Recover) {
 		m.State = State{Phase: PhaseIdle, Trials: e.Base, Starts: e.Base}
 	}
 	sameBoot := m.Boot == e.Boot
-	m.Boot, m.Permanent, m.Previous, m.Damage = e.Boot, e.Permanent, e.Previous, ""
+	m.Boot, m.Permanent, m.Previous, m.Damage = e.Boot, e.Permanent.app(), e.Previous, ""
 	m.replace.wanted, m.noFreezer = e.Outdated, e.NoFreezer
+	if m.System.Running, m.System.Permanent = e.System.Running, e.System.Permanent; m.System.Running == m.System.Permanent.Slot {
+		m.System.Sent, m.System.SentIn = "", ""
+	}
 	m.forgetStale()
-	m.Spare = e.Slots[slotIndex(m.SpareSlot())]
+	m.Spare = e.Slots[slotIndex(m.SpareSlot())].app()
 	m.adopt(e.Alive)
 	switch {
 	case m.Trial.under():
 		m.recoverTrial(e, sameBoot)
-	case m.Phase == PhaseStaging && m.Spare.Digest == m.Stage.Version.Digest,
-		m.Phase == PhaseStaged && !m.Spare.none():
-		m.Phase, m.Stage = PhaseStaged, Stage{}
+	case m.Phase == PhaseStaging && m.whole(m.Stage.Version, e):
+		m.setStaged(m.Stage.Version)
+	case m.Phase == PhaseStaged && m.whole(m.staged(), e): // it stays so
 	default:
-		m.Phase, m.Stage = PhaseIdle, Stage{}
+		m.Phase, m.Stage, m.Package = PhaseIdle, Stage{}, Version{}
 	}
 	m.forgetRoom()
 	m.stopStrays()
+	m.agree()
+}
+
+// whole says whether all of a package is in the slots where it was to be put.
+func (m *machine) whole(v Version, e Recover) bool {
+	app := v.Slot == "" || v.Digest == m.Spare.Digest
+	system := v.System.Slot == "" || v.Digest == e.System.Slots[slotIndex(v.System.Slot)].Digest
+	return v.Digest != "" && app && system
 }
 
 // forgetStale drops a trial in the permanent version's slot that is not of this
 // version: the journal is older than the record. Nothing of the trial is left, and
 // ending it would end the permanent version's app and its data.
 func (m *machine) forgetStale() {
-	if m.Trial.under() && m.Trial.To.Slot == m.Permanent.Slot && m.Trial.To.Digest != m.Permanent.Digest {
+	to := m.Trial.To
+	app := to.Slot != "" && to.Slot == m.Permanent.Slot && to.Digest != m.Permanent.Digest
+	system := to.System.Slot != "" && to.System.Slot == m.System.Permanent.Slot && to.Digest != m.System.Permanent.Digest
+	if m.Trial.under() && (app || system) {
 		m.thaw()
 		m.Trial, m.Phase = Trial{}, PhaseIdle
 	}
@@ -100,6 +114,9 @@ func (m *machine) recoverTrial(e Recover, sameBoot bool) {
 	committed := m.Permanent.Slot == t.To.Slot && m.Permanent.Digest == t.To.Digest
 	if !e.Forwarder {
 		t.Forgotten = true
+	}
+	if m.systemTrial() && m.recoverSystem(sameBoot) {
+		return
 	}
 	switch {
 	case committed && (!sameBoot || t.Gone && !e.Forwarder):

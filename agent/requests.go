@@ -25,16 +25,16 @@ func (m *machine) busy(req uint64) {
 // stageAsked decides whether a verified package may overwrite the spare slot.
 func (m *machine) stageAsked(e StageAsked) {
 	v := e.Version
-	code, sentence := m.strands(v)
+	code, sentence := m.unfit(v)
 	switch {
 	case m.Phase != PhaseIdle && m.Phase != PhaseStaged:
 		m.busy(e.Req)
 		return
-	case !m.Permanent.none() && v.Digest == m.Permanent.Digest && !m.damagedSelf(v):
+	case m.permanent(v):
 		m.answer(e.Req, control.ExitNothing, "", "version %s is permanent already", v.Version)
 		return
 	case !m.above(v): // force never passes floors
-		m.refuse(e, CodeFloor, fmt.Sprintf("release counter %d is not above the permanent version's %d", v.Counter, m.Permanent.Counter))
+		m.refuse(e, CodeFloor, fmt.Sprintf("release counter %d is not above the permanent version's %d", v.Counter, m.floor(v)))
 		return
 	case code != "":
 		m.refuse(e, code, sentence)
@@ -42,26 +42,56 @@ func (m *machine) stageAsked(e StageAsked) {
 	case m.forbidden(v, e.Force):
 		m.refuse(e, CodeReverted, m.triedBefore(v)+"; `slipstream install --force FILE` tries it all the same")
 		return
-	case m.Phase == PhaseStaged && m.Spare.Digest == v.Digest:
+	case m.Phase == PhaseStaged && m.staged().Digest == v.Digest:
 		m.answer(e.Req, control.ExitNothing, control.CodeAlreadyStaged, "version %s is staged already", v.Version)
 		return
 	}
 	m.retire() // who stages knows that only a newer version helps
-	v.Slot = m.SpareSlot()
+	if v.hasLive() {
+		v.Slot, m.Spare = m.SpareSlot(), Version{} // from its first byte on the slot holds nothing whole
+	}
+	if !v.System.none() {
+		v.System.Slot = m.spareSystem()
+	}
 	m.Attempts++
 	m.Stage = Stage{Attempt: m.Attempts, Version: v, req: e.Req}
-	m.Phase, m.Spare = PhaseStaging, Version{} // from its first byte on the slot holds nothing whole
+	m.Phase, m.Package = PhaseStaging, Version{}
 	m.beginStaging()
+}
+
+// permanent says whether all of a version is permanent, and none of it damaged.
+func (m *machine) permanent(v Version) bool {
+	app := !v.hasLive() || !m.Permanent.none() && v.Digest == m.Permanent.Digest && !m.damagedSelf(v)
+	return app && (v.System.none() || v.Digest == m.System.Permanent.Digest)
+}
+
+// unfit says why a version cannot be tried on what is permanent now; "": it can.
+func (m *machine) unfit(v Version) (code, sentence string) {
+	if code, sentence = m.lacks(v); code != "" || !v.hasLive() {
+		return code, sentence
+	}
+	return m.strands(v)
+}
+
+// floor is the highest release counter of what a version would replace.
+func (m *machine) floor(v Version) (floor int64) {
+	if v.hasLive() {
+		floor = m.Permanent.Counter
+	}
+	if !v.System.none() {
+		floor = max(floor, m.System.Permanent.Counter)
+	}
+	return floor
 }
 
 // above says whether a version may follow the permanent one. Exactly at the floor
 // is only the permanent one itself, or after a fallback the one before; either
 // comes again if its slot was damaged.
 func (m *machine) above(v Version) bool {
-	switch {
-	case m.Permanent.none() || v.Counter > m.Permanent.Counter:
+	switch floor := m.floor(v); {
+	case floor == 0 && m.Permanent.none() || v.Counter > floor:
 		return true
-	case v.Counter < m.Permanent.Counter:
+	case v.Counter < floor:
 		return false
 	}
 	return v.Digest == m.Previous.Digest || m.damagedSelf(v)
@@ -111,11 +141,12 @@ func (m *machine) triedBefore(v Version) string {
 // beginStaging waits until nothing of the slot's old version runs any more.
 func (m *machine) beginStaging() {
 	st := &m.Stage
-	if m.Phase != PhaseStaging || st.Begun || m.Apps[slotIndex(st.Version.Slot)].Status != AppStopped {
+	slot := st.Version.Slot
+	if m.Phase != PhaseStaging || st.Begun || slot != "" && m.Apps[slotIndex(slot)].Status != AppStopped {
 		return
 	}
 	st.Begun = true
-	m.do(StageSlot{Attempt: st.Attempt, Slot: st.Version.Slot, Req: st.req})
+	m.do(StageSlot{Attempt: st.Attempt, Slot: slot, System: st.Version.System.Slot, Req: st.req})
 }
 
 func (m *machine) stageDone(e StageDone) {
@@ -134,10 +165,31 @@ func (m *machine) stageDone(e StageDone) {
 		m.answer(st.req, exit, e.Code, "%s", e.Error)
 		return
 	}
-	m.Phase, m.Spare = PhaseStaged, st.Version
-	r := result(control.ExitDone, "", fmt.Sprintf("version %s is staged in slot %s", st.Version.Version, st.Version.Slot))
+	m.setStaged(st.Version)
+	r := result(control.ExitDone, "", fmt.Sprintf("version %s is staged in %s", st.Version.Version, places(st.Version)))
 	r.Staged = e.Cost
 	m.do(Answer{Req: st.req, Result: r})
+}
+
+func (m *machine) setStaged(v Version) {
+	m.Phase, m.Stage = PhaseStaged, Stage{}
+	if v.Slot != "" {
+		m.Spare = v.app()
+	}
+	if v.System.Slot != "" {
+		m.Package = v
+	}
+}
+
+// places are the slots of a version, in words.
+func places(v Version) string {
+	switch {
+	case v.System.Slot == "":
+		return "slot " + v.Slot
+	case v.Slot == "":
+		return "system slot " + v.System.Slot
+	}
+	return "slot " + v.Slot + " and system slot " + v.System.Slot
 }
 
 // refuse answers, and remembers, a package that this device will not stage.
@@ -156,8 +208,8 @@ func (m *machine) refused(to, digest, code, sentence string) {
 // activateAsked begins the trial. What the device may run is judged once more,
 // because weeks may have passed since the package was staged.
 func (m *machine) activateAsked(e ActivateAsked) {
-	v := m.Spare
-	code, sentence := m.strands(v)
+	v := m.staged()
+	code, sentence := m.unfit(v)
 	switch {
 	case m.replace.under:
 		m.replace.later = append(slices.Clip(m.replace.later), e)
@@ -165,7 +217,7 @@ func (m *machine) activateAsked(e ActivateAsked) {
 		m.answer(e.Req, control.ExitNothing, "", "nothing is staged; next: slipstream stage FILE")
 	case m.Phase != PhaseStaged:
 		m.busy(e.Req)
-	case v.Slot == m.Permanent.Slot || !m.above(v):
+	case v.hasLive() && v.Slot == m.Permanent.Slot || !m.above(v):
 		m.answer(e.Req, control.ExitRefused, CodeFloor, "version %s is not above the permanent one", v.Version)
 	case code != "": // the permanent version is another one by now
 		m.answer(e.Req, control.ExitRefused, code, "%s", sentence)
@@ -203,6 +255,8 @@ func (m *machine) noGreenlight() string {
 	switch {
 	case m.Phase == PhaseReverting:
 		return fmt.Sprintf("version %s is being reverted", m.Trial.To.Version)
+	case m.Phase == PhaseArming, m.Phase == PhaseRebooting:
+		return fmt.Sprintf("version %s is not on trial yet: the device is being started anew for it", m.Trial.To.Version)
 	case m.Trial.under():
 		return fmt.Sprintf("version %s is being made permanent already", m.Trial.To.Version)
 	case m.Phase == PhaseStaged:
@@ -215,7 +269,7 @@ func (m *machine) noGreenlight() string {
 
 func (m *machine) revertAsked(e RevertAsked) {
 	switch {
-	case m.open():
+	case m.open(), m.Phase == PhaseArming, m.Phase == PhaseRebooting:
 		id := m.Trial.ID
 		m.revert(CauseOperator, "an operator asked for it")
 		m.do(Answer{Req: e.Req, Trial: id, Result: result(control.ExitDone, "", "the trial is reverted")})

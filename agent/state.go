@@ -17,6 +17,8 @@ const (
 	PhaseIdle       Phase = "idle"
 	PhaseStaging    Phase = "staging"    // the spare slot is being written
 	PhaseStaged     Phase = "staged"     // the spare slot is whole
+	PhaseArming     Phase = "arming"     // the boot loader is being told to try a new system
+	PhaseRebooting  Phase = "rebooting"  // the device goes down for it
 	PhaseStarting   Phase = "starting"   // the new version's process runs; viewers see the old one
 	PhaseTrial      Phase = "trial"      // viewers see the new version
 	PhaseHolding    Phase = "holding"    // the forwarder is asked whether it may become permanent
@@ -37,8 +39,10 @@ type State struct {
 	Phase     Phase      `json:"phase"`
 	Permanent Version    `json:"permanent"` // a copy of what the active record says
 	Previous  Version    `json:"previous"`
-	Spare     Version    `json:"spare"` // whole content of the slot that is not permanent
-	Apps      [2]App     `json:"apps"`  // of slots a and b
+	Spare     Version    `json:"spare"`            // whole content of the slot that is not permanent
+	Package   Version    `json:"package,omitzero"` // what is staged, if that is more than an app
+	System    System     `json:"system,omitzero"`
+	Apps      [2]App     `json:"apps"` // of slots a and b
 	Stage     Stage      `json:"stage,omitzero"`
 	Trial     Trial      `json:"trial,omitzero"`
 	Reverted  []Reverted `json:"reverted,omitempty"` // newest last
@@ -66,6 +70,9 @@ type Version struct {
 
 	Envelopes []orders.Stream `json:"envelopes,omitempty"` // of the streams, by their names
 	Breaks    []string        `json:"breaks,omitempty"`    // streams whose envelope it may leave
+
+	System   Part            `json:"system,omitzero"` // that comes with it
+	Requires verify.Requires `json:"requires,omitzero"`
 }
 
 // Rules are the parts of the signed manifest that the upgrade obeys.
@@ -152,6 +159,8 @@ type Trial struct {
 	Unfrozen string          `json:"unfrozen,omitempty"` // why it could not be
 	ReturnBy int64           `json:"returnBy,omitempty"` // the old app was started again, and is waited for
 
+	Reboot Reboot `json:"reboot,omitzero"`
+
 	Switched *orders.Switched `json:"switched,omitempty"` // the forwarder's own reports
 	Reverted *orders.Reverted `json:"reverted,omitempty"`
 	Verdicts []orders.Verdict `json:"verdicts,omitempty"` // when the right to commit was given
@@ -162,6 +171,8 @@ type Trial struct {
 	asked   int      // how often it went without an answer
 	waiting []uint64 // requests for a greenlight that was not seen yet
 
+	seen orders.SourceID // whom viewers saw last
+
 	lateBy int64 // the forwarder was asked what is missing, and may answer until then
 }
 
@@ -169,7 +180,8 @@ type Trial struct {
 type Reverted struct {
 	Digest  string `json:"digest"`
 	Image   string `json:"image"`
-	App     string `json:"app,omitempty"` // "" in entries of older agents: only Digest says something then
+	App     string `json:"app,omitempty"`    // "" in entries of older agents: only Digest says something then
+	System  string `json:"system,omitempty"` // SHA-256 of its system image
 	Version string `json:"version"`
 }
 
@@ -224,7 +236,8 @@ func (s State) SpareSlot() string {
 // or another one that would run the same image under the same contract. A package
 // whose contract alone was corrected is another version.
 func (r Reverted) covers(v Version) bool {
-	same := r.Image != "" && r.App != "" && r.Image == v.Image && r.App == v.App
+	known := r.Image != "" && r.App != "" || r.Image == "" && r.System != ""
+	same := known && r.Image == v.Image && r.App == v.App && r.System == v.System.Image
 	return r.Digest == v.Digest || same
 }
 
@@ -253,11 +266,11 @@ func (s State) SlotState(slot string) (string, Version) {
 		return control.StateTrial, t.To
 	case t.under() && slot == t.From.Slot:
 		return control.StatePrevious, t.From
-	case s.Phase == PhaseStaging:
+	case s.Phase == PhaseStaging && slot == s.Stage.Version.Slot:
 		return control.StateStaging, s.Stage.Version
 	case s.Spare.none() || s.Spare.Slot != slot:
 		return control.StateEmpty, Version{}
-	case s.Phase == PhaseStaged:
+	case s.Phase == PhaseStaged && s.staged().Digest == s.Spare.Digest:
 		return control.StateStaged, s.Spare
 	}
 	if _, was := s.WasReverted(s.Spare); was {
@@ -309,6 +322,9 @@ func (s State) Wake() int64 {
 	}
 	t := s.Trial
 	switch s.Phase {
+	case PhaseArming, PhaseRebooting:
+		sooner(t.Deadline)
+		sooner(t.Reboot.Again)
 	case PhaseStarting, PhaseTrial:
 		sooner(t.giveUp())
 		if s.Phase == PhaseStarting {
@@ -320,6 +336,7 @@ func (s State) Wake() int64 {
 	case PhaseHolding, PhaseCommitting, PhaseSettling, PhaseReverting:
 		sooner(t.askAt)
 		sooner(t.ReturnBy)
+		sooner(t.Reboot.Again)
 	}
 	return at
 }

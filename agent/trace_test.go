@@ -95,6 +95,9 @@ type world struct {
 	outdated  bool // another forwarder was installed
 	noFreezer string
 	staging   *agent.StageSlot
+	loader    *loader       // nil on a device without system slots
+	systems   *systemDisk   // likewise
+	skew      time.Duration // of the wall clock
 	log       bytes.Buffer
 }
 
@@ -120,7 +123,7 @@ func counterOf(v string) int64 {
 }
 
 func (w *world) step(what any) {
-	e := agent.Event{Now: w.now, Wall: time.Unix(1_800_000_000, w.now).UTC(), What: what}
+	e := agent.Event{Now: w.now, Wall: time.Unix(1_800_000_000, w.now).Add(w.skew).UTC(), What: what}
 	var effects []agent.Effect
 	w.state, effects = agent.Step(w.state, e)
 	for _, e := range effects {
@@ -138,7 +141,15 @@ func (w *world) effect(e agent.Effect) {
 		w.fallback = &e.To
 	case agent.StageSlot:
 		w.staging = &e
-		w.slots[index(e.Slot)] = agent.Version{}
+		if e.Slot != "" {
+			w.slots[index(e.Slot)] = agent.Version{}
+		}
+		if e.System != "" {
+			w.loader.ok[e.System] = false
+			delete(w.systems.content, e.System)
+		}
+	case agent.CancelBoot:
+		w.loader.cancel()
 	}
 }
 
@@ -175,8 +186,10 @@ func (w *world) start() {
 	if err := json.Unmarshal(stored, &w.state); err != nil {
 		panic(err)
 	}
+	systems := w.foundSystems()
 	r := agent.Recover{
-		Boot: fmt.Sprintf("boot-%d", w.boots), Permanent: w.record, Previous: w.previous,
+		System: systems,
+		Boot:   fmt.Sprintf("boot-%d", w.boots), Permanent: w.record, Previous: w.previous,
 		Slots: w.slots, Forwarder: w.forwarder, Outdated: w.forwarder && w.outdated, NoFreezer: w.noFreezer,
 	}
 	for _, source := range slices.Sorted(maps.Keys(w.alive)) {
@@ -184,6 +197,15 @@ func (w *world) start() {
 	}
 	w.step(r)
 	w.forwarder = true
+}
+
+// foundSystems also says which app was permanent with the system that runs.
+func (w *world) foundSystems() agent.Systems {
+	if w.systems == nil {
+		return agent.Systems{}
+	}
+	w.record, w.previous = w.systems.live[w.systems.with()], w.systems.before[w.systems.with()]
+	return w.systems.found()
 }
 
 func describe(e agent.Effect) string {
@@ -221,12 +243,26 @@ func describe(e agent.Effect) string {
 		return "thaw " + string(e.Source)
 	case agent.ReplaceForwarder:
 		return "replace forwarder"
+	case agent.TryBoot:
+		return fmt.Sprintf("try system %s/%s", e.System.Slot, e.System.Version)
+	case agent.CancelBoot:
+		return "cancel the boot loader's trial"
+	case agent.AgreeBoot:
+		return "boot loader to agree on system " + e.Slot
+	case agent.Restart:
+		if e.Journalled {
+			return "restart the device if the journal knows"
+		}
+		return "restart the device"
 	case agent.WriteRecord:
+		if s := e.Version.System.Slot; s != "" {
+			return fmt.Sprintf("write record system %s%s previous=%s", s, optional(" and ", e.Version.Slot), orNone(e.Previous.Version))
+		}
 		return fmt.Sprintf("write record %s/%s previous=%s", e.Version.Slot, e.Version.Version, orNone(e.Previous.Version))
 	case agent.FallBack:
-		return fmt.Sprintf("fall back %s/%s -> %s/%s floor=%d", e.From.Slot, e.From.Version, e.To.Slot, e.To.Version, e.To.Counter)
+		return fmt.Sprintf("fall back %s/%s -> %s/%s floor=%d", e.From.Slot, e.From.Version, e.To.Slot, e.To.Version, e.To.Counter) + optional(" with system ", e.To.System.Slot)
 	case agent.StageSlot:
-		return fmt.Sprintf("stage slot=%s attempt=%d", e.Slot, e.Attempt)
+		return fmt.Sprintf("stage slot=%s%s attempt=%d", orNone(e.Slot), optional(" system=", e.System), e.Attempt)
 	case agent.WatchMarker:
 		return "watch marker of " + string(e.Trial)
 	case agent.WatchChecks:
@@ -246,6 +282,9 @@ func describe(e agent.Effect) string {
 func describeRecord(r control.Record) string {
 	s := fmt.Sprintf("%s %s -> %s", r.Outcome, orNone(r.From), r.To)
 	s += optional(" trial=", r.Trial) + optional(" overlap=", r.Overlap) + optional(" reason=", r.Reason)
+	if r.Reboots > 0 {
+		s += fmt.Sprintf(" reboots=%d dark=%dms", r.Reboots, r.DarkMS)
+	}
 	if r.Detail != "" {
 		s += fmt.Sprintf(" %q", r.Detail)
 	}
@@ -280,6 +319,13 @@ func describeState(s agent.State) string {
 		out += " latched"
 	}
 	out += optional(" retiring=", s.Retiring) + optional(" frozen=", string(s.Trial.Frozen))
+	if s.System.Running != "" {
+		out += fmt.Sprintf(" system=%s%s", s.System.Permanent.Slot, optional("/", s.System.Permanent.Version))
+		if s.System.Running != s.System.Permanent.Slot {
+			out += "(runs: " + s.System.Running + ")"
+		}
+	}
+	out += optional(" package=", s.Package.Version) + optional(" trial-of=", s.Trial.To.System.Version)
 	if s.Damage != "" {
 		out += fmt.Sprintf(" damage=%q", s.Damage)
 	}

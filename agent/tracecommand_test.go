@@ -52,6 +52,8 @@ func (w *world) command(line string) error {
 			w.manifest(&w.record, args)
 			w.slots[index(args["slot"])] = w.record
 		}
+	case "systems", "clock-jump", "told-boot-loader", "record-elsewhere", "boot-tried", "boot-agrees":
+		return w.systemCommand(words[0], plain, args)
 	case "boot":
 		w.start()
 	case "run": // the permanent app comes up
@@ -71,9 +73,9 @@ func (w *world) command(line string) error {
 		w.manifest(&v, args)
 		w.step(agent.StageAsked{Version: v, Force: first() == "force"})
 	case "written-slot": // the slot's last byte is on the disk
-		w.slots[index(w.staging.Slot)] = w.state.Stage.Version
+		w.written()
 	case "staged":
-		w.slots[index(w.staging.Slot)] = w.state.Stage.Version
+		w.written()
 		w.step(agent.StageDone{Attempt: w.staging.Attempt})
 	case "stage-failed":
 		w.step(agent.StageDone{Attempt: w.staging.Attempt, Code: args["code"], Error: "the package is damaged"})
@@ -105,6 +107,9 @@ func (w *world) command(line string) error {
 	case "damaged":
 		w.step(agent.AppExited{Source: source, Detail: "not started: the slot does not hold what was staged", Unborn: true, Damaged: true})
 	case "fell-back", "record-fell-back":
+		if w.systems != nil {
+			w.systems.commit(*w.fallback, w.record)
+		}
 		w.record, w.previous = *w.fallback, w.record
 		if words[0] == "fell-back" {
 			w.step(agent.FellBack{})
@@ -174,7 +179,11 @@ func (w *world) command(line string) error {
 		if w.pending == nil {
 			return fmt.Errorf("no record is being written")
 		}
-		w.record, w.previous = w.pending.Version, w.pending.Previous
+		if w.systems != nil {
+			w.systems.commit(w.pending.Version, w.pending.Previous)
+		} else {
+			w.record, w.previous = w.pending.Version, w.pending.Previous
+		}
 		if words[0] == "record-written" {
 			w.step(agent.RecordWritten{Trial: trial})
 		}
@@ -183,11 +192,8 @@ func (w *world) command(line string) error {
 
 	case "agent-restart": // the agent alone dies and comes back
 		w.start()
-	case "power-cut":
-		w.alive, w.forwarder = map[orders.SourceID]int{}, false
-		w.boots++
-		w.now = int64(5 * time.Second)
-		w.start()
+	case "power-cut", "reboot":
+		w.powerCut(args["into"])
 	case "journal-lost":
 		w.state = agent.State{}
 	default:
@@ -287,4 +293,5 @@ func (w *world) manifest(v *agent.Version, args map[string]string) {
 	if c := args["contract"]; c != "" {
 		v.App = c
 	}
+	w.systemManifest(v, args)
 }

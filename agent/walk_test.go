@@ -36,7 +36,7 @@ func TestAnyWalkKeepsThePromises(t *testing.T) {
 
 // unwalked is what no walk has come to yet and some have to.
 func unwalked() []string {
-	all := []string{"commit", "freeze", "thaw by the forwarder", "make room", "come back"}
+	all := []string{"commit", "freeze", "thaw by the forwarder", "make room", "come back", "system commit", "boot the old system", "leave the new system", "app of a new system"}
 	return slices.DeleteFunc(all, func(what string) bool { return walked[what] > 0 })
 }
 
@@ -59,13 +59,20 @@ type walk struct {
 	dialled int      // connections to forwarders so far
 	agents  int      // lives of the agent so far
 
-	marked    map[orders.TrialID]bool
-	held      map[orders.TrialID]bool
-	ready     map[orders.SourceID]bool
-	idle      map[orders.SourceID]bool // living apps that may be ended: not ready, no longer publishing, or making room
-	told      map[orders.SourceID]bool // to end, so that it may be told again
-	frozen    map[orders.SourceID]bool // by the kernel, whoever wanted it
-	unsettled string                   // slot of an old version whose end the forwarder has not yet allowed
+	marked  map[orders.TrialID]bool
+	held    map[orders.TrialID]bool
+	ready   map[orders.SourceID]bool
+	idle    map[orders.SourceID]bool // living apps that may be ended: not ready, no longer publishing, or making room
+	told    map[orders.SourceID]bool // to end, so that it may be told again
+	frozen  map[orders.SourceID]bool // by the kernel, whoever wanted it
+	systems *systemDisk
+	loader  *loader
+	boot    []func() // asked of the boot loader
+	sent    string   // system that the device was started anew for, outside of trials
+	sentIn  int      // number of the boot in which it was
+	calming bool     // nothing fails any more
+
+	unsettled string // slot of an old version whose end the forwarder has not yet allowed
 }
 
 func newWalk(rt *rapid.T) *walk {
@@ -74,10 +81,11 @@ func newWalk(rt *rapid.T) *walk {
 		marked: map[orders.TrialID]bool{}, held: map[orders.TrialID]bool{},
 		ready: map[orders.SourceID]bool{}, idle: map[orders.SourceID]bool{}, told: map[orders.SourceID]bool{}, frozen: map[orders.SourceID]bool{},
 	}
-	if rapid.Bool().Draw(rt, "installed") {
+	if rapid.Bool().Draw(rt, "installed") { // without a system: the factory's
 		w.record = w.version("a")
 		w.slots[0] = w.record
 	}
+	w.withSystems()
 	return w
 }
 
@@ -86,6 +94,9 @@ func (w *walk) version(slot string) agent.Version {
 	name := fmt.Sprintf("%d.%d", w.next/100, w.next%100)
 	v := agent.Version{Slot: slot, Version: name, Digest: "d" + name, Image: "i" + name, Counter: w.next, Rules: rules(), Streams: []string{"main"}}
 	v.Rules.Overlap = rapid.SampledFrom([]string{"", "full", "frozen", "none"}).Draw(w.T, "overlap")
+	if slot == "" {
+		w.bring(&v)
+	}
 	return v
 }
 
@@ -152,6 +163,8 @@ func (w *walk) effect(e agent.Effect) {
 		w.forwarderDies()
 	case agent.ReplaceForwarder:
 		w.replaceForwarder()
+	case agent.TryBoot, agent.CancelBoot, agent.AgreeBoot, agent.Restart:
+		w.bootEffect(e)
 	case agent.WriteRecord:
 		w.writeRecord(e)
 	case agent.FallBack:
@@ -260,7 +273,7 @@ func (w *walk) dead(source orders.SourceID) {
 }
 
 func (w *walk) stageSlot(e agent.StageSlot) {
-	if e.Slot == w.record.Slot || w.state.Trial.ID != "" {
+	if e.Slot != "" && e.Slot == w.record.Slot || w.state.Trial.ID != "" {
 		w.Fatalf("slot %s is written: permanent is %s, trial %q", e.Slot, w.record.Slot, w.state.Trial.ID)
 	}
 	for source := range w.alive {
@@ -269,18 +282,30 @@ func (w *walk) stageSlot(e agent.StageSlot) {
 		}
 	}
 	v, boot := w.state.Stage.Version, w.boots
-	w.slots[index(e.Slot)] = agent.Version{}
+	if e.System != "" && !w.writesSystem(e.System) {
+		w.later = append(w.later, func() { w.step(agent.StageDone{Attempt: e.Attempt, Code: agent.CodeStage, Error: "refused"}) })
+		return
+	}
+	if e.Slot != "" {
+		w.slots[index(e.Slot)] = agent.Version{}
+	}
 	w.later = append(w.later, func() {
 		if boot != w.boots {
 			return
 		}
-		w.slots[index(e.Slot)] = v
+		if e.Slot != "" {
+			w.slots[index(e.Slot)] = v
+		}
+		if e.System != "" {
+			w.systems.content[e.System] = v.System
+		}
 		w.step(agent.StageDone{Attempt: e.Attempt})
 	})
 }
 
 func (w *walk) writeRecord(e agent.WriteRecord) {
-	if !w.marked[e.Trial] || !w.held[e.Trial] {
+	marked := w.marked[e.Trial] || e.Version.Rules.Greenlight == "auto"
+	if !marked || !w.held[e.Trial] && e.Version.Slot != "" {
 		w.Fatalf("trial %s is committed: marker %v, held %v", e.Trial, w.marked[e.Trial], w.held[e.Trial])
 	}
 	agents := w.state // the agent that writes
@@ -293,7 +318,9 @@ func (w *walk) writeRecord(e agent.WriteRecord) {
 			return
 		}
 		w.replaced(e.Version, e.Previous)
-		w.unsettled = e.Previous.Slot
+		if e.Version.Slot != "" {
+			w.unsettled = e.Previous.Slot
+		}
 		if rapid.Bool().Draw(w.T, "told") {
 			w.step(agent.RecordWritten{Trial: e.Trial})
 		} else {
@@ -303,10 +330,10 @@ func (w *walk) writeRecord(e agent.WriteRecord) {
 }
 
 func (w *walk) replaced(v, before agent.Version) {
-	if v.Counter < w.record.Counter {
+	if v.Slot != "" && v.Counter < w.record.Counter {
 		w.Fatalf("the floor goes down from %d to %d", w.record.Counter, v.Counter)
 	}
-	w.record, w.before = v, before
+	w.committed(v, before)
 }
 
 func (w *walk) fallBack(e agent.FallBack) {
@@ -361,7 +388,12 @@ func (w *walk) goesOn() {
 		w.somethingEnds()
 	case s.Trial.ID == "":
 		w.install()
+	case w.comesDown():
+		w.powerFails()
 	case s.Phase == agent.PhaseReverting:
+		w.appSaysReady()
+		w.reports()
+	case s.Phase == agent.PhaseTrial && s.Trial.To.Slot == "" && s.Trial.SoakEnds == 0:
 		w.appSaysReady()
 		w.reports()
 	case s.Phase == agent.PhaseStarting:
@@ -486,13 +518,13 @@ func (w *walk) start() {
 	if err := json.Unmarshal(raw, &w.state); err != nil {
 		w.Fatal(err)
 	}
-	w.later = nil
+	w.later, w.boot = nil, nil
 	w.agents++
 	w.fwd.connected = 0
 	if !w.fwd.alive {
 		w.unsettled = "" // a new forwarder begins with the permanent version
 	}
-	r := agent.Recover{Boot: fmt.Sprint(w.boots), Permanent: w.record, Previous: w.before, Slots: w.slots, Forwarder: w.fwd.alive, Outdated: w.fwd.alive && rapid.Bool().Draw(w.T, "outdated")}
+	r := agent.Recover{System: w.systems.found(), Boot: fmt.Sprint(w.boots), Permanent: w.record, Previous: w.before, Slots: w.slots, Forwarder: w.fwd.alive, Outdated: w.fwd.alive && rapid.Bool().Draw(w.T, "outdated")}
 	for _, source := range slices.Sorted(maps.Keys(w.alive)) {
 		if w.known(source) {
 			r.Alive = append(r.Alive, agent.Alive{Source: source, PID: 1})
@@ -520,7 +552,17 @@ func (w *walk) powerFails() {
 	w.boots++
 	w.fwd, w.alive, w.frozen = walkForwarder{}, map[orders.SourceID]bool{}, map[orders.SourceID]bool{}
 	w.now = int64(time.Minute)
+	clear(w.marked) // a reboot forgets markers
+	clear(w.held)
+	before := w.state.Trial
+	w.bootsSystem()
 	w.start()
+	switch {
+	case before.Reboot.Leaving:
+		walked["leave the new system"]++
+	case w.state.Phase == agent.PhaseStarting:
+		walked["app of a new system"]++
+	}
 }
 
 func (w *walk) operatorReverts() { w.step(agent.RevertAsked{}) }
@@ -563,7 +605,11 @@ func (w *walk) replaceForwarder() {
 // calm lets everything that is under way come to its end, with no marker any
 // more: silence must have reverted, and the permanent version must run.
 func (w *walk) calm() {
-	for range 200 {
+	w.calming = true
+	for i := range 200 {
+		if i == 100 && w.systems.running != w.systems.named && w.sent == w.systems.named {
+			w.powerFails() // it was tried once, so a person has to
+		}
 		for len(w.later) > 0 {
 			do := w.later[0]
 			w.later = w.later[1:]
@@ -576,6 +622,7 @@ func (w *walk) calm() {
 			w.Fatalf("the forwarder is left with trial %s", w.fwd.trial)
 		}
 	}
+	w.settledDown()
 	s := w.state
 	if s.Phase != agent.PhaseIdle && s.Phase != agent.PhaseStaged || s.Trial.ID != "" {
 		w.Fatalf("no rest: %s", describeState(s))

@@ -22,7 +22,7 @@ type Status struct {
 	Product   string         `json:"product"`
 	Hardware  string         `json:"hardware"`
 	Agent     string         `json:"agent"`     // the agent's own version
-	Phase     string         `json:"phase"`     // "idle", "staging", "staged", "starting", "trial", "committing", "reverting"
+	Phase     string         `json:"phase"`     // "idle", "staging", "staged", "arming", "rebooting", "starting", "trial", "committing", "reverting"
 	Permanent string         `json:"permanent"` // version, "" before the first one
 	Slots     []Slot         `json:"slots"`
 	Trial     *Trial         `json:"trial,omitempty"`
@@ -120,6 +120,8 @@ type Record struct {
 	Outcome  string    `json:"outcome"`
 	Reason   string    `json:"reason,omitempty"`   // "exit", "stall", "deadline", "operator", …
 	Detail   string    `json:"detail,omitempty"`   // one plain sentence
+	Reboots  int       `json:"reboots,omitempty"`  // that it took
+	DarkMS   int64     `json:"darkMs,omitempty"`   // from the first of them until viewers saw the new version, by the wall clock
 	Evidence []string  `json:"evidence,omitempty"` // exit status, last log lines
 	Proof    *Proof    `json:"proof,omitempty"`
 }
