@@ -68,7 +68,7 @@ func (s *scanner) value(t reflect.Type, depth int) error {
 	case nil:
 		return s.fault("it holds null")
 	case string:
-		return s.text(token)
+		return s.textOf(t, token)
 	case json.Number:
 		return s.number(t, token.String())
 	case json.Delim:
@@ -135,6 +135,9 @@ func (s *scanner) array(t reflect.Type, depth int) error {
 	if t != nil && t.Kind() == reflect.Slice {
 		element = t.Elem()
 	}
+	if isBytes(t) {
+		return s.fault("a list of numbers stands where base64 is expected")
+	}
 	for s.dec.More() {
 		if err := s.value(element, depth); err != nil {
 			return err
@@ -142,6 +145,21 @@ func (s *scanner) array(t reflect.Type, depth int) error {
 	}
 	_, err := s.dec.Token() // the closing bracket
 	return err
+}
+
+// textOf lets bytes be written in one way: encoding/json passes over line breaks in
+// base64 and the bits that its last letter has too many, and takes lists of numbers.
+func (s *scanner) textOf(t reflect.Type, v string) error {
+	if isBytes(t) {
+		if _, ok := strictBase64(v); !ok {
+			return s.fault("%s is not base64 as it is written", quote(v))
+		}
+	}
+	return s.text(v)
+}
+
+func isBytes(t reflect.Type) bool {
+	return t != nil && t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8
 }
 
 // text refuses U+FFFD, which encoding/json also returns for a lone surrogate.

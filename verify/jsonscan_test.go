@@ -13,6 +13,7 @@ type document struct {
 	List  []inner  `json:"list,omitempty"`
 	Words []string `json:"words,omitempty"`
 	Bound *float64 `json:"bound,omitempty"`
+	Bytes []byte   `json:"bytes,omitempty"`
 }
 
 type inner struct {
@@ -21,11 +22,11 @@ type inner struct {
 
 func TestDecodeStrictTakesWhatIsMeant(t *testing.T) {
 	var got document
-	text := ` {"name":"a \u00e9 \"b\" 😀","count":-9007199254740992,"inner":{"flag":true},"list":[{"flag":false},{}],"words":["x",""],"bound":-0.000001} ` + "\n"
+	text := ` {"name":"a \u00e9 \"b\" 😀","count":-9007199254740992,"inner":{"flag":true},"list":[{"flag":false},{}],"words":["x",""],"bound":-0.000001,"bytes":"e30="} ` + "\n"
 	if err := decodeStrict("the document", []byte(strings.TrimLeft(text, " ")), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := document{"a é \"b\" 😀", -MaxJSONInteger, &inner{true}, []inner{{}, {}}, []string{"x", ""}, new(-1e-6)}
+	want := document{"a é \"b\" 😀", -MaxJSONInteger, &inner{true}, []inner{{}, {}}, []string{"x", ""}, new(-1e-6), []byte("{}")}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -69,6 +70,9 @@ func TestDecodeStrictRefuses(t *testing.T) {
 		{"text for a number", `{"count":"1"}`, CodeJSON},
 		{"list for an object", `{"inner":[]}`, CodeJSON},
 		{"object for a list", `{"list":{"flag":true}}`, CodeUnknownField},
+		{"bytes with a line break", `{"bytes":"e3\n0="}`, CodeJSON},
+		{"bytes with bits too many", `{"bytes":"e31="}`, CodeJSON},
+		{"bytes as numbers", `{"bytes":[123,125]}`, CodeJSON},
 		{"lone surrogate", `{"name":"\udc00"}`, CodeJSON},
 		{"zero character", `{"name":"\u0000"}`, CodeJSON},
 		{"broken UTF-8", "{\"name\":\"\xc3\"}", CodeJSON},

@@ -16,7 +16,8 @@ func (p *Package) readLayout(r io.ReaderAt, size int64, head []Member) error {
 		return refuse(CodeTruncated, "the package is cut off: it has %d bytes, its manifest says %d", size, end)
 	}
 	if size > end {
-		return refuse(CodeTrailing, "the package has %d bytes, its manifest says %d: something was appended", size, end)
+		// How much it is, a stream does not say.
+		return refuse(CodeTrailing, "the package goes on behind byte %d, where its manifest puts its end: something was appended", end)
 	}
 	for i, m := range p.Members {
 		if i >= len(head) { // those of the head were compared when it was read

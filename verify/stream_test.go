@@ -41,7 +41,8 @@ func TestStreamIsTheFile(t *testing.T) {
 	}
 }
 
-// What follows a package is not read, but for its first byte.
+// What follows a package is not read, but for its first byte; the sentence is true of
+// a file, too, of which all is known.
 func TestStreamIsNotReadBehindItsEnd(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -49,6 +50,10 @@ func TestStreamIsNotReadBehindItsEnd(t *testing.T) {
 	_, err := verify.CheckStream(t.Context(), io.MultiReader(bytes.NewReader(f.file), rest), f.trust, &f.dev)
 	if verify.Code(err) != verify.CodeTrailing || rest.Len() != 99 {
 		t.Errorf("%v, %d bytes left", err, rest.Len())
+	}
+	longer := append(bytes.Clone(f.file), make([]byte, 100)...)
+	if _, told := verify.Open(bytes.NewReader(longer), int64(len(longer)), f.trust, f.dev); told == nil || err == nil || told.Error() != err.Error() {
+		t.Errorf("of the file is said %q, of the stream %q", told, err)
 	}
 }
 
