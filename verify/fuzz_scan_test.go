@@ -154,7 +154,7 @@ func same(v reflect.Value, tree any) error {
 	case reflect.Pointer:
 		return same(v.Elem(), tree)
 	case reflect.Map, reflect.Struct:
-		if at, is := v.Interface().(time.Time); is {
+		if at, is := reflect.TypeAssert[time.Time](v); is {
 			want, err := time.Parse(time.RFC3339Nano, text)
 			ok = err == nil && at.Equal(want)
 			break
@@ -165,7 +165,7 @@ func same(v reflect.Value, tree any) error {
 		}
 		return sameMembers(v, members)
 	case reflect.Slice:
-		if raw, is := v.Interface().([]byte); is {
+		if raw, is := reflect.TypeAssert[[]byte](v); is {
 			ok = base64.StdEncoding.EncodeToString(raw) == text
 			break
 		}
@@ -230,7 +230,7 @@ func sameMembers(v reflect.Value, tree map[string]any) error {
 			return err
 		}
 	}
-	if _, open := v.Interface().(extensible); known < len(tree) && !open {
+	if _, open := reflect.TypeAssert[extensible](v); known < len(tree) && !open {
 		return fmt.Errorf("members of %v were passed over", tree)
 	}
 	return nil

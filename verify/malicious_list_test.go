@@ -37,7 +37,7 @@ var inputsElsewhere = map[int]struct{ dir, test string }{
 	90: {"../slots", "TestAVerityRootThatLies"},
 	91: {".", "TestCiphertextsThatLie"},
 	93: {"../agent", "TestTrace"},
-	95: {"../slots", "TestPowerCutWhileStaging"},
+	95: {"../slots", "TestPowerCut"},
 }
 
 func TestMaliciousInputs(t *testing.T) {
