@@ -398,7 +398,7 @@ func (m *machine) entry(outcome string) control.Record {
 	t := m.Trial
 	r := control.Record{
 		Time: m.wall, Trial: string(t.ID), From: t.From.Version, To: t.To.Version, Digest: t.To.Digest,
-		Outcome: outcome, Proof: t.proof(),
+		Began: t.Began, TookOver: t.TookOver, Outcome: outcome, Proof: t.proof(),
 	}
 	if t.Overlap != verify.OverlapFull {
 		r.Overlap = t.Overlap

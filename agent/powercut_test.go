@@ -163,6 +163,7 @@ func TestPowerCutOfADevice(t *testing.T) {
 	o.must(err)
 	next := o.version(9, goodApp)
 
+	o.must(o.agent.StopAll(t.Context())) // in the next boot nobody would know what runs of this one
 	reboot(nextBoot)
 	e := &powercut.Explorer{Limit: 16, Restarts: 60, Workers: 4, Check: func(dir string, told []string) error {
 		return comesUp(t, o.cfg, dir, told, next)

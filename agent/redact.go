@@ -10,11 +10,13 @@ import (
 // is known also when an earlier agent has made it.
 var secrets = regexp.MustCompile(`\b[A-Z2-7]{26}\b`)
 
-// redact takes the secrets out of what apps print. A program that publishes by
+// Redact takes the secrets out of what an app prints. A program that publishes by
 // RTSP likes to print the address, and evidence travels further than the device.
+func Redact(line string) string { return secrets.ReplaceAllString(line, "…") }
+
 func redact(lines []string) []string {
 	for i, line := range lines {
-		lines[i] = secrets.ReplaceAllString(line, "…")
+		lines[i] = Redact(line)
 	}
 	return lines
 }

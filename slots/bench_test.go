@@ -20,10 +20,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jotfs/fastcdc-go"
 	"golang.org/x/sys/unix"
 
 	"slipstream/slots"
+	"slipstream/slots/chunk"
 )
 
 var (
@@ -91,21 +91,14 @@ func peak() float64 {
 // are.
 func writeImage(t testing.TB, path string, raw []byte) {
 	t.Helper()
-	cutter, err := fastcdc.NewChunker(bytes.NewReader(raw), fastcdc.Options{MinSize: 16 << 10, AverageSize: 64 << 10, MaxSize: 256 << 10})
+	var index []byte
+	err := chunk.Cut(t.Context(), bytes.NewReader(raw), func(data []byte) error {
+		sum := sha256.Sum256(data)
+		index = append(binary.BigEndian.AppendUint32(index, uint32(len(data))), sum[:]...)
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	var index []byte
-	for {
-		chunk, err := cutter.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum := sha256.Sum256(chunk.Data)
-		index = append(binary.BigEndian.AppendUint32(index, uint32(chunk.Length)), sum[:]...)
 	}
 	if err := errors.Join(os.WriteFile(path, raw, 0o600), os.WriteFile(path+".chunks", index, 0o600)); err != nil {
 		t.Fatal(err)

@@ -37,9 +37,9 @@
 // it is used, so that a wrong hint costs time and nothing else. An interrupted
 // stage goes on in this way, a damaged slot is mended, a version that is there
 // already is read and not written (an image that this process has read since it was
-// last changed not even that), and nothing is written twice. Without the list
-// of chunks of the slot in use all is fetched: cutting it again would need the
-// cutter of the package's maker, whose cuts are not part of the format.
+// last changed not even that), and nothing is written twice. A slot in use that
+// has lost its list of chunks is read once more and cut as packages are (package
+// chunk).
 //
 // An image is written by one goroutine while another hashes what follows, in
 // whole sectors past the page cache, whose memory the running version needs. All

@@ -1,9 +1,14 @@
 package slots
 
 import (
+	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"io"
 	"sort"
+
+	"slipstream/slots/chunk"
 )
 
 const (
@@ -37,12 +42,30 @@ func decodeIndex(raw []byte) (*index, error) {
 	x := &index{byHash: make(map[[32]byte]int, len(raw)/indexEntry)}
 	var off int64
 	for ; len(raw) > 0; raw = raw[indexEntry:] {
-		chunk := Chunk{Length: binary.BigEndian.Uint32(raw), SHA256: [32]byte(raw[4:indexEntry])}
-		x.byHash[chunk.SHA256] = len(x.chunks)
-		x.chunks, x.starts = append(x.chunks, chunk), append(x.starts, off)
-		off += int64(chunk.Length)
+		c := Chunk{Length: binary.BigEndian.Uint32(raw), SHA256: [32]byte(raw[4:indexEntry])}
+		x.byHash[c.SHA256] = len(x.chunks)
+		x.chunks, x.starts = append(x.chunks, c), append(x.starts, off)
+		off += int64(c.Length)
 	}
 	return x, nil
+}
+
+// cutIndex makes the index of an image that has lost its own, by cutting it as
+// packages are cut.
+func cutIndex(ctx context.Context, image io.Reader) (*index, error) {
+	var raw []byte
+	err := chunk.Cut(ctx, image, func(data []byte) error {
+		if len(raw) == MaxChunks*indexEntry {
+			return errors.New("too many chunks")
+		}
+		sum := sha256.Sum256(data)
+		raw = append(binary.BigEndian.AppendUint32(raw, uint32(len(data))), sum[:]...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return decodeIndex(raw)
 }
 
 // find says where a chunk is, at whatever place.
@@ -66,8 +89,7 @@ func (x *index) has(chunk Chunk, off int64) bool {
 	return i < len(x.starts) && x.starts[i] == off && x.chunks[i] == chunk
 }
 
-// readIndex returns nil where there is none that can be read: then chunks are
-// fetched that could have been copied.
+// readIndex returns nil where there is none that can be read.
 func (s *Set) readIndex(name string) *index {
 	raw, err := s.readFile(name+"/"+chunksName, MaxChunks*indexEntry)
 	if err != nil {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 const (
 	journalName = "progress"
-	journalStep = 16 << 20 // bytes of image between two entries
+	journalStep = 16 << 20    // bytes of image between two entries
+	journalWait = time.Second // and time: what was written in less is soon written again
 	maxJournal  = 64 << 10
 )
 
@@ -21,6 +23,7 @@ const (
 type journal struct {
 	file  diskFile
 	noted int64
+	at    time.Time // of the newest entry, or of the beginning
 }
 
 // readJournal returns how far a stage of a package had come; 0 if the journal
@@ -66,12 +69,12 @@ func openJournal(slot disk, digest string, from int64) (*journal, error) {
 	if _, err := file.Write([]byte(first)); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &journal{file: file, noted: from}, nil
+	return &journal{file: file, noted: from, at: time.Now()}, nil
 }
 
 // note writes an entry if it is time for one.
 func (j *journal) note(upTo int64) error {
-	if upTo < j.noted+journalStep {
+	if upTo < j.noted+journalStep || time.Since(j.at) < journalWait {
 		return nil
 	}
 	return j.write(upTo)
@@ -82,6 +85,6 @@ func (j *journal) write(upTo int64) error {
 		return nil
 	}
 	_, err := fmt.Fprintf(j.file, "%x\n", upTo)
-	j.noted = upTo
+	j.noted, j.at = upTo, time.Now()
 	return err
 }

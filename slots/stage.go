@@ -179,7 +179,7 @@ func (w *writing) write(ctx context.Context) error {
 }
 
 func (w *writing) writeImage(ctx context.Context) error {
-	in := &supply{content: w.content, inUse: w.openInUse()}
+	in := &supply{content: w.content, inUse: w.openInUse(ctx)}
 	defer func() { closeStore(in.inUse) }()
 	if w.content.Kind == KindTree {
 		return w.writeTree(ctx, in)

@@ -1,6 +1,7 @@
 package slots
 
 import (
+	"context"
 	"errors"
 	"io"
 )
@@ -43,18 +44,23 @@ type installed struct {
 
 func (s installed) find(chunk Chunk, _ int64) (int64, bool) { return s.index.find(chunk) }
 
-// openInUse opens the slot in use. That it cannot be read only costs time.
-func (w *writing) openInUse() store {
+// openInUse opens the slot in use. If its index is lost, it is cut anew, which
+// costs reading it once. That it cannot be read at all only costs fetching.
+func (w *writing) openInUse(ctx context.Context) store {
 	st, err := w.readState(w.options.InUse)
 	if err != nil || st.State != StateStaged {
 		return nil
 	}
-	index := w.readIndex(w.options.InUse)
-	if index == nil {
-		return nil
-	}
 	r, err := w.openReading(w.options.InUse, st.Kind)
 	if err != nil {
+		return nil
+	}
+	index := w.readIndex(w.options.InUse)
+	if index == nil {
+		index, err = cutIndex(ctx, io.NewSectionReader(r, 0, st.Size))
+	}
+	if err != nil {
+		r.Close()
 		return nil
 	}
 	return installed{r, index}

@@ -30,21 +30,21 @@ const (
 // a package holds; every package must be named.
 const policy = `
 	# Leaves: they can be read, used and trusted alone.
-	verify, slots/boot, slots/fetch, slots/powercut, slots/verity, agent/wire, agent/control, agent/supervise, agent/config < NONE
+	verify, slots/boot, slots/chunk, slots/fetch, slots/powercut, slots/verity, agent/wire, agent/control, agent/supervise, agent/config < NONE
 	stream/publish, stream/seqpacket, stream/subscribe, stream/viewers < NONE
 	stream/handover < stream/seqpacket
 	stream/orders < stream/handover, stream/seqpacket
 	adminpanel/store, adminpanel/ui < NONE
 
 	# Slots are written with what their kinds need; how they are tested is theirs.
-	slots < slots/verity
+	slots < slots/chunk, slots/verity
 	slots/slotstest < slots, slots/boot, slots/powercut
 
 	# What a device keeps of its trust.
 	verify/trust < verify
 
 	# What makes and signs packages stays off the device.
-	verify/... < verify, verify/pack, verify/trust, slots/verity
+	verify/... < verify, verify/pack, verify/trust, slots/chunk, slots/verity
 
 	# The device: nothing of the panel, and of the streams the contracts only.
 	agent/link < agent/control, agent/wire

@@ -113,6 +113,8 @@ const (
 type Record struct {
 	Time     time.Time `json:"time"`
 	Trial    string    `json:"trial,omitempty"` // "" when it never came to one
+	Began    time.Time `json:"began,omitzero"`
+	TookOver time.Time `json:"tookOver,omitzero"` // viewers saw it from then on; zero: they never did
 	From     string    `json:"from"`
 	To       string    `json:"to"`
 	Digest   string    `json:"digest,omitempty"`

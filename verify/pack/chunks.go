@@ -4,21 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"sync"
 
-	"github.com/jotfs/fastcdc-go"
-
+	"slipstream/slots/chunk"
 	"slipstream/verify"
-)
-
-// The cut parameters, frozen: see the package comment.
-const (
-	minChunk     = 16 << 10
-	averageChunk = 64 << 10
-	maxChunk     = verify.MaxChunk
 )
 
 // measured is what one pass over an image's bytes tells about it.
@@ -29,37 +19,21 @@ type measured struct {
 	index  []byte // the index member
 }
 
-// cutting is held by the one package that is cut at a time: the chunker keeps its
-// table in a global variable and writes it whenever one is made.
-var cutting sync.Mutex
-
 // measure cuts and hashes what it reads; it keeps 36 bytes a chunk.
-func measure(r io.Reader) (measured, error) {
-	cutting.Lock()
-	defer cutting.Unlock()
-	cutter, err := fastcdc.NewChunker(r, fastcdc.Options{MinSize: minChunk, AverageSize: averageChunk, MaxSize: maxChunk})
-	if err != nil {
-		return measured{}, fmt.Errorf("set up chunks: %w", err)
-	}
+func measure(ctx context.Context, r io.Reader) (measured, error) {
 	var m measured
 	whole := sha256.New()
-	for {
-		chunk, err := cutter.Next()
-		if errors.Is(err, io.EOF) {
-			break
+	err := chunk.Cut(ctx, r, func(data []byte) error {
+		if m.size += int64(len(data)); m.size > verify.MaxImageSize || m.count == verify.MaxChunks {
+			return fmt.Errorf("the image is larger than %d bytes or %d chunks", int64(verify.MaxImageSize), verify.MaxChunks)
 		}
-		if err != nil {
-			return measured{}, err
-		}
-		if m.size += int64(chunk.Length); m.size > verify.MaxImageSize || m.count == verify.MaxChunks {
-			return measured{}, fmt.Errorf("the image is larger than %d bytes or %d chunks", int64(verify.MaxImageSize), verify.MaxChunks)
-		}
-		whole.Write(chunk.Data)
-		m.index = verify.AppendIndex(m.index, verify.Chunk{Length: uint32(chunk.Length), SHA256: sha256.Sum256(chunk.Data)})
+		whole.Write(data)
+		m.index = verify.AppendIndex(m.index, verify.Chunk{Length: uint32(len(data)), SHA256: sha256.Sum256(data)})
 		m.count++
-	}
+		return nil
+	})
 	m.sha256 = hex.EncodeToString(whole.Sum(nil))
-	return m, nil
+	return m, err
 }
 
 // measureContent runs an image's writer into measure.
@@ -70,7 +44,7 @@ func measureContent(ctx context.Context, c content) (measured, error) {
 		defer close(done)
 		pw.CloseWithError(c.writeTo(ctx, pw))
 	}()
-	m, err := measure(pr)
+	m, err := measure(ctx, pr)
 	pr.CloseWithError(err) // lets the writer end if measure ended first
 	<-done
 	return m, err

@@ -48,9 +48,7 @@
 //
 // # Chunks
 //
-// The image is cut by FastCDC with 16, 64 and 256 KiB. These numbers are part of
-// what makes updates small: with other cuts every device would fetch everything
-// anew. A test holds them.
+// The image is cut by package chunk of slots, as devices cut it.
 //
 // Rejected: a temporary file for the image (it would need as much disk again,
 // and reading twice is enough); taking modes and times from the disk (two

@@ -232,6 +232,10 @@ func TestBuildRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
+		{"names that differ in case", "differ in the case", func(t *testing.T, dir string, _ *pack.Options) {
+			write(t, dir, "d/Model", "x", 0o644)
+			write(t, dir, "d/model", "y", 0o644)
+		}},
 		{"name that is not ASCII", "does not fit", func(t *testing.T, dir string, _ *pack.Options) { write(t, dir, "kamerä", "x", 0o644) }},
 		{"name too long", "does not fit", func(t *testing.T, dir string, _ *pack.Options) {
 			write(t, dir, strings.Repeat("x", 101), "x", 0o644)

@@ -22,6 +22,7 @@ const MaxEntries = 65_536
 type tree struct {
 	root    *os.Root
 	entries []entry
+	folded  map[string]string // paths by their spelling without regard to case
 }
 
 type entry struct {
@@ -39,7 +40,7 @@ func openTree(dir string) (*tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open directory: %w", err)
 	}
-	t := &tree{root: root}
+	t := &tree{root: root, folded: map[string]string{}}
 	if err := fs.WalkDir(root.FS(), ".", t.add); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
@@ -59,6 +60,10 @@ func (t *tree) add(name string, d fs.DirEntry, err error) error {
 	if len(t.entries) == MaxEntries {
 		return fmt.Errorf("the directory holds more than %d files", MaxEntries)
 	}
+	if other, taken := t.folded[strings.ToLower(name)]; taken {
+		return fmt.Errorf("%s and %s differ in the case of their letters only, which devices refuse: rename one", other, name)
+	}
+	t.folded[strings.ToLower(name)] = name
 	info, err := d.Info()
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", name, err)

@@ -14,7 +14,9 @@ import (
 // page shows a status in 80 columns. Ages are counted by the device's clock, so
 // that a wrong clock on either side shows no nonsense.
 func page(w io.Writer, st style, s control.Status) error {
-	st.width = defaultWidth
+	if !st.bars || st.width > defaultWidth { // a view that is drawn anew must fit its screen
+		st.width = defaultWidth
+	}
 	p := &printer{style: st}
 	p.device(s)
 	p.problems(s)
@@ -175,13 +177,36 @@ func (p *printer) trial(s control.Status) {
 	}
 	p.gap()
 	p.line("  trial %s: %s %s %s", clean(t.ID), cmp.Or(clean(t.From), "nothing"), p.arrow, clean(t.Version))
+	if gone := s.Time.Sub(t.Started).Milliseconds(); p.bars {
+		p.line("    %s", p.runsOut(gone, gone+t.RemainingMS))
+	}
 	p.line("    reverts in %s, unless all of this is met:", countdown(t.RemainingMS))
 	p.line("    %s pictures  %s", p.tick(!t.TookOver.IsZero()), picturesWords(t, s.Time))
-	p.line("    %s soak      %s", p.tick(soaked(t)), soakWords(t))
+	p.line("    %s soak      %s", p.tick(soaked(t)), soakWords(t)+p.soakBar(t, s.Time))
 	p.line("    %s marker    %s", p.tick(t.Latched), markerWords(t))
 	if len(t.Verdicts) > 0 {
 		p.verdicts(fmt.Sprintf("    %s invariants", p.tick(allHold(t.Verdicts))), "      ", t.Verdicts)
 	}
+}
+
+// runsOut is a bar of what is left of a time.
+func (p *printer) runsOut(gone, total int64) string {
+	const width = 60
+	full := width
+	if total > 0 {
+		full = int(width * min(max(total-gone, 0), total) / total)
+	}
+	return strings.Repeat(p.full, full) + strings.Repeat(p.empty, width-full)
+}
+
+// soakBar is how far a soak has come, "" if it does not run or is not to be drawn.
+func (p *printer) soakBar(t *control.Trial, now time.Time) string {
+	if !p.bars || t.TookOver.IsZero() || soaked(t) {
+		return ""
+	}
+	gone := now.Sub(t.TookOver).Milliseconds()
+	full := int(barWidth * max(gone, 0) / max(gone+t.SoakMS, 1))
+	return "  " + strings.Repeat(p.full, full) + strings.Repeat(p.empty, barWidth-full)
 }
 
 // allHold says that no invariant that could end the trial is open or broken.
@@ -241,22 +266,25 @@ func (p *printer) staging(s control.Status) {
 }
 
 func (p *printer) streams(s control.Status) {
-	if len(s.Streams) == 0 {
-		return
+	if len(s.Streams) > 0 {
+		p.gap()
+		p.streamTable(s.Streams, "  ")
 	}
-	p.gap()
-	rows := make([][]string, len(s.Streams))
-	for i, stream := range s.Streams {
+}
+
+func (p *printer) streamTable(streams []control.StreamStatus, indent string) {
+	rows := make([][]string, len(streams))
+	for i, stream := range streams {
 		rows[i] = []string{
 			clean(stream.Name), cmp.Or(clean(stream.Version), "no picture"),
 			picture(stream), count(stream.Viewers, "viewer"), longestGap(stream),
 		}
 	}
 	for i, text := range columns(rows) {
-		p.line("  %s", text)
-		for _, address := range []string{s.Streams[i].WHEP, s.Streams[i].RTSP} {
+		p.line("%s%s", indent, text)
+		for _, address := range []string{streams[i].WHEP, streams[i].RTSP} {
 			if address != "" {
-				p.set(p.dim, "    %s", clean(address))
+				p.set(p.dim, "%s  %s", indent, clean(address))
 			}
 		}
 	}

@@ -14,8 +14,9 @@ const defaultWidth = 80
 
 // terminal is where progress is shown.
 type terminal struct {
-	live  bool // a line can be rewritten
-	width int
+	live   bool // a line can be rewritten
+	width  int
+	height int // 0 if it is not known
 	glyphs
 }
 
@@ -26,8 +27,8 @@ func terminalOf(w io.Writer) terminal {
 		return t
 	}
 	t.live = os.Getenv("TERM") != "dumb"
-	if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
-		t.width = columns
+	if columns, rows, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
+		t.width, t.height = columns, rows
 	}
 	return t
 }
@@ -36,6 +37,7 @@ func terminalOf(w io.Writer) terminal {
 type style struct {
 	width          int    // of the terminal, 0 where there is none
 	bold, dim, off string // escape sequences, empty where none are understood
+	bars           bool   // draw what runs out
 	glyphs
 }
 
@@ -53,7 +55,7 @@ func styleOf(w io.Writer) style {
 
 // glyphs are the few signs that a plain ASCII screen has no letter for.
 type glyphs struct {
-	here, done, open, arrow, cut, full, empty, times string
+	here, done, open, arrow, cut, full, empty, times, sparks string
 }
 
 // glyphsHere goes by the locale: a serial console without one gets ASCII.
@@ -66,7 +68,7 @@ func glyphsHere() glyphs {
 		locale = os.Getenv("LANG")
 	}
 	if locale = strings.ToLower(locale); strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8") {
-		return glyphs{here: "▶", done: "✓", open: "·", arrow: "→", cut: "…", full: "█", empty: "░", times: "×"}
+		return glyphs{here: "▶", done: "✓", open: "·", arrow: "→", cut: "…", full: "█", empty: "░", times: "×", sparks: "▁▂▃▄▅▆▇█"}
 	}
-	return glyphs{here: ">", done: "+", open: "-", arrow: "->", cut: "~", full: "#", empty: ".", times: " x"}
+	return glyphs{here: ">", done: "+", open: "-", arrow: "->", cut: "~", full: "#", empty: ".", times: " x", sparks: "_.-=*#"}
 }
