@@ -10,11 +10,11 @@ COSIGN_VERSION := v3.1.3
 COSIGN := build/tools/cosign-$(COSIGN_VERSION)/cosign
 # What the tests work with beside Go.
 TOOLS := gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core iproute2 nftables erofs-utils squashfs-tools cryptsetup-bin e2fsprogs mount \
-	libubootenv-tool u-boot-tools u-boot-qemu qemu-system-arm fdisk \
+	libubootenv-tool u-boot-tools u-boot-qemu qemu-system-arm fdisk busybox systemd dpkg \
 	$(addprefix gstreamer1.0-,tools plugins-base plugins-good plugins-bad plugins-ugly rtsp libav)
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
-.PHONY: build test test-arm race lint fuzz interop powercut size bench bench-slots bench-verify bench-stream soak demo clips
+.PHONY: build test test-arm race lint fuzz interop powercut size bench bench-slots bench-verify bench-stream soak demo clips deb
 
 build:
 	@mkdir -p build/bin
@@ -68,6 +68,11 @@ powercut:
 	@mkdir -p build
 	{ go test -run /forgets ./slots/boot $(POWERCUT); go test -run PowerCut ./slots ./verify/trust ./agent $(POWERCUT); } | tee build/powercut.log
 	@awk -F'[ =]' '/power cut: seed/ {for (i = 1; i < NF; i++) n[$$i] += $$(i + 1)} END {printf "cuts=%d states=%d restarts=%d bad=%d\n", n["cuts"], n["states"], n["restarts"], n["bad"]}' build/powercut.log
+
+# Debian packages for devices, in build/deb; the same commit gives the same bytes.
+deb:
+	@.ci/need dpkg
+	agent/dist/deb/build build/deb amd64 arm64 armhf
 
 # What the device's programs weigh, and what verifying packages adds.
 size:

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"slipstream/agent/config"
 	"slipstream/agent/control"
@@ -188,40 +187,6 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // Up is closed when Run has taken over what there was.
 func (a *Agent) Up() <-chan struct{} { return a.begun }
-
-// StopAll ends Run and then everything that it has started: apps, gateway,
-// forwarder. A trial under way is over, and reverted at the next start.
-func (a *Agent) StopAll(ctx context.Context) error {
-	a.mu.Lock()
-	stop := a.stop
-	a.mu.Unlock()
-	if stop == nil {
-		return nil // it has started nothing
-	}
-	stop()
-	select {
-	case <-a.ended:
-	case <-ctx.Done():
-		return fmt.Errorf("agent: stop everything: %w", ctx.Err())
-	}
-	sup := supervise.New(a.cfg.Run, a.log)
-	defer sup.Close()
-	names := sup.Recorded() // apps are called a-1 and b-2, so they come before forward
-	for _, name := range names {
-		if p, ok := sup.Adopt(name); ok {
-			g := a.findGroup(orders.SourceID(name), p.PID())
-			if g != nil {
-				_ = g.Thaw() // a frozen process hears nothing; if this fails it is killed
-			}
-			p.Stop(stopAllGrace)
-			a.endGroup(g)
-		}
-	}
-	a.letGroupsBe()
-	return ctx.Err()
-}
-
-const stopAllGrace = 2 * time.Second
 
 // post hands an event to the loop, or drops it when the agent stops.
 func (a *Agent) post(what any) {

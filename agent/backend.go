@@ -238,8 +238,14 @@ func (a *Agent) shownStreams(s State) []control.StreamStatus {
 	return out
 }
 
+// release is set by the linker in what is built for devices.
+var release string
+
 // agentVersion is what the Go tool knows of this build.
 func agentVersion() string {
+	if release != "" {
+		return release
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

@@ -57,6 +57,9 @@ func (a *Agent) setTimer(timer *time.Timer) {
 // take does what the runner itself has to do with an event first.
 func (a *Agent) take(ctx context.Context, what any) {
 	switch e := what.(type) {
+	case sign:
+		close(e.seen)
+		return
 	case connected:
 		a.forward.admit(e.number)
 		what = ForwarderConnected{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -33,6 +34,13 @@ gateway, and updates the application when it is asked to.
 SIGTERM and SIGINT end the agent alone. What it has started goes on, and the next
 agent takes it over: upgrading the agent never touches a viewer.
 
+When another program is installed in its place, the agent becomes that program, in the
+same process, as soon as no update is under way; also on SIGUSR2, and on SIGHUP if it
+has no terminal. A program that cannot read the configuration is not become.
+
+What has started the agent is told how it stands, and fed its watchdog, if it speaks
+sd_notify(3) as systemd does.
+
 Exit status: 0 ended by a signal, 1 error.`,
 		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,28 +51,47 @@ Exit status: 0 ended by a signal, 1 error.`,
 			if c.socketPath == "" {
 				c.socketPath = cfg.Socket()
 			}
-			level := slog.LevelInfo
-			if verbose {
-				level = slog.LevelDebug
-			}
 			defer outliveLog()()
-			log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level}))
-			return runAgent(cmd.Context(), cfg, c.socketPath, stopAll, log)
+			log := agentLog(c.err, verbose)
+			reapEnded()
+			return c.runAgents(cmd.Context(), cfg, stopAll, log)
 		},
 	}
+	cmd.AddCommand(c.renewCommand(), c.stopAllCommand())
 	cmd.Flags().BoolVar(&stopAll, "stop-all-on-exit", false, "at the end also stop the apps, the forwarder and the gateway")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log details too")
 	return cmd
 }
 
-// runAgent runs the agent and its two faces, the socket and the link to the
-// panel, until ctx ends. Neither face may take the device down: without the
-// socket there would be two agents, so that ends it; a panel that is
-// misconfigured is an error in the log.
-func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll bool, log *slog.Logger) error {
-	a, err := agent.New(cfg, log)
+// runAgents runs an agent, and another one after it only if that was to become the
+// installed program and could not.
+func (c *cli) runAgents(ctx context.Context, cfg config.Config, stopAll bool, log *slog.Logger) error {
+	r, err := findRenewal(c.configFile, log)
 	if err != nil {
 		return err
+	}
+	defer r.close()
+	o := findOverseer(log)
+	defer o.close()
+	for {
+		again, err := runAgent(ctx, cfg, c.socketPath, stopAll, o, r, log)
+		if !again {
+			o.tell("STOPPING=1")
+			return err
+		}
+		o.reloading()
+		log.Error("the agent has not become the installed program and goes on as it is", "reason", r.become())
+	}
+}
+
+// runAgent runs the agent and its two faces, the socket and the link to the
+// panel, until ctx ends or, and then again is true, until it may become another
+// program. Neither face may take the device down: without the socket there would be
+// two agents, so that ends it; a panel that is misconfigured is an error in the log.
+func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll bool, o overseer, r *renewal, log *slog.Logger) (again bool, err error) {
+	a, err := agent.New(cfg, log)
+	if err != nil {
+		return false, err
 	}
 	var telling sync.WaitGroup
 	defer telling.Wait()
@@ -85,6 +112,12 @@ func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll boo
 			log.Info(goodbye(stopAll))
 		}
 	})
+	telling.Go(func() { o.oversee(run, a, socket) })
+	renewed := make(chan bool, 1)
+	telling.Go(func() {
+		renewed <- r.wait(run, a)
+		end()
+	})
 	var failed error
 	for range services {
 		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
@@ -92,12 +125,16 @@ func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll boo
 			end()
 		}
 	}
+	end()
+	if <-renewed && failed == nil && ctx.Err() == nil {
+		return true, nil
+	}
 	if !stopAll {
-		return failed
+		return false, failed
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopAllTimeout)
 	defer cancel()
-	return errors.Join(failed, a.StopAll(last))
+	return false, errors.Join(failed, a.StopAll(last))
 }
 
 // announce says once where the device can be found.
@@ -125,6 +162,14 @@ func goodbye(stopAll bool) string {
 		return "the agent ends, and forwarder, gateway and apps with it"
 	}
 	return "the agent ends; forwarder, gateway and apps go on (--stop-all-on-exit ends them too)"
+}
+
+func agentLog(w io.Writer, verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
 // outliveLog keeps the agent alive when whoever reads its log goes away: Go ends

@@ -1,0 +1,38 @@
+// Package dist is how Slipstream is put onto devices and started there: units for
+// systemd, an init script for busybox, and the packages of Debian that `make deb`
+// builds. It has no code but its tests.
+//
+// The files keep one promise: whatever starts, stops, restarts or upgrades the agent
+// leaves the picture alone. Only what says so ends the streams: `S90slipstream
+// stop-all`, and the removal of the package.
+//
+//	slipstream.service   the agent under systemd. KillMode=process, because what the
+//	                     agent has started outlives it; the run directory is preserved,
+//	                     because the next agent finds it all by what lies there
+//	slipstream.sysusers  the users of the slots, and the group of who may operate
+//	S90slipstream        the same for busybox init, which restarts nothing by itself
+//	slipstream.toml      the configuration to begin with
+//	deb/                 what makes a Debian package of it
+//
+// # Sandboxing
+//
+// The unit names no option of systemd's that would give the agent a mount namespace of
+// its own (ProtectSystem, PrivateTmp, ReadWritePaths, ProtectKernelTunables …). The
+// slots' images are mounted by the agent and stay so when it ends; a namespace would be
+// another one after each restart, and the mounts of the one before would be in
+// it for the running app and out of reach for its agent. Nor does it restrict what apps
+// of a vendor may need, since they inherit it: writable and executable memory, foreign
+// system calls of 32-bit programs, devices. The protection of a slot's app is the
+// agent's own: see package supervise.
+//
+// # What it does not do
+//
+// It does not guard against a new agent that starts and does not come up: systemd
+// starts the same one again, and again. Nor does the package bring the keys that a
+// device trusts, or a first version of its application.
+//
+// Rejected: debhelper, because a cross build needs nothing but go and dpkg-deb;
+// socket activation, because the agent's socket must not answer for an agent that does
+// not run; a unit for each daemon, because systemd would restart the forwarder without
+// the descriptors of its viewers, which only the agent has.
+package dist
