@@ -25,6 +25,9 @@ func (s *Supervisor) start(spec Spec) (*Process, error) {
 	if spec.FDStore && (len(spec.Files) > 0 || spec.NotifySocket == "") {
 		return nil, errors.New("a process with a store needs a notify socket and takes no other files")
 	}
+	if len(spec.Listen) > 0 && len(spec.Files) > 0 {
+		return nil, errors.New("a process is given either files or named sockets")
+	}
 	if err := s.clearOld(spec.Name); err != nil {
 		return nil, err
 	}
@@ -61,13 +64,17 @@ func (s *Supervisor) launch(p *Process, r record, spec Spec) error {
 	if err := r.write(p.record); err != nil {
 		return err
 	}
-	if err := p.fork(spec); err != nil {
+	launcher, err := p.fork(spec)
+	if err != nil {
 		return err
 	}
 	st, err := ReadStat(p.pid)
 	if err == nil {
 		r.PID, r.Start = p.pid, st.Start
 		err = r.write(p.record)
+	}
+	if err == nil && launcher != nil {
+		err = s.order(launcher, p.orderOf(spec))
 	}
 	if err != nil {
 		p.killUnrecorded()
@@ -76,46 +83,68 @@ func (s *Supervisor) launch(p *Process, r record, spec Spec) error {
 	return nil
 }
 
-// fork starts the program with a pidfd that the clone itself made.
-func (p *Process) fork(spec Spec) error {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return err
+// fork starts the program, or the launcher that becomes it, with a pidfd that the
+// clone itself made.
+func (p *Process) fork(spec Spec) (launcher *os.File, err error) {
+	path, argv, stdin := spec.Path, append([]string{spec.Path}, spec.Args...), (*os.File)(nil)
+	if spec.Confine != nil && canLaunch {
+		if launcher, stdin, err = connection(); err != nil {
+			return nil, err
+		}
+		path, argv = ourselves, []string{launchName}
+	} else if stdin, err = os.Open(os.DevNull); err != nil {
+		return nil, err
 	}
-	defer null.Close()
-	files := []uintptr{null.Fd(), p.output.file.Fd(), p.output.file.Fd()}
+	defer stdin.Close()
+	files := []uintptr{stdin.Fd(), p.output.file.Fd(), p.output.file.Fd()}
 	for _, f := range spec.Files {
 		files = append(files, f.Fd())
 	}
+	given := p.given(spec)
+	for _, f := range given {
+		files = append(files, uintptr(f.fd))
+	}
 	env := environment(spec, p.token)
+	if launcher == nil {
+		env = append(env, listenEnv(given)...)
+	}
+	err = p.clone(spec, path, argv, &syscall.ProcAttr{Dir: spec.Dir, Env: env, Files: files})
+	runtime.KeepAlive(spec)
+	if err != nil && launcher != nil {
+		launcher.Close()
+	}
+	return launcher, err
+}
+
+// given are the descriptors that a process gets with names: sockets first, then what
+// it has stored, which stays as it is while no process of this name lives.
+func (p *Process) given(spec Spec) (list []stored) {
+	for _, l := range spec.Listen {
+		list = append(list, stored{l.Name, int(l.File.Fd())})
+	}
 	if p.stores != nil {
-		stored := p.stores.get(p.name) // stays as it is: no process of this name lives
-		for _, f := range stored {
-			files = append(files, uintptr(f.fd))
-		}
-		env = append(env, listenEnv(stored)...)
+		list = append(list, p.stores.get(p.name)...)
 	}
+	return list
+}
+
+func (p *Process) clone(spec Spec, path string, argv []string, attr *syscall.ProcAttr) error {
 	pidfd := -1
-	attr := &syscall.ProcAttr{
-		Dir: spec.Dir, Env: env, Files: files,
-		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
-	}
+	attr.Sys = &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd}
 	if g := spec.Group; g != nil && g.clones {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, g.dir
 	}
-	argv := append([]string{spec.Path}, spec.Args...)
-	err = withoutCores(func() (int, error) {
-		pid, _, err := syscall.StartProcess(spec.Path, argv, attr)
+	err := withoutCores(func() (int, error) {
+		pid, _, err := syscall.StartProcess(path, argv, attr)
 		p.pid = pid
 		return pid, err
 	})
 	if g := spec.Group; err == nil && g != nil && !g.clones {
 		err = g.take(p.pid)
 	}
-	runtime.KeepAlive(spec.Files)
 	switch {
 	case p.pid == 0:
-		return &fs.PathError{Op: "exec", Path: spec.Path, Err: err}
+		return &fs.PathError{Op: "exec", Path: path, Err: err}
 	case err == nil && pidfd < 0:
 		err = errors.New("the kernel gives no pidfds: Linux 5.10 or later is needed")
 	}

@@ -43,8 +43,20 @@ type Spec struct {
 	// of its name has stored before, as LISTEN_FDS and LISTEN_FDNAMES. It takes the
 	// place of Files.
 	FDStore bool
+	// Listen are descriptors that it is given by LISTEN_FDS and LISTEN_FDNAMES, before
+	// those that were stored. They take the place of Files. The caller still closes its own.
+	Listen []Named
 	// Group is the cgroup to start in; nil means our own.
 	Group *Group
+	// Confine is what the process may do; nil means what we may. A confined process is
+	// one that was started by [Launch], which sets LISTEN_PID and WATCHDOG_PID as well.
+	Confine *Confinement
+}
+
+// Named is a descriptor with its name for LISTEN_FDNAMES: printable and without colons.
+type Named struct {
+	Name string
+	File *os.File
 }
 
 // Supervisor owns the processes that were started or adopted through it.
@@ -53,6 +65,8 @@ type Supervisor struct {
 	log    *slog.Logger
 	wg     sync.WaitGroup // one count per live Process
 	stores *stores
+
+	protections protections
 
 	closing chan struct{} // closed by Close
 

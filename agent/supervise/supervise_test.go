@@ -32,6 +32,7 @@ func init() {
 
 // TestMain lets the test binary be the programs that the tests start.
 func TestMain(m *testing.M) {
+	supervise.Launch()
 	if role, ok := helpers[os.Getenv("SUPERVISE_TEST_ROLE")]; ok {
 		role(os.Args[1:])
 		os.Exit(0)
