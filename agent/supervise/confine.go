@@ -38,7 +38,7 @@ type Confinement struct {
 	// Private are directories of which it can read nothing, but for what lies in Root,
 	// Read and Write. Like all paths here they must not lead over symbolic links.
 	Private []string `json:"private,omitempty"`
-	// Hidden are directories that are empty for it.
+	// Hidden are directories of which it sees nothing, but for the same.
 	Hidden []string `json:"hidden,omitempty"`
 	// Read are files and directories that it may read, and execute, although they are
 	// private.

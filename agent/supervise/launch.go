@@ -135,7 +135,7 @@ func (c Confinement) apply(try bool) ([]Protection, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	unix.Umask(c.Umask)
+	unix.Umask(0o022)
 	mounts := c.mounts()
 	rules, errRules := c.landlock() // opens paths that another user might not reach
 	capabilities := dropCapabilities()
@@ -148,6 +148,7 @@ func (c Confinement) apply(try bool) ([]Protection, error) {
 	} else {
 		user = errors.New(cmp.Or(c.WhyNoUser, errNoUser.Error()))
 	}
+	unix.Umask(c.Umask)
 	privileges := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	if errRules == nil {
 		errRules = rules.restrict()

@@ -2,9 +2,7 @@ package supervise
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -22,21 +20,37 @@ func (c Confinement) mounts() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("keep mounts from going out: %w", err)
 	}
-	var problems []error
 	for _, dir := range c.Hidden {
-		problems = append(problems, hide(dir))
+		if err := c.hide(dir); err != nil {
+			return fmt.Errorf("hide %s: %w", dir, err)
+		}
 	}
-	if c.Root != "" {
-		problems = append(problems, readOnly(c.Root))
+	if c.Root == "" {
+		return nil
 	}
-	return errors.Join(problems...)
+	if err := readOnly(c.Root); err != nil {
+		return fmt.Errorf("make %s read-only: %w", c.Root, err)
+	}
+	return nil
 }
 
-// hide lets go of what is mounted below a directory, which would otherwise be in use
-// for as long as we run, and lays an empty one over it.
-func hide(dir string) error {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil
+// hide lays an empty directory over one, with only what the process needs of it in its
+// place. It lets go of what is mounted below, which would otherwise be in use for as
+// long as the process runs.
+func (c Confinement) hide(dir string) error {
+	var trees []int
+	defer func() {
+		for _, fd := range trees {
+			unix.Close(fd)
+		}
+	}()
+	visible := c.visible(dir)
+	for _, path := range visible {
+		fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		if err != nil {
+			return fmt.Errorf("keep %s: %w", path, err)
+		}
+		trees = append(trees, fd)
 	}
 	below, err := mountsBelow(dir)
 	if err != nil {
@@ -47,28 +61,43 @@ func hide(dir string) error {
 			return fmt.Errorf("let go of %s: %w", mount, err)
 		}
 	}
-	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	if err := unix.Mount("none", dir, "tmpfs", flags, "size=4k,mode=0555"); err != nil {
-		return fmt.Errorf("hide %s: %w", dir, err)
+	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if err := unix.Mount("none", dir, "tmpfs", flags, "size=64k,mode=0755"); err != nil {
+		return err
 	}
-	return nil
+	for i, path := range visible {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		if err := unix.MoveMount(trees[i], "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return fmt.Errorf("keep %s: %w", path, err)
+		}
+	}
+	return unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY|flags, "")
+}
+
+// visible are the directories below a hidden one that the process is to see.
+func (c Confinement) visible(dir string) (paths []string) {
+	for _, path := range slices.Concat([]string{c.Root}, c.Read, c.Write) {
+		info, err := os.Lstat(path)
+		if err == nil && info.IsDir() && strings.HasPrefix(path, dir+"/") {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }
 
 func readOnly(dir string) error {
-	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("make %s read-only: %w", dir, err)
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return err
 	}
-	const flags = unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV
-	if err := unix.Mount("", dir, "", flags, ""); err != nil {
-		return fmt.Errorf("make %s read-only: %w", dir, err)
-	}
-	return nil
+	return unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "")
 }
 
-// mountsBelow are the places of mounts at a directory and below, in the order in which
+// mountsBelow are the places of mounts below a directory, in the order in which
 // they were made.
 func mountsBelow(dir string) (places []string, err error) {
-	f, err := os.Open("/proc/thread-self/mountinfo")
+	f, err := os.Open("/proc/thread-self/mountinfo") // not self: only this thread is elsewhere
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +108,7 @@ func mountsBelow(dir string) (places []string, err error) {
 		if len(fields) < 5 {
 			continue
 		}
-		if place := unescape(fields[4]); place == dir || strings.HasPrefix(place, dir+"/") {
+		if place := unescape(fields[4]); strings.HasPrefix(place, dir+"/") {
 			places = append(places, place)
 		}
 	}
