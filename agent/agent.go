@@ -41,6 +41,7 @@ type Agent struct {
 	sup     *supervise.Supervisor
 	forward *forwarder
 	markers markers
+	users   users
 	data    dataDirs
 
 	groups *supervise.Groups // nil without cgroups
@@ -95,7 +96,7 @@ func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, log: log,
 		sup:     supervise.New(cfg.Run, log),
-		markers: markers{dir: filepath.Join(cfg.Run, "trial"), uid: os.Getuid(), log: log},
+		markers: markers{dir: filepath.Join(cfg.Run, "trial"), uid: os.Geteuid(), log: log},
 		data:    dataDirs(filepath.Join(cfg.State, "data")),
 		events:  make(chan any, eventQueue),
 		begun:   make(chan struct{}),
@@ -110,6 +111,13 @@ func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
 		down:    map[string]string{},
 	}
 	a.stopWatch = func() {}
+	var err error
+	if a.users, err = lookUpUsers(cfg.Apps); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if err := a.openDirs(); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
 	a.forward = &forwarder{path: filepath.Join(cfg.Run, "orders.sock"), log: log, post: a.post, changed: a.changed}
 	if err := a.open(); err != nil {
 		a.close()

@@ -68,12 +68,7 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 	}
 	preparing, cancel := context.WithTimeout(ctx, prepareLimit)
 	defer cancel()
-	if e.Role == RoleTrial {
-		err = a.data.snapshot(preparing, from, e.Slot)
-	} else {
-		err = a.data.prepare(e.Slot)
-	}
-	if err != nil {
+	if err := a.prepare(preparing, e, r, from); err != nil {
 		return 0, l, err
 	}
 	socket := a.publishSocket(e.Source)
@@ -84,7 +79,7 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 	env := a.appEnv(e, r.manifest, socket)
 	if r.manifest.App.PublishRTSP {
 		var url string
-		if l.ingest, url, err = a.startIngest(e.Source, r.manifest, socket, l.group); err != nil {
+		if l.ingest, url, err = a.startIngest(e.Source, e.Slot, r.manifest, socket, l.group); err != nil {
 			return 0, l, err
 		}
 		env = append(env, "SLIPSTREAM_PUBLISH_RTSP="+url)
@@ -97,6 +92,23 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 		l.ingest.Stop(ingestGrace)
 	}
 	return at, l, err
+}
+
+// prepare makes the directories of a run.
+func (a *Agent) prepare(ctx context.Context, e StartApp, r *run, from string) (err error) {
+	own := func(dir string) error { return a.users.own(e.Slot, dir) }
+	if e.Role == RoleTrial {
+		err = a.data.snapshot(ctx, from, e.Slot, own)
+	} else {
+		err = a.data.prepare(e.Slot, own)
+	}
+	if err == nil && e.Trial != "" {
+		err = a.markersOf(e.Slot, r.manifest.App.Greenlight).prepare(e.Trial)
+	}
+	if err == nil {
+		err = a.makeTmp(e.Slot)
+	}
+	return err
 }
 
 func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest, env []string, g *supervise.Group) (*supervise.Process, error) {
@@ -113,6 +125,7 @@ func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest,
 		Name: string(e.Source), Path: path, Args: exec[1:], Env: env,
 		Dir:          a.data.of(e.Slot), // what an app writes beside itself must not be written into its slot
 		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"), Group: g,
+		Confine: a.confinement(e, m.App),
 	})
 }
 
@@ -127,11 +140,12 @@ func (a *Agent) appEnv(e StartApp, m verify.Manifest, socket string) []string {
 	env := []string{
 		"SLIPSTREAM_ROOT=" + a.set.Root(e.Slot),
 		"SLIPSTREAM_DATA=" + a.data.of(e.Slot),
-		"SLIPSTREAM_SHARED=" + filepath.Join(a.cfg.State, "shared"),
+		"SLIPSTREAM_SHARED=" + a.shared(),
 		"SLIPSTREAM_SLOT=" + e.Slot,
 		"SLIPSTREAM_VERSION=" + m.Version,
 		"SLIPSTREAM_ROLE=" + e.Role,
 		"SLIPSTREAM_PUBLISH=" + socket,
+		"TMPDIR=" + a.tmp(e.Slot),
 	}
 	if e.Trial != "" {
 		env = append(env, "SLIPSTREAM_TRIAL="+string(e.Trial), "SLIPSTREAM_GREENLIGHT="+a.markers.path(e.Trial))
@@ -139,17 +153,17 @@ func (a *Agent) appEnv(e StartApp, m verify.Manifest, socket string) []string {
 	if ms := m.App.WatchdogMS; ms > 0 {
 		env = append(env, "WATCHDOG_USEC="+strconv.FormatInt(ms*1000, 10))
 	}
-	for _, name := range []string{"PATH", "HOME", "LANG", "TZ"} {
+	for _, name := range []string{"PATH", "LANG", "TZ"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
 	}
-	return env
+	return append(env, "HOME="+a.data.of(e.Slot)) // the agent's own is not for it
 }
 
 // startIngest starts the slot's own RTSP server on a port of its own. It lives
 // and dies with the app.
-func (a *Agent) startIngest(source orders.SourceID, m verify.Manifest, socket string, g *supervise.Group) (*supervise.Process, string, error) {
+func (a *Agent) startIngest(source orders.SourceID, slot string, m verify.Manifest, socket string, g *supervise.Group) (*supervise.Process, string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", fmt.Errorf("listen for the app's RTSP: %w", err)
@@ -178,7 +192,8 @@ func (a *Agent) startIngest(source orders.SourceID, m verify.Manifest, socket st
 	}
 	p, err := a.sup.Start(supervise.Spec{
 		Name: ingestName(source), Path: path, Args: args,
-		Env: []string{"LISTEN_FDS=1", "SLIPSTREAM_INGEST_SECRET=" + secret}, Dir: "/", Files: []*os.File{file}, Group: g,
+		Env: []string{"SLIPSTREAM_INGEST_SECRET=" + secret}, Dir: "/", Listen: []supervise.Named{{Name: "rtsp", File: file}}, Group: g,
+		Confine: a.ingestConfinement(slot, path),
 	})
 	return p, fmt.Sprintf("rtsp://%s/%s", listener.Addr(), secret), err
 }

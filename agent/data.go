@@ -25,13 +25,18 @@ func (d dataDirs) of(slot string) string { return filepath.Join(string(d), slot)
 
 // prepare makes sure that a slot has a data directory: what its app flushes in
 // there must not be lost with it.
-func (d dataDirs) prepare(slot string) error { return slots.MakeDir(d.of(slot)) }
+func (d dataDirs) prepare(slot string, own func(dir string) error) error {
+	if err := slots.MakeDir(d.of(slot)); err != nil {
+		return err
+	}
+	return own(d.of(slot))
+}
 
 // snapshot replaces a slot's data by a copy of another's, "" for none. The copy
 // is flushed before it takes its place; what both versions must see belongs into
 // the shared directory. A version that is writing meanwhile must replace its files
 // atomically, as for a power cut.
-func (d dataDirs) snapshot(ctx context.Context, from, to string) error {
+func (d dataDirs) snapshot(ctx context.Context, from, to string, own func(dir string) error) error {
 	if err := d.drop(to, from); err != nil {
 		return err
 	}
@@ -46,7 +51,7 @@ func (d dataDirs) snapshot(ctx context.Context, from, to string) error {
 			return fmt.Errorf("copy the data directory: %w", err)
 		}
 	}
-	if err := errors.Join(syncTree(draft), os.Rename(draft, d.of(to))); err != nil {
+	if err := errors.Join(own(draft), syncTree(draft), os.Rename(draft, d.of(to))); err != nil {
 		return fmt.Errorf("copy the data directory: %w", err)
 	}
 	return syncDir(string(d))

@@ -23,6 +23,7 @@ import (
 // forwarder it speaks package orders over a real socket, as a process of its
 // own; as "tell" it is an app's sd_notify.
 func TestMain(m *testing.M) {
+	supervise.Launch()
 	switch filepath.Base(os.Args[0]) {
 	case "slipstream-forward":
 		run := flag.String("run", "", "run directory")

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipstream/stream/orders"
+	"slipstream/verify"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 // by its id, so that no marker of another trial can ever be meant.
 type markers struct {
 	dir string // RUN/trial
-	uid int    // the slot user; root may make markers too
+	uid int    // to whom the directories belong; root may make markers too
 	log *slog.Logger
 }
 
@@ -44,7 +45,23 @@ func (m markers) prepare(id orders.TrialID) error {
 	if err := os.Mkdir(m.trialDir(id), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("make the trial's directory: %w", err)
 	}
+	if m.uid == os.Geteuid() {
+		return nil
+	}
+	if err := os.Lchown(m.trialDir(id), m.uid, -1); err != nil {
+		return fmt.Errorf("give the trial's directory to the app: %w", err)
+	}
 	return nil
+}
+
+// markersOf are those of trials in a slot: the app's to make if its manifest says so,
+// else the agent's.
+func (a *Agent) markersOf(slot, greenlight string) markers {
+	m := a.markers
+	if greenlight == verify.GreenlightApp {
+		m.uid = a.users.uid(slot)
+	}
+	return m
 }
 
 // make makes the marker in the operator's name.

@@ -28,6 +28,7 @@ func (a *Agent) loop(ctx context.Context) error {
 	}
 	a.catchUp(first)
 	a.wg.Go(func() { a.keepTime(ctx) })
+	a.wg.Go(a.tryConfinement)
 	a.step(ctx, first)
 	close(a.begun)
 	timer := time.NewTimer(time.Hour)
@@ -244,12 +245,14 @@ func (a *Agent) replaceRecord(v, previous Version) error {
 
 func (a *Agent) watchMarker(ctx context.Context, id orders.TrialID) {
 	a.stopWatch()
-	if err := a.markers.prepare(id); err != nil {
+	to := a.state.Trial.To
+	m := a.markersOf(to.Slot, to.Rules.Greenlight)
+	if err := m.prepare(id); err != nil {
 		a.log.Error("no place for the greenlight marker", "trial", id, "reason", err)
 		return // silence reverts
 	}
 	ctx, a.stopWatch = context.WithCancel(ctx)
-	a.wg.Go(func() { a.markers.watch(ctx, id, func() { a.post(MarkerSeen{id}) }) })
+	a.wg.Go(func() { m.watch(ctx, id, func() { a.post(MarkerSeen{id}) }) })
 }
 
 func (a *Agent) endTrial(e EndTrial) {

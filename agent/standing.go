@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"os"
 	"slices"
 	"strings"
 
@@ -61,7 +60,7 @@ func (a *Agent) sendOrders(e SendOrders) {
 		slot, _, _ := strings.Cut(string(source), "-")
 		r := a.plan(source, slot)
 		s := orders.Source{
-			ID: source, Version: r.version.Version, UID: os.Getuid(), Streams: a.streams(r), Frozen: source == e.Frozen,
+			ID: source, Version: r.version.Version, UID: a.users.uid(slot), Streams: a.streams(r), Frozen: source == e.Frozen,
 		}
 		if len(s.Streams) == 0 {
 			continue

@@ -21,6 +21,7 @@ type Config struct {
 	Cgroup   string `toml:"cgroup"`   // of version 2, below which apps get their own; "": the agent's
 
 	Stream  Stream  `toml:"stream"`
+	Apps    Apps    `toml:"apps"`
 	Gateway Gateway `toml:"gateway"`
 	Fetch   Fetch   `toml:"fetch"`
 	Panel   Panel   `toml:"panel"`
@@ -32,6 +33,16 @@ type Stream struct {
 	// StallMS is the shortest silence that counts as a stall, whatever a
 	// manifest asks for: on a busy machine a small limit is a false alarm.
 	StallMS int64 `toml:"stall_ms"`
+}
+
+// Apps says as whom apps run, and what of the device they may use besides their own.
+// Users are names or UID:GID; only those of the default may be missing.
+type Apps struct {
+	UserA   string   `toml:"user_a"`  // in slot a, if the agent is root
+	UserB   string   `toml:"user_b"`  // in slot b
+	Groups  []string `toml:"groups"`  // more groups of both
+	Devices []string `toml:"devices"` // patterns of device nodes that they may use
+	Write   []string `toml:"write"`   // more files and directories that they may write
 }
 
 // Gateway says where viewers find the device, and who may be one. An empty HTTP,
@@ -84,9 +95,21 @@ func Default() Config {
 		Trust:  "/etc/slipstream/trust.pem",
 		Bin:    ownDir(),
 		Stream: Stream{StallMS: 50},
+		Apps:   DefaultApps(),
 		Gateway: Gateway{
 			Viewers: "/etc/slipstream/viewers",
 			HTTP:    "127.0.0.1:8889", RTSP: "127.0.0.1:8554", UDP: "127.0.0.1:8189",
+		},
+	}
+}
+
+// DefaultApps lets apps use what cameras have, as far as their user may.
+func DefaultApps() Apps {
+	return Apps{
+		UserA: "slip-a", UserB: "slip-b", Groups: []string{"video", "audio", "render"},
+		Devices: []string{
+			"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts", "/dev/shm",
+			"/dev/video*", "/dev/v4l-*", "/dev/v4l", "/dev/media*", "/dev/dri", "/dev/snd", "/dev/dma_heap", "/dev/vchiq", "/dev/mpp_service", "/dev/rga",
 		},
 	}
 }

@@ -39,6 +39,7 @@ func (c Config) Validate() error {
 		absolute("bin", c.Bin),
 		c.validateCgroup(),
 		c.Stream.validate(),
+		c.Apps.validate(),
 		c.Gateway.validate(),
 		c.Fetch.validate(),
 		c.Panel.validate(),
@@ -105,6 +106,18 @@ func (s Stream) validate() error {
 		return fmt.Errorf("stream.stall_ms = %d must lie between 1 and %d", s.StallMS, MaxStallMS)
 	}
 	return nil
+}
+
+func (a Apps) validate() error {
+	var problems []error
+	for key, paths := range map[string][]string{"apps.devices": a.Devices, "apps.write": a.Write} {
+		for _, path := range paths {
+			if _, err := filepath.Match(path, ""); err != nil || !filepath.IsAbs(path) {
+				problems = append(problems, fmt.Errorf("%s: %q is not an absolute path", key, path))
+			}
+		}
+	}
+	return errors.Join(problems...)
 }
 
 func (g Gateway) validate() error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -47,6 +48,11 @@ func (c *Core) newSource(spec orders.Source) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := giveTo(spec.UID, c.publishPath(spec.ID)); err != nil {
+		c.keeper.drop(keptSource + string(spec.ID))
+		unix.Close(fd)
+		return nil, err
+	}
 	if c.ignores(orders.ByStall) {
 		spec = withoutStalls(spec)
 	}
@@ -58,6 +64,14 @@ func (c *Core) newSource(spec orders.Source) (*source, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// giveTo lets the user who is to publish open the socket.
+func giveTo(uid int, path string) error {
+	if uid < 0 || uid == os.Geteuid() {
+		return nil
+	}
+	return os.Lchown(path, uid, -1)
 }
 
 func (c *Core) publishPath(id orders.SourceID) string {

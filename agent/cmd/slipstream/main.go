@@ -20,9 +20,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"slipstream/agent/supervise"
 )
 
 func main() {
+	supervise.Launch() // returns, unless this is to become an app
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
