@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"slipstream/agent/supervise"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
 )
