@@ -67,7 +67,6 @@ func (a *Agent) ingestConfinement(slot, program string) *supervise.Confinement {
 	return &supervise.Confinement{
 		User: a.users.user(slot), WhyNoUser: a.users.why, Umask: appUmask, Read: []string{real(program)},
 		Hidden: []string{real(a.cfg.State)}, Private: []string{real(a.cfg.State), real(a.cfg.Run)},
-		Devices: []string{os.DevNull},
 	}
 }
 

@@ -108,7 +108,6 @@ func DefaultApps() Apps {
 	return Apps{
 		UserA: "slip-a", UserB: "slip-b", Groups: []string{"video", "audio", "render"},
 		Devices: []string{
-			"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts", "/dev/shm",
 			"/dev/video*", "/dev/v4l-*", "/dev/v4l", "/dev/media*", "/dev/dri", "/dev/snd", "/dev/dma_heap", "/dev/vchiq", "/dev/mpp_service", "/dev/rga",
 		},
 	}

@@ -46,7 +46,8 @@ type Confinement struct {
 	// Write are directories in which it may do all but execute, and files it may write.
 	Write []string `json:"write,omitempty"`
 	// Devices are patterns of [path/filepath.Glob] of device nodes, or of directories
-	// of them. Those that are there at the start are meant.
+	// of them, besides those that any program uses. Those that are there at the start
+	// are meant.
 	Devices []string `json:"devices,omitempty"`
 	Umask   int      `json:"umask"`
 }

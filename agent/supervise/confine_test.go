@@ -47,7 +47,7 @@ func newPlace(t *testing.T) place {
 func (p place) confinement() *supervise.Confinement {
 	return &supervise.Confinement{
 		WhyNoUser: "nobody asked for one", Root: p.root, Private: []string{p.dir}, Hidden: []string{p.dir},
-		Write: []string{p.data}, Devices: []string{"/dev/null", "/dev/zer*"}, Umask: 0o027,
+		Write: []string{p.data}, Devices: []string{"/dev/loop-contr*"}, Umask: 0o027,
 	}
 }
 
@@ -157,14 +157,14 @@ func TestLandlock(t *testing.T) {
 	c := p.confinement()
 	c.Hidden = nil // so that nothing but Landlock is in the way
 	can := []string{
-		"cat " + p.root + "/film", "cat /etc/passwd", "ls /", "echo x > /dev/null", "head -c1 /dev/zero", "echo 500 > /proc/$$/oom_score_adj",
+		"cat " + p.root + "/film", "cat /etc/passwd", "ls /", "echo x > /dev/null", "head -c1 /dev/zero", ": </dev/loop-control", "echo 500 > /proc/$$/oom_score_adj",
 		"mkdir -p " + p.data + "/x/y " + p.data + "/z", "echo 1 > " + p.data + "/x/y/f",
 		"mv " + p.data + "/x/y/f " + p.data + "/z/g", "ln -s g " + p.data + "/z/l", "truncate -s0 " + p.data + "/film", "rmdir " + p.data + "/x/y",
 		"sleep 10 & kill $!",
 	}
 	cannot := []string{
 		"echo x > " + p.root + "/film", "cat " + p.secret, "cat " + p.other + "/film", "echo x > " + p.dir + "/new", "rm " + p.secret,
-		"echo x > " + filepath.Dir(p.dir) + "/new", "mknod " + p.data + "/node c 1 3", "head -c1 /dev/full",
+		"echo x > " + filepath.Dir(p.dir) + "/new", "mknod " + p.data + "/node c 1 3", ": </dev/kmsg",
 		"cp /bin/true " + p.data + "/true && " + p.data + "/true", "truncate -s1 " + p.secret, "mv " + p.data + "/film " + p.dir,
 		"kill -0 " + strconv.Itoa(victim.PID()), "cat /proc/" + strconv.Itoa(victim.PID()) + "/environ",
 	}

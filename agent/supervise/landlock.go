@@ -34,6 +34,11 @@ const (
 		unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )
 
+// anyDevices are those that any program uses.
+var anyDevices = []string{
+	"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts", "/dev/shm",
+}
+
 // ruleset is a Landlock ruleset under construction (landlock(7)).
 type ruleset struct {
 	fd      int
@@ -58,7 +63,7 @@ func (c Confinement) landlock() (*ruleset, error) {
 	}{
 		{append([]string{c.Root}, c.Read...), readFiles},
 		{append([]string{"/proc/self"}, c.Write...), writeFiles},
-		{globbed(c.Devices), useDevices},
+		{append(globbed(c.Devices), anyDevices...), useDevices},
 	} {
 		for _, path := range paths.list {
 			if err == nil && path != "" {
