@@ -140,4 +140,3 @@ func TestUsersOfAppsAreChecked(t *testing.T) {
 		}
 	}
 }
-
