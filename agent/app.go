@@ -43,7 +43,7 @@ func (a *Agent) startApp(ctx context.Context, e StartApp) {
 	r := a.plan(e.Source, e.Slot)
 	ctx, r.cancel = context.WithCancel(ctx)
 	from := ""
-	if e.Role == RoleTrial {
+	if e.Role != RolePermanent {
 		from = a.state.Permanent.Slot
 	}
 	a.wg.Go(func() {
@@ -84,7 +84,7 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 		}
 		env = append(env, "SLIPSTREAM_PUBLISH_RTSP="+url)
 	}
-	if err = a.verifySlot(preparing, e.Slot, r.version); err == nil {
+	if err = a.verifySlot(preparing, e.home(), r.version); err == nil {
 		at = int64(publish.Monotonic())
 		l.app, err = a.startProcess(ctx, e, r.manifest, env, l.group)
 	}
@@ -97,8 +97,8 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 // prepare makes the directories of a run.
 func (a *Agent) prepare(ctx context.Context, e StartApp, r *run, from string) (err error) {
 	own := func(dir string) error { return a.users.own(e.Slot, dir) }
-	if e.Role == RoleTrial {
-		err = a.data.snapshot(ctx, from, e.Slot, own)
+	if e.Role != RolePermanent {
+		err = a.data.snapshot(ctx, from, e.data(), own)
 	} else {
 		err = a.data.prepare(e.Slot, own)
 	}
@@ -118,12 +118,12 @@ func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest,
 	exec := m.App.Exec
 	path := exec[0]
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(a.set.Root(e.Slot), path)
+		path = filepath.Join(a.set.Root(e.home()), path)
 	}
 	a.pruneLogs(e.Slot)
 	return a.sup.Start(supervise.Spec{
 		Name: string(e.Source), Path: path, Args: exec[1:], Env: env,
-		Dir:          a.data.of(e.Slot), // what an app writes beside itself must not be written into its slot
+		Dir:          a.data.of(e.data()), // what an app writes beside itself must not be written into its slot
 		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"), Group: g,
 		Confine: a.confinement(e, m.App),
 	})
@@ -138,8 +138,8 @@ func (a *Agent) publishSocket(source orders.SourceID) string {
 // agent's own that any program may expect.
 func (a *Agent) appEnv(e StartApp, m verify.Manifest, socket string) []string {
 	env := []string{
-		"SLIPSTREAM_ROOT=" + a.set.Root(e.Slot),
-		"SLIPSTREAM_DATA=" + a.data.of(e.Slot),
+		"SLIPSTREAM_ROOT=" + a.set.Root(e.home()),
+		"SLIPSTREAM_DATA=" + a.data.of(e.data()),
 		"SLIPSTREAM_SHARED=" + a.shared(),
 		"SLIPSTREAM_SLOT=" + e.Slot,
 		"SLIPSTREAM_VERSION=" + m.Version,
@@ -158,7 +158,7 @@ func (a *Agent) appEnv(e StartApp, m verify.Manifest, socket string) []string {
 			env = append(env, name+"="+value)
 		}
 	}
-	return append(env, "HOME="+a.data.of(e.Slot)) // the agent's own is not for it
+	return append(env, "HOME="+a.data.of(e.data())) // the agent's own is not for it
 }
 
 // startIngest starts the slot's own RTSP server on a port of its own. It lives

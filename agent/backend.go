@@ -177,7 +177,7 @@ func (a *Agent) shownTrial(s State) *control.Trial {
 		ID: string(t.ID), Slot: t.To.Slot, From: t.From.Version, Version: t.To.Version,
 		Greenlight: t.To.Rules.Greenlight, Marker: a.markers.path(t.ID), Latched: t.Latched,
 		Started: t.Began, TookOver: t.TookOver, SoakMS: t.To.Rules.Soak.Milliseconds(),
-		RemainingMS: t.To.Rules.Deadline.Milliseconds(),
+		RemainingMS: t.To.Rules.Deadline.Milliseconds(), Rehearsal: t.Rehearsal,
 	}
 	if t.Started {
 		out.RemainingMS = max(0, t.Deadline-now) / int64(time.Millisecond)

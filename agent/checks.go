@@ -105,14 +105,14 @@ func (a *Agent) stopChecks() {
 
 // subject is the app of a run, as checks look at it.
 func (a *Agent) subject(r *run) invariant.Subject {
-	dir, i := a.data.of(r.slot), slotIndex(r.slot)
-	start := StartApp{Source: r.source, Slot: r.slot, Role: RoleTrial, Trial: a.state.Trial.ID}
+	start, i := a.state.Trial.app(), slotIndex(r.slot)
+	dir := a.data.of(start.data())
 	env := a.appEnv(start, r.manifest, a.publishSocket(r.source))
 	births := a.state.Apps[i].Restarts
 	s := invariant.Subject{
 		Restarts: func() int { return a.snapshot().state.Apps[i].Restarts - births },
 		Exec: func(ctx context.Context, argv []string) error {
-			return runCheck(ctx, argv, a.set.Root(r.slot), dir, env)
+			return runCheck(ctx, argv, a.set.Root(start.home()), dir, env)
 		},
 		Data: dir,
 	}

@@ -42,9 +42,9 @@ func (a *Agent) makeTmp(slot string) error {
 // versions share it can write, and of the agent's own directories it sees nothing else.
 func (a *Agent) confinement(e StartApp, app *verify.App) *supervise.Confinement {
 	c := &supervise.Confinement{
-		User: a.users.user(e.Slot), WhyNoUser: a.users.why, Root: real(a.set.Root(e.Slot)), Umask: appUmask,
+		User: a.users.user(e.Slot), WhyNoUser: a.users.why, Root: real(a.set.Root(e.home())), Umask: appUmask,
 		Hidden: []string{real(a.cfg.State)}, Private: []string{real(a.cfg.State), real(a.cfg.Run)},
-		Write:   []string{real(a.data.of(e.Slot)), real(a.shared()), real(a.tmp(e.Slot))},
+		Write:   []string{real(a.data.of(e.data())), real(a.shared()), real(a.tmp(e.Slot))},
 		Devices: a.cfg.Apps.Devices,
 	}
 	for _, path := range []string{filepath.Dir(config.File), a.cfg.Gateway.Viewers, a.cfg.Gateway.TLSKey, a.cfg.Panel.TokenFile, a.cfg.Counter} {

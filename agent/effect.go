@@ -17,7 +17,8 @@ type (
 	StartApp struct {
 		Slot   string
 		Source orders.SourceID
-		Role   string         // RolePermanent or RoleTrial
+		Role   string         // RolePermanent, RoleTrial or RoleRehearsal
+		Home   string         // of a rehearsal: the slot whose content it is
 		Trial  orders.TrialID // "" for the permanent role
 	}
 	// CheckSlot verifies the slot of a trial's version, before the old one makes
@@ -131,4 +132,5 @@ type (
 const (
 	RolePermanent = "permanent"
 	RoleTrial     = "trial"
+	RoleRehearsal = "rehearsal"
 )

@@ -198,6 +198,7 @@ const (
 	CauseAgent     = "agent"     // agent, forwarder and app were gone together
 	CauseForwarder = "forwarder" // the forwarder died; a new one serves the permanent version
 	CauseRecord    = "record"    // the active record could not be written
+	CauseRehearsal = "rehearsal" // it was one, and all of it went as it must
 	CauseDamaged   = "damaged"   // the slot does not hold what was staged
 	CauseBoot      = "boot"      // the new system could not be started
 )

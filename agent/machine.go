@@ -63,6 +63,8 @@ func (m *machine) take(what any) {
 		m.greenlightAsked(e)
 	case RevertAsked:
 		m.revertAsked(e)
+	case RehearseAsked:
+		m.rehearseAsked(e)
 
 	case BootTried:
 		m.bootTried(e)
@@ -174,13 +176,18 @@ func (m *machine) begin() {
 		StartBy:  m.now + int64(prepareLimit),
 		Deadline: m.now + int64(prepareLimit) + int64(to.Rules.Deadline),
 	}
+	m.start(t)
+}
+
+// start begins a trial: first the socket on which its app will publish, then the app.
+func (m *machine) start(t Trial) {
 	m.planOverlap(&t)
 	m.Trial, m.Phase = t, PhaseStarting
-	m.Apps[slotIndex(slot)] = App{Source: t.Source, Status: AppStarting, Since: m.wall}
+	m.Apps[slotIndex(t.To.Slot)] = App{Source: t.Source, Status: AppStarting, Since: m.wall}
 	m.do(WatchMarker{t.ID})
-	m.sendOrders() // first the socket on which the app will publish, then the app
+	m.sendOrders()
 	if t.Unbegun {
-		m.do(CheckSlot{Trial: t.ID, Version: to}) // the old version makes room for one that can run only
+		m.do(CheckSlot{Trial: t.ID, Version: t.content()}) // the old version makes room for one that can run only
 		return
 	}
 	m.startTrial()
@@ -202,7 +209,9 @@ func (m *machine) judgeTrial() {
 		m.revert(orders.CauseDeadline, t.sentence(orders.CauseDeadline))
 	case m.Phase == PhaseStarting && m.now >= t.StartBy:
 		m.judgeLate()
-	case m.Phase == PhaseTrial && m.now >= t.SoakEnds:
+	case m.rehearsed():
+		m.revert(CauseRehearsal, "viewers saw a second copy of it, and are to come back")
+	case m.Phase == PhaseTrial && m.now >= t.SoakEnds && !t.Rehearsal:
 		if t.To.Rules.Greenlight == verify.GreenlightAuto {
 			t.Latched = true
 		}
@@ -375,6 +384,10 @@ func (m *machine) endTrialApp() {
 
 // finishRevert is reached when viewers are back and the app is gone.
 func (m *machine) finishRevert() {
+	if m.Trial.Rehearsal {
+		m.finishRehearsal()
+		return
+	}
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomeReverted)}, EndTrial{Trial: t.ID, Slot: t.To.Slot})
 	if _, known := m.WasReverted(t.To); !known {

@@ -114,7 +114,7 @@ func (m *machine) cleared(i int) {
 func (m *machine) startTrial() {
 	t := &m.Trial
 	t.Unbegun = false
-	m.do(StartApp{Slot: t.To.Slot, Source: t.Source, Role: RoleTrial, Trial: t.ID})
+	m.do(t.app())
 }
 
 // comeBack is reached when the new version's app is gone. An old one that had made

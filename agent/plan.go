@@ -37,7 +37,7 @@ func (a *Agent) plan(source orders.SourceID, slot string) *run {
 		return r
 	}
 	r := &run{source: source, slot: slot, cancel: func() {}}
-	r.version, r.manifest, r.refused = a.recheck(slot)
+	r.version, r.manifest, r.refused = a.recheck(a.state.home(slot))
 	if want := a.state.version(slot); r.refused == nil && r.version.Digest != want.Digest {
 		r.refused = fmt.Errorf("%w: slot %s does not hold version %s any more", slots.ErrDamaged, slot, want.Version)
 	}
@@ -55,7 +55,7 @@ func (a *Agent) plan(source orders.SourceID, slot string) *run {
 func (a *Agent) planAdopted(source orders.SourceID, slot string) *run {
 	r := &run{source: source, slot: slot, cancel: func() {}}
 	want := a.state.version(slot)
-	head, err := a.set.Manifest(slot)
+	head, err := a.set.Manifest(a.state.home(slot))
 	if err == nil {
 		r.manifest, err = verify.Known(head, want.Digest)
 	}
@@ -63,7 +63,7 @@ func (a *Agent) planAdopted(source orders.SourceID, slot string) *run {
 		err = fmt.Errorf("version %s has no app", r.manifest.Version)
 	}
 	r.refused = err
-	r.version = versionOf(r.manifest, want.Digest, slot)
+	r.version = versionOf(r.manifest, want.Digest, a.state.home(slot))
 	a.runs[source] = r
 	return r
 }

@@ -239,6 +239,8 @@ func (m *machine) greenlightAsked(e GreenlightAsked) {
 	switch {
 	case !m.open():
 		m.answer(e.Req, control.ExitNothing, "", "%s", m.noGreenlight())
+	case t.Rehearsal:
+		m.answer(e.Req, control.ExitRefused, CodeGreenlight, "a rehearsal becomes nothing: it ends by itself")
 	case t.To.Rules.Greenlight != verify.GreenlightOperator:
 		m.answer(e.Req, control.ExitRefused, CodeGreenlight,
 			"version %s gets its greenlight from %q, not from an operator", t.To.Version, t.To.Rules.Greenlight)

@@ -169,7 +169,7 @@ func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process)
 	if p.PID() == 0 {
 		a.wg.Go(func() { a.tellWhenKnown(source, p) })
 	}
-	switch _, _, err := a.recheck(slot); {
+	switch _, _, err := a.recheck(a.state.home(slot)); {
 	case r.refused != nil:
 		a.log.Error("app ended: its slot no longer says what it is", "source", source, "reason", r.refused)
 		a.wg.Go(p.Kill)
@@ -180,7 +180,7 @@ func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process)
 	case err != nil:
 		a.log.Error("app runs on, but would not be started again", "source", source, "reason", err)
 		a.mu.Lock()
-		a.doubts[source] = slot
+		a.doubts[source] = a.state.home(slot)
 		a.mu.Unlock()
 	}
 }

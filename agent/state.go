@@ -171,6 +171,9 @@ type Trial struct {
 	asked   int      // how often it went without an answer
 	waiting []uint64 // requests for a greenlight that was not seen yet
 
+	Rehearsal bool `json:"rehearsal,omitempty"` // of the permanent version's own content
+	Staged    bool `json:"staged,omitempty"`    // a rehearsal: what is in the spare slot was staged, and is afterwards
+
 	seen orders.SourceID // whom viewers saw last
 
 	lateBy int64 // the forwarder was asked what is missing, and may answer until then
@@ -330,7 +333,7 @@ func (s State) Wake() int64 {
 		if s.Phase == PhaseStarting {
 			sooner(max(t.StartBy, t.lateBy))
 		}
-		if s.Phase == PhaseTrial && (t.Latched || t.To.Rules.Greenlight == verify.GreenlightAuto) && t.checked() {
+		if s.Phase == PhaseTrial && (t.Latched || t.Rehearsal || t.To.Rules.Greenlight == verify.GreenlightAuto) && t.checked() {
 			sooner(t.SoakEnds)
 		}
 	case PhaseHolding, PhaseCommitting, PhaseSettling, PhaseReverting:

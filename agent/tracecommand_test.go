@@ -87,6 +87,8 @@ func (w *world) command(line string) error {
 		w.step(agent.GreenlightAsked{})
 	case "revert":
 		w.step(agent.RevertAsked{})
+	case "rehearse":
+		w.step(agent.RehearseAsked{})
 
 	case "started":
 		w.alive[source] = 200

@@ -108,6 +108,7 @@ func (w *walk) act() {
 		w.somethingEnds, w.timePasses, w.install, w.forwarderReverts, w.markerMade, w.appDies,
 		w.forwarderDies, w.connectionBreaks, w.agentDies, w.powerFails, w.operatorReverts, w.staleEvent,
 		w.lineBreaks, w.reports, w.reports, func() { w.step(agent.ReplaceAsked{}) },
+		func() { w.step(agent.RehearseAsked{}) },
 	}
 	actions[rapid.IntRange(0, len(actions)-1).Draw(w.T, "action")]()
 }
@@ -175,7 +176,7 @@ func (w *walk) effect(e agent.Effect) {
 }
 
 func (w *walk) startApp(e agent.StartApp) {
-	if e.Role == agent.RolePermanent && e.Slot != w.record.Slot || e.Role == agent.RoleTrial && e.Slot == w.record.Slot {
+	if e.Role == agent.RolePermanent && e.Slot != w.record.Slot || e.Role != agent.RolePermanent && e.Slot == w.record.Slot {
 		w.Fatalf("%s app started in slot %s while %s is permanent", e.Role, e.Slot, w.record.Slot)
 	}
 	if w.state.Trial.Overlap == "none" {
@@ -304,6 +305,9 @@ func (w *walk) stageSlot(e agent.StageSlot) {
 }
 
 func (w *walk) writeRecord(e agent.WriteRecord) {
+	if w.state.Trial.Rehearsal {
+		w.Fatalf("rehearsal %s is committed", e.Trial)
+	}
 	marked := w.marked[e.Trial] || e.Version.Rules.Greenlight == "auto"
 	if !marked || !w.held[e.Trial] && e.Version.Slot != "" {
 		w.Fatalf("trial %s is committed: marker %v, held %v", e.Trial, w.marked[e.Trial], w.held[e.Trial])

@@ -61,6 +61,7 @@ type Trial struct {
 	Greenlight  string    `json:"greenlight"` // who writes the marker
 	Marker      string    `json:"marker"`     // its path
 	Latched     bool      `json:"latched"`    // the marker was seen
+	Rehearsal   bool      `json:"rehearsal,omitempty"`
 	Started     time.Time `json:"started"`
 	TookOver    time.Time `json:"tookOver,omitzero"`
 	RemainingMS int64     `json:"remainingMs"`        // until the deadline
@@ -107,6 +108,7 @@ const (
 	OutcomePermanent = "permanent"
 	OutcomeReverted  = "reverted"
 	OutcomeRefused   = "refused"
+	OutcomeRehearsed = "rehearsed" // a rehearsal went as it must
 )
 
 // Record is one line of the history: how one attempt at an update ended.

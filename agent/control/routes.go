@@ -37,6 +37,9 @@ func (s *Server) routes() http.Handler {
 	if k, ok := s.backend.(Keeper); ok {
 		s.keep(mux, k)
 	}
+	if t, ok := s.backend.(Technician); ok {
+		s.technician(mux, t)
+	}
 	mux.HandleFunc("/", s.unknown)
 	return mux
 }

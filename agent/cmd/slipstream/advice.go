@@ -54,7 +54,7 @@ var steps = map[string]string{
 func nextAfter(r control.Record) string {
 	step, known := steps[r.Reason]
 	switch {
-	case r.Outcome == control.OutcomePermanent:
+	case r.Outcome == control.OutcomePermanent, r.Outcome == control.OutcomeRehearsed:
 		return "nothing to do"
 	case known:
 		return step

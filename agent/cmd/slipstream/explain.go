@@ -92,6 +92,8 @@ func why(r control.Record) string {
 		words = "the invariant " + clean(name) + " did not hold"
 	}
 	switch {
+	case r.Outcome == control.OutcomeRehearsed:
+		return "it was a rehearsal, and everything that was asked of it held"
 	case r.Outcome == control.OutcomePermanent:
 		return "it got its greenlight, and everything that was asked of it held to the end"
 	case words == "" || r.Detail == "" || strings.HasPrefix(r.Detail, words):

@@ -59,7 +59,7 @@ func reached(ctx context.Context, b control.Backend) (control.Status, error) {
 
 func ended(r control.Record) control.Result {
 	exit := control.ExitReverted
-	if r.Outcome == control.OutcomePermanent {
+	if r.Outcome == control.OutcomePermanent || r.Outcome == control.OutcomeRehearsed {
 		exit = control.ExitDone
 	}
 	return control.Result{Exit: exit, Record: &r, Message: verdict(r)}

@@ -75,7 +75,7 @@ func (p *printer) device(s control.Status) {
 	left := clean(s.Device) + "  " + clean(s.Product+" "+s.Hardware)
 	right := clean(s.Phase)
 	if s.Trial != nil {
-		right = "trial of " + clean(s.Trial.Version)
+		right = trialName(s.Trial) + " of " + clean(s.Trial.Version)
 	}
 	space := defaultWidth - utf8.RuneCountInString(left) - utf8.RuneCountInString(right)
 	p.set(p.bold, "%s%s%s", left, strings.Repeat(" ", max(space, 2)), right)
@@ -176,14 +176,20 @@ func (p *printer) trial(s control.Status) {
 		return
 	}
 	p.gap()
-	p.line("  trial %s: %s %s %s", clean(t.ID), cmp.Or(clean(t.From), "nothing"), p.arrow, clean(t.Version))
+	p.line("  %s %s: %s %s %s", trialName(t), clean(t.ID), cmp.Or(clean(t.From), "nothing"), p.arrow, clean(t.Version))
 	if gone := s.Time.Sub(t.Started).Milliseconds(); p.bars {
 		p.line("    %s", p.runsOut(gone, gone+t.RemainingMS))
 	}
-	p.line("    reverts in %s, unless all of this is met:", countdown(t.RemainingMS))
+	if t.Rehearsal {
+		p.line("    goes back after its soak, or in %s:", countdown(t.RemainingMS))
+	} else {
+		p.line("    reverts in %s, unless all of this is met:", countdown(t.RemainingMS))
+	}
 	p.line("    %s pictures  %s", p.tick(!t.TookOver.IsZero()), picturesWords(t, s.Time))
 	p.line("    %s soak      %s", p.tick(soaked(t)), soakWords(t)+p.soakBar(t, s.Time))
-	p.line("    %s marker    %s", p.tick(t.Latched), markerWords(t))
+	if !t.Rehearsal {
+		p.line("    %s marker    %s", p.tick(t.Latched), markerWords(t))
+	}
 	if len(t.Verdicts) > 0 {
 		p.verdicts(fmt.Sprintf("    %s invariants", p.tick(allHold(t.Verdicts))), "      ", t.Verdicts)
 	}
@@ -207,6 +213,13 @@ func (p *printer) soakBar(t *control.Trial, now time.Time) string {
 	gone := now.Sub(t.TookOver).Milliseconds()
 	full := int(barWidth * max(gone, 0) / max(gone+t.SoakMS, 1))
 	return "  " + strings.Repeat(p.full, full) + strings.Repeat(p.empty, barWidth-full)
+}
+
+func trialName(t *control.Trial) string {
+	if t.Rehearsal {
+		return "rehearsal"
+	}
+	return "trial"
 }
 
 // allHold says that no invariant that could end the trial is open or broken.
@@ -320,7 +333,7 @@ func (p *printer) foot(s control.Status) {
 
 func (p *printer) summary(r control.Record, now time.Time) string {
 	text := fmt.Sprintf("%s %s, %s ago", to(r), clean(r.Outcome), span(now.Sub(r.Time)))
-	if cause := because(r.Reason, r.Detail); cause != "" && r.Outcome != control.OutcomePermanent {
+	if cause := because(r.Reason, r.Detail); cause != "" && r.Outcome != control.OutcomePermanent && r.Outcome != control.OutcomeRehearsed {
 		text += ": " + cause
 	}
 	return text
@@ -329,7 +342,7 @@ func (p *printer) summary(r control.Record, now time.Time) string {
 // advice is the next step of a person, "" while things go their way alone.
 func advice(s control.Status) string {
 	if s.Trial != nil {
-		if s.Trial.Greenlight == "operator" && !s.Trial.Latched {
+		if s.Trial.Greenlight == "operator" && !s.Trial.Latched && !s.Trial.Rehearsal {
 			return "slipstream greenlight, if the picture is right; else slipstream revert"
 		}
 		return ""

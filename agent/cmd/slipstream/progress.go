@@ -77,6 +77,9 @@ func (t terminal) lineOf(s control.Status, passed int64) string {
 }
 
 func (t terminal) trialLine(trial control.Trial, passed int64) string {
+	if trial.Rehearsal {
+		return fmt.Sprintf("rehearsing %s   goes back in %s", clean(trial.Version), countdown(max(trial.SoakMS-passed, 0)))
+	}
 	if !trial.TookOver.IsZero() {
 		// Rounded up to a millisecond above nothing: only the agent says "done".
 		trial.SoakMS = max(trial.SoakMS-passed, min(trial.SoakMS, 1))
@@ -116,7 +119,11 @@ func (p *progress) tell(s control.Status) {
 		return
 	}
 	t := s.Trial
-	p.once("started", "starting %s in slot %s; it reverts in %s unless it is greenlit", clean(t.Version), clean(t.Slot), countdown(t.RemainingMS))
+	if t.Rehearsal {
+		p.once("started", "starting a second copy of %s", clean(t.Version))
+	} else {
+		p.once("started", "starting %s in slot %s; it reverts in %s unless it is greenlit", clean(t.Version), clean(t.Slot), countdown(t.RemainingMS))
+	}
 	if !t.TookOver.IsZero() {
 		p.once("tookover", "viewers see %s", clean(t.Version))
 	}

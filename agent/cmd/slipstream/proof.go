@@ -18,7 +18,7 @@ const maxEvidence = 5
 // evidence it prints at most so many lines: how the app ended, and its last words.
 func (p *printer) proof(r control.Record, evidence int) {
 	p.set(p.bold, "%s", verdict(r))
-	if r.Outcome != control.OutcomePermanent {
+	if r.Outcome != control.OutcomePermanent && r.Outcome != control.OutcomeRehearsed {
 		p.fact("cause", cause(r))
 	}
 	if m := r.Proof; m != nil {
@@ -52,6 +52,8 @@ func verdict(r control.Record) string {
 			return to(r) + " is permanent"
 		}
 		return fmt.Sprintf("%s is permanent, in place of %s", to(r), clean(r.From))
+	case control.OutcomeRehearsed:
+		return to(r) + " was rehearsed: viewers saw a second copy of it, and are back"
 	case control.OutcomeReverted:
 		if r.From == "" {
 			return to(r) + " was reverted; there is no version before it"

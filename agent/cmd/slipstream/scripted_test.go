@@ -16,14 +16,15 @@ import (
 // ends when its watcher has seen the status that the script names, not when any
 // work is done.
 type scripted struct {
-	Statuses []control.Status // in order; the first holds until a request begins
-	Stage    reply
-	Activate reply
-	Green    control.Result
-	Back     control.Result
-	Replaced control.Result
-	Kept     control.Result // of what is asked of the device's trust
-	Past     []control.Record
+	Statuses  []control.Status // in order; the first holds until a request begins
+	Stage     reply
+	Activate  reply
+	Green     control.Result
+	Back      control.Result
+	Rehearsal reply
+	Replaced  control.Result
+	Kept      control.Result // of what is asked of the device's trust
+	Past      []control.Record
 
 	stop    func() // ends the server
 	mu      sync.Mutex
@@ -98,6 +99,8 @@ type backend struct{ *scripted }
 var (
 	_ control.Backend = backend{}
 	_ control.Keeper  = backend{}
+
+	_ control.Technician = backend{}
 )
 
 func (b backend) Status(context.Context) (control.Status, error) {
@@ -129,6 +132,10 @@ func (b backend) Activate(ctx context.Context, r control.ActivateRequest) contro
 
 func (b backend) Greenlight(ctx context.Context) control.Result {
 	return b.play(ctx, reply{Result: b.Green}, "greenlight")
+}
+
+func (b backend) Rehearse(ctx context.Context, r control.RehearseRequest) control.Result {
+	return b.play(ctx, b.Rehearsal, "rehearse wait=%v", r.Wait)
 }
 
 func (b backend) Revert(ctx context.Context) control.Result {

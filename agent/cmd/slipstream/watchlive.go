@@ -181,7 +181,7 @@ func (v *lineView) show(s control.Status, now time.Time) error {
 	}
 	v.last, v.told = s.Last.Time, map[string]bool{}
 	text := verdict(*s.Last)
-	if s.Last.Outcome != control.OutcomePermanent {
+	if s.Last.Outcome == control.OutcomeReverted || s.Last.Outcome == control.OutcomeRefused {
 		text += ": " + because(s.Last.Reason, s.Last.Detail)
 	}
 	_, err := fmt.Fprintln(v.c.out, text)

@@ -120,6 +120,7 @@ var reasons = map[string]string{
 	"forwarder": "the forwarder was started anew",
 	"record":    "the disk did not take that it is permanent",
 	"orders":    "the agent gave the trial up",
+	"rehearsal": "it was a rehearsal",
 	"damaged":   "its slot no longer held what was staged",
 }
 
