@@ -75,6 +75,15 @@
 // Whatever ends at whatever moment, the old version runs in the end, and nothing of it
 // stays frozen. The history has the gap of each stream.
 //
+// # Rehearsals
+//
+// A rehearsal is a trial of the permanent version's own content, which proves that this
+// device can swap and come back. The second copy runs out of the permanent version's
+// slot, as if it were in the spare one, on a copy of the data of its own; no slot is
+// written, and what is staged stays so. It knows its role. When its soak is over, or
+// after five seconds of it, it is reverted, and the history says "rehearsed"; whatever
+// else ends it is not held against the version. It never comes to the commit point.
+//
 // # What survives a power cut, at each arrow
 //
 //	staging → staged        the slot says itself whether it is whole; if not, it is empty

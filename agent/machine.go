@@ -211,7 +211,7 @@ func (m *machine) judgeTrial() {
 		m.judgeLate()
 	case m.rehearsed():
 		m.revert(CauseRehearsal, "viewers saw a second copy of it, and are to come back")
-	case m.Phase == PhaseTrial && m.now >= t.SoakEnds && !t.Rehearsal:
+	case m.Phase == PhaseTrial && m.now >= t.SoakEnds:
 		if t.To.Rules.Greenlight == verify.GreenlightAuto {
 			t.Latched = true
 		}

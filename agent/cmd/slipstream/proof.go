@@ -29,7 +29,7 @@ func (p *printer) proof(r control.Record, evidence int) {
 		p.switches("back to "+from(r), m.Revert)
 		p.verdicts("  invariants", "    ", m.Verdicts)
 	}
-	if len(r.Evidence) == 0 {
+	if len(r.Evidence) == 0 || r.Outcome == control.OutcomeRehearsed { // nobody asks how it was told to end
 		return
 	}
 	p.line("  evidence")
