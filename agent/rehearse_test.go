@@ -12,7 +12,10 @@ import (
 // in the spare slot, and the version before's data, are there afterwards.
 func TestRehearsal(t *testing.T) {
 	d := newDevice(t)
-	keep := `echo "$SLIPSTREAM_VERSION $SLIPSTREAM_ROLE" >>"$SLIPSTREAM_DATA/runs"; `
+	keep := `echo "$SLIPSTREAM_VERSION $SLIPSTREAM_ROLE" >>"$SLIPSTREAM_DATA/runs"; ` +
+		`if [ "$SLIPSTREAM_ROLE" = rehearsal ]; then until [ -e "$SLIPSTREAM_SHARED/go" ]; do sleep 0.01; done; fi; `
+	shared := filepath.Join(d.cfg.State, "shared", "go")
+	d.must(os.WriteFile(shared, nil, 0o644))
 	for _, version := range []string{"1.0.0", "2.0.0"} {
 		if r := d.install(d.pack(version, keep+goodApp, nil)); r.Exit != control.ExitDone {
 			t.Fatalf("install: %+v", r)
@@ -37,15 +40,18 @@ func TestRehearsal(t *testing.T) {
 	if r := d.stage(d.pack("3.0.0", goodApp, nil)); r.Exit != control.ExitDone {
 		t.Fatalf("stage: %+v", r)
 	}
+	d.must(os.Remove(shared)) // so that it cannot end too soon
 	if r := d.agent.Rehearse(t.Context(), control.RehearseRequest{}); r.Exit != control.ExitDone {
 		t.Fatalf("rehearsal: %+v", r)
 	}
-	running := d.wait("rehearsal", inPhase("trial"))
+	runs := func(s control.Status) bool { return s.Phase == "starting" && slot(s, "a").PID != 0 }
+	running := d.wait("rehearsal", runs)
 	d.restart()
-	again := d.wait("rehearsal", inPhase("trial"))
+	again := d.wait("rehearsal", runs)
 	if !again.Trial.Rehearsal || slot(again, "a").PID != slot(running, "a").PID {
 		t.Errorf("after the restart: %+v, %+v", again.Trial, slot(again, "a"))
 	}
+	d.must(os.WriteFile(shared, nil, 0o644))
 	d.wait("end of the rehearsal", inPhase("staged"))
 	if r := d.agent.Activate(t.Context(), control.ActivateRequest{Wait: true}); r.Exit != control.ExitDone {
 		t.Errorf("activate: %+v", r)
