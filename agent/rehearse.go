@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"slipstream/agent/control"
-	"slipstream/stream/orders"
 )
 
 // A rehearsal is a trial of the permanent version's own content, which proves that this
@@ -71,7 +69,7 @@ func (m *machine) rehearse() {
 	to.Slot, to.Rules.Soak = m.SpareSlot(), min(to.Rules.Soak, rehearsalSoak)
 	m.Trials++
 	m.start(Trial{
-		ID: orders.TrialID("t" + strconv.FormatInt(m.Trials, 10)), From: m.Permanent, To: to, Source: m.nextSource(to.Slot), Began: m.wall,
+		ID: trialID(m.Trials), From: m.Permanent, To: to, Source: m.nextSource(to.Slot), Began: m.wall,
 		StartBy: m.now + int64(prepareLimit), Deadline: m.now + int64(prepareLimit) + int64(to.Rules.Deadline),
 		Rehearsal: true, Staged: m.Phase == PhaseStaged,
 	})
@@ -138,7 +136,7 @@ func (m *machine) finishRehearsal() {
 	m.do(Remember{r}, EndTrial{Trial: t.ID, Slot: t.place()})
 	m.Apps[slotIndex(t.To.Slot)] = App{}
 	m.Phase, m.Trial = PhaseIdle, Trial{}
-	if t.Staged && !m.Spare.none() {
+	if t.Staged && m.staged().Digest != "" {
 		m.Phase = PhaseStaged
 	}
 	m.sendOrders()

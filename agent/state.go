@@ -161,6 +161,9 @@ type Trial struct {
 
 	Reboot Reboot `json:"reboot,omitzero"`
 
+	Rehearsal bool `json:"rehearsal,omitempty"` // of the permanent version's own content
+	Staged    bool `json:"staged,omitempty"`    // a rehearsal: what is in the spare slot was staged, and is afterwards
+
 	Switched *orders.Switched `json:"switched,omitempty"` // the forwarder's own reports
 	Reverted *orders.Reverted `json:"reverted,omitempty"`
 	Verdicts []orders.Verdict `json:"verdicts,omitempty"` // when the right to commit was given
@@ -170,9 +173,6 @@ type Trial struct {
 	askAt   int64    // when the request of this phase is sent again
 	asked   int      // how often it went without an answer
 	waiting []uint64 // requests for a greenlight that was not seen yet
-
-	Rehearsal bool `json:"rehearsal,omitempty"` // of the permanent version's own content
-	Staged    bool `json:"staged,omitempty"`    // a rehearsal: what is in the spare slot was staged, and is afterwards
 
 	seen orders.SourceID // whom viewers saw last
 
