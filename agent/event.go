@@ -219,6 +219,7 @@ const (
 	CodeRequires = "requires-system" // what is permanent in the system slots is too old for it
 
 	CodeEnrolled    = "enrolled"      // the device belongs to a fleet already
+	CodeNoFactory   = "no-factory"    // there is no package of the version that the device came with
 	CodeOtherDevice = "other-device"  // the request was meant for another one
 	CodeNoImage     = "no-live-image" // the package has nothing for a live slot
 )

@@ -43,6 +43,7 @@ func (m *machine) stageAsked(e StageAsked) {
 		m.refuse(e, CodeReverted, m.triedBefore(v)+"; `slipstream install --force FILE` tries it all the same")
 		return
 	case m.Phase == PhaseStaged && m.staged().Digest == v.Digest:
+		m.Spare.Factory = m.Spare.Factory || v.Factory
 		m.answer(e.Req, control.ExitNothing, control.CodeAlreadyStaged, "version %s is staged already", v.Version)
 		return
 	}
@@ -89,6 +90,8 @@ func (m *machine) floor(v Version) (floor int64) {
 // comes again if its slot was damaged.
 func (m *machine) above(v Version) bool {
 	switch floor := m.floor(v); {
+	case v.Factory:
+		return v.Epoch >= m.Permanent.Epoch
 	case floor == 0 && m.Permanent.none() || v.Counter > floor:
 		return true
 	case v.Counter < floor:
@@ -125,7 +128,7 @@ func (m *machine) strands(v Version) (code, sentence string) {
 // forbidden says whether a version is kept away because it was reverted before.
 func (m *machine) forbidden(v Version, force bool) bool {
 	_, was := m.WasReverted(v)
-	return was && !force
+	return was && !force && !v.Factory
 }
 
 // triedBefore says which version was reverted: a new number alone makes no other

@@ -66,7 +66,7 @@ func (a *Agent) openPackage(ctx context.Context, r control.StageRequest) (opener
 }
 
 // verifyPackage judges everything that can be judged without the payload.
-func (a *Agent) verifyPackage(f io.ReaderAt, size int64, linked bool) (*incoming, error) {
+func (a *Agent) verifyPackage(f io.ReaderAt, size int64, linked, factory bool) (*incoming, error) {
 	vendor, err := a.trust()
 	if err != nil {
 		return nil, err
@@ -74,6 +74,9 @@ func (a *Agent) verifyPackage(f io.ReaderAt, size int64, linked bool) (*incoming
 	device, err := a.device(linked)
 	if err != nil {
 		return nil, err
+	}
+	if factory {
+		device = cameWith(device)
 	}
 	pkg, err := verify.Open(f, size, vendor, device)
 	if err != nil {
@@ -87,6 +90,10 @@ func (a *Agent) verifyPackage(f io.ReaderAt, size int64, linked bool) (*incoming
 
 // Stage implements [control.Backend].
 func (a *Agent) Stage(ctx context.Context, r control.StageRequest) control.Result {
+	return a.stage(ctx, r, false)
+}
+
+func (a *Agent) stage(ctx context.Context, r control.StageRequest, factory bool) control.Result {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := a.ready(ctx); err != nil {
@@ -97,7 +104,7 @@ func (a *Agent) Stage(ctx context.Context, r control.StageRequest) control.Resul
 		return result(control.ExitError, CodeUnreadable, sentence(err))
 	}
 	defer f.Close()
-	in, err := a.verifyPackage(f, size, r.URL != "")
+	in, err := a.verifyPackage(f, size, r.URL != "", factory)
 	if code := verify.Code(err); code != "" {
 		to := cmp.Or(claimed(f, size), path.Base(cmp.Or(r.Path, r.URL)))
 		refused := PackageRefused{To: to, Code: code, Message: bare(err)}
@@ -106,7 +113,7 @@ func (a *Agent) Stage(ctx context.Context, r control.StageRequest) control.Resul
 	if err != nil {
 		return result(control.ExitError, CodeUnreadable, sentence(err))
 	}
-	in.from = provenance(r)
+	in.from, in.version.Factory = provenance(r), factory
 	return a.request(ctx, func(req uint64) any {
 		a.expect(req, in)
 		return StageAsked{Req: req, Version: in.version, Force: r.Force}

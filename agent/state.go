@@ -62,6 +62,7 @@ type Version struct {
 	Version string `json:"version"`
 	Counter int64  `json:"counter"` // releaseCounter; of the permanent version: the floor
 	Epoch   int64  `json:"epoch,omitempty"`
+	Factory bool   `json:"factory,omitempty"` // the version that the device came with, asked for as such
 	Rules   Rules  `json:"rules"`
 
 	Streams []string `json:"streams,omitempty"` // that it declares

@@ -8,6 +8,11 @@ import (
 // File is where the configuration is looked for when nobody says otherwise.
 const File = "/etc/slipstream/slipstream.toml"
 
+// FactoryPackage is the package of the version that a device comes with, kept as a file:
+// what it can return to when everything else is lost. It belongs to the system's image
+// and not to the state directory, which may be what was lost.
+const FactoryPackage = "/usr/share/slipstream/factory.slip"
+
 // Config is the whole configuration of a device.
 type Config struct {
 	Device   string `toml:"device"`   // this one device
@@ -16,6 +21,7 @@ type Config struct {
 	State    string `toml:"state"`    // directory that survives reboots
 	Run      string `toml:"run"`      // directory lost at a reboot
 	Trust    string `toml:"trust"`    // the vendor's root, or a PEM file of the release keys
+	Factory  string `toml:"factory"`  // package of the version that the device came with
 	Counter  string `toml:"counter"`  // file of the rollback counter, none if empty
 	Bin      string `toml:"bin"`      // directory of slipstream-forward and its siblings
 	Cgroup   string `toml:"cgroup"`   // of version 2, below which apps get their own; "": the agent's
@@ -90,9 +96,9 @@ type Fleet struct {
 // camera to a network or to everybody says so.
 func Default() Config {
 	return Config{
-		State:  "/var/lib/slipstream",
-		Run:    "/run/slipstream",
-		Trust:  "/etc/slipstream/trust.pem",
+		State: "/var/lib/slipstream",
+		Run:   "/run/slipstream",
+		Trust: "/etc/slipstream/trust.pem", Factory: FactoryPackage,
 		Bin:    ownDir(),
 		Stream: Stream{StallMS: 50},
 		Apps:   DefaultApps(),

@@ -34,6 +34,7 @@ func (c Config) Validate() error {
 		absolute("state", c.State),
 		c.validateRun(),
 		absolute("trust", c.Trust),
+		absoluteIfSet("factory", c.Factory),
 		absoluteIfSet("counter", c.Counter),
 		absoluteIfSet("fleet.root", c.Fleet.Root),
 		absolute("bin", c.Bin),

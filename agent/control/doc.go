@@ -10,6 +10,7 @@
 //	POST /v1/greenlight          nothing         → Result
 //	POST /v1/revert              nothing         → Result
 //	POST /v1/rehearse            RehearseRequest → Result
+//	POST /v1/reset               ResetRequest    → Result
 //	POST /v1/trust               TrustRequest    → Result
 //	POST /v1/enroll              EnrollRequest   → Result
 //	POST /v1/leave               LeaveRequest    → Result

@@ -31,6 +31,7 @@ var steps = map[string]string{
 	"reverted":        "correct the version; this very package again: slipstream install --force FILE",
 	"stage-failed":    "see to the disk of the state directory (slipstream doctor), then stage it again",
 	"unreadable":      "see that the file or address can be read, then stage it again",
+	"no-factory":      "keep the factory's package at the place that the configuration names",
 	"rollback":        "pack the content again with a higher releaseCounter: a floor is never passed, also not by force",
 	"counter-reused":  "pack the content again with a higher releaseCounter",
 	"counter-jump":    "pack the content again with a releaseCounter that is nearer; see: slipstream trust",

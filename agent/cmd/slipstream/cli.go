@@ -19,6 +19,7 @@ import (
 // cli is one run of the command: what was asked for on the command line, and
 // where its answers go.
 type cli struct {
+	in         io.Reader // asked by reset alone
 	out, err   io.Writer
 	term       terminal // of err, where progress goes
 	style      style    // of out
@@ -35,7 +36,7 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // run is the whole command but for the process around it.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	c := &cli{out: stdout, err: stderr, term: terminalOf(stderr), style: styleOf(stdout)}
+	c := &cli{in: os.Stdin, out: stdout, err: stderr, term: terminalOf(stderr), style: styleOf(stdout)}
 	root := c.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -76,7 +77,7 @@ greenlight. Anything else, silence included, ends on the version before.`,
 	})
 	root.AddCommand(
 		c.statusCommand(), c.inspectCommand(), c.stageCommand(), c.activateCommand(), c.installCommand(),
-		c.greenlightCommand(), c.revertCommand(), c.rehearseCommand(), c.historyCommand(), c.explainCommand(), c.streamsCommand(), c.logsCommand(), c.watchCommand(), c.manCommand(), c.trustCommand(), c.enrollCommand(), c.leaveCommand(),
+		c.greenlightCommand(), c.revertCommand(), c.rehearseCommand(), c.resetCommand(), c.historyCommand(), c.explainCommand(), c.streamsCommand(), c.logsCommand(), c.watchCommand(), c.manCommand(), c.trustCommand(), c.enrollCommand(), c.leaveCommand(),
 		c.forwarderCommand(), c.viewerCommand(), c.configCommand(), c.doctorCommand(), c.agentCommand(),
 	)
 	return root

@@ -11,7 +11,8 @@
 // of an error go to stderr; a line is rewritten on a terminal only; text that
 // came from an application or a package is stripped of control characters.
 //
-// Rejected: prompts (a technician's script must never hang), colours for
+// Rejected: prompts but for one (a technician's script must never hang:
+// "reset" asks a terminal only), colours for
 // meaning (terminals on serial lines), a verb that both switches and commits.
 package main
 

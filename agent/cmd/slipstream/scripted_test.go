@@ -138,6 +138,10 @@ func (b backend) Rehearse(ctx context.Context, r control.RehearseRequest) contro
 	return b.play(ctx, b.Rehearsal, "rehearse wait=%v", r.Wait)
 }
 
+func (b backend) Reset(ctx context.Context, r control.ResetRequest) control.Result {
+	return b.play(ctx, b.Rehearsal, "reset wait=%v", r.Wait)
+}
+
 func (b backend) Revert(ctx context.Context) control.Result {
 	return b.play(ctx, reply{Result: b.Back}, "revert")
 }
