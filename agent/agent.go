@@ -43,6 +43,7 @@ type Agent struct {
 	markers markers
 	users   users
 	data    dataDirs
+	states  states
 
 	groups *supervise.Groups // nil without cgroups
 
@@ -70,6 +71,8 @@ type Agent struct {
 	arrived map[uint64]*incoming       // verified packages, by request
 	words   map[orders.SourceID]string // newest STATUS= of each app
 	doubts  map[orders.SourceID]string // slots of adopted apps that were refused when they were looked at
+	givers  map[string]giver           // apps that may store descriptors
+	untaken map[orders.SourceID]string // why an app's newest state was not taken
 	checks  *checks                    // of the trial under way; nil while there is nothing to judge
 	down    map[string]string          // why a daemon does not run, by its name
 }
@@ -109,7 +112,10 @@ func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
 		words:   map[orders.SourceID]string{},
 		doubts:  map[orders.SourceID]string{},
 		down:    map[string]string{},
+		givers:  map[string]giver{},
+		untaken: map[orders.SourceID]string{},
 	}
+	a.sup.JudgeStored(a.judgeStored)
 	a.stopWatch = func() {}
 	var err error
 	if a.users, err = lookUpUsers(cfg.Apps); err != nil {

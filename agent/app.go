@@ -46,6 +46,7 @@ func (a *Agent) startApp(ctx context.Context, e StartApp) {
 	if e.Role != RolePermanent {
 		from = a.state.Permanent.Slot
 	}
+	a.inherit(e)
 	a.wg.Go(func() {
 		at, l, err := a.launch(ctx, e, r, from)
 		if err != nil {
@@ -94,11 +95,13 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 	return at, l, err
 }
 
-// prepare makes the directories of a run.
+// prepare makes what a run is to find: its directories, and for a trial copies of the
+// permanent version's data and state.
 func (a *Agent) prepare(ctx context.Context, e StartApp, r *run, from string) (err error) {
+	a.expectStored(e.Source, e.data(), r.manifest)
 	own := func(dir string) error { return a.users.own(e.Slot, dir) }
 	if e.Role != RolePermanent {
-		err = a.data.snapshot(ctx, from, e.data(), own)
+		err = errors.Join(a.data.snapshot(ctx, from, e.data(), dataLimit(r.manifest), own), a.states.snapshot(from, e.data()))
 	} else {
 		err = a.data.prepare(e.Slot, own)
 	}
@@ -121,10 +124,15 @@ func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest,
 		path = filepath.Join(a.set.Root(e.home()), path)
 	}
 	a.pruneLogs(e.Slot)
+	told, err := a.handOver(e, m)
+	if err != nil {
+		return nil, err
+	}
+	defer a.handedOver(e.Source)
 	return a.sup.Start(supervise.Spec{
-		Name: string(e.Source), Path: path, Args: exec[1:], Env: env,
+		Name: string(e.Source), Path: path, Args: exec[1:], Env: append(env, told...),
 		Dir:          a.data.of(e.data()), // what an app writes beside itself must not be written into its slot
-		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"), Group: g,
+		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"), FDStore: true, Group: g,
 		Confine: a.confinement(e, m.App),
 	})
 }

@@ -34,7 +34,8 @@ func (m *machine) startPermanent() {
 		Restarts: app.Restarts, LastExit: app.LastExit, LastExitAt: app.LastExitAt,
 	}
 	m.sendOrders()
-	m.do(StartApp{Slot: slot, Source: app.Source, Role: RolePermanent})
+	bare := len(app.Deaths) > m.Permanent.Rules.RestartMax
+	m.do(StartApp{Slot: slot, Source: app.Source, Role: RolePermanent, Bare: bare})
 }
 
 // judgeApp keeps the permanent app running, and every app's watchdog strict.

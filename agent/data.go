@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,11 +10,18 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"slipstream/slots"
+	"slipstream/verify"
 )
 
-// maxData bounds the data directory that a trial gets a copy of.
-const maxData = 64 << 20
+// maxData bounds the data directory that a trial gets a copy of, in MiB, where its
+// manifest names no other limit.
+const maxData = 64
+
+// dataLimit is how many bytes of data a version takes.
+func dataLimit(m verify.Manifest) int64 { return cmp.Or(m.App.DataMaxMB, maxData) << 20 }
 
 // dataDirs keeps one data directory a slot. A trial gets a copy of the permanent
 // one's, in its own slot's place. So the active record, which names the
@@ -32,11 +40,12 @@ func (d dataDirs) prepare(slot string, own func(dir string) error) error {
 	return own(d.of(slot))
 }
 
-// snapshot replaces a slot's data by a copy of another's, "" for none. The copy
-// is flushed before it takes its place; what both versions must see belongs into
+// snapshot replaces a slot's data by a copy of another's, "" for none, of at most so
+// many bytes. Where the file system can, files share their blocks until one is
+// written. The copy is flushed before it takes its place; what both versions must see belongs into
 // the shared directory. A version that is writing meanwhile must replace its files
 // atomically, as for a power cut.
-func (d dataDirs) snapshot(ctx context.Context, from, to string, own func(dir string) error) error {
+func (d dataDirs) snapshot(ctx context.Context, from, to string, limit int64, own func(dir string) error) error {
 	if err := d.drop(to, from); err != nil {
 		return err
 	}
@@ -45,8 +54,13 @@ func (d dataDirs) snapshot(ctx context.Context, from, to string, own func(dir st
 		return fmt.Errorf("copy the data directory: %w", err)
 	}
 	if from != "" {
-		left := int64(maxData)
-		if err := copyTree(ctx, d.of(from), draft, &left); err != nil {
+		left := limit
+		err := copyTree(ctx, d.of(from), draft, &left)
+		if left < 0 {
+			err = fmt.Errorf("it holds more than the %d MiB that the new version takes: "+
+				"empty it, or raise app.dataMaxMB in the manifest", limit>>20)
+		}
+		if err != nil {
 			os.RemoveAll(draft)
 			return fmt.Errorf("copy the data directory: %w", err)
 		}
@@ -112,11 +126,27 @@ func copyFile(from, to string, left *int64) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(out, io.LimitReader(in, *left+1))
+	n, err := copyBytes(out, in, info.Size(), *left)
 	if *left -= n; *left < 0 {
-		err = errors.Join(err, fmt.Errorf("it holds more than %d MiB", maxData>>20))
+		err = errors.Join(err, errTooMuch)
 	}
 	return errors.Join(err, out.Close())
+}
+
+// errTooMuch ends a copy; who asked for it knows the limit.
+var errTooMuch = errors.New("too much")
+
+// copyBytes copies at most one byte more than are left, if not all blocks can be
+// shared.
+func copyBytes(out, in *os.File, size, left int64) (int64, error) {
+	if size <= left && unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil {
+		info, err := out.Stat()
+		if err != nil {
+			return 0, err
+		}
+		return info.Size(), nil
+	}
+	return io.Copy(out, io.LimitReader(in, left+1))
 }
 
 // syncTree flushes a copy. Only that: flushing the file system would wait for all

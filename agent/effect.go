@@ -20,6 +20,7 @@ type (
 		Role   string         // RolePermanent, RoleTrial or RoleRehearsal
 		Home   string         // of a rehearsal: the slot whose content it is
 		Trial  orders.TrialID // "" for the permanent role
+		Bare   bool           // without what was handed over: it keeps ending with it
 	}
 	// CheckSlot verifies the slot of a trial's version, before the old one makes
 	// room for it. Answered by [SlotChecked].

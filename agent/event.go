@@ -60,6 +60,7 @@ type (
 	ActivateAsked struct {
 		Req   uint64
 		Force bool
+		Held  string // schema of the state that the permanent version has handed over; "": none
 	}
 	// GreenlightAsked is the operator's word for the version on trial.
 	GreenlightAsked struct{ Req uint64 }
@@ -212,6 +213,7 @@ const (
 	CodeStreams    = "stream-missing"    // a stream of the permanent version is not in it
 	CodeEnvelope   = "stream-envelope"   // a stream of the permanent version goes beyond what its viewers rely on
 	CodeTooLate    = "committing"        // the version is being made permanent
+	CodeState      = "state-schema"      // it does not take the permanent version's state
 	CodeStage      = "stage-failed"      // the slot could not be written
 	CodeUnreadable = "unreadable"        // the package could not be read
 

@@ -37,7 +37,11 @@ func TestMain(m *testing.M) {
 	case "slipstream-ingest": // that nobody publishes to
 		time.Sleep(time.Hour)
 	case "tell":
-		if err := tell(os.Args[1]); err != nil {
+		say := func() error { return tell(os.Args[1]) }
+		if os.Args[1] == "store" {
+			say = func() error { return store(os.Args[2:]) }
+		}
+		if err := say(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -48,7 +52,7 @@ func TestMain(m *testing.M) {
 
 // tell says a word to the agent and waits until it was heard: from a sender that
 // has ended it would not be believed (sd_notify_barrier(3)).
-func tell(word string) error {
+func tell(word string, fds ...int) error {
 	heard, barrier, err := os.Pipe()
 	if err != nil {
 		return err
@@ -58,6 +62,12 @@ func tell(word string) error {
 		return err
 	}
 	to := &unix.SockaddrUnix{Name: os.Getenv("NOTIFY_SOCKET")}
+	if len(fds) > 0 {
+		if err := unix.Sendmsg(socket, []byte(word), unix.UnixRights(fds...), to, 0); err != nil {
+			return err
+		}
+		word = "BARRIER=1"
+	}
 	if err := unix.Sendmsg(socket, []byte(word), unix.UnixRights(int(barrier.Fd())), to, 0); err != nil {
 		return err
 	}

@@ -215,16 +215,16 @@ func TestDataIsBounded(t *testing.T) {
 	if err := os.Symlink("small", filepath.Join(d.of("a"), "link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.snapshot(t.Context(), "a", "b", unowned); err != nil {
+	if err := d.snapshot(t.Context(), "a", "b", maxData<<20, unowned); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(filepath.Join(d.of("b"), "link")); err != nil || string(got) != "x" {
 		t.Errorf("copy: %q, %v", got, err)
 	}
-	if err := os.Truncate(filepath.Join(d.of("a"), "small"), maxData+1); err != nil {
+	if err := os.Truncate(filepath.Join(d.of("a"), "small"), maxData<<20+1); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.snapshot(t.Context(), "a", "b", unowned); err == nil || !strings.Contains(err.Error(), "more than 64 MiB") {
+	if err := d.snapshot(t.Context(), "a", "b", maxData<<20, unowned); err == nil || !strings.Contains(err.Error(), "more than the 64 MiB") {
 		t.Errorf("too much data: %v", err)
 	}
 }
@@ -239,7 +239,7 @@ func TestPermanentDataIsNeverDropped(t *testing.T) {
 	if err := d.drop("b", "a"); err != nil {
 		t.Error(err)
 	}
-	if d.drop("a", "a") == nil || d.snapshot(t.Context(), "a", "a", unowned) == nil {
+	if d.drop("a", "a") == nil || d.snapshot(t.Context(), "a", "a", 1, unowned) == nil {
 		t.Error("nobody refused to drop it")
 	}
 	if _, err := os.Stat(d.of("a")); err != nil {

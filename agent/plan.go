@@ -54,18 +54,23 @@ func (a *Agent) plan(source orders.SourceID, slot string) *run {
 // by its digest.
 func (a *Agent) planAdopted(source orders.SourceID, slot string) *run {
 	r := &run{source: source, slot: slot, cancel: func() {}}
-	want := a.state.version(slot)
-	head, err := a.set.Manifest(a.state.home(slot))
-	if err == nil {
-		r.manifest, err = verify.Known(head, want.Digest)
-	}
-	if err == nil && r.manifest.App == nil {
-		err = fmt.Errorf("version %s has no app", r.manifest.Version)
-	}
-	r.refused = err
-	r.version = versionOf(r.manifest, want.Digest, a.state.home(slot))
+	r.manifest, r.refused = a.knownManifest(slot)
+	r.version = versionOf(r.manifest, a.state.version(slot).Digest, a.state.home(slot))
 	a.runs[source] = r
 	return r
+}
+
+// knownManifest is that of the version in a slot, if it is the one that the state
+// knows.
+func (a *Agent) knownManifest(slot string) (m verify.Manifest, err error) {
+	head, err := a.set.Manifest(a.state.home(slot))
+	if err == nil {
+		m, err = verify.Known(head, a.state.version(slot).Digest)
+	}
+	if err == nil && m.App == nil {
+		err = fmt.Errorf("version %s has no app", m.Version)
+	}
+	return m, err
 }
 
 // recheck verifies what is stored in a slot, by what is trusted today.
@@ -136,7 +141,7 @@ func versionOf(m verify.Manifest, digest, slot string) Version {
 	v := Version{Slot: slot, Digest: digest, Version: m.Version, Counter: m.ReleaseCounter, Epoch: m.SecurityEpoch}
 	v.Image = imageOf(m).SHA256
 	if app := m.App; app != nil {
-		v.App, v.Breaks = contract(app), app.Breaks
+		v.App, v.Breaks, v.State = contract(app), app.Breaks, app.State
 		for _, s := range app.Streams {
 			v.Streams, v.Codecs = append(v.Streams, s.Name), append(v.Codecs, s.Codec)
 			v.Envelopes = append(v.Envelopes, envelope(s))

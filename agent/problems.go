@@ -24,6 +24,7 @@ func (a *Agent) problems() (out []string) {
 	out = append(out, a.doubtProblems()...)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	out = append(out, a.stateProblems()...)
 	for _, name := range []string{forwarderName, replaceProblem, gatewayName} {
 		if why := a.down[name]; why != "" {
 			out = append(out, why)

@@ -92,6 +92,14 @@ func (s *State) home(slot string) string {
 	return slot
 }
 
+// place names the data and the state of a slot's app.
+func (s *State) place(slot string) string {
+	if s.Trial.under() && slot == s.Trial.To.Slot {
+		return s.Trial.place()
+	}
+	return slot
+}
+
 // place names the data of a trial.
 func (t Trial) place() string {
 	if t.Rehearsal {

@@ -224,6 +224,8 @@ func (m *machine) activateAsked(e ActivateAsked) {
 		m.answer(e.Req, control.ExitRefused, CodeFloor, "version %s is not above the permanent one", v.Version)
 	case code != "": // the permanent version is another one by now
 		m.answer(e.Req, control.ExitRefused, code, "%s", sentence)
+	case e.Held != "" && v.State != nil && !v.State.Takes(e.Held):
+		m.answer(e.Req, control.ExitRefused, CodeState, "%s", refusedState(v.Version, e.Held))
 	case m.forbidden(v, e.Force):
 		m.answer(e.Req, control.ExitRefused, CodeReverted, "%s; `slipstream activate --force` tries it all the same", m.triedBefore(v))
 	default:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ func (a *Agent) recovered(ctx context.Context) (Recover, error) {
 		return Recover{}, fmt.Errorf("agent: read the boot id: %w", err)
 	}
 	e := Recover{Boot: strings.TrimSpace(string(boot))}
+	a.states = states{dir: filepath.Join(a.cfg.Run, "state"), boot: e.Boot}
 	if e.Permanent, e.Previous, err = a.permanent(); err != nil {
 		return Recover{}, fmt.Errorf("agent: %w", err)
 	}
@@ -112,6 +114,9 @@ func (a *Agent) adoptApps() (alive []Alive) {
 	for i, app := range a.state.Apps {
 		if app.Source != "" {
 			apps[string(app.Source)] = app.Source
+			if m, err := a.knownManifest(slotNames[i]); err == nil {
+				a.expectStored(app.Source, a.state.place(slotNames[i]), m)
+			}
 			if p, ok := a.sup.Adopt(string(app.Source)); ok {
 				a.adopt(app.Source, slotNames[i], p)
 				alive = append(alive, Alive{Source: app.Source, PID: p.PID()})

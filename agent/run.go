@@ -64,6 +64,9 @@ func (a *Agent) take(ctx context.Context, what any) {
 	case connected:
 		a.forward.admit(e.number)
 		what = ForwarderConnected{}
+	case ActivateAsked:
+		e.Held = a.states.schema(a.state.Permanent.Slot)
+		what = e
 	case started:
 		a.appStarted(e)
 		what = e.AppStarted
@@ -137,6 +140,8 @@ func (a *Agent) prune() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	maps.DeleteFunc(a.words, func(s orders.SourceID, _ string) bool { return !known(s) })
+	maps.DeleteFunc(a.untaken, func(s orders.SourceID, _ string) bool { return !known(s) })
+	a.forgetStored(known)
 	maps.DeleteFunc(a.doubts, func(s orders.SourceID, _ string) bool { return !known(s) })
 }
 
@@ -264,5 +269,8 @@ func (a *Agent) endTrial(e EndTrial) {
 	}
 	if err := a.data.drop(e.Slot, a.state.Permanent.Slot); err != nil {
 		a.log.Error("data of a reverted version not removed", "slot", e.Slot, "reason", err)
+	}
+	if err := a.states.drop(e.Slot, a.state.Permanent.Slot); err != nil {
+		a.log.Error("state of a reverted version not removed", "slot", e.Slot, "reason", err)
 	}
 }

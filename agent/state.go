@@ -74,6 +74,8 @@ type Version struct {
 
 	System   Part            `json:"system,omitzero"` // that comes with it
 	Requires verify.Requires `json:"requires,omitzero"`
+
+	State *verify.State `json:"state,omitempty"` // what it hands over and takes; nil: no state
 }
 
 // Rules are the parts of the signed manifest that the upgrade obeys.

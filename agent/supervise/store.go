@@ -26,10 +26,20 @@ const (
 // stores keeps the descriptors that processes have stored by FDSTORE=1, by the
 // name of the process, over its end and until a successor of that name starts.
 type stores struct {
+	judge Judge // nil, or asked before anything is stored or removed
+
 	mu  sync.Mutex // guards what follows
 	of  map[string][]stored
 	all int
 }
+
+// Judge looks at what a process stores or removes under a name. What it has dealt with
+// itself is not stored, and closed; an error refuses it. The files are borrowed.
+type Judge func(process, name string, remove bool, files []int) (dealt bool, err error)
+
+// JudgeStored sets who is asked. It comes before the first process is started or
+// adopted.
+func (s *Supervisor) JudgeStored(judge Judge) { s.stores.judge = judge }
 
 // stored is one descriptor, in the order in which they came.
 type stored struct {
@@ -134,6 +144,49 @@ func (s *Supervisor) Stored(name string) (names []string) {
 	return names
 }
 
+// Give stores a copy of a descriptor for a process that is still to be started.
+func (s *Supervisor) Give(process, name string, fd int) error {
+	if !isFDName(name) {
+		return fmt.Errorf("%q is no name for a descriptor", name)
+	}
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("copy a descriptor: %w", err)
+	}
+	if err := s.stores.put(process, name, []int{own}); err != nil {
+		unix.Close(own)
+		return err
+	}
+	return nil
+}
+
+// Withdraw removes what is stored of a process under a name.
+func (s *Supervisor) Withdraw(process, name string) { s.stores.remove(process, name) }
+
+// Inherit gives a process that is still to be started copies of what another one has
+// stored, in place of what its name had before.
+func (s *Supervisor) Inherit(from, to string) error {
+	s.stores.mu.Lock()
+	defer s.stores.mu.Unlock()
+	closeAll(s.stores.of[to])
+	s.stores.set(to, nil)
+	var list []stored
+	for _, f := range s.stores.of[from] {
+		fd, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err == nil && s.stores.all+len(list) >= maxStoredAll {
+			unix.Close(fd)
+			err = fmt.Errorf("all processes together may store %d", maxStoredAll)
+		}
+		if err != nil {
+			closeAll(list)
+			return fmt.Errorf("copy the descriptors of %s: %w", from, err)
+		}
+		list = append(list, stored{f.name, fd})
+	}
+	s.stores.set(to, list)
+	return nil
+}
+
 // storeWord is what one datagram says of the store.
 type storeWord struct {
 	put, remove bool
@@ -170,11 +223,16 @@ func isFDName(name string) bool {
 // keep does with the descriptors of a datagram what it says, and returns those
 // that were not taken.
 func (n *notifier) keep(raw []byte, files []int) []int {
-	w, err := parseStore(raw)
-	switch {
-	case err != nil:
-	case n.p.stores == nil:
+	if n.p.stores == nil {
 		return files // it has no store, like most
+	}
+	dealt := false
+	w, err := parseStore(raw)
+	if judge := n.p.stores.judge; err == nil && judge != nil && (w.put || w.remove) {
+		dealt, err = judge(n.p.name, w.name, w.remove, files)
+	}
+	switch {
+	case err != nil || dealt:
 	case w.remove:
 		n.p.stores.remove(n.p.name, w.name)
 	case w.put:
