@@ -137,6 +137,21 @@
 // for that the journal does not know of, so that none is asked for twice; but a trial
 // that came up leaves in any case.
 //
+// # State and data
+//
+// An app hands over its state as a sealed memfd of the name "state", anew on every
+// change. The agent copies it into a file of the slot in the run directory, because no
+// descriptor of the agent's outlives it; it survives agents, but no reboot. A trial
+// gets copies of the permanent version's state and data in its own slot's place, so
+// the active record also says which are the true ones: a commit moves nothing, and a
+// revert drops the copies. What is not sealed, or too large, is refused with a word in
+// the status, and the state before holds. The state's schema is that of the manifest
+// of who stored it; a version that declares state and does not take that schema is
+// refused when it is to be activated. Other descriptors that an app stores are given
+// to the trial, and to its own next run, as they are; these end with the agent, until
+// the app stores them again. A permanent app that keeps ending beyond its restart
+// intensity is started without any of it.
+//
 // # Trust
 //
 // Whose packages the device takes, and how old they may be, is kept by package

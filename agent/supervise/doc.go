@@ -35,6 +35,8 @@
 // the forwarder can have with as many viewers as it serves; what is beyond is refused
 // and logged, also where our own limit of open files is lower. A
 // program that crashes of what it is given must be started without: see DropStored.
+// Who runs the device may look at everything that is stored, and deal with it itself: see
+// JudgeStored.
 // LISTEN_PID is not set, since a process's number is not known before it exists;
 // programs that insist on it find nothing.
 //
