@@ -27,6 +27,9 @@ func (a *Agent) Status(ctx context.Context) (control.Status, error) {
 		Phase: shownPhase(s.Phase), Permanent: s.Permanent.Version, Streams: a.shownStreams(s), Last: seen.last,
 		Staging: a.progress(s), Problems: a.problems(), Time: time.Now().UTC(),
 	}
+	for _, p := range a.Protections() {
+		out.Protections = append(out.Protections, control.Protection(p))
+	}
 	for i, name := range slotNames {
 		out.Slots = append(out.Slots, a.shownSlot(s, name, s.Apps[i]))
 	}

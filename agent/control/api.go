@@ -31,8 +31,17 @@ type Status struct {
 	Last      *Record        `json:"last,omitempty"` // newest entry of the history
 	// Problems are what somebody must put right before the device is what it
 	// should be, one plain sentence each; none when all is well.
-	Problems []string  `json:"problems,omitempty"`
-	Time     time.Time `json:"time"`
+	Problems []string `json:"problems,omitempty"`
+	// Protections are what keeps apps from harming others, by the newest start.
+	Protections []Protection `json:"protections,omitempty"`
+	Time        time.Time    `json:"time"`
+}
+
+// Protection is one of those that an app may be under.
+type Protection struct {
+	Name string `json:"name"` // "user", "no-new-privileges", "capabilities", "mounts" or "landlock"
+	On   bool   `json:"on"`
+	Why  string `json:"why,omitempty"` // it is off
 }
 
 // Slot is one live slot.

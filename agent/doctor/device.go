@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strings"
 	"time"
@@ -28,7 +27,6 @@ const (
 func device(cfg config.Config) []probe {
 	return []probe{
 		{"binaries", "", true, func() error { return binaries(cfg) }},
-		{"slot-users", "tell an application's greenlight marker from an operator's, and keep both versions apart", false, slotUsers},
 		{"trust", "", true, func() error { return trust(cfg) }},
 		{"viewers", "", false, func() error { return viewersFile(cfg) }},
 		{"disk", "", true, func() error { return disk(cfg.State) }},
@@ -43,18 +41,6 @@ func binaries(cfg config.Config) error {
 		}
 	}
 	return noticef("forwarder, gateway and ingest are in %s", cfg.Bin)
-}
-
-func slotUsers() error {
-	for _, name := range []string{"slip-a", "slip-b"} {
-		if _, err := user.Lookup(name); err != nil {
-			return errors.New("there are no users slip-a and slip-b: applications run as the agent's user, and nobody can tell who made a marker")
-		}
-	}
-	if os.Geteuid() != 0 {
-		return errors.New("only root can start applications as slip-a and slip-b")
-	}
-	return nil
 }
 
 // trust looks at whose releases are taken, and until when.

@@ -136,6 +136,7 @@ func TestWhatTheAgentSays(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	commit := control.Record{Time: now.Add(-72 * time.Hour), To: "2.0.0", Outcome: control.OutcomePermanent}
 	revert := control.Record{Time: now.Add(-time.Hour), To: "3.0.0", Outcome: control.OutcomeReverted}
+	rehearsal := control.Record{Time: now, To: "2.0.0", Outcome: control.OutcomeRehearsed}
 	for _, test := range []struct {
 		name string
 		says word
@@ -145,7 +146,7 @@ func TestWhatTheAgentSays(t *testing.T) {
 		{"nothing installed", word{now: control.Status{Time: now}}, "degraded no version is permanent yet: slipstream install FILE"},
 		{"a commit", word{control.Status{Time: now, Permanent: "2.0.0"}, []control.Record{commit}, nil},
 			"ok 2.0.0 is permanent since 2026-11-20 (3 days ago)"},
-		{"a revert since", word{control.Status{Time: now, Permanent: "2.0.0"}, []control.Record{revert, commit}, nil},
+		{"a revert since", word{control.Status{Time: now, Permanent: "2.0.0"}, []control.Record{rehearsal, revert, commit}, nil},
 			"degraded 2.0.0 is permanent since 2026-11-20 (3 days ago); reverted or refused since then: 1 (slipstream explain)"},
 		{"a lost history", word{now: control.Status{Time: now, Permanent: "2.0.0"}},
 			"ok 2.0.0 is permanent; when it became so is not in the history"},
@@ -157,7 +158,11 @@ func TestWhatTheAgentSays(t *testing.T) {
 			}
 		})
 	}
-	all := running(t.Context(), word{now: control.Status{Problems: []string{"the gateway does not run"}}})
+	all := running(t.Context(), word{now: control.Status{Protections: []control.Protection{{Name: "user", Why: "the agent is not root"}, {Name: "landlock", On: true}}}})
+	if all[1].State != Missing || !strings.HasPrefix(all[1].Text, "the agent is not root, and nobody can tell who made a greenlight marker; it would tell ") || all[2].State != OK {
+		t.Errorf("got %+v", all)
+	}
+	all = running(t.Context(), word{now: control.Status{Problems: []string{"the gateway does not run"}}})
 	if len(all) != 3 || all[1].State != Degraded || all[1].Text != "the gateway does not run" {
 		t.Errorf("got %+v", all)
 	}

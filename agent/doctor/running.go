@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,6 +19,9 @@ func running(ctx context.Context, a Agent) []Finding {
 		return []Finding{{Name: "agent", State: Missing, Needed: true, Text: plain(err)}}
 	}
 	all := []Finding{{Name: "agent", State: OK, Needed: true, Text: "it runs, and is " + status.Phase}}
+	for _, p := range status.Protections {
+		all = append(all, protection(p))
+	}
 	for _, problem := range status.Problems {
 		all = append(all, Finding{Name: "problem", State: Degraded, Text: problem})
 	}
@@ -26,6 +30,28 @@ func running(ctx context.Context, a Agent) []Finding {
 		return append(all, Finding{Name: "last-commit", State: Degraded, Text: plain(err)})
 	}
 	return append(all, lastCommit(status, records))
+}
+
+// protects says what an app's protection is good for.
+var protects = map[string]string{
+	"user":              "tell an application's greenlight marker from an operator's, and keep both versions apart",
+	"no-new-privileges": "keep what an application starts from getting more rights",
+	"capabilities":      "leave an application without root's powers",
+	"mounts":            "show an application its own files only, and its slot read-only",
+	"landlock":          "let the kernel judge each file that an application opens",
+}
+
+// protection is one as the agent's newest start of an app has found it.
+func protection(p control.Protection) Finding {
+	return probe{"app-" + p.Name, protects[p.Name], false, func() error {
+		if p.On {
+			return nil
+		}
+		if p.Name == "user" { // who cannot be told apart is to be said in any case
+			return fmt.Errorf("%s, and nobody can tell who made a greenlight marker", p.Why)
+		}
+		return errors.New(p.Why)
+	}}.finding()
 }
 
 // lastCommit tells how long ago a version became permanent, and what was tried since.
@@ -41,7 +67,9 @@ func lastCommit(s control.Status, records []control.Record) Finding {
 			}
 			return f
 		}
-		since++
+		if r.Outcome != control.OutcomeRehearsed {
+			since++
+		}
 	}
 	if s.Permanent == "" {
 		return Finding{Name: "last-commit", State: Degraded, Text: "no version is permanent yet: slipstream install FILE"}

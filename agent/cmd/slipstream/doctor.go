@@ -77,12 +77,16 @@ func (c *cli) showFindings(found []doctor.Finding) error {
 		return code(r)
 	}
 	p := c.printer()
+	width := 0
+	for _, f := range found {
+		width = max(width, len(f.Name))
+	}
 	for _, f := range found {
 		mark := " "
 		if f.Needed && f.State == doctor.Missing {
 			mark = "!"
 		}
-		p.para(mark+" "+pad(f.State, 8)+"  "+pad(f.Name, 15)+"  ", clean(f.Text))
+		p.para(mark+" "+pad(f.State, 8)+"  "+pad(f.Name, width)+"  ", clean(f.Text))
 	}
 	p.gap()
 	p.para("", r.Message)
