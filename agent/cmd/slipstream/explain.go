@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,9 +86,16 @@ func recordOf(ctx context.Context, agent *control.Client, trial string) (*contro
 	return nil, nil
 }
 
+// terse are the reasons whose sentences in a record say what was seen, and not what it
+// means.
+var terse = []string{"exit", "stall", "watchdog", "deadline", "record", "media", "forwarder"}
+
 // why is the cause in one sentence: what it means, and what was seen.
 func why(r control.Record) string {
-	words := reasons[r.Reason]
+	words := ""
+	if slices.Contains(terse, r.Reason) {
+		words = reasons[r.Reason]
+	}
 	if name, ok := strings.CutPrefix(r.Reason, "invariant:"); ok {
 		words = "the invariant " + clean(name) + " did not hold"
 	}

@@ -141,3 +141,14 @@ func TestPageFitsAScreen(t *testing.T) {
 		}
 	}
 }
+
+// Nothing is called whole before it is: others' bars sit at 100 % for minutes.
+func TestBarIsFullAtTheEndOnly(t *testing.T) {
+	g := glyphs{full: "#", empty: "."}
+	if got := g.bar(1999, 2000); !strings.Contains(got, " 99%") || !strings.Contains(got, ".") {
+		t.Errorf("almost done: %q", got)
+	}
+	if got := g.bar(2000, 2000); !strings.Contains(got, "100%") || strings.HasSuffix(strings.Fields(got)[0], ".") {
+		t.Errorf("done: %q", got)
+	}
+}
