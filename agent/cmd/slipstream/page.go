@@ -77,7 +77,7 @@ func (p *printer) device(s control.Status) {
 	if s.Trial != nil {
 		right = trialName(s.Trial) + " of " + clean(s.Trial.Version)
 	}
-	space := defaultWidth - utf8.RuneCountInString(left) - utf8.RuneCountInString(right)
+	space := p.width - utf8.RuneCountInString(left) - utf8.RuneCountInString(right)
 	p.set(p.bold, "%s%s%s", left, strings.Repeat(" ", max(space, 2)), right)
 }
 

@@ -72,13 +72,26 @@ func (c *cli) watch(ctx context.Context, b control.Backend, first control.Status
 				return nil
 			}
 			err = v.show(s, time.Now())
-		case now := <-tick.C:
-			err = v.tick(now)
+		case <-tick.C:
+			err = c.refresh(ctx, b, v)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// refresh draws a view anew. How many watch, and how long their gaps are, changes
+// without any news of the device; an agent that does not answer leaves the view as it was.
+func (c *cli) refresh(ctx context.Context, b control.Backend, v view) error {
+	if _, drawn := v.(*screenView); drawn {
+		ask, cancel := context.WithTimeout(ctx, tickEvery/2)
+		defer cancel()
+		if s, err := b.Status(ask); err == nil {
+			return v.show(s, time.Now())
+		}
+	}
+	return v.tick(time.Now())
 }
 
 // view is one of the ways to watch.

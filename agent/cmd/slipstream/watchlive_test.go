@@ -115,3 +115,20 @@ func TestAgedKeepsItsWord(t *testing.T) {
 		t.Error("what the agent said was changed")
 	}
 }
+
+// What changes without news is asked for when the view is drawn; without an answer it
+// stays.
+func TestWatchRefreshes(t *testing.T) {
+	var screen strings.Builder
+	c := &cli{out: &screen}
+	v := &screenView{c: c}
+	s := &scripted{Statuses: []control.Status{{Device: "cam-7", Streams: []control.StreamStatus{{Name: "main", Viewers: 3}}}}, changed: make(chan struct{}), limit: 1}
+	if err := c.refresh(t.Context(), backend{s}, v); err != nil || !strings.Contains(screen.String(), "3 viewers") {
+		t.Errorf("%v\n%s", err, screen.String())
+	}
+	screen.Reset()
+	away := control.Dial(t.TempDir() + "/none")
+	if err := c.refresh(t.Context(), away, v); err != nil || !strings.Contains(screen.String(), "3 viewers") {
+		t.Errorf("without an agent: %v\n%s", err, screen.String())
+	}
+}
