@@ -220,6 +220,7 @@ const (
 	CodeSystem   = "other-system"    // another system runs than the permanent one
 	CodeRequires = "requires-system" // what is permanent in the system slots is too old for it
 
+	CodeProvisioned = "provisioned"   // the device has a permanent version already
 	CodeEnrolled    = "enrolled"      // the device belongs to a fleet already
 	CodeNoFactory   = "no-factory"    // there is no package of the version that the device came with
 	CodeOtherDevice = "other-device"  // the request was meant for another one

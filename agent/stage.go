@@ -83,9 +83,13 @@ func (a *Agent) verifyPackage(f io.ReaderAt, size int64, linked, factory bool) (
 		return nil, err
 	}
 	if _, ok := pkg.Image(verify.ClassLive); !ok || pkg.Manifest.App == nil {
-		return nil, &verify.Error{Code: CodeNoImage, Message: fmt.Sprintf("version %s has no app for a live slot", pkg.Manifest.Version)}
+		return nil, noApp(pkg)
 	}
 	return &incoming{pkg: pkg, file: f, version: versionOf(pkg.Manifest, pkg.Digest, "")}, nil
+}
+
+func noApp(pkg *verify.Package) error {
+	return &verify.Error{Code: CodeNoImage, Message: fmt.Sprintf("version %s has no app for a live slot", pkg.Manifest.Version)}
 }
 
 // Stage implements [control.Backend].

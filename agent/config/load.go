@@ -33,9 +33,19 @@ type Loaded struct {
 	Sources map[string]string // by dotted key, the file that set it; what is not in it has its default
 }
 
+// LoadImage is [Load] for the image of many devices, which need not name one yet.
+func LoadImage(path string) (Config, error) {
+	c := Default()
+	c.Device = "image"
+	l, err := readOver(c, path)
+	return l.Config, err
+}
+
 // Read is [Load], and says which file has set what.
-func Read(path string) (Loaded, error) {
-	l := Loaded{Config: Default(), Sources: map[string]string{}}
+func Read(path string) (Loaded, error) { return readOver(Default(), path) }
+
+func readOver(base Config, path string) (Loaded, error) {
+	l := Loaded{Config: base, Sources: map[string]string{}}
 	dropIns, err := DropIns(path)
 	if err != nil {
 		return Loaded{}, fmt.Errorf("read the configuration: %w", err)
