@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -18,16 +19,31 @@ import (
 )
 
 // makeDeb builds this machine's package as make deb does, but for the strength of xz.
-func makeDeb(t *testing.T, version string, env ...string) string {
-	t.Helper()
-	out := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "deb/build", out, debArch(t))
+func makeDeb(version, arch string, env ...string) (string, error) {
+	dir, err := programs()
+	if err != nil {
+		return "", err
+	}
+	out, err := os.MkdirTemp(dir, "deb")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("deb/build", out, arch)
 	cmd.Env = append(append(os.Environ(), "DEB_LEVEL=0", "DEB_VERSION="+version, "SOURCE_DATE_EPOCH=1700000000"), env...)
 	if said, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("deb/build: %v\n%s", err, said)
+		return "", fmt.Errorf("deb/build: %w\n%s", err, said)
 	}
-	return filepath.Join(out, "slipstream_"+version+"_"+debArch(t)+".deb")
+	return filepath.Join(out, "slipstream_"+version+"_"+arch+".deb"), nil
 }
+
+// firstDeb is one package for all tests that need one.
+var firstDeb = sync.OnceValues(func() (string, error) {
+	arch, err := exec.Command("dpkg", "--print-architecture").Output()
+	if err != nil {
+		return "", err
+	}
+	return makeDeb("1.0", strings.TrimSpace(string(arch)))
+})
 
 func debArch(t *testing.T) string { return strings.TrimSpace(run(t, "dpkg", "--print-architecture")) }
 
@@ -47,7 +63,8 @@ func contents(t *testing.T, deb string) (files []string) {
 
 func TestDebianPackage(t *testing.T) {
 	t.Parallel()
-	deb := makeDeb(t, "1.0")
+	deb, err := firstDeb()
+	must(t, err)
 	want := []string{
 		"-rw-r--r-- root/root ./etc/slipstream/slipstream.toml",
 		"-rw-r--r-- root/root ./usr/lib/systemd/system/slipstream.service",
@@ -94,7 +111,8 @@ func TestDebianPackage(t *testing.T) {
 		t.Errorf("md5sums: %v\n%s", err, out)
 	}
 	// Another time zone, umask and time of the day: the same bytes.
-	again := makeDeb(t, "1.0", "TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "TMPDIR="+t.TempDir())
+	again, err := makeDeb("1.0", debArch(t), "TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "TMPDIR="+t.TempDir())
+	must(t, err)
 	if read(t, deb) != read(t, again) {
 		t.Error("two builds of the same sources are not the same")
 	}
@@ -161,7 +179,8 @@ func TestInstallUpgradeRemovePurge(t *testing.T) {
 		t.Skip("dpkg installs as root only")
 	}
 	t.Parallel()
-	deb := makeDeb(t, "1.0")
+	deb, err := firstDeb()
+	must(t, err)
 	root := throwawayRoot(t)
 	before := tree(t, root)
 	dpkg := func(args ...string) {

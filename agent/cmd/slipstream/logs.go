@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -128,7 +129,9 @@ func logFiles(dir, which string) ([]string, error) {
 	for _, info := range newest {
 		infos = append(infos, info)
 	}
-	slices.SortFunc(infos, func(x, y fs.FileInfo) int { return x.ModTime().Compare(y.ModTime()) })
+	slices.SortFunc(infos, func(x, y fs.FileInfo) int {
+		return cmp.Or(x.ModTime().Compare(y.ModTime()), strings.Compare(x.Name(), y.Name()))
+	})
 	var files []string
 	for _, info := range infos {
 		files = append(files, filepath.Join(dir, info.Name()))
