@@ -29,8 +29,8 @@ func (c *cli) provisionCommand() *cobra.Command {
 device is made, also for another kind of machine. No agent is needed, and none may run.
 
 With --root the configuration is that of the image, and so are the paths in it; it need
-not name the device. The package is kept there, at ` + config.FactoryPackage + `,
-as what the device can return to. Without --root it is this very device.
+not name the device. The package is kept there too, where the configuration has the
+factory's, for slipstream reset. Without --root it is this very device.
 
 The package is judged as the device would judge it. The state directory must have no
 version yet.
@@ -62,8 +62,8 @@ func (c *cli) provision(ctx context.Context, p provisioning, path string) error 
 		return err
 	}
 	r := agent.Provision(ctx, cfg, path, agentLog(c.err, false))
-	if (r.Exit == control.ExitDone || r.Exit == control.ExitNothing) && p.root != "" && !p.noCopy {
-		if err := copyFile(filepath.Join(p.root, config.FactoryPackage), path); err != nil {
+	if (r.Exit == control.ExitDone || r.Exit == control.ExitNothing) && cfg.Factory != "" && p.root != "" && !p.noCopy {
+		if err := copyFile(cfg.Factory, path); err != nil {
 			return fmt.Errorf("keep the package in the image: %w", err)
 		}
 	}
@@ -82,7 +82,11 @@ func (p provisioning) config(c *cli) (config.Config, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return cfg, c.noConfig()
 	}
-	cfg.State, cfg.Trust = filepath.Join(p.root, cfg.State), filepath.Join(p.root, cfg.Trust)
+	for _, path := range []*string{&cfg.State, &cfg.Trust, &cfg.Factory} {
+		if *path != "" {
+			*path = filepath.Join(p.root, *path)
+		}
+	}
 	return cfg, err
 }
 
