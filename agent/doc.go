@@ -172,6 +172,11 @@
 // for these: it is a [control.Backend] only. Whoever may open the agent's socket counts
 // as such a person: nobody can tell a shell at the device from one far away.
 //
+// Somebody at the device can also reset it to the version that it came with, which may be
+// older than what runs: its package lies where the configuration says, in the system's
+// image. Signature, hardware and security epoch count as always, it is tried like any
+// other, and the floors stay.
+//
 // # The permanent version
 //
 // It is restarted when it ends, when it is not ready in time, when it does not feed
