@@ -49,7 +49,7 @@ func newDeviceOn(t *testing.T, disk string) *device {
 	d := &device{T: t, key: newKey(t)}
 	d.cfg = config.Config{
 		Device: "cam-1", Product: "camera", Hardware: "rev-a", State: filepath.Join(dir, "state"), Run: filepath.Join(dir, "run"),
-		Trust: filepath.Join(dir, "trust.pem"), Bin: filepath.Join(dir, "bin"), Stream: config.Stream{StallMS: 250},
+		Trust: filepath.Join(dir, "trust.pem"), Factory: filepath.Join(dir, "factory.slip"), Bin: filepath.Join(dir, "bin"), Stream: config.Stream{StallMS: 250},
 	}
 	if disk != "" {
 		d.cfg.State, d.cfg.Counter = filepath.Join(disk, "state"), filepath.Join(disk, "counter")

@@ -14,13 +14,11 @@ import (
 // the floors stay where they are.
 func TestResetToTheFactory(t *testing.T) {
 	d := newDevice(t)
-	factory := d.pack("1.0.0", goodApp, nil)
+	factory := d.pack("1.0.0", `[ -e "$SLIPSTREAM_SHARED/fit" ] || exit 1; `+goodApp, nil)
 	if r := d.agent.Reset(t.Context(), control.ResetRequest{Wait: true}); r.Exit != control.ExitRefused || r.Code != agent.CodeNoFactory {
 		t.Fatalf("reset without a package: %+v", r)
 	}
-	d.cfg.Factory = filepath.Join(filepath.Dir(d.cfg.Trust), "factory.slip")
 	d.must(os.Link(factory, d.cfg.Factory))
-	d.restart()
 	between := d.pack("1.5.0", goodApp, nil)
 	for _, version := range []string{"2.0.0", "3.0.0", "4.0.0"} {
 		d.mustInstall(version)
@@ -28,8 +26,12 @@ func TestResetToTheFactory(t *testing.T) {
 	if r := d.install(factory); r.Exit != control.ExitRefused || r.Code != verify.CodeRollback {
 		t.Fatalf("an old version installed as any other: %+v", r)
 	}
+	if r := d.agent.Reset(t.Context(), control.ResetRequest{Wait: true}); r.Exit != control.ExitReverted || r.Record.From != "4.0.0" {
+		t.Fatalf("reset to a version that ends at once: %+v", r)
+	}
+	d.must(os.WriteFile(filepath.Join(d.cfg.State, "shared", "fit"), nil, 0o644))
 	if r := d.agent.Reset(t.Context(), control.ResetRequest{Wait: true}); r.Exit != control.ExitDone {
-		t.Fatalf("reset: %+v", r)
+		t.Fatalf("reset, although it was reverted before: %+v", r)
 	}
 	d.restart()
 	d.wait("factory's version", func(s control.Status) bool { return s.Permanent == "1.0.0" && s.Phase == "idle" })
@@ -45,9 +47,7 @@ func TestResetToTheFactory(t *testing.T) {
 // What the signature and the security epoch forbid, no factory brings back.
 func TestResetKeepsTheSecurityEpoch(t *testing.T) {
 	d := newDevice(t)
-	d.cfg.Factory = filepath.Join(filepath.Dir(d.cfg.Trust), "factory.slip")
 	d.must(os.Link(d.pack("1.0.0", goodApp, nil), d.cfg.Factory))
-	d.restart()
 	if r := d.install(d.pack("2.0.0", goodApp, func(m *verify.Manifest) { m.SecurityEpoch = 1 })); r.Exit != control.ExitDone {
 		t.Fatalf("install: %+v", r)
 	}
