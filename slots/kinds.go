@@ -35,6 +35,13 @@ func (c Content) checkVerity() error {
 	return c.Verity.Check(c.Size)
 }
 
+func sameTree(a, b *verity.Params) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}
+
 // compareImage reads an image that is no tree from the disk, and compares it with
 // its signed hash and with its verity root hash.
 func (s *Set) compareImage(ctx context.Context, name string, st state) error {

@@ -88,7 +88,8 @@ func (s *Set) mount(ctx context.Context, name string, st state) error {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	defer image.Close()
-	if st.Verity == nil || verity.Available() != nil {
+	guarded := st.Verity != nil && verity.Available() == nil // asked once: what is not guarded was read
+	if !guarded {
 		if err := s.compare(ctx, name, st, fromDisk); err != nil {
 			return err
 		}
@@ -96,11 +97,12 @@ func (s *Set) mount(ctx context.Context, name string, st state) error {
 	if err := os.Mkdir(s.Root(name), dirMode.Perm()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return s.mountImage(name, st, image)
+	return s.mountImage(name, st, image, guarded)
 }
 
-// mountImage mounts what image holds: by a loop device, unless it is one itself.
-func (s *Set) mountImage(name string, st state, image *os.File) error {
+// mountImage mounts what image holds: by a loop device, unless it is one itself, and
+// through dm-verity if it is to be guarded.
+func (s *Set) mountImage(name string, st state, image *os.File, guarded bool) error {
 	info, err := image.Stat()
 	if err != nil {
 		return err
@@ -114,12 +116,12 @@ func (s *Set) mountImage(name string, st state, image *os.File) error {
 		defer loop.Close()
 		device = loop.Name()
 	}
-	if st.Verity != nil && verity.Available() == nil {
-		guarded, err := verity.Open(s.verityName(name), s.verityID(name, *st.Verity), device, *st.Verity)
+	if guarded {
+		tree, err := verity.Open(s.verityName(name), s.verityID(name, *st.Verity), device, *st.Verity)
 		if err != nil {
 			return err
 		}
-		return errors.Join(mountAt(guarded.Path, s.Root(name), st.Kind), guarded.Remove())
+		return errors.Join(mountAt(tree.Path, s.Root(name), st.Kind), tree.Remove())
 	}
 	return mountAt(device, s.Root(name), st.Kind)
 }

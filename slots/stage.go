@@ -1,6 +1,7 @@
 package slots
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 
 // Stage writes a version into a slot, replacing what it held. After nil the
 // version is whole on disk, and was read back from there. If it was whole
-// already, nothing is written.
+// already, nothing is written but what lies beside it and is not as it comes now.
 //
 // A content that is refused for what it claims to be, or that has no room,
 // changes nothing, and neither does a slot whose files are in use ([ErrBusy]) or
@@ -85,19 +86,22 @@ type writing struct {
 
 func (w *writing) run(ctx context.Context) (err error) {
 	w.before, _ = w.readState(w.name)
-	if whole, err := w.isWhole(ctx); whole || err != nil {
+	whole, err := w.isWhole(ctx)
+	if err != nil {
 		return err
 	}
-	if err := w.checkRoom(); err != nil {
-		return err
-	}
-	if err := w.release(w.name); err != nil {
-		return err
+	if !whole {
+		if err := w.makeWay(); err != nil {
+			return err
+		}
 	}
 	if w.slot, err = w.top.Sub(w.name); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.slot.Close()) }()
+	if whole {
+		return w.mendBeside()
+	}
 	w.forgetVerified(w.name)
 	if err := w.markUnusable(); err != nil {
 		return err
@@ -109,6 +113,14 @@ func (w *writing) run(ctx context.Context) (err error) {
 	return errors.Join(err, w.empty(w.name))
 }
 
+// makeWay refuses what cannot be written here, before anything is.
+func (w *writing) makeWay() error {
+	if err := w.checkRoom(); err != nil {
+		return err
+	}
+	return w.release(w.name)
+}
+
 // interrupted tells a stage that can go on later from one that failed.
 func interrupted(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrSource)
@@ -118,7 +130,7 @@ func interrupted(err error) bool {
 // this process has since it was last changed.
 func (w *writing) isWhole(ctx context.Context) (bool, error) {
 	st, c := w.before, w.content
-	if st.State != StateStaged || st.Digest != c.Digest || st.Kind != c.Kind || st.Size != c.Size || st.SHA256 != hexSum(c.SHA256) {
+	if st.State != StateStaged || st.Digest != c.Digest || st.Kind != c.Kind || st.Size != c.Size || st.SHA256 != hexSum(c.SHA256) || !sameTree(st.Verity, c.Verity) {
 		return false, nil
 	}
 	if w.unchanged(w.name, c.Kind) {
@@ -202,13 +214,36 @@ func (w *writing) arrived(upTo int64, from Origins) error {
 	return w.progress(from)
 }
 
+// besides is a file that lies beside the image.
+type besides struct {
+	name string
+	data []byte
+}
+
+func (w *writing) beside() []besides {
+	return []besides{{chunksName, encodeIndex(w.content.Chunks)}, {manifestName, w.content.Manifest}}
+}
+
+// mendBeside replaces what lies beside a whole image and is not as it comes now: it
+// was damaged, or the same package was signed by another key since. The slot stays
+// staged, since at every instant each file is the one before or the one after.
+func (w *writing) mendBeside() error {
+	for _, file := range w.beside() {
+		have, err := w.readFile(w.name+"/"+file.name, int64(len(file.data)))
+		if err == nil && bytes.Equal(have, file.data) {
+			continue
+		}
+		if err := replaceFile(w.slot, file.name, file.data); err != nil {
+			return fmt.Errorf("mend %s: %w", file.name, err)
+		}
+	}
+	return nil
+}
+
 // finish puts beside the image what belongs to it, and only then says that the
 // slot is whole.
 func (w *writing) finish() error {
-	for _, file := range []struct {
-		name string
-		data []byte
-	}{{chunksName, encodeIndex(w.content.Chunks)}, {manifestName, w.content.Manifest}} {
+	for _, file := range w.beside() {
 		if err := prepareFile(w.slot, file.name, file.data); err != nil {
 			return err
 		}

@@ -266,6 +266,48 @@ func TestADamagedSlotIsMended(t *testing.T) {
 	})
 }
 
+// TestWhatLiesBesideIsMended: the image is whole, and not written again, and the slot
+// is staged all the time. So it is with the same package signed by another key.
+func TestWhatLiesBesideIsMended(t *testing.T) {
+	forPlaces(t, func(t *testing.T, p place) {
+		dir := t.TempDir()
+		s := p.open(t, dir)
+		c := p.content(p.image(t, 1, 2), "d1")
+		mustStage(t, s, "a", c, slots.StageOptions{})
+		again := c
+		again.Manifest = []byte("bundle d1 by another key")
+		for _, tt := range []struct {
+			name   string
+			change func(slot string) error
+			c      slots.Content
+		}{
+			{"a damaged head", func(slot string) error { return os.Truncate(filepath.Join(slot, "head.tar"), 3) }, c},
+			{"no head", func(slot string) error { return os.Remove(filepath.Join(slot, "head.tar")) }, c},
+			{"a torn list of chunks", func(slot string) error { return os.Truncate(filepath.Join(slot, "chunks"), 50) }, c},
+			{"no list of chunks", func(slot string) error { return os.Remove(filepath.Join(slot, "chunks")) }, c},
+			{"another head", func(string) error { return nil }, again},
+		} {
+			if err := tt.change(filepath.Join(dir, "a")); err != nil {
+				t.Fatal(err)
+			}
+			before, _ := os.Stat(filepath.Join(dir, "a", "state.json"))
+			if r := mustStage(t, s, "a", tt.c, slots.StageOptions{}); r.Kept != c.Size || r.Written == 0 || r.Written > 10_000 {
+				t.Errorf("%s: report %+v", tt.name, r)
+			}
+			if head, err := s.Manifest("a"); err != nil || !bytes.Equal(head, tt.c.Manifest) {
+				t.Errorf("%s: the head is %q, %v", tt.name, head, err)
+			}
+			chunks, err := os.Stat(filepath.Join(dir, "a", "chunks"))
+			if err != nil || chunks.Size() != int64(36*len(c.Chunks)) {
+				t.Errorf("%s: the list of chunks: %v", tt.name, err)
+			}
+			if after, _ := os.Stat(filepath.Join(dir, "a", "state.json")); !os.SameFile(before, after) {
+				t.Errorf("%s: the state was written", tt.name)
+			}
+		}
+	})
+}
+
 // damage changes one byte in what a slot holds.
 func (p place) damage(t testing.TB, dir, name string) {
 	t.Helper()
