@@ -47,18 +47,11 @@ const clearWait = time.Second
 //
 // The mount outlives the process. Stage and Clear unmount.
 func (s *Set) Mount(ctx context.Context, name string) (root string, err error) {
-	if _, err := s.staged(name); err != nil { // without waiting for a stage under way
-		return "", err
-	}
-	done, err := s.claim(ctx, name)
+	st, done, err := s.claimStaged(ctx, name)
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	st, err := s.staged(name)
-	if err != nil {
-		return "", err
-	}
 	if err := s.mount(ctx, name, st); err != nil {
 		return "", fmt.Errorf("slots: mount slot %s: %w", name, err)
 	}
@@ -68,7 +61,7 @@ func (s *Set) Mount(ctx context.Context, name string) (root string, err error) {
 func (s *Set) mount(ctx context.Context, name string, st state) error {
 	switch {
 	case st.Kind == KindTree:
-		return s.compare(ctx, name, st, cached)
+		return s.verify(ctx, name, st, cached)
 	case !mounted(st.Kind):
 		return fmt.Errorf("%w: the kind %q has no files", ErrUnsupported, st.Kind)
 	}
@@ -78,7 +71,7 @@ func (s *Set) mount(ctx context.Context, name string, st state) error {
 	case how == MountVerity:
 		return nil
 	case how == MountPlain:
-		return s.compare(ctx, name, st, fromDisk)
+		return s.verify(ctx, name, st, fromDisk)
 	}
 	if err := s.release(name); err != nil { // something else is mounted there
 		return err
@@ -90,7 +83,7 @@ func (s *Set) mount(ctx context.Context, name string, st state) error {
 	defer image.Close()
 	guarded := st.Verity != nil && verity.Available() == nil // asked once: what is not guarded was read
 	if !guarded {
-		if err := s.compare(ctx, name, st, fromDisk); err != nil {
+		if err := s.verify(ctx, name, st, fromDisk); err != nil {
 			return err
 		}
 	}

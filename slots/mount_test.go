@@ -474,6 +474,20 @@ func TestAVerityRootThatLies(t *testing.T) {
 	}
 }
 
+// The slot's note says which hash tree guards the image, and Mount goes by that.
+func TestTheNotedTreeIsMended(t *testing.T) {
+	image, p := guarded(t, filesystem(t, slots.KindSquashfs))
+	s := openSet(t)
+	for _, tree := range []*verity.Params{p, nil, p} {
+		if err := stageGuarded(t, s, image, tree); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := s.Status("a"); err != nil || (st.Verity == nil) != (tree == nil) || tree != nil && *st.Verity != *tree {
+			t.Errorf("the tree is noted as %+v, want %+v; %v", st.Verity, tree, err)
+		}
+	}
+}
+
 // Without dm-verity the whole image is read; with it the kernel reads what it needs.
 func TestMountOfAGuardedImage(t *testing.T) {
 	needRoot(t)

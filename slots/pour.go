@@ -2,7 +2,6 @@ package slots
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -59,7 +58,9 @@ func pour(ctx context.Context, in *supply, out diskImage, done func(upTo int64, 
 	defer cancel(nil)
 	filled := make(chan error, 1)
 	go func() {
-		filled <- errors.Join(p.fill(ctx, in), in.Close())
+		err := p.fill(ctx, in)
+		in.close()
+		filled <- err
 		close(p.full)
 	}()
 	var failed error

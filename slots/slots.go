@@ -234,21 +234,46 @@ func (s *Set) Manifest(name string) ([]byte, error) {
 }
 
 // Verify reads all files of a staged version and compares them with the signed
-// hash of its image. It changes nothing.
+// hash of its image. It changes nothing, and keeps others from changing the slot.
 func (s *Set) Verify(ctx context.Context, name string) error {
-	st, err := s.staged(name)
+	st, done, err := s.claimStaged(ctx, name)
 	if err != nil {
 		return err
 	}
-	seen := s.sightOf(name, st.Kind)
-	if err := s.compare(ctx, name, st, cached); err != nil {
-		if errors.Is(err, ErrDamaged) {
-			s.forgetVerified(name)
-		}
+	defer done()
+	if err := s.verify(ctx, name, st, cached); err != nil {
 		return fmt.Errorf("slots: verify slot %s: %w", name, err)
 	}
-	s.setVerified(name, seen)
 	return nil
+}
+
+// verify is compare, and remembers what that has shown.
+func (s *Set) verify(ctx context.Context, name string, st state, from source) error {
+	seen := s.sightOf(name, st.Kind)
+	err := s.compare(ctx, name, st, from)
+	switch {
+	case err == nil:
+		s.setVerified(name, seen)
+	case errors.Is(err, ErrDamaged):
+		s.forgetVerified(name)
+	}
+	return err
+}
+
+// claimStaged claims a slot that holds a version. It does not wait for a stage under
+// way: with that there is none.
+func (s *Set) claimStaged(ctx context.Context, name string) (st state, done func(), err error) {
+	if _, err := s.staged(name); err != nil {
+		return state{}, nil, err
+	}
+	if done, err = s.claim(ctx, name); err != nil {
+		return state{}, nil, err
+	}
+	if st, err = s.staged(name); err != nil { // by now another may be there, or none
+		done()
+		return state{}, nil, err
+	}
+	return st, done, nil
 }
 
 // claim waits until nothing else changes a slot.

@@ -26,7 +26,9 @@ func (w *writing) writeTree(ctx context.Context, in *supply) error {
 	in.target = earlierTree{guess{old, x}, w.readIndex(w.name), w.resumed}
 	pages := &pages{ctx: ctx, in: in, arrived: w.arrived, sum: sha256.New()}
 	x.in = pages
-	if err = errors.Join(x.extract(), in.Close()); err == nil {
+	err = x.extract()
+	in.close()
+	if err == nil {
 		err = w.settleTree(ctx, pages)
 	}
 	if interrupted(err) {

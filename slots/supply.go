@@ -88,9 +88,7 @@ func readFrom(from store, chunk Chunk, off int64, buf []byte) bool {
 // ask begins a range of the source: from this chunk to the last of those that
 // no store may have.
 func (s *supply) ask(ctx context.Context) error {
-	if err := s.Close(); err != nil {
-		return err
-	}
+	s.close()
 	upTo, n := s.missing()
 	stream, err := s.content.Image.Range(ctx, s.off, n)
 	if err != nil {
@@ -138,14 +136,13 @@ func (s *supply) broken(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: at %d: %w", ErrSource, s.off, err)
 }
 
-// Close ends the range being read.
-func (s *supply) Close() error {
-	if s.stream == nil {
-		return nil
+// close ends the range being read. What it gave was hashed, so that how it ends is of
+// no meaning.
+func (s *supply) close() {
+	if s.stream != nil {
+		_ = s.stream.Close()
+		s.stream = nil
 	}
-	stream := s.stream
-	s.stream = nil
-	return stream.Close()
 }
 
 // add sums origins up.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"slipstream/slots"
 )
@@ -519,6 +520,48 @@ func TestASourceThatEndsEarly(t *testing.T) {
 		c.Image = slots.File(bytes.NewReader(raw[:500_000]))
 		if err := stage(t.Context(), s, "a", c); !errors.Is(err, slots.ErrSource) || !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestASourceThatCannotBeClosed: all that came from it was hashed.
+func TestASourceThatCannotBeClosed(t *testing.T) {
+	forPlaces(t, func(t *testing.T, p place) {
+		s := p.open(t, t.TempDir())
+		c := p.content(p.image(t, 1, 2), "d1")
+		c.Image = unclosable{c.Image}
+		mustStage(t, s, "a", c, slots.StageOptions{})
+	})
+}
+
+type unclosable struct{ slots.Source }
+
+func (s unclosable) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+	in, err := s.Source.Range(ctx, off, n)
+	return unclosableRange{in}, err
+}
+
+type unclosableRange struct{ io.Reader }
+
+func (unclosableRange) Close() error { return errPulled }
+
+// TestVerifyKeepsOthersOut: else it would call damage what is being written.
+func TestVerifyKeepsOthersOut(t *testing.T) {
+	forPlaces(t, func(t *testing.T, p place) {
+		s := p.open(t, t.TempDir())
+		c := p.content(p.image(t, 1, 2), "d1")
+		mustStage(t, s, "a", c, slots.StageOptions{})
+		asked := false
+		mustStage(t, s, "a", c, slots.StageOptions{Progress: func(slots.Progress) { // has the slot, which is staged
+			asked = true
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			if err := s.Verify(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("verified while another has the slot: %v", err)
+			}
+		}})
+		if !asked {
+			t.Error("no progress was told")
 		}
 	})
 }

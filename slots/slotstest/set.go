@@ -245,6 +245,9 @@ func available(b *setBench) {
 		if err != nil || root != b.s.Root("a") {
 			b.Fatalf("got %q, %v", root, err)
 		}
+		if st, err := b.s.Status("a"); err != nil || st.VerifiedAt.IsZero() && st.Mount != slots.MountVerity {
+			b.Errorf("all of it was read, and yet: %+v, %v", st, err)
+		}
 		b.expect("a", c.Digest)
 		b.reopen()
 	}
