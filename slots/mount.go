@@ -36,8 +36,11 @@ const (
 	MountVerity = "verity" // every block is checked when it is read
 )
 
-// clearWait is how long the kernel may take to let go of what was unmounted.
-const clearWait = time.Second
+// What is unmounted may still be in use for clearWait, asked each clearPoll.
+const (
+	clearWait = time.Second
+	clearPoll = 10 * time.Millisecond
+)
 
 // Mount makes a staged version's files available, read-only, in the directory that
 // it returns, and checks them. After nil they are what was staged: an image with a
@@ -157,30 +160,42 @@ func (s *Set) Unmount(name string) error {
 // release makes sure that nothing is mounted from the slot, so that it may be
 // written: not here, and not in another mount namespace either.
 func (s *Set) release(name string) error {
+	end := time.Now().Add(clearWait)
 	for { // one may lie over another
 		m, err := mountOf(s.Root(name))
 		if err != nil {
 			return err
 		}
 		if m == nil {
-			break
+			return s.waitFree(name, end)
 		}
-		switch err := unix.Unmount(s.Root(name), unix.UMOUNT_NOFOLLOW); {
-		case errors.Is(err, unix.EBUSY):
-			return fmt.Errorf("%w: %w", ErrBusy, err)
-		case errors.Is(err, unix.EPERM):
-			return fmt.Errorf("%w: %w", ErrUnprivileged, err)
-		case err != nil:
+		if err := s.unmount(name, end); err != nil {
 			return err
 		}
 	}
-	return s.waitFree(name)
+}
+
+// unmount tries until end: a process that is just being started has, for an instant, a
+// copy of every file that is open here.
+func (s *Set) unmount(name string, end time.Time) error {
+	err := unix.Unmount(s.Root(name), unix.UMOUNT_NOFOLLOW)
+	for errors.Is(err, unix.EBUSY) && time.Now().Before(end) {
+		time.Sleep(clearPoll)
+		err = unix.Unmount(s.Root(name), unix.UMOUNT_NOFOLLOW)
+	}
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w: %w", ErrUnprivileged, err)
+	}
+	return err
 }
 
 // waitFree waits until the kernel has let go of the image, which it may do some
 // time after it was unmounted.
-func (s *Set) waitFree(name string) error {
-	for end := time.Now().Add(clearWait); ; {
+func (s *Set) waitFree(name string, end time.Time) error {
+	for {
 		user, err := s.userOf(name)
 		if err != nil || user == "" {
 			return err
@@ -188,7 +203,7 @@ func (s *Set) waitFree(name string) error {
 		if time.Now().After(end) {
 			return fmt.Errorf("%w: %s is mounted or opened elsewhere", ErrBusy, user)
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(clearPoll)
 	}
 }
 

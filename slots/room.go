@@ -82,17 +82,28 @@ func (s *Set) free() (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil //nolint:unconvert // other types on other processors
 }
 
-// held is what the slot's own files take, which is replaced.
+// held is what the slot's own files take, which is replaced. What is mounted there is
+// none of them.
 func (w *writing) held() int64 {
 	var sum int64
-	_ = fs.WalkDir(w.root.FS(), w.name, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+	var own uint64 // device of the slot's directory
+	_ = fs.WalkDir(w.root.FS(), w.name, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
 			return nil
 		}
-		if info, err := d.Info(); err == nil {
-			if st, ok := info.Sys().(*syscall.Stat_t); ok {
-				sum += int64(st.Blocks) * 512 //nolint:unconvert // another type on other processors
-			}
+		info, err := d.Info()
+		if err != nil {
+			return nil //nolint:nilerr // it has just gone
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		switch {
+		case !ok:
+		case path == w.name:
+			own = uint64(st.Dev) //nolint:unconvert // 32 bits wide on some machines
+		case uint64(st.Dev) != own && d.IsDir(): //nolint:unconvert // likewise
+			return fs.SkipDir
+		case d.Type().IsRegular():
+			sum += int64(st.Blocks) * 512 //nolint:unconvert // another type on other processors
 		}
 		return nil
 	})
