@@ -214,6 +214,8 @@ func stageSentence(err error) string {
 		return "the spare slot is in use: a process works in the version there, or has its files open; end it and stage again"
 	case errors.Is(err, syscall.ENOSPC):
 		return "there is no room for the new version on the disk of the state directory; free some and stage it again"
+	case errors.Is(err, slots.ErrDamaged), errors.Is(err, syscall.EIO):
+		return "the disk of the slots failed, or did not keep what was written to it; the version that runs is untouched: stage it again, and replace the disk if this comes back"
 	}
 	return sentence(err)
 }

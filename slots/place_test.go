@@ -279,6 +279,27 @@ func TestABlockDevice(t *testing.T) {
 	}
 }
 
+// TestABlockDeviceThatEndsWithinASector and is full to its last byte.
+func TestABlockDeviceThatEndsWithinASector(t *testing.T) {
+	const size = 1<<20 + 3*512
+	file := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(file, make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := slots.Open(t.TempDir(), slots.Options{Partitions: map[string]string{"a": device(t, file), "b": "/dev/null"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	p := place{kind: slots.KindDisk, partition: true}
+	for i, n := range []int{size, size - 1, size - 1000, size} {
+		mustStage(t, s, "a", p.content(noise(uint64(i), n), strings.Repeat("d", i+1)), slots.StageOptions{})
+	}
+	if err := stage(t.Context(), s, "a", p.content(noise(9, size+1), "d9")); !errors.Is(err, slots.ErrTooLarge) {
+		t.Errorf("one byte too large: %v", err)
+	}
+}
+
 // TestSectorsAreWrittenOnce: flash writes a sector whole for each part of it.
 func TestSectorsAreWrittenOnce(t *testing.T) {
 	p := place{kind: slots.KindErofs}
