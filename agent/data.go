@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -84,27 +85,35 @@ func (d dataDirs) drop(slot, permanent string) error {
 
 // copyTree copies directories, regular files and symbolic links; sockets and
 // pipes mean nothing to another process. A file that vanishes meanwhile was
-// the running version's to remove.
+// the running version's to remove. That version is not trusted: whatever it puts in
+// the place of a name that was judged, nothing from outside is read.
 func copyTree(ctx context.Context, from, to string, left *int64) error {
-	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
-		rel, relErr := filepath.Rel(from, path)
+	root, err := os.OpenRoot(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
-		case errors.Join(err, relErr, ctx.Err()) != nil:
-			return errors.Join(err, relErr, ctx.Err())
+		case errors.Join(err, ctx.Err()) != nil:
+			return errors.Join(err, ctx.Err())
 		case e.IsDir():
-			return os.MkdirAll(filepath.Join(to, rel), 0o755)
+			return os.MkdirAll(filepath.Join(to, name), 0o755)
 		case e.Type() == fs.ModeSymlink:
-			target, err := os.Readlink(path)
+			target, err := root.Readlink(name)
 			if err != nil {
 				return err
 			}
-			return os.Symlink(target, filepath.Join(to, rel))
+			return os.Symlink(target, filepath.Join(to, name))
 		case !e.Type().IsRegular():
 			return nil
 		}
-		err = copyFile(path, filepath.Join(to, rel), left)
+		err = copyFile(root, name, filepath.Join(to, name), left)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -112,13 +121,16 @@ func copyTree(ctx context.Context, from, to string, left *int64) error {
 	})
 }
 
-func copyFile(from, to string, left *int64) error {
-	in, err := os.Open(from)
+func copyFile(from *os.Root, name, to string, left *int64) error {
+	in, err := from.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would keep us waiting for its writer
 	if err != nil {
 		return err
 	}
 	defer in.Close()
 	info, err := in.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file any more", name)
+	}
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"slipstream/agent/config"
 	"slipstream/agent/control"
 	"slipstream/agent/supervise"
@@ -226,6 +228,32 @@ func TestDataIsBounded(t *testing.T) {
 	}
 	if err := d.snapshot(t.Context(), "a", "b", maxData<<20, unowned); err == nil || !strings.Contains(err.Error(), "more than the 64 MiB") {
 		t.Errorf("too much data: %v", err)
+	}
+}
+
+// What was a file when it was judged is another thing when it is opened: the running
+// version owns the directory, and the agent may read what it may not.
+func TestDataIsReadFromItsDirectoryOnly(t *testing.T) {
+	dir, to := t.TempDir(), t.TempDir()
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := errors.Join(os.WriteFile(secret, []byte("x"), 0o600), os.Symlink(secret, filepath.Join(dir, "file")), os.Symlink(filepath.Dir(secret), filepath.Join(dir, "dir")),
+		unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, name := range []string{"file", "dir/secret", "pipe"} {
+		left := int64(maxData)
+		copied := filepath.Join(to, "copy")
+		if err := copyFile(root, name, copied, &left); err == nil {
+			t.Errorf("%s was copied", name)
+		}
+		if _, err := os.Stat(copied); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: something was written: %v", name, err)
+		}
 	}
 }
 
