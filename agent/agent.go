@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"slipstream/agent/appcontrol"
 	"slipstream/agent/config"
 	"slipstream/agent/control"
 	"slipstream/agent/supervise"
@@ -44,6 +45,7 @@ type Agent struct {
 	users   users
 	data    dataDirs
 	states  states
+	desk    *appcontrol.Desk
 
 	groups *supervise.Groups // nil without cgroups
 
@@ -101,6 +103,7 @@ func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
 		sup:     supervise.New(cfg.Run, log),
 		markers: markers{dir: filepath.Join(cfg.Run, "trial"), uid: os.Geteuid(), log: log},
 		data:    dataDirs(filepath.Join(cfg.State, "data")),
+		desk:    appcontrol.New(log),
 		events:  make(chan any, eventQueue),
 		begun:   make(chan struct{}),
 		stopped: make(chan struct{}),

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"slipstream/agent/appcontrol"
 	"slipstream/agent/supervise"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
@@ -35,6 +36,7 @@ type launched struct {
 	app    *supervise.Process
 	ingest *supervise.Process // nil if it publishes by itself
 	group  *supervise.Group   // nil without cgroups
+	seat   *appcontrol.Seat   // nil if it could not be made
 }
 
 // startApp starts a slot's app in the background. Whatever goes wrong is an
@@ -51,10 +53,12 @@ func (a *Agent) startApp(ctx context.Context, e StartApp) {
 		at, l, err := a.launch(ctx, e, r, from)
 		if err != nil {
 			a.log.Error("app not started", "source", e.Source, "reason", err)
+			vacate(l.seat)
 			a.endGroup(l.group)
 			a.post(AppExited{Source: e.Source, Detail: "not started: " + err.Error(), Unborn: true, Damaged: damaged(err)})
 			return
 		}
+		attend(l.seat, l.app, false)
 		a.post(started{AppStarted{Source: e.Source, PID: l.app.PID(), At: at}, l})
 		a.follow(r, l)
 	})
@@ -78,6 +82,9 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 	}
 	l.group = a.makeGroup(e.Source)
 	env := a.appEnv(e, r.manifest, socket)
+	if l.seat = a.seat(e.Source); l.seat != nil {
+		env = append(env, "SLIPSTREAM_CONTROL="+a.controlSocket(e.Source))
+	}
 	if r.manifest.App.PublishRTSP {
 		var url string
 		if l.ingest, url, err = a.startIngest(e.Source, e.Slot, r.manifest, socket, l.group); err != nil {
@@ -230,6 +237,7 @@ func (a *Agent) follow(r *run, l launched) {
 			r.told.Store(true)
 			p.Kill()
 		case <-p.Done():
+			vacate(l.seat)
 			p.Kill() // and waits for what it left behind
 			if ingest != nil {
 				ingest.Stop(ingestGrace)
@@ -240,6 +248,9 @@ func (a *Agent) follow(r *run, l launched) {
 			})
 			return
 		case <-a.stopped:
+			if l.seat != nil {
+				l.seat.Close()
+			}
 			return
 		}
 	}

@@ -16,7 +16,7 @@ const appUmask = 0o027
 
 // openDirs makes the directories that apps reach through, whatever the umask.
 func (a *Agent) openDirs() error {
-	for _, dir := range []string{a.cfg.Run, filepath.Join(a.cfg.Run, "pub"), filepath.Join(a.cfg.Run, "notify"), filepath.Join(a.cfg.Run, "tmp")} {
+	for _, dir := range []string{a.cfg.Run, filepath.Join(a.cfg.Run, "pub"), filepath.Join(a.cfg.Run, "notify"), filepath.Join(a.cfg.Run, "control"), filepath.Join(a.cfg.Run, "tmp")} {
 		if err := errors.Join(os.MkdirAll(dir, 0o711), os.Chmod(dir, 0o755)); err != nil {
 			return err
 		}

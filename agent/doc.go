@@ -152,6 +152,13 @@
 // the app stores them again. A permanent app that keeps ending beyond its restart
 // intensity is started without any of it.
 //
+// Each app has a control socket, on which one that listens is told its role and whose
+// turn it is to take from a sensor, and to accept connections (package appcontrol). The
+// new version's turn comes when it is ready, the old one's again as soon as a revert
+// begins or the new process has ended, whatever the journal is doing. All of it follows
+// from the state, so an agent that is started anew says the same; while there is none,
+// apps go on as they were told last.
+//
 // # Trust
 //
 // Whose packages the device takes, and how old they may be, is kept by package

@@ -38,8 +38,11 @@ func TestMain(m *testing.M) {
 		time.Sleep(time.Hour)
 	case "tell":
 		say := func() error { return tell(os.Args[1]) }
-		if os.Args[1] == "store" {
+		switch os.Args[1] {
+		case "store":
 			say = func() error { return store(os.Args[2:]) }
+		case "sensor":
+			say = sensor
 		}
 		if err := say(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -170,7 +170,9 @@ func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process)
 		a.thaw(source) // the agent before may have ended between the word and the deed
 	}
 	ingest, found := a.adoptProcess(ingestName(source))
-	a.wg.Go(func() { a.follow(r, launched{p, ingest, r.group}) })
+	seat := a.seat(source)
+	attend(seat, p, true)
+	a.wg.Go(func() { a.follow(r, launched{p, ingest, r.group, seat}) })
 	if p.PID() == 0 {
 		a.wg.Go(func() { a.tellWhenKnown(source, p) })
 	}

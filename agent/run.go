@@ -125,6 +125,7 @@ func (a *Agent) step(ctx context.Context, what any) {
 		a.perform(ctx, e)
 	}
 	a.prune()
+	a.desk.Steer(a.state.steering())
 	a.publish(news)
 	for _, answer := range answers { // who gets one sees the state that it speaks of
 		a.deliver(answer)

@@ -31,7 +31,8 @@ const (
 const policy = `
 	# Leaves: they can be read, used and trusted alone.
 	verify, slots/boot, slots/chunk, slots/fetch, slots/powercut, slots/verity, agent/wire, agent/control, agent/supervise, agent/config < NONE
-	stream/publish, stream/seqpacket, stream/subscribe, stream/viewers < NONE
+	stream/control, stream/publish, stream/seqpacket, stream/subscribe, stream/viewers < NONE
+	agent/appcontrol < stream/control
 	stream/handover < stream/seqpacket
 	stream/orders < stream/handover, stream/seqpacket
 	adminpanel/store, adminpanel/ui < NONE
@@ -48,7 +49,7 @@ const policy = `
 
 	# The device: nothing of the panel, and of the streams the contracts only.
 	agent/link < agent/control, agent/wire
-	agent/... < agent/..., slots, slots/boot, slots/fetch, slots/verity, verify, verify/trust, stream/orders, stream/publish, stream/seqpacket, stream/viewers
+	agent/... < agent/..., slots, slots/boot, slots/fetch, slots/verity, verify, verify/trust, stream/control, stream/orders, stream/publish, stream/seqpacket, stream/viewers
 
 	stream/core < stream/handover, stream/orders, stream/publish, stream/subscribe
 	stream/gateway < stream/handover, stream/orders, stream/publish, stream/subscribe, stream/viewers
@@ -62,7 +63,7 @@ const policy = `
 
 	# The sample application is an application: it knows what applications know.
 	testrig/camera/clips < NONE
-	testrig/camera/... < testrig/camera, testrig/camera/clips, stream/publish
+	testrig/camera/... < testrig/camera, testrig/camera/clips, stream/control, stream/publish
 	testrig/... < testrig/..., adminpanel/..., agent/..., slots/..., stream/..., verify/...
 `
 

@@ -112,6 +112,10 @@ func (p *Process) PIDs() ([]int, error) {
 	return slices.DeleteFunc(all, func(pid int) bool { return !stems(pid, p.pid, p.token) }), nil
 }
 
+// Owns says whether a process belongs to this one: it is the main process, of its
+// session, or descends from it. The number must come from the kernel.
+func (p *Process) Owns(pid int) bool { return p.isKnown() && p.owns(pid) }
+
 // Pidfd is borrowed. It stays open for as long as p is reachable, also after the
 // end, so that its number never comes to mean another file meanwhile. It is -1
 // while it is unknown whether the process lives.
