@@ -43,6 +43,7 @@ type Agent struct {
 	forward *forwarder
 	markers markers
 	users   users
+	sockets sockets
 	data    dataDirs
 	states  states
 	desk    *appcontrol.Desk
@@ -101,6 +102,7 @@ func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, log: log,
 		sup:     supervise.New(cfg.Run, log),
+		sockets: sockets{open: map[place]*os.File{}},
 		markers: markers{dir: filepath.Join(cfg.Run, "trial"), uid: os.Geteuid(), log: log},
 		data:    dataDirs(filepath.Join(cfg.State, "data")),
 		desk:    appcontrol.New(log),
@@ -198,6 +200,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	close(a.stopped)
 	a.wg.Wait()
 	a.sup.Close()
+	a.sockets.keep(nil)
 	a.letGroupsBe()
 	return err
 }

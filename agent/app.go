@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"slipstream/agent/appcontrol"
@@ -20,8 +22,12 @@ import (
 )
 
 const (
-	socketWait  = 5 * time.Second // for the forwarder to open a source's publish socket
-	keptLogs    = 4               // log files kept of a slot's runs
+	socketWait = 5 * time.Second // for the forwarder to open a source's publish socket
+	keptLogs   = 4               // log files kept of a slot's runs
+	// maxAppStored bounds the descriptors that an app may have stored.
+	maxAppStored = 64
+	// mostStop bounds what an app may extend its stop timeout to, in stop timeouts.
+	mostStop    = 5
 	ingestGrace = time.Second
 )
 
@@ -131,6 +137,10 @@ func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest,
 		path = filepath.Join(a.set.Root(e.home()), path)
 	}
 	a.pruneLogs(e.Slot)
+	listen, err := a.sockets.take(m.App.Listen)
+	if err != nil {
+		return nil, err
+	}
 	told, err := a.handOver(e, m)
 	if err != nil {
 		return nil, err
@@ -139,10 +149,13 @@ func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest,
 	return a.sup.Start(supervise.Spec{
 		Name: string(e.Source), Path: path, Args: exec[1:], Env: append(env, told...),
 		Dir:          a.data.of(e.data()), // what an app writes beside itself must not be written into its slot
-		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"), FDStore: true, Group: g,
-		Confine: a.confinement(e, m.App),
+		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"), FDStore: true, StoreMax: maxAppStored, Group: g,
+		Confine: a.confinement(e, m.App), Listen: listen,
 	})
 }
+
+// storeName is under what the descriptors of a slot's app are kept, from run to run.
+func storeName(slot string) string { return "app-" + slot }
 
 // publishSocket is where the app of a source publishes.
 func (a *Agent) publishSocket(source orders.SourceID) string {
@@ -218,18 +231,20 @@ func ingestName(source orders.SourceID) string { return "ingest-" + string(sourc
 // follow passes on what an app says, until its end or the agent's.
 func (a *Agent) follow(r *run, l launched) {
 	p, ingest := l.app, l.ingest
-	source, words := r.source, p.Notifications()
+	source, heard := r.source, p.Notifications()
 	var ingestDone <-chan struct{}
+	var said words
 	if ingest != nil {
 		ingestDone = ingest.Done()
 	}
 	for {
 		select {
-		case n, ok := <-words:
+		case n, ok := <-heard:
 			if !ok {
-				words = nil
+				heard = nil
 				continue
 			}
+			said = said.add(n)
 			a.passOn(source, n)
 		case <-ingestDone:
 			a.log.Error("ingest ended, and so does its app", "source", source, "exit", ingest.Exit(), "log", lastLine(ingest))
@@ -242,9 +257,12 @@ func (a *Agent) follow(r *run, l launched) {
 			if ingest != nil {
 				ingest.Stop(ingestGrace)
 			}
+			if !said.ready {
+				a.sup.DropStored(storeName(r.slot)) // it may be what it was given that it ended of
+			}
 			a.endGroup(l.group)
 			a.post(AppExited{
-				Source: source, Detail: p.Exit().String(), Evidence: redact(p.LogTail(maxEvidence)), Unasked: !r.told.Load(),
+				Source: source, Detail: p.Exit().String(), Evidence: append(redact(p.LogTail(maxEvidence-len(said.facts()))), said.facts()...), Unasked: !r.told.Load(),
 			})
 			return
 		case <-a.stopped:
@@ -256,6 +274,27 @@ func (a *Agent) follow(r *run, l launched) {
 	}
 }
 
+// words are what an app has said that explains its end.
+type words struct {
+	ready, stopping bool
+	errno           int
+}
+
+func (w words) add(n supervise.Notification) words {
+	return words{w.ready || n.Ready, w.stopping || n.Stopping, cmp.Or(n.Errno, w.errno)}
+}
+
+// facts are lines of evidence.
+func (w words) facts() (lines []string) {
+	if w.stopping {
+		lines = append(lines, "it had said that it was stopping (STOPPING=1)")
+	}
+	if w.errno > 0 {
+		lines = append(lines, fmt.Sprintf("it had said ERRNO=%d: %v", w.errno, syscall.Errno(w.errno)))
+	}
+	return lines
+}
+
 func (a *Agent) passOn(source orders.SourceID, n supervise.Notification) {
 	if n.Status != "" {
 		a.setAppStatus(source, redact([]string{n.Status})[0])
@@ -265,6 +304,15 @@ func (a *Agent) passOn(source orders.SourceID, n supervise.Notification) {
 	}
 	if n.Watchdog {
 		a.post(AppAlive{source})
+	}
+	if n.Hung {
+		a.post(AppHung{source})
+	}
+	if n.Period > 0 {
+		a.post(AppPeriod{source, n.Period})
+	}
+	if n.Extend > 0 {
+		a.post(AppExtends{source, n.Extend})
 	}
 }
 
@@ -295,7 +343,7 @@ func (a *Agent) endProcess(r *run) {
 		case <-leave.C:
 		}
 		r.told.Store(true)
-		p.Stop(stop.Grace)
+		p.StopWithin(stop.Grace, mostStop*stop.Grace)
 	})
 }
 

@@ -49,7 +49,7 @@ func (m *machine) judgeApp(i int) {
 		m.endPermanent(slot, 0, fmt.Sprintf("ended because it was not ready within %v", m.rules(slot).StartTimeout))
 		return
 	}
-	limit := m.rules(slot).Watchdog
+	limit := app.period(m.rules(slot).Watchdog)
 	if app.Status != AppRunning || limit == 0 || m.frozen(*app) {
 		return
 	}
@@ -58,13 +58,21 @@ func (m *machine) judgeApp(i int) {
 	}
 	if m.now-app.lastPing >= int64(limit) {
 		app.lastPing = m.now // a verdict once a period
-		m.watchdog(slot, limit)
+		m.watchdog(slot, "no WATCHDOG=1 for "+limit.String())
 	}
 }
 
+// period is how often an app must feed its watchdog: as often as its manifest says, or
+// as it says itself, if that is more often.
+func (a App) period(limit time.Duration) time.Duration {
+	if limit == 0 || a.Period > 0 && a.Period < limit {
+		return a.Period
+	}
+	return limit
+}
+
 // watchdog: a trial ends, a permanent app is killed and so restarted.
-func (m *machine) watchdog(slot string, limit time.Duration) {
-	detail := "no WATCHDOG=1 for " + limit.String()
+func (m *machine) watchdog(slot, detail string) {
 	switch {
 	case m.Trial.under() && slot == m.Trial.To.Slot:
 		if m.open() {
@@ -95,7 +103,7 @@ func (m *machine) appStarted(e AppStarted) {
 	if slotNames[i] == m.Permanent.Slot {
 		m.Damage = ""
 		if limit := m.Permanent.Rules.StartTimeout; limit > 0 {
-			app.StartBy = e.At + int64(limit)
+			app.StartBy, app.StartLimit = e.At+int64(limit), e.At+int64(m.Permanent.Rules.Deadline)
 		}
 	}
 	if t := &m.Trial; e.Source == t.Source && m.Phase == PhaseStarting && !t.Started {
@@ -136,6 +144,34 @@ func (m *machine) appReady(e AppReady) {
 func (m *machine) appAlive(e AppAlive) {
 	if i := m.slotOf(e.Source); i >= 0 {
 		m.Apps[i].lastPing = m.now
+	}
+}
+
+// appHung: an app that says so itself is not waited for.
+func (m *machine) appHung(e AppHung) {
+	if i := m.slotOf(e.Source); i >= 0 && m.Apps[i].Status == AppRunning {
+		m.watchdog(slotNames[i], "it said WATCHDOG=trigger")
+	}
+}
+
+func (m *machine) appPeriod(e AppPeriod) {
+	if i := m.slotOf(e.Source); i >= 0 {
+		m.Apps[i].Period, m.Apps[i].lastPing = e.Period, m.now
+	}
+}
+
+// appExtends gives more time to start, but never past a trial's deadline; outside of
+// trials as if it were on one.
+func (m *machine) appExtends(e AppExtends) {
+	i := m.slotOf(e.Source)
+	if i < 0 || m.Apps[i].Status != AppStarting {
+		return
+	}
+	until := m.now + int64(e.For)
+	if t := &m.Trial; e.Source == t.Source && m.Phase == PhaseStarting && t.Started {
+		t.StartBy = max(t.StartBy, min(until, t.Deadline))
+	} else if app := &m.Apps[i]; app.StartBy > 0 {
+		app.StartBy = max(app.StartBy, min(until, app.StartLimit))
 	}
 }
 

@@ -101,6 +101,19 @@ type (
 	AppReady struct{ Source orders.SourceID }
 	// AppAlive is the app's WATCHDOG=1.
 	AppAlive struct{ Source orders.SourceID }
+	// AppHung is the app's WATCHDOG=trigger.
+	AppHung struct{ Source orders.SourceID }
+	// AppPeriod is the app's WATCHDOG_USEC. It can only be stricter than the manifest.
+	AppPeriod struct {
+		Source orders.SourceID
+		Period time.Duration
+	}
+	// AppExtends is the app's EXTEND_TIMEOUT_USEC: it needs so long from now on to
+	// become ready.
+	AppExtends struct {
+		Source orders.SourceID
+		For    time.Duration
+	}
 	// AppExited says that nothing of a source runs any more, or that it could not
 	// be started at all. Every [StartApp] ends in one, sooner or later.
 	AppExited struct {

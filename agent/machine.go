@@ -83,6 +83,12 @@ func (m *machine) take(what any) {
 		m.appReady(e)
 	case AppAlive:
 		m.appAlive(e)
+	case AppHung:
+		m.appHung(e)
+	case AppPeriod:
+		m.appPeriod(e)
+	case AppExtends:
+		m.appExtends(e)
 	case AppExited:
 		m.appExited(e)
 

@@ -169,6 +169,9 @@ func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process)
 	if source != a.state.Trial.Frozen {
 		a.thaw(source) // the agent before may have ended between the word and the deed
 	}
+	if r.manifest.App != nil {
+		a.sockets.takeBack(p, r.manifest.App.Listen)
+	}
 	ingest, found := a.adoptProcess(ingestName(source))
 	seat := a.seat(source)
 	attend(seat, p, true)

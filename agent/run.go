@@ -137,7 +137,11 @@ func (a *Agent) prune() {
 	known := func(source orders.SourceID) bool {
 		return a.state.Apps[0].Source == source || a.state.Apps[1].Source == source
 	}
+	forgotten := len(a.runs)
 	maps.DeleteFunc(a.runs, func(s orders.SourceID, _ *run) bool { return !known(s) })
+	if len(a.runs) < forgotten {
+		a.sockets.keep(a.declaredSockets())
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	maps.DeleteFunc(a.words, func(s orders.SourceID, _ string) bool { return !known(s) })

@@ -116,6 +116,9 @@ type App struct {
 	StartBy int64           `json:"startBy,omitempty"` // READY=1 until then, outside of trials
 	Lost    []Lost          `json:"lost,omitempty"`
 
+	StartLimit int64         `json:"startLimit,omitempty"` // StartBy goes no further
+	Period     time.Duration `json:"period,omitempty"`     // that the app gave its watchdog
+
 	Restarts   int       `json:"restarts,omitempty"` // of the permanent app, after it ended by itself
 	LastExit   string    `json:"lastExit,omitempty"`
 	LastExitAt time.Time `json:"lastExitAt,omitzero"`
@@ -322,7 +325,7 @@ func (s State) Wake() int64 {
 		if app.Status == AppStarting && s.restarts(slotNames[i]) {
 			sooner(app.StartBy)
 		}
-		if limit := s.rules(slotNames[i]).Watchdog; app.Status == AppRunning && limit > 0 && !s.frozen(app) {
+		if limit := app.period(s.rules(slotNames[i]).Watchdog); app.Status == AppRunning && limit > 0 && !s.frozen(app) {
 			sooner(app.lastPing + int64(limit))
 		}
 	}

@@ -23,14 +23,15 @@ const (
 
 // notifier is the server of one process's notify socket.
 type notifier struct {
-	path string
-	conn *net.UnixConn
-	p    *Process
-	in   chan Notification // unbuffered: from receive to deliver
-	said bool              // READY=1, which is recorded once; receive's own
-	full bool              // that a descriptor was not stored was said; likewise
-	over atomic.Bool       // nobody is left to say anything
-	wg   sync.WaitGroup
+	path    string
+	conn    *net.UnixConn
+	p       *Process
+	in      chan Notification // unbuffered: from receive to deliver
+	said    bool              // READY=1, which is recorded once; receive's own
+	full    bool              // that a descriptor was not stored was said; likewise
+	renamed bool              // that MAINPID is ignored was said; likewise
+	over    atomic.Bool       // nobody is left to say anything
+	wg      sync.WaitGroup
 }
 
 // listenNotify binds the socket. Its mode lets every user write, because the
@@ -156,6 +157,13 @@ func (n *notifier) accept(m Notification) {
 	if m.Ready && !n.said {
 		n.said = true
 		n.p.recordReady()
+	}
+	if m.Extend > 0 {
+		n.p.extended.Store(time.Now().Add(m.Extend).UnixNano())
+	}
+	if m.MainPID && !n.renamed {
+		n.renamed = true
+		n.p.log.Warn("MAINPID of a process is ignored: it is watched by its pidfd", "name", n.p.name)
 	}
 	if m != (Notification{}) {
 		n.in <- m

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -43,6 +44,8 @@ type Process struct {
 	output  *output
 	notify  *notifier // nil without a notify socket
 	stores  *stores   // nil without a store
+	store   string    // its name there
+	most    int       // descriptors in it
 	record  string    // path of the adoption record
 
 	// words is what Notifications gives: one place, see deliver.
@@ -55,6 +58,9 @@ type Process struct {
 	done chan struct{} // closed when the main process has ended
 	over chan struct{} // closed when nothing of it is left, or it was abandoned
 	exit Exit          // written before done is closed
+
+	// extended is the wall time in ns until which it has asked for more time.
+	extended atomic.Int64
 
 	// reap guards the number: signals by number are sent only while holding it
 	// and only while reaped is false.
@@ -173,17 +179,33 @@ func (p *Process) LogTail(n int) []string {
 
 // Stop asks the whole group to end, and after the grace period kills it. It
 // returns when nothing of the process is left, or gives up as Kill does.
-func (p *Process) Stop(grace time.Duration) {
+func (p *Process) Stop(grace time.Duration) { p.StopWithin(grace, grace) }
+
+// StopWithin is Stop for a process that may ask for more time than the grace period by
+// EXTEND_TIMEOUT_USEC, up to a limit.
+func (p *Process) StopWithin(grace, limit time.Duration) {
+	last := time.Now().Add(limit)
 	p.await(grace)
 	p.signal(syscall.SIGTERM)
 	p.signal(syscall.SIGCONT) // a stopped process could not act on SIGTERM
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
-	select {
-	case <-p.done:
-	case <-timer.C:
+	for asked := int64(0); ; {
+		select {
+		case <-p.done:
+			p.Kill()
+			return
+		case <-timer.C:
+		}
+		now := time.Now()
+		until := p.extended.Load()
+		if until <= max(asked, now.UnixNano()) || !now.Before(last) {
+			p.Kill()
+			return
+		}
+		asked = until
+		timer.Reset(min(time.Unix(0, until).Sub(now), last.Sub(now)))
 	}
-	p.Kill()
 }
 
 // await waits until the process is known or over. It returns false if it is
