@@ -67,17 +67,18 @@ type Agent struct {
 	forwarding *daemon
 	stopWatch  context.CancelFunc // of the trial's marker
 
-	mu      sync.Mutex // guards what follows
-	seen    snapshot
-	news    chan struct{}              // closed and replaced at every change
-	answers map[uint64]chan Answer     // requests that wait
-	arrived map[uint64]*incoming       // verified packages, by request
-	words   map[orders.SourceID]string // newest STATUS= of each app
-	doubts  map[orders.SourceID]string // slots of adopted apps that were refused when they were looked at
-	givers  map[string]giver           // apps that may store descriptors
-	untaken map[orders.SourceID]string // why an app's newest state was not taken
-	checks  *checks                    // of the trial under way; nil while there is nothing to judge
-	down    map[string]string          // why a daemon does not run, by its name
+	mu       sync.Mutex // guards what follows
+	seen     snapshot
+	news     chan struct{}              // closed and replaced at every change
+	answers  map[uint64]chan Answer     // requests that wait
+	arrived  map[uint64]*incoming       // verified packages, by request
+	words    map[orders.SourceID]string // newest STATUS= of each app
+	doubts   map[orders.SourceID]string // slots of adopted apps that were refused when they were looked at
+	givers   map[string]giver           // apps that may store descriptors
+	untaken  map[orders.SourceID]string // why an app's newest state was not taken
+	checks   *checks                    // of the trial under way; nil while there is nothing to judge
+	down     map[string]string          // why a daemon does not run, by its name
+	controls []supervise.Protection     // limits that apps can have
 }
 
 // snapshot is what others may see of the state.

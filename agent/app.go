@@ -87,6 +87,7 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 		return 0, l, err
 	}
 	l.group = a.makeGroup(e.Source)
+	a.limit(e.Source, l.group, r.manifest.App.Limits)
 	env := a.appEnv(e, r.manifest, socket)
 	if l.seat = a.seat(e.Source); l.seat != nil {
 		env = append(env, "SLIPSTREAM_CONTROL="+a.controlSocket(e.Source))
@@ -260,10 +261,7 @@ func (a *Agent) follow(r *run, l launched) {
 			if !said.ready {
 				a.sup.DropStored(storeName(r.slot)) // it may be what it was given that it ended of
 			}
-			a.endGroup(l.group)
-			a.post(AppExited{
-				Source: source, Detail: p.Exit().String(), Evidence: append(redact(p.LogTail(maxEvidence-len(said.facts()))), said.facts()...), Unasked: !r.told.Load(),
-			})
+			a.post(a.exited(r, l, said))
 			return
 		case <-a.stopped:
 			if l.seat != nil {
@@ -293,6 +291,26 @@ func (w words) facts() (lines []string) {
 		lines = append(lines, fmt.Sprintf("it had said ERRNO=%d: %v", w.errno, syscall.Errno(w.errno)))
 	}
 	return lines
+}
+
+// exited removes the group of a run that has ended, and says what is known of its end.
+func (a *Agent) exited(r *run, l launched, said words) AppExited {
+	facts := said.facts()
+	var limits *verify.Limits
+	if r.manifest.App != nil {
+		limits = r.manifest.App.Limits
+	}
+	lines, oom := used(l.group, limits)
+	a.endGroup(l.group)
+	facts = append(facts, lines...)
+	e := AppExited{
+		Source: r.source, Detail: l.app.Exit().String(), Unasked: !r.told.Load(), OOM: oom,
+		Evidence: append(redact(l.app.LogTail(maxEvidence-len(facts))), facts...),
+	}
+	if oom {
+		e.Detail += ", for want of memory"
+	}
+	return e
 }
 
 func (a *Agent) passOn(source orders.SourceID, n supervise.Notification) {

@@ -208,16 +208,22 @@ func (m *machine) appExited(e AppExited) {
 	}
 }
 
+// deaths are causes by which the forwarder sees an app's end; it cannot see why.
+var deaths = []string{orders.CauseExit, orders.CauseEOF, orders.CauseStall}
+
 // trialExited: before the commit point the end of the new version's process is
 // the end of the trial.
 func (m *machine) trialExited(i int, e AppExited) {
 	t := &m.Trial
 	cause, detail := orders.CauseExit, e.Detail
-	if e.Unborn {
+	switch {
+	case e.Unborn:
 		cause = CauseStart
+	case e.OOM:
+		cause = CauseOOM
 	}
 	asked := m.Apps[i].Status == AppStopping && !e.Unasked
-	if asked && t.Cause != orders.CauseExit {
+	if asked && !e.OOM && t.Cause != orders.CauseExit {
 		detail = "when it was told to stop: " + detail
 	}
 	t.Gone = true
@@ -229,6 +235,9 @@ func (m *machine) trialExited(i int, e AppExited) {
 	case PhaseReverting:
 		if t.Cause == orders.CauseExit {
 			t.Detail = detail
+		}
+		if e.OOM && slices.Contains(deaths, t.Cause) {
+			t.Cause, t.Detail = CauseOOM, detail
 		}
 		if t.Back {
 			m.comeBack()

@@ -79,7 +79,11 @@ func real(path string) string {
 }
 
 // Protections tell what confines the apps of this device, by the newest start.
-func (a *Agent) Protections() []supervise.Protection { return a.sup.Protections() }
+func (a *Agent) Protections() []supervise.Protection {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append(a.sup.Protections(), a.controls...)
+}
 
 // tryConfinement finds out in advance what this device can do.
 func (a *Agent) tryConfinement() {

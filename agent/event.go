@@ -123,6 +123,7 @@ type (
 		Unborn   bool     // it never ran
 		Damaged  bool     // because its slot does not hold what was staged
 		Unasked  bool     // it ended before anybody made it
+		OOM      bool     // it had come to its limit of memory
 	}
 
 	// MarkerSeen says that the trial's greenlight marker is there, as it must be.

@@ -22,6 +22,10 @@ func (a *Agent) findGroups() string {
 		return sentence(err)
 	}
 	a.groups = groups
+	controls := groups.Controls()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.controls = controls
 	return ""
 }
 

@@ -99,9 +99,21 @@ func (w *world) command(line string) error {
 		w.step(agent.AppKnown{Source: source, PID: 300})
 	case "ping":
 		w.step(agent.AppAlive{Source: source})
+	case "hung":
+		w.step(agent.AppHung{Source: source})
+	case "period", "extends": // period B 500ms
+		d, err := time.ParseDuration(plain[len(plain)-1])
+		if err != nil {
+			return err
+		}
+		if words[0] == "period" {
+			w.step(agent.AppPeriod{Source: source, Period: d})
+		} else {
+			w.step(agent.AppExtends{Source: source, For: d})
+		}
 	case "exited":
 		delete(w.alive, source)
-		w.step(agent.AppExited{Source: source, Detail: "exited with status 1", Evidence: []string{"last words"}, Unasked: slices.Contains(plain, "unasked")})
+		w.step(agent.AppExited{Source: source, Detail: "exited with status 1", Evidence: []string{"last words"}, Unasked: slices.Contains(plain, "unasked"), OOM: slices.Contains(plain, "oom")})
 	case "dies": // while nobody watches
 		delete(w.alive, source)
 	case "unborn":

@@ -34,3 +34,6 @@ func BrokenGroup(dir string) (*Group, error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	return &Group{path: dir, dir: fd, freeze: -1}, err
 }
+
+// OpenGroup opens any directory as a group.
+var OpenGroup = openGroup
