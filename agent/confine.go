@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"slipstream/agent/config"
+	"slipstream/agent/control"
 	"slipstream/agent/supervise"
 	"slipstream/verify"
 )
@@ -78,11 +79,15 @@ func real(path string) string {
 	return filepath.Clean(path)
 }
 
-// Protections tell what confines the apps of this device, by the newest start.
-func (a *Agent) Protections() []supervise.Protection {
+// protections tell what confines the apps of this device, by the newest start.
+func (a *Agent) protections() (list []control.Protection) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	return append(a.sup.Protections(), a.controls...)
+	controls := a.controls
+	a.mu.Unlock()
+	for _, p := range append(a.sup.Protections(), controls...) {
+		list = append(list, control.Protection(p))
+	}
+	return list
 }
 
 // tryConfinement finds out in advance what this device can do.

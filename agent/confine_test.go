@@ -13,7 +13,6 @@ import (
 	"slipstream/agent"
 	"slipstream/agent/config"
 	"slipstream/agent/control"
-	"slipstream/agent/supervise"
 )
 
 // withUsers is a device that runs its slots' apps as users of their own.
@@ -106,9 +105,11 @@ cat "$SLIPSTREAM_DATA/../b/mine" 2>/dev/null >> broken; : > done; `
 	if r := d.install(d.pack("1.0.0", script+goodApp, nil)); r.Exit != control.ExitDone {
 		t.Fatalf("install: %+v", r)
 	}
-	on := func(p supervise.Protection) bool { return p.Name == supervise.ProtectLandlock && p.On }
-	if !slices.ContainsFunc(d.agent.Protections(), on) {
-		t.Skipf("no Landlock here: %+v", d.agent.Protections())
+	s, err := d.agent.Status(t.Context())
+	d.must(err)
+	on := func(p control.Protection) bool { return p.Name == "landlock" && p.On }
+	if !slices.ContainsFunc(s.Protections, on) {
+		t.Skipf("no Landlock here: %+v", s.Protections)
 	}
 	data := filepath.Join(d.cfg.State, "data", "a")
 	if _, err := os.Stat(filepath.Join(data, "done")); err != nil {

@@ -54,6 +54,23 @@
 // marker or not: a marker with a broken invariant does not commit, and the revert
 // says both facts. The history keeps how all of them stood, also after a commit.
 //
+// # Who an app is
+//
+// Where the agent is root and the users exist (apps.user_a and apps.user_b of the
+// configuration), each slot's app runs as its own, without capabilities. It reads its slot
+// and the system, writes its data, the directory that both versions share and TMPDIR, and
+// executes nothing that it could write. Of the state directory it sees nothing else.
+// The trial's directory is its own only if the manifest lets it make the marker; its
+// publish socket opens to its user alone. A protection that a device does not have is told
+// by its status, and the app runs without it. The manifest's limits hold where cgroups of
+// version 2 have the controllers; an app that comes to its limit of memory ends its trial
+// with the cause "oom". Descriptors that an app stored, at most 64, are given to its next
+// run in the same slot, unless it ended before it was ready; they die with the agent. The
+// sockets that manifests declare stay open from version to version; a restarted agent gets
+// them back out of the app that it adopts. An app may ask for more time to start or to
+// stop, up to its deadline and to five times its stop timeout, and may say that it feeds its
+// watchdog more often than its manifest says, never less.
+//
 // # How versions overlap
 //
 // The manifest of the new version says how it runs beside the old one during its

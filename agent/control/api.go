@@ -39,7 +39,7 @@ type Status struct {
 
 // Protection is one of those that an app may be under.
 type Protection struct {
-	Name string `json:"name"` // "user", "no-new-privileges", "capabilities", "mounts" or "landlock"
+	Name string `json:"name"` // "user", "no-new-privileges", "capabilities", "mounts", "landlock", or "memory-limit" and the like
 	On   bool   `json:"on"`
 	Why  string `json:"why,omitempty"` // it is off
 }

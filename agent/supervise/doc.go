@@ -37,8 +37,6 @@
 // program that crashes of what it is given must be started without: see DropStored.
 // Who runs the device may look at everything that is stored, and deal with it itself: see
 // JudgeStored.
-// LISTEN_PID is not set, since a process's number is not known before it exists;
-// programs that insist on it find nothing.
 //
 // Core dumps are off: they delay the news of a crash by seconds.
 //
@@ -46,10 +44,37 @@
 // frozen and with which all of it ends, whatever has left its session and emptied its
 // environment.
 //
-// It does not restart anything, and does not limit memory or CPU: the first is
-// the agent's policy. The bound on a log file holds while an agent runs.
+// A process may be confined (see Confinement). Much of that a process can only do to
+// itself, so it begins as our own program, the launcher (see Launch), which becomes the
+// other one by execve, under the same number. It is told what to become by a socket, after
+// it is in its cgroup and in its record: one whose agent has died meanwhile hears nothing and
+// ends. From the outside in, it gets: a mount namespace in which the program's directory is
+// read-only and hidden directories hold only what it needs; no capabilities, now and
+// after any execution; another user; no-new-privileges; and Landlock rules by which it
+// writes only where it may and executes nothing that it could write. LISTEN_PID and
+// WATCHDOG_PID are set then. Whatever this kernel or an agent that is not root cannot do
+// is left out, told by Protections, and logged once; but nothing runs as root that was to
+// run as somebody else. Landlock is used from its second version on: the first cannot allow
+// a rename from one directory to another.
 //
-// Rejected: a parent-death signal, because an agent's crash would take the
+// Of sd_notify(3) a sender is believed by its place below the main process. MAINPID is
+// ignored, EXTEND_TIMEOUT_USEC is granted by others up to their own bounds, and what is
+// unknown means nothing. A flood costs its sender time and us no memory.
+//
+// A group has limits of memory, tasks and CPU where the controllers are those of
+// cgroups of version 2 and the agent may use them (see Groups.Controls).
+//
+// It does not restart anything: that is the agent's policy. The bound on a log file
+// holds while an agent runs; lines that come faster are lost, not waited for. It keeps no
+// process from the network, and shows it all processes of the device. Device nodes that come
+// while a process runs are not its.
+//
+// Rejected: parameters in the environment, which all that the program starts could
+// read; confinement between fork and execve, where Go can run nothing; a private /tmp, which
+// would be memory, in place of TMPDIR; seccomp filters, of which no list fits every
+// encoder's driver; a tree of supervised goroutines (suture), because each of ours ends
+// with what it watches or with the agent, and one that ended otherwise would be a fault that
+// starting it again only hides; a parent-death signal, because an agent's crash would take the
 // picture with it; double-forking monitors, because pidfds say the same with no
 // process more; pid files without a start time, because they get strangers
 // killed; RLIMIT_CORE 0, because the kernel ignores it when core_pattern is a

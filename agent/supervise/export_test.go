@@ -37,3 +37,6 @@ func BrokenGroup(dir string) (*Group, error) {
 
 // OpenGroup opens any directory as a group.
 var OpenGroup = openGroup
+
+// Merge joins two notifications.
+var Merge = Notification.and
