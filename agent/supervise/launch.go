@@ -139,7 +139,7 @@ func (c Confinement) apply(try bool) ([]Protection, error) {
 	mounts := c.mounts()
 	rules, errRules := c.landlock() // opens paths that another user might not reach
 	capabilities := dropCapabilities()
-	user := errNoUser
+	var user error
 	if c.User != nil {
 		user = c.User.become()
 		if user != nil && !try {
