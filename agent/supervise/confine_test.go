@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -287,5 +288,26 @@ func BenchmarkStart(b *testing.B) {
 				b.StartTimer()
 			}
 		})
+	}
+}
+
+// An image that is mounted elsewhere can be unmounted while a confined process runs.
+func TestImagesElsewhereAreNotHeld(t *testing.T) {
+	s, p := newSupervisor(t, t.TempDir()), newPlace(t)
+	needs(t, s, p.confinement(), supervise.ProtectMounts)
+	image, at := filepath.Join(t.TempDir(), "image"), t.TempDir()
+	for _, args := range [][]string{{"truncate", "-s", "1M", image}, {"mkfs.ext4", "-q", image}, {"mount", "-o", "loop", image, at}} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("no images can be mounted here: %v\n%s", err, out)
+		}
+	}
+	t.Cleanup(func() { _ = unix.Unmount(at, unix.MNT_DETACH) })
+	spec := shell("app", "grep -c "+at+" /proc/self/mountinfo; echo complete; exec sleep 1000")
+	spec.Env = append(spec.Env, "PATH="+os.Getenv("PATH"))
+	spec.Confine = p.confinement()
+	app := start(t, s, spec)
+	printed(t, app, "complete")
+	if said := app.LogTail(9); said[0] != "0" {
+		t.Errorf("it holds the image: %q", said)
 	}
 }

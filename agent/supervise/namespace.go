@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -20,6 +21,9 @@ func (c Confinement) mounts() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("keep mounts from going out: %w", err)
 	}
+	if err := c.letImagesGo(); err != nil {
+		return err
+	}
 	for _, dir := range c.Hidden {
 		if err := c.hide(dir); err != nil {
 			return fmt.Errorf("hide %s: %w", dir, err)
@@ -32,6 +36,42 @@ func (c Confinement) mounts() error {
 		return fmt.Errorf("make %s read-only: %w", c.Root, err)
 	}
 	return nil
+}
+
+// letImagesGo detaches images that the process does not need. Where the system's mounts
+// are not shared, as without systemd, they would be in use for as long as it runs, and
+// could neither be replaced nor removed.
+func (c Confinement) letImagesGo() error {
+	images, err := mountsWhere(func(place, source string) bool { return ofImage(source) && !c.needs(place) })
+	if err != nil {
+		return err
+	}
+	for _, place := range slices.Backward(images) {
+		// What is gone by now was unmounted outside.
+		if err := unix.Unmount(place, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("let go of %s: %w", place, err)
+		}
+	}
+	return nil
+}
+
+func ofImage(source string) bool {
+	return slices.ContainsFunc([]string{"/dev/loop", "/dev/dm-", "/dev/mapper/"}, func(p string) bool { return strings.HasPrefix(source, p) })
+}
+
+// systemDirs are where programs and their libraries lie.
+var systemDirs = []string{"/usr", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/var"}
+
+// needs says whether something that the process uses lies at a mount's place or below,
+// or the mount belongs to the system.
+func (c Confinement) needs(place string) bool {
+	if slices.Contains(systemDirs, place) || strings.HasPrefix(place, "/usr/") || strings.HasPrefix(place, "/opt/") {
+		return true
+	}
+	prefix := strings.TrimSuffix(place, "/") + "/"
+	return slices.ContainsFunc(slices.Concat([]string{c.Root}, c.Read, c.Write, c.Devices), func(path string) bool {
+		return strings.HasPrefix(path+"/", prefix)
+	})
 }
 
 // hide lays an empty directory over one, with only what the process needs of it in its
@@ -52,7 +92,7 @@ func (c Confinement) hide(dir string) error {
 		}
 		trees = append(trees, fd)
 	}
-	below, err := mountsBelow(dir)
+	below, err := mountsWhere(func(place, _ string) bool { return strings.HasPrefix(place, dir+"/") })
 	if err != nil {
 		return err
 	}
@@ -94,9 +134,9 @@ func readOnly(dir string) error {
 	return unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "")
 }
 
-// mountsBelow are the places of mounts below a directory, in the order in which
-// they were made.
-func mountsBelow(dir string) (places []string, err error) {
+// mountsWhere are the places of mounts that are wanted, in the order in which they
+// were made (proc_pid_mountinfo(5)).
+func mountsWhere(wanted func(place, source string) bool) (places []string, err error) {
 	f, err := os.Open("/proc/thread-self/mountinfo") // not self: only this thread is elsewhere
 	if err != nil {
 		return nil, err
@@ -104,11 +144,12 @@ func mountsBelow(dir string) (places []string, err error) {
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 5 {
+		before, after, _ := strings.Cut(lines.Text(), " - ")
+		where, what := strings.Fields(before), strings.Fields(after)
+		if len(where) < 5 || len(what) < 2 {
 			continue
 		}
-		if place := unescape(fields[4]); strings.HasPrefix(place, dir+"/") {
+		if place := unescape(where[4]); wanted(place, unescape(what[1])) {
 			places = append(places, place)
 		}
 	}
