@@ -24,8 +24,6 @@ import (
 const (
 	socketWait = 5 * time.Second // for the forwarder to open a source's publish socket
 	keptLogs   = 4               // log files kept of a slot's runs
-	// maxAppStored bounds the descriptors that an app may have stored.
-	maxAppStored = 64
 	// mostStop bounds what an app may extend its stop timeout to, in stop timeouts.
 	mostStop    = 5
 	ingestGrace = time.Second
@@ -150,13 +148,10 @@ func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest,
 	return a.sup.Start(supervise.Spec{
 		Name: string(e.Source), Path: path, Args: exec[1:], Env: append(env, told...),
 		Dir:          a.data.of(e.data()), // what an app writes beside itself must not be written into its slot
-		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"), FDStore: true, StoreMax: maxAppStored, Group: g,
+		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"), FDStore: true, Group: g,
 		Confine: a.confinement(e, m.App), Listen: listen,
 	})
 }
-
-// storeName is under what the descriptors of a slot's app are kept, from run to run.
-func storeName(slot string) string { return "app-" + slot }
 
 // publishSocket is where the app of a source publishes.
 func (a *Agent) publishSocket(source orders.SourceID) string {
@@ -259,7 +254,7 @@ func (a *Agent) follow(r *run, l launched) {
 				ingest.Stop(ingestGrace)
 			}
 			if !said.ready {
-				a.sup.DropStored(storeName(r.slot)) // it may be what it was given that it ended of
+				a.sup.DropStored(string(r.source)) // it may be what it was given that it ended of
 			}
 			a.post(a.exited(r, l, said))
 			return

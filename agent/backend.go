@@ -25,7 +25,7 @@ func (a *Agent) Status(ctx context.Context) (control.Status, error) {
 	out := control.Status{
 		Seq: seen.seq, Device: a.cfg.Device, Product: a.cfg.Product, Hardware: a.cfg.Hardware, Agent: agentVersion(),
 		Phase: shownPhase(s.Phase), Permanent: s.Permanent.Version, Streams: a.shownStreams(s), Last: seen.last,
-		Staging: a.progress(s), Problems: a.problems(), Protections: a.protections(), Time: time.Now().UTC(),
+		Staging: a.progress(s), Problems: a.problems(), Time: time.Now().UTC(),
 	}
 	for _, p := range a.Protections() {
 		out.Protections = append(out.Protections, control.Protection(p))

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 
 	"slipstream/agent/config"
-	"slipstream/agent/control"
 	"slipstream/agent/supervise"
 	"slipstream/verify"
 )
@@ -79,15 +78,11 @@ func real(path string) string {
 	return filepath.Clean(path)
 }
 
-// protections tell what confines the apps of this device, by the newest start.
-func (a *Agent) protections() (list []control.Protection) {
+// Protections tell what confines the apps of this device, by the newest start.
+func (a *Agent) Protections() []supervise.Protection {
 	a.mu.Lock()
-	controls := a.controls
-	a.mu.Unlock()
-	for _, p := range append(a.sup.Protections(), controls...) {
-		list = append(list, control.Protection(p))
-	}
-	return list
+	defer a.mu.Unlock()
+	return append(a.sup.Protections(), a.controls...)
 }
 
 // tryConfinement finds out in advance what this device can do.

@@ -64,7 +64,7 @@
 // publish socket opens to its user alone. A protection that a device does not have is told
 // by its status, and the app runs without it. The manifest's limits hold where cgroups of
 // version 2 have the controllers; an app that comes to its limit of memory ends its trial
-// with the cause "oom". Descriptors that an app stored, at most 64, are given to its next
+// with the cause "oom". Descriptors that an app stored are given to its next
 // run in the same slot, unless it ended before it was ready; they die with the agent. The
 // sockets that manifests declare stay open from version to version; a restarted agent gets
 // them back out of the app that it adopts. An app may ask for more time to start or to

@@ -25,13 +25,6 @@ func running(ctx context.Context, a Agent) []Finding {
 	for _, problem := range status.Problems {
 		all = append(all, Finding{Name: "problem", State: Degraded, Text: problem})
 	}
-	for _, p := range status.Protections {
-		f := Finding{Name: "app-" + p.Name, State: OK, Text: "apps are confined by it"}
-		if !p.On {
-			f.State, f.Text = Missing, p.Why
-		}
-		all = append(all, f)
-	}
 	records, err := a.History(ctx, recent)
 	if err != nil {
 		return append(all, Finding{Name: "last-commit", State: Degraded, Text: plain(err)})

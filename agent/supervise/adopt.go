@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -77,8 +76,7 @@ func (s *Supervisor) takeOver(p *Process) error {
 	if err != nil {
 		return err
 	}
-	p.started, p.token, p.pid = r.Started, r.Token, r.PID
-	p.stores, p.store, p.most = s.storesFor(r), cmp.Or(r.Store, r.Name), cmp.Or(r.Most, MaxStored)
+	p.started, p.token, p.pid, p.stores = r.Started, r.Token, r.PID, s.storesFor(r)
 	p.setPidfd(pidfd)
 	p.output = s.openAgain(r)
 	s.listenAgain(p, r)

@@ -22,7 +22,7 @@ const quietLooks = 2
 func (s *Supervisor) newProcess(r record, out *output) *Process {
 	p := s.unknownProcess(r.Name)
 	p.started, p.token, p.output = r.Started, r.Token, out
-	p.stores, p.store, p.most = s.storesFor(r), r.Store, r.Most
+	p.stores = s.storesFor(r)
 	return p
 }
 

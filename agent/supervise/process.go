@@ -44,8 +44,6 @@ type Process struct {
 	output  *output
 	notify  *notifier // nil without a notify socket
 	stores  *stores   // nil without a store
-	store   string    // its name there
-	most    int       // descriptors in it
 	record  string    // path of the adoption record
 
 	// words is what Notifications gives: one place, see deliver.

@@ -29,8 +29,6 @@ type record struct {
 	Notify  string    `json:"notify,omitempty"`
 	Ready   bool      `json:"ready,omitempty"` // it has said READY=1
 	FDStore bool      `json:"fdStore,omitempty"`
-	Store   string    `json:"store,omitempty"`
-	Most    int       `json:"most,omitempty"` // descriptors stored
 	Started time.Time `json:"started"`
 }
 

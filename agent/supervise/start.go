@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"cmp"
 	"crypto/rand"
 	"errors"
 	"io/fs"
@@ -44,7 +43,6 @@ func (s *Supervisor) start(spec Spec) (*Process, error) {
 	r := record{
 		Format: recordFormat, Name: spec.Name, BootID: boot,
 		Token: spec.Name + "/" + rand.Text(), Log: out.path, LogFrom: out.from, Notify: spec.NotifySocket, FDStore: spec.FDStore, Started: time.Now(),
-		Store: cmp.Or(spec.Store, spec.Name), Most: cmp.Or(spec.StoreMax, MaxStored),
 	}
 	p := s.newProcess(r, out)
 	if err := s.launch(p, r, spec); err != nil {
@@ -125,7 +123,7 @@ func (p *Process) given(spec Spec) (list []stored) {
 		list = append(list, stored{l.Name, int(l.File.Fd())})
 	}
 	if p.stores != nil {
-		list = append(list, p.stores.get(p.store)...)
+		list = append(list, p.stores.get(p.name)...)
 	}
 	return list
 }

@@ -49,7 +49,7 @@ type stored struct {
 
 // put takes descriptors over, in place of earlier ones of the same name. After an
 // error it has taken none, and those earlier ones stay.
-func (s *stores) put(process, name string, fds []int, most int) error {
+func (s *stores) put(process, name string, fds []int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list, old := split(s.of[process], name)
@@ -60,8 +60,8 @@ func (s *stores) put(process, name string, fds []int, most int) error {
 	switch {
 	case len(fds) == 0:
 		return errors.New("none came along")
-	case len(list)+len(fds) > most:
-		return fmt.Errorf("it may store %d", most)
+	case len(list)+len(fds) > MaxStored:
+		return fmt.Errorf("a process may store %d", MaxStored)
 	case s.all-len(old)+len(fds) > maxStoredAll:
 		return fmt.Errorf("all processes together may store %d", maxStoredAll)
 	case bytes+len(fds)*(len(name)+1) > maxFDNames:
@@ -132,7 +132,7 @@ func closeAll(list []stored) {
 	}
 }
 
-// DropStored closes what a process has stored under this name ([Spec].Store), so that its successor
+// DropStored closes what a process has stored under this name, so that its successor
 // begins with nothing.
 func (s *Supervisor) DropStored(name string) { s.stores.drop(name) }
 
@@ -234,9 +234,9 @@ func (n *notifier) keep(raw []byte, files []int) []int {
 	switch {
 	case err != nil || dealt:
 	case w.remove:
-		n.p.stores.remove(n.p.store, w.name)
+		n.p.stores.remove(n.p.name, w.name)
 	case w.put:
-		if err = n.p.stores.put(n.p.store, w.name, files, n.p.most); err == nil {
+		if err = n.p.stores.put(n.p.name, w.name, files); err == nil {
 			return nil
 		}
 	}

@@ -43,11 +43,6 @@ type Spec struct {
 	// of its name has stored before, as LISTEN_FDS and LISTEN_FDNAMES. It takes the
 	// place of Files.
 	FDStore bool
-	// Store is the name under which they are kept, for processes of several names that
-	// follow each other; "" means Name. No two of them may live at once.
-	Store string
-	// StoreMax bounds them; 0 means [MaxStored].
-	StoreMax int
 	// Listen are descriptors that it is given by LISTEN_FDS and LISTEN_FDNAMES, before
 	// those that were stored. They take the place of Files. The caller still closes its own.
 	Listen []Named
