@@ -38,7 +38,7 @@ const (
 
 // What is unmounted may still be in use for clearWait, asked each clearPoll.
 const (
-	clearWait = time.Second
+	clearWait = 3 * time.Second
 	clearPoll = 10 * time.Millisecond
 )
 
