@@ -16,14 +16,11 @@ import (
 	"slipstream/agent/control"
 	"slipstream/agent/supervise"
 	"slipstream/slots"
+	"slipstream/slots/boot"
 	"slipstream/slots/fetch"
 	"slipstream/stream/orders"
 	"slipstream/verify/trust"
 )
-
-// systemSlot is the system slot in use. Devices with two of them come later;
-// the active record has the place for it already.
-const systemSlot = "a"
 
 // eventQueue holds what happens while the journal is being written.
 const eventQueue = 64
@@ -50,6 +47,11 @@ type Agent struct {
 
 	groups *supervise.Groups // nil without cgroups
 
+	host    Host
+	systems *slots.Set   // nil on a device without system slots
+	boot    boot.Control // likewise
+	system  string       // slot of the system that runs; "" if that is not known
+
 	events  chan any
 	wg      sync.WaitGroup // everything that Run has started
 	running atomic.Bool
@@ -66,6 +68,8 @@ type Agent struct {
 	runs       map[orders.SourceID]*run
 	forwarding *daemon
 	stopWatch  context.CancelFunc // of the trial's marker
+	unwritten  bool               // the journal has not the newest state
+	bootQueue  chan struct{}      // closed when all that was asked of the boot loader is done
 
 	mu       sync.Mutex // guards what follows
 	seen     snapshot
@@ -92,6 +96,11 @@ var _ control.Backend = (*Agent)(nil)
 
 // New opens the device's state and takes its locks. Nothing is started before Run.
 func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
+	return NewOn(thisHost(cfg.System), cfg, log)
+}
+
+// NewOn is [New] on a machine that need not be this one.
+func NewOn(host Host, cfg config.Config, log *slog.Logger) (*Agent, error) {
 	if err := os.MkdirAll(cfg.Run, 0o755); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
@@ -101,7 +110,7 @@ func New(cfg config.Config, log *slog.Logger) (*Agent, error) {
 		}
 	}
 	a := &Agent{
-		cfg: cfg, log: log,
+		cfg: cfg, log: log, host: host,
 		sup:     supervise.New(cfg.Run, log),
 		sockets: sockets{open: map[place]*os.File{}},
 		markers: markers{dir: filepath.Join(cfg.Run, "trial"), uid: os.Geteuid(), log: log},
@@ -151,6 +160,9 @@ func (a *Agent) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := a.openSystems(); err != nil {
+		return err
+	}
 	record, err := slots.OpenRecord(a.cfg.State)
 	if err != nil {
 		return err
@@ -167,6 +179,9 @@ func (a *Agent) close() {
 	var errs []error
 	if a.set != nil {
 		errs = append(errs, a.set.Close())
+	}
+	if a.systems != nil {
+		errs = append(errs, a.systems.Close())
 	}
 	if a.record != nil {
 		errs = append(errs, a.record.Close())

@@ -81,7 +81,7 @@ func TestACommitIsKnownBeforeItIsTold(t *testing.T) {
 			if test.commits {
 				want = two.Version
 			}
-			if got, err := file.Load(); err != nil || got.Live[systemSlot].Version != want {
+			if got, err := file.Load(); err != nil || got.Live[firstSystem].Version != want {
 				t.Errorf("the record says %+v, %v, not %s", got.Live, err, want)
 			}
 			if len(f.faults) != 0 {

@@ -30,6 +30,7 @@ type device struct {
 	end    context.CancelFunc
 	ended  chan error
 	counts int64
+	host   agent.Host // zero: this machine
 }
 
 func newDevice(t *testing.T) *device {
@@ -95,12 +96,18 @@ func (d *device) must(err error) {
 func (d *device) boot() {
 	d.Helper()
 	log := slog.New(slog.NewTextHandler(d.Output(), nil))
-	a, err := agent.New(d.cfg, log)
+	open := func() (*agent.Agent, error) {
+		if d.host.BootID != nil {
+			return agent.NewOn(d.host, d.cfg, log)
+		}
+		return agent.New(d.cfg, log)
+	}
+	a, err := open()
 	// A process that another test starts at this instant holds our ended agent's locks
 	// until it has become what it is to be.
 	for end := time.Now().Add(patience); err != nil && strings.Contains(err.Error(), "already runs here") && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
-		a, err = agent.New(d.cfg, log)
+		a, err = open()
 	}
 	d.must(err)
 	ctx, cancel := context.WithCancel(context.Background())

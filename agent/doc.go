@@ -150,9 +150,14 @@
 //	reverting   viewers go back first, then the boot loader's trial is cancelled, then
 //	            the device starts the old system: with the app that was permanent there
 //
+// Where the boot loader has started another system than the permanent one, for good, the
+// apps run that were permanent with that one, nothing is installed, and the status says so.
+//
 // A second start within a trial ends it, whichever system comes up. No reboot is asked
 // for that the journal does not know of, so that none is asked for twice; but a trial
-// that came up leaves in any case.
+// that came up leaves in any case. What hangs before an agent runs is for the watchdog that
+// the boot loader arms: the agent arms none. Images for the slots of Slipstream's own
+// programs are refused.
 //
 // # State and data
 //

@@ -139,7 +139,13 @@ func (a *Agent) holds(slot string, want Version) error {
 // versionOf picks what the core needs from a signed manifest.
 func versionOf(m verify.Manifest, digest, slot string) Version {
 	v := Version{Slot: slot, Digest: digest, Version: m.Version, Counter: m.ReleaseCounter, Epoch: m.SecurityEpoch}
-	v.Image = imageOf(m).SHA256
+	v.Image, v.System = imageOf(m).SHA256, partOf(m, digest)
+	if m.Requires != nil {
+		v.Requires = *m.Requires
+	}
+	if t := m.Trial; t != nil {
+		v.Rules = Rules{Greenlight: t.Greenlight, Deadline: milliseconds(t.DeadlineMS), Soak: milliseconds(t.SoakMS)}
+	}
 	if app := m.App; app != nil {
 		v.App, v.Breaks, v.State = contract(app), app.Breaks, app.State
 		for _, s := range app.Streams {

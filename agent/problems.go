@@ -18,6 +18,9 @@ func (a *Agent) problems() (out []string) {
 	if problem := damageProblem(a.snapshot().state); problem != "" {
 		out = append(out, problem)
 	}
+	if problem := systemProblem(a.snapshot().state); problem != "" {
+		out = append(out, problem)
+	}
 	if problem := a.freezeProblem(a.snapshot().state); problem != "" {
 		out = append(out, problem)
 	}
@@ -25,7 +28,7 @@ func (a *Agent) problems() (out []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	out = append(out, a.stateProblems()...)
-	for _, name := range []string{forwarderName, replaceProblem, gatewayName} {
+	for _, name := range []string{forwarderName, replaceProblem, gatewayName, bootProblem, systemsProblem} {
 		if why := a.down[name]; why != "" {
 			out = append(out, why)
 		}

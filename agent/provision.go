@@ -46,15 +46,15 @@ func Provision(ctx context.Context, cfg config.Config, path string, log *slog.Lo
 	in.from = provenance(control.StageRequest{Path: path})
 	in.version.Slot = provisionedSlot
 	switch r, err := a.record.Load(); {
-	case err == nil && r.Live[systemSlot].Digest == in.version.Digest:
+	case err == nil && r.Live[firstSystem].Digest == in.version.Digest:
 		return result(control.ExitNothing, "", fmt.Sprintf("version %s is permanent already", in.version.Version))
 	case err == nil:
 		return result(control.ExitRefused, CodeProvisioned, fmt.Sprintf(
-			"version %s is permanent in %s already; a factory's version is for a state directory without one", r.Live[systemSlot].Version, cfg.State))
+			"version %s is permanent in %s already; a factory's version is for a state directory without one", r.Live[firstSystem].Version, cfg.State))
 	case !errors.Is(err, slots.ErrNoRecord):
 		return result(control.ExitError, "", sentence(err))
 	}
-	if _, err := a.stageTrusted(ctx, provisionedSlot, "", in); err != nil {
+	if _, err := a.stageTrusted(ctx, target{a.set, provisionedSlot, "", verify.ClassLive}, in); err != nil {
 		return result(control.ExitError, stageCode(err), stageSentence(err))
 	}
 	if err := a.replaceRecord(in.version, Version{}); err != nil {
@@ -92,7 +92,7 @@ func (a *Agent) judgeProvisioned(f opener, size int64) (*incoming, error) {
 	if err != nil {
 		return nil, err
 	}
-	device.Kinds = provisionable
+	device.Kinds, device.Systems = provisionable, nil // a system is there before its state
 	pkg, err := verify.Open(f, size, vendor, device)
 	if err != nil {
 		return nil, err

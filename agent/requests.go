@@ -43,7 +43,9 @@ func (m *machine) stageAsked(e StageAsked) {
 		m.refuse(e, CodeReverted, m.triedBefore(v)+"; `slipstream install --force FILE` tries it all the same")
 		return
 	case m.Phase == PhaseStaged && m.staged().Digest == v.Digest:
-		m.Spare.Factory = m.Spare.Factory || v.Factory
+		for _, staged := range []*Version{&m.Spare, &m.Package} {
+			staged.Factory = staged.Factory || v.Factory && staged.Digest == v.Digest
+		}
 		m.answer(e.Req, control.ExitNothing, control.CodeAlreadyStaged, "version %s is staged already", v.Version)
 		return
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,18 +15,16 @@ import (
 	"slipstream/verify"
 )
 
-const bootIDFile = "/proc/sys/kernel/random/boot_id"
-
 // recovered collects what the disk and the kernel say, as the agent's first
 // event, and takes over what still runs.
 func (a *Agent) recovered(ctx context.Context) (Recover, error) {
-	boot, err := os.ReadFile(bootIDFile)
+	boot, err := a.host.BootID()
 	if err != nil {
 		return Recover{}, fmt.Errorf("agent: read the boot id: %w", err)
 	}
-	e := Recover{Boot: strings.TrimSpace(string(boot))}
+	e := Recover{Boot: boot}
 	a.states = states{dir: filepath.Join(a.cfg.Run, "state"), boot: e.Boot}
-	if e.Permanent, e.Previous, err = a.permanent(); err != nil {
+	if e.Permanent, e.Previous, e.System, err = a.permanent(); err != nil {
 		return Recover{}, fmt.Errorf("agent: %w", err)
 	}
 	a.seedTrust(e.Permanent, e.Previous)
@@ -52,25 +49,39 @@ func (a *Agent) recovered(ctx context.Context) (Recover, error) {
 
 // permanent is what the active record says. If every copy of it is broken, the
 // journal's copy is the best that there is, and is made the record again.
-func (a *Agent) permanent() (permanent, previous Version, err error) {
+func (a *Agent) permanent() (permanent, previous Version, systems Systems, err error) {
 	r, err := a.record.Load()
 	switch {
 	case errors.Is(err, slots.ErrNoRecord):
-		return Version{}, Version{}, nil
+		return Version{}, Version{}, a.foundSystems(slots.Record{}), nil
 	case errors.Is(err, slots.ErrRecordLost) && !a.state.Permanent.none():
 		a.log.Error("active record lost; the journal's copy takes its place", "reason", err)
-		permanent, previous = a.state.Permanent, a.state.Previous
-		return permanent, previous, a.replaceRecord(permanent, previous)
+		if r, err = a.journalled(); err != nil {
+			return Version{}, Version{}, Systems{}, err
+		}
 	case err != nil:
-		return Version{}, Version{}, err
+		return Version{}, Version{}, Systems{}, err
 	}
-	live := r.Live[systemSlot]
+	systems = a.foundSystems(r)
+	live, known := r.Live[a.recordedWith(r)]
+	if !known {
+		return Version{}, Version{}, systems, nil // a system alone is permanent
+	}
 	permanent = a.known(live)
 	permanent.Counter = live.Counter
 	if p := live.Previous; p != nil {
 		previous = Version{Slot: p.Slot, Digest: p.Digest, Version: p.Version, Counter: p.Counter}
 	}
-	return permanent, previous, nil
+	return permanent, previous, systems, nil
+}
+
+// journalled makes the journal's copy the record again. Where the record names a
+// system, it is the one that holds for it.
+func (a *Agent) journalled() (slots.Record, error) {
+	v := a.state.Permanent
+	v.System = a.state.System.Permanent
+	r := a.recorded(slots.Record{}, v, a.state.Previous)
+	return r, a.record.Replace(r)
 }
 
 // known is the permanent version, as its own signed words describe it. Whether it

@@ -107,7 +107,9 @@ func (a *Agent) step(ctx context.Context, what any) {
 	before := a.state
 	next, effects := Step(a.state, Event{Now: int64(publish.Monotonic()), Wall: time.Now().UTC(), What: what})
 	news := a.remembered(effects)
-	if err := a.journal.commit(next, news); err != nil {
+	err := a.journal.commit(next, news)
+	a.unwritten = err != nil
+	if err != nil {
 		// The journal may be lost at any time; the record alone decides. So the
 		// device goes on without one rather than not at all.
 		a.log.Error("journal not written", "reason", err)
@@ -214,6 +216,14 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 		a.forwarding.restart()
 	case ReplaceForwarder:
 		a.wg.Go(func() { a.replaceForwarder(ctx) })
+	case TryBoot:
+		a.tryBoot(ctx, e)
+	case CancelBoot:
+		a.cancelBoot(ctx)
+	case AgreeBoot:
+		a.agreeBoot(ctx, e)
+	case Restart:
+		a.restart(ctx, e)
 	case WriteRecord:
 		a.wg.Go(func() { a.writeRecord(ctx, e) })
 	case FallBack:
@@ -242,15 +252,7 @@ func (a *Agent) replaceRecord(v, previous Version) error {
 	if err != nil && !errors.Is(err, slots.ErrNoRecord) && !errors.Is(err, slots.ErrRecordLost) {
 		return err
 	}
-	if r.Live == nil {
-		r.Live = map[string]slots.Live{}
-	}
-	live := slots.Live{Slot: v.Slot, Digest: v.Digest, Version: v.Version, Counter: v.Counter}
-	if !previous.none() {
-		live.Previous = &slots.Previous{Slot: previous.Slot, Digest: previous.Digest, Version: previous.Version, Counter: previous.Counter}
-	}
-	r.System, r.Live[systemSlot] = systemSlot, live
-	return a.record.Replace(r)
+	return a.record.Replace(a.recorded(r, v, previous))
 }
 
 func (a *Agent) watchMarker(ctx context.Context, id orders.TrialID) {
@@ -269,7 +271,7 @@ func (a *Agent) endTrial(e EndTrial) {
 	a.stopWatch()
 	a.stopChecks()
 	a.markers.clean("")
-	if e.Kept {
+	if e.Kept || e.Slot == "" {
 		return
 	}
 	if err := a.data.drop(e.Slot, a.state.Permanent.Slot); err != nil {

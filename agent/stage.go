@@ -82,7 +82,8 @@ func (a *Agent) verifyPackage(f io.ReaderAt, size int64, linked, factory bool) (
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := pkg.Image(verify.ClassLive); !ok || pkg.Manifest.App == nil {
+	_, app := pkg.Image(verify.ClassLive)
+	if _, system := pkg.Image(verify.ClassSystem); !app && !system {
 		return nil, noApp(pkg)
 	}
 	return &incoming{pkg: pkg, file: f, version: versionOf(pkg.Manifest, pkg.Digest, "")}, nil
@@ -156,9 +157,21 @@ func (a *Agent) request(ctx context.Context, event func(req uint64) any) control
 // stageSlot writes a verified package into a slot, in the background.
 func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
 	in, inUse := a.expected(e.Req), a.state.Permanent.Slot
+	running, disabled := a.system, a.disableBoot(ctx, e.System)
 	a.wg.Go(func() {
 		done := StageDone{Attempt: e.Attempt}
-		cost, err := a.stageTrusted(ctx, e.Slot, inUse, in)
+		cost, err := slots.Report{}, disabled()
+		if err == nil && e.System != "" && a.systems == nil {
+			err = errNoSystems
+		}
+		if err == nil && e.System != "" {
+			cost, err = a.stageTrusted(ctx, target{a.systems, e.System, running, verify.ClassSystem}, in)
+		}
+		if err == nil && e.Slot != "" {
+			var app slots.Report
+			app, err = a.stageTrusted(ctx, target{a.set, e.Slot, inUse, verify.ClassLive}, in)
+			cost = added(cost, app)
+		}
 		if err == nil {
 			done.Cost = &control.Staged{Origins: control.Origins(cost.Origins), Written: cost.Written}
 		} else {
@@ -170,11 +183,32 @@ func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
 	})
 }
 
-func (a *Agent) write(ctx context.Context, slot, inUse string, in *incoming) (slots.Report, error) {
+// target is where an image of a package goes.
+type target struct {
+	set         *slots.Set
+	slot, inUse string
+	class       string
+}
+
+// name is the slot's among those of all classes.
+func (t target) name() string {
+	if t.class == verify.ClassSystem {
+		return systemName(t.slot)
+	}
+	return t.slot
+}
+
+// added is the cost of two images.
+func added(x, y slots.Report) slots.Report {
+	x.Kept, x.Copied, x.Fetched, x.Written = x.Kept+y.Kept, x.Copied+y.Copied, x.Fetched+y.Fetched, x.Written+y.Written
+	return x
+}
+
+func (a *Agent) write(ctx context.Context, to target, in *incoming) (slots.Report, error) {
 	if in == nil {
 		return slots.Report{}, errors.New("the package was closed before it was written")
 	}
-	payload, _ := in.pkg.Image(verify.ClassLive)
+	payload, _ := in.pkg.Image(to.class)
 	c := slots.Content{
 		Digest: in.pkg.Digest, Version: in.pkg.Manifest.Version, Kind: payload.Image.Kind, Size: payload.Image.Size,
 		Verity: (*verity.Params)(payload.Image.Verity),
@@ -186,7 +220,7 @@ func (a *Agent) write(ctx context.Context, slot, inUse string, in *incoming) (sl
 	for _, chunk := range payload.Chunks {
 		c.Chunks = append(c.Chunks, slots.Chunk{Length: chunk.Length, SHA256: chunk.SHA256})
 	}
-	return a.set.Stage(ctx, slot, c, slots.StageOptions{By: in.from, InUse: inUse, Progress: func(p slots.Progress) {
+	return to.set.Stage(ctx, to.slot, c, slots.StageOptions{By: in.from, InUse: to.inUse, Progress: func(p slots.Progress) {
 		in.progress.Store(&p)
 		a.changed()
 	}})

@@ -75,6 +75,8 @@ func (s State) staged() Version {
 func (m *machine) lacks(v Version) (code, sentence string) {
 	sys := m.System
 	switch {
+	case !v.System.none() && sys.Running == "":
+		return CodeSystem, fmt.Sprintf("version %s brings a system, and it is not known which system slot runs: slipstream status says more", v.Version)
 	case sys.Running != "" && sys.Permanent.Slot != "" && sys.Running != sys.Permanent.Slot:
 		return CodeSystem, fmt.Sprintf("system slot %s runs, although %s is the permanent one: start the device anew; "+
 			"if that does not help, system slot %s is damaged", sys.Running, sys.Permanent.Slot, sys.Permanent.Slot)

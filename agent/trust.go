@@ -80,6 +80,9 @@ func deviceOf(cfg config.Config, kept *trust.Store) (verify.Device, error) {
 	}
 	device, err := kept.Device(cfg.Product)
 	device.ID, device.Hardware, device.Kinds = cfg.Device, cfg.Hardware, mountable()
+	if cfg.System.Is() {
+		device.Systems = []string{verify.KindDisk, verify.KindErofs, verify.KindSquashfs}
+	}
 	return device, err
 }
 
@@ -107,8 +110,12 @@ func (a *Agent) device(linked bool) (verify.Device, error) {
 	if s.Previous.Counter == permanent.Counter { // it was damaged and fell back, and may come again
 		again = s.Previous.Digest
 	}
+	floor := permanent.Counter
+	if sys := s.System.Permanent; sys.Counter > 0 && sys.Counter < floor {
+		floor, again = sys.Counter, sys.Digest // the core compares with what a package would replace
+	}
 	device.FloorDigest = again
-	device.FloorCounter = max(device.FloorCounter, permanent.Counter)
+	device.FloorCounter = max(device.FloorCounter, floor)
 	device.FloorEpoch = max(device.FloorEpoch, permanent.Epoch)
 	if device.Fleet != nil {
 		device.Fleet.Linked = linked
@@ -133,12 +140,12 @@ func (a *Agent) verified(slot, digest string, head []byte) (verify.Manifest, str
 
 // stageTrusted writes a package into a slot, and then, when all of it is on disk and
 // was read back, remembers what it brought: of a damaged one nothing is.
-func (a *Agent) stageTrusted(ctx context.Context, slot, inUse string, in *incoming) (slots.Report, error) {
-	cost, err := a.write(ctx, slot, inUse, in)
+func (a *Agent) stageTrusted(ctx context.Context, to target, in *incoming) (slots.Report, error) {
+	cost, err := a.write(ctx, to, in)
 	if err != nil {
 		return cost, err
 	}
-	return cost, a.trusted.Staged(slot, a.installed(in.version), in.pkg.Learned)
+	return cost, a.trusted.Staged(to.name(), a.installed(in.version), in.pkg.Learned)
 }
 
 // finishStaging remembers what a package brought whose agent died between its last
@@ -189,6 +196,14 @@ func (a *Agent) raiseFloors(permanent, previous Version) {
 	var others []trust.Installed
 	if !previous.none() {
 		others = append(others, a.installed(previous))
+	}
+	if a.systems != nil {
+		again, err := a.mayRunAgain()
+		if err != nil {
+			a.log.Error("floors not raised", "version", permanent.Version, "reason", err)
+			return
+		}
+		others = append(others, again...)
 	}
 	if err := a.trusted.Committed(a.installed(permanent), others...); err != nil {
 		a.log.Error("floors not raised", "version", permanent.Version, "reason", err)

@@ -13,6 +13,9 @@ type Device struct {
 	Hardware string
 	// Kinds are the kinds of images that it can run an app from. None means trees.
 	Kinds []string
+	// Systems are the kinds of images that it can write to its system slots. None
+	// means that it has no such slots.
+	Systems []string
 	// FloorCounter is the lowest acceptable releaseCounter; 0 on a device that
 	// never had a version.
 	FloorCounter int64
@@ -54,10 +57,14 @@ func (m *Manifest) writable(dev Device) error {
 		kinds = []string{KindTree}
 	}
 	for _, image := range m.Images {
+		able := kinds
+		if image.Class == ClassSystem {
+			able = dev.Systems
+		}
 		switch {
-		case image.Class != ClassLive:
+		case image.Class == ClassRuntime || len(able) == 0:
 			return unsupportedClass(image)
-		case !slices.Contains(kinds, image.Kind):
+		case !slices.Contains(able, image.Kind):
 			return unsupportedKind(image)
 		case image.Encryption != nil:
 			return refuse(CodeEncrypted, "image %s of the package is encrypted, and this device cannot decrypt images", quote(image.Name))

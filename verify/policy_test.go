@@ -70,3 +70,24 @@ func TestDeviceTakesTheKindsThatItCanRun(t *testing.T) {
 		}
 	}
 }
+
+// A device takes what it has slots for, and of a kind that these can hold.
+func TestSystemImagesNeedSystemSlots(t *testing.T) {
+	m := Manifest{Images: []Image{{Name: "rootfs", Class: ClassSystem, Kind: KindDisk}}}
+	for _, test := range []struct {
+		name    string
+		class   string
+		kinds   []string
+		refusal string
+	}{
+		{"no system slots", ClassSystem, nil, CodeClass},
+		{"another kind", ClassSystem, []string{KindErofs}, CodeKind},
+		{"the kind", ClassSystem, []string{KindErofs, KindDisk}, ""},
+		{"the programs of Slipstream", ClassRuntime, []string{KindDisk}, CodeClass},
+	} {
+		m.Images[0].Class = test.class
+		if err := m.writable(Device{Kinds: []string{KindTree}, Systems: test.kinds}); Code(err) != test.refusal {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}

@@ -32,6 +32,7 @@ type Config struct {
 	Fetch   Fetch   `toml:"fetch"`
 	Panel   Panel   `toml:"panel"`
 	Fleet   Fleet   `toml:"fleet"`
+	System  System  `toml:"system"`
 }
 
 // Stream holds what goes for every stream.
@@ -102,6 +103,7 @@ func Default() Config {
 		Bin:    ownDir(),
 		Stream: Stream{StallMS: 50},
 		Apps:   DefaultApps(),
+		System: System{Reboot: []string{"reboot"}},
 		Gateway: Gateway{
 			Viewers: "/etc/slipstream/viewers",
 			HTTP:    "127.0.0.1:8889", RTSP: "127.0.0.1:8554", UDP: "127.0.0.1:8189",

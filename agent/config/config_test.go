@@ -177,6 +177,13 @@ func TestValidate(t *testing.T) {
 		{"endless attempts", func(c *config.Config) { c.Fetch.Attempts = 1001 }, "fetch.attempts"},
 		{"a download of a year", func(c *config.Config) { c.Fetch.TotalMinutes = 365 * 24 * 60 }, "fetch.total_minutes"},
 		{"advertised nonsense", func(c *config.Config) { c.Gateway.Advertise = []string{"router"} }, "advertise"},
+		{"systems", func(c *config.Config) { systems(c) }, ""},
+		{"one system slot", func(c *config.Config) { systems(c).B = "" }, "system.b"},
+		{"a system slot twice", func(c *config.Config) { systems(c).B = "/dev/x" }, "system.a and system.b"},
+		{"an unknown boot loader", func(c *config.Config) { systems(c).Boot.Kind = "lilo" }, "system.boot.kind"},
+		{"no way to tell it", func(c *config.Config) { systems(c).Boot.Path = "" }, "system.boot.path"},
+		{"a boot loader without systems", func(c *config.Config) { s := systems(c); s.A, s.B = "", "" }, "system.boot is set"},
+		{"no reboot", func(c *config.Config) { systems(c).Reboot = nil }, "system.reboot"},
 		{"a panel", func(c *config.Config) { c.Panel.URL, c.Panel.TokenFile = "https://p.example", "/t" }, ""},
 		{"a panel on this machine", func(c *config.Config) { c.Panel.URL, c.Panel.TokenFile = "http://127.0.0.1:8080", "/t" }, ""},
 		{"a panel without a token", func(c *config.Config) { c.Panel.URL = "https://p.example" }, "token_file"},
@@ -269,4 +276,12 @@ func TestMistakesInDropIns(t *testing.T) {
 	if _, err = config.Load(path); err == nil || !strings.Contains(err.Error(), "holds more than 64 files") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// systems gives a configuration system slots.
+func systems(c *config.Config) *config.System {
+	c.System = config.System{
+		A: "/dev/x", B: "/dev/y", Boot: config.Boot{Kind: config.BootOrder, Path: "/etc/fw_env.config"}, Reboot: []string{"reboot"},
+	}
+	return &c.System
 }

@@ -44,6 +44,7 @@ func (c Config) Validate() error {
 		c.Gateway.validate(),
 		c.Fetch.validate(),
 		c.Panel.validate(),
+		c.System.validate(),
 	)
 }
 

@@ -25,6 +25,7 @@ type Status struct {
 	Phase     string         `json:"phase"`     // "idle", "staging", "staged", "arming", "rebooting", "starting", "trial", "committing", "reverting"
 	Permanent string         `json:"permanent"` // version, "" before the first one
 	Slots     []Slot         `json:"slots"`
+	Systems   []System       `json:"systems,omitempty"` // system slots, on a device that has them
 	Trial     *Trial         `json:"trial,omitempty"`
 	Streams   []StreamStatus `json:"streams"`
 	Staging   *Progress      `json:"staging,omitempty"`
@@ -59,6 +60,14 @@ type Slot struct {
 	Restarts   int       `json:"restarts,omitempty"` // after it ended by itself
 	LastExit   string    `json:"lastExit,omitempty"` // how it ended the last time
 	LastExitAt time.Time `json:"lastExitAt,omitzero"`
+}
+
+// System is one system slot.
+type System struct {
+	Name    string `json:"name"`            // "a" or "b"
+	State   string `json:"state,omitempty"` // "permanent", "staged", "trial", or "" for anything else
+	Version string `json:"version,omitempty"`
+	Running bool   `json:"running,omitempty"`
 }
 
 // Trial is the trial under way.
