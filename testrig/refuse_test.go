@@ -55,7 +55,7 @@ func TestRefusedPackagesChangeNothing(t *testing.T) {
 		pkg  []byte
 		want string
 	}{
-		{"a flipped byte in the image", flip(good, len(good)/2), "not the signed one"},
+		{"flipped bytes all over the image", spoilt(good), "not the signed one"},
 		{"a flipped byte in the manifest", flip(good, 700), ""},
 		{"a flipped byte in a header", flip(good, 110), ""},
 		{"truncated", good[:len(good)/3], ""},
@@ -125,6 +125,16 @@ func flip(b []byte, at int) []byte {
 	b = bytes.Clone(b)
 	b[at] ^= 0x20
 	return b
+}
+
+// spoilt is the package with a flipped byte each few kilobytes of its image. One
+// alone may lie in a chunk that the device has already, and so never reads.
+func spoilt(pkg []byte) []byte {
+	pkg = bytes.Clone(pkg)
+	for at := len(pkg) / 4; at < len(pkg)-4096; at += 4096 {
+		pkg[at] ^= 0x20
+	}
+	return pkg
 }
 
 // unsigned is the package with its signature's text emptied.

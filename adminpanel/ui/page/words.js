@@ -12,6 +12,8 @@ const REASONS = {
   lease: 'the agent was gone just before it became permanent',
   operator: 'an operator took it back',
   power: 'the device lost power or was restarted during the trial',
+  boot: 'the new system did not start',
+  rehearsal: 'it was a rehearsal, and all of it went as it must',
   agent: 'the agent was restarted and the trial was gone',
   forwarder: 'the program that carries the pictures was restarted',
   record: 'the device could not write down that it is permanent',
