@@ -405,9 +405,7 @@ func (m *machine) finishRevert() {
 		m.Apps[slotIndex(t.To.Slot)] = App{}
 	}
 	m.Phase, m.Trial = PhaseIdle, Trial{}
-	if t.To.System.Slot != "" || m.System.Running != m.System.Permanent.Slot {
-		m.agree() // whatever became of cancelling, or of what waited for the trial's end
-	}
+	m.agreeAfter(t)
 	m.answerWaiting(&t, control.ExitError, "the trial of version "+t.To.Version+" ended before its greenlight was seen")
 	m.sendOrders()
 }

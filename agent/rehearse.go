@@ -147,6 +147,7 @@ func (m *machine) finishRehearsal() {
 	if t.Staged && m.staged().Digest != "" {
 		m.Phase = PhaseStaged
 	}
+	m.agreeAfter(t)
 	m.sendOrders()
 }
 

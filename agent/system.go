@@ -185,6 +185,14 @@ func (m *machine) agree() {
 	}
 }
 
+// agreeAfter follows a trial that is over, whatever became of cancelling, and does
+// what waited for its end.
+func (m *machine) agreeAfter(t Trial) {
+	if t.To.System.Slot != "" || m.System.Running != m.System.Permanent.Slot {
+		m.agree()
+	}
+}
+
 // bootAgrees: the next boot starts the permanent system. If another one runs, it was
 // between the record and the boot loader that the power failed, or the permanent one
 // could not be loaded. A second reboot would not help against that.
