@@ -38,7 +38,8 @@ type renewal struct {
 	configFile string
 	log        *slog.Logger
 	signals    chan os.Signal
-	seen       os.FileInfo // the file whose program this is, or that was tried in vain
+	self       os.FileInfo // the file whose program this is
+	tried      os.FileInfo // another one that was looked at; nil: none yet
 }
 
 func findRenewal(configFile string, log *slog.Logger) (*renewal, error) {
@@ -48,7 +49,7 @@ func findRenewal(configFile string, log *slog.Logger) (*renewal, error) {
 	}
 	r := &renewal{path: path, configFile: configFile, log: log, signals: make(chan os.Signal, 1)}
 	// Of the process, not of the path: the file may have been replaced already.
-	if r.seen, err = os.Stat("/proc/self/exe"); err != nil {
+	if r.self, err = os.Stat("/proc/self/exe"); err != nil {
 		return nil, fmt.Errorf("find the agent's own program: %w", err)
 	}
 	heard := []os.Signal{unix.SIGUSR2}
@@ -95,14 +96,18 @@ func (r *renewal) wait(ctx context.Context, a *agent.Agent) bool {
 	}
 }
 
-// replaced says whether the program at our path is another one than the last that was
-// looked at, and notes it. One that is not there is being installed.
+// replaced says whether the program at our path is another one than ours and than the
+// last that was looked at, and notes it. One that is not there is being installed. Our
+// own may be touched, but nobody can write to a program that runs.
 func (r *renewal) replaced() bool {
 	now, err := os.Stat(r.path)
-	if err != nil || os.SameFile(now, r.seen) && now.ModTime().Equal(r.seen.ModTime()) && now.Size() == r.seen.Size() {
+	if err != nil || os.SameFile(now, r.self) {
 		return false
 	}
-	r.seen = now
+	if t := r.tried; t != nil && os.SameFile(now, t) && now.ModTime().Equal(t.ModTime()) && now.Size() == t.Size() {
+		return false
+	}
+	r.tried = now
 	return true
 }
 
