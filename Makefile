@@ -31,7 +31,7 @@ test:
 # is damaged. Of package slots is left out what mounts images or asks whether it could, and
 # the disk that loses power, which is a FUSE server (an emulator of programs passes on
 # neither), and suites for every kind of image, which run for minutes in one.
-BEYOND_EMULATION := Mount(|OfAPartition|OfAGuardedImage|RefusesWhat.*|ReplacesWhat.*)$$|MountedElsewhere|WhatIsMounted|InUseIsLeft|RunningSlot|Unprivileged|Capabilities|PowerCut(|OfExt4)$$|OfAnyKind|TestSets|TestBench
+BEYOND_EMULATION := Mount(|OfAPartition|OfAGuardedImage|RefusesWhat.*|ReplacesWhat.*)$$|MountedElsewhere|WhatIsMounted|InUseIsLeft|RunningSlot|Unprivileged|Capabilities|PowerCut(|OfExt4)$$|OfAnyKind|TestSets|TestBench|InUseForAnInstant|FilesAreNoRoom
 
 test-arm:
 	@.ci/need openssl jq erofs-utils squashfs-tools qemu-user-static
