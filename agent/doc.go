@@ -52,7 +52,10 @@
 // is ready, and it was not restarted. Those that the manifest declares of its streams
 // are judged by the forwarder, which ends the trial when a required one is broken,
 // marker or not: a marker with a broken invariant does not commit, and the revert
-// says both facts. The history keeps how all of them stood, also after a commit.
+// says both facts. The checks that it declares of the app are judged by the agent
+// (package invariant) from the moment viewers see the new version; the forwarder is
+// asked to hold only once every required one was judged and holds. The history keeps
+// how all of them stood, also after a commit.
 //
 // # Who an app is
 //
@@ -258,11 +261,10 @@
 // intensity each half minute. Damage is another matter than crashing, to which an
 // app can be brought from outside. If the version before is damaged too, or there
 // is none, the status names the way out: the same package, staged again. With
-// overlap "none" viewers have no picture while the versions change places. An app that
-// publishes by RTSP loses its connection if it stays frozen for more than the ten
-// seconds that its ingest waits, and is started again after a revert. On a machine where everything runs as one user it cannot tell who made a marker. The
-// data directory of a trial is a copy: what the old version writes into its own
-// meanwhile is not in it.
+// overlap "none" viewers have no picture while the versions change places. On a machine
+// where everything runs as one user it cannot tell who made a marker. The data
+// directory of a trial is a copy: what the old version writes into its own meanwhile
+// is not in it.
 //
 // # Rejected
 //
