@@ -69,7 +69,9 @@ type Agent struct {
 	forwarding *daemon
 	stopWatch  context.CancelFunc // of the trial's marker
 	unwritten  bool               // the journal has not the newest state
-	bootQueue  chan struct{}      // closed when all that was asked of the boot loader is done
+	guard      *guard
+	wasGuarded bool          // at the step before
+	bootQueue  chan struct{} // closed when all that was asked of the boot loader is done
 
 	mu       sync.Mutex // guards what follows
 	seen     snapshot
@@ -129,6 +131,10 @@ func NewOn(host Host, cfg config.Config, log *slog.Logger) (*Agent, error) {
 		down:    map[string]string{},
 		givers:  map[string]giver{},
 		untaken: map[orders.SourceID]string{},
+	}
+	a.guard = &guard{
+		cfg: cfg.System, open: host.Watchdog, alive: a.Alive, begun: a.begun, log: log,
+		tell: func(problem string) { a.setDown(watchdogProblem, problem) },
 	}
 	a.sup.JudgeStored(a.judgeStored)
 	a.stopWatch = func() {}
@@ -215,6 +221,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	cancel()
 	close(a.stopped)
 	a.wg.Wait()
+	a.leaveWatchdog()
 	a.sup.Close()
 	a.sockets.keep(nil)
 	a.letGroupsBe()

@@ -86,6 +86,9 @@ func (a *Agent) tryBoot(ctx context.Context, e TryBoot) {
 		if err == nil {
 			err = a.tell(ctx, "try", func() error { return a.boot.Try(e.System.Slot) })
 		}
+		if err == nil && ctx.Err() == nil {
+			a.guard.hold() // before the word by which the device goes down
+		}
 		if ctx.Err() != nil {
 			return // the next agent does it again
 		}

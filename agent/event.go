@@ -22,6 +22,7 @@ type (
 	// record and the processes that still run say.
 	Recover struct {
 		Boot      string     // boot id of the running kernel
+		Up        int64      // ns for which it has been running
 		Base      int64      // counters go on above it if the journal was lost
 		Permanent Version    // of the active record; zero: none yet
 		Previous  Version    // of the active record

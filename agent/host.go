@@ -10,14 +10,19 @@ import (
 	"time"
 
 	"slipstream/agent/config"
+	"slipstream/agent/watchdog"
 	"slipstream/slots/boot"
+	"slipstream/stream/publish"
 )
 
 // Host is the machine below the agent, as far as it can be started anew.
 type Host struct {
 	BootID  func() (string, error)
 	Running func() (string, error) // system slot, by the kernel's command line
+	Uptime  func() time.Duration   // since the kernel's start
 	Restart func(context.Context) error
+
+	Watchdog func(path string) (watchdog.Node, error) // opens one
 }
 
 const (
@@ -42,6 +47,8 @@ func thisHost(cfg config.System) Host {
 			}
 			return runningSlot(string(raw))
 		},
+		Uptime:   publish.Monotonic,
+		Watchdog: watchdog.Open,
 		Restart: func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, restartLimit)
 			defer cancel()

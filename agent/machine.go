@@ -420,8 +420,9 @@ func (m *machine) entry(outcome string) control.Record {
 	if t.Overlap != verify.OverlapFull {
 		r.Overlap = t.Overlap
 	}
-	if r.Reboots = t.Reboot.Times; r.Reboots > 0 && t.TookOver.After(t.Reboot.Asked) {
-		r.DarkMS = t.TookOver.Sub(t.Reboot.Asked).Milliseconds()
+	dark := t.TookOver.Sub(t.Reboot.Asked) // by the wall clock, which may have jumped
+	if r.Reboots = t.Reboot.Times; r.Reboots > 0 && dark > 0 && dark < t.To.Rules.Deadline+prepareLimit {
+		r.DarkMS = dark.Milliseconds()
 	}
 	if outcome == control.OutcomeReverted {
 		r.Reason, r.Detail, r.Evidence = t.Cause, t.Detail, t.Evidence

@@ -28,7 +28,7 @@ func (a *Agent) problems() (out []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	out = append(out, a.stateProblems()...)
-	for _, name := range []string{forwarderName, replaceProblem, gatewayName, bootProblem, systemsProblem} {
+	for _, name := range []string{forwarderName, replaceProblem, gatewayName, bootProblem, systemsProblem, watchdogProblem} {
 		if why := a.down[name]; why != "" {
 			out = append(out, why)
 		}

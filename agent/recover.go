@@ -115,7 +115,7 @@ func (m *machine) recoverTrial(e Recover, sameBoot bool) {
 	if !e.Forwarder {
 		t.Forgotten = true
 	}
-	if m.systemTrial() && m.recoverSystem(sameBoot) {
+	if m.systemTrial() && m.recoverSystem(sameBoot, e.Up) {
 		return
 	}
 	switch {

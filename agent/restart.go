@@ -22,7 +22,7 @@ func (a *Agent) recovered(ctx context.Context) (Recover, error) {
 	if err != nil {
 		return Recover{}, fmt.Errorf("agent: read the boot id: %w", err)
 	}
-	e := Recover{Boot: boot}
+	e := Recover{Boot: boot, Up: int64(a.host.Uptime())}
 	a.states = states{dir: filepath.Join(a.cfg.Run, "state"), boot: e.Boot}
 	if e.Permanent, e.Previous, e.System, err = a.permanent(); err != nil {
 		return Recover{}, fmt.Errorf("agent: %w", err)

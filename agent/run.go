@@ -22,6 +22,9 @@ func (a *Agent) loop(ctx context.Context) error {
 	for _, problem := range a.trustProblems() {
 		a.log.Warn(problem)
 	}
+	if a.wasGuarded = a.guarded(); a.wasGuarded {
+		a.guard.hold() // it may be running since before the reboot
+	}
 	first, err := a.recovered(ctx)
 	if err != nil {
 		return err
@@ -127,6 +130,7 @@ func (a *Agent) step(ctx context.Context, what any) {
 		a.perform(ctx, e)
 	}
 	a.prune()
+	a.tendWatchdog(ctx)
 	a.desk.Steer(a.state.steering())
 	a.publish(news)
 	for _, answer := range answers { // who gets one sees the state that it speaks of

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -34,6 +35,7 @@ type System struct {
 // Reboot is how far the reboots of a trial have come.
 type Reboot struct {
 	Times   int       `json:"times"`             // how many there were, or are asked for
+	Left    int64     `json:"left,omitempty"`    // ns of the deadline when the first one was asked for; 0: not known
 	Asked   time.Time `json:"asked,omitzero"`    // the first one, by the wall clock
 	Again   int64     `json:"again,omitempty"`   // when it is asked for once more
 	Boot    string    `json:"boot,omitempty"`    // id of the boot in which the new system came up
@@ -115,7 +117,7 @@ func (m *machine) bootTried(e BootTried) {
 		return
 	}
 	m.Phase = PhaseRebooting
-	m.Trial.Reboot = Reboot{Times: 1, Asked: m.wall}
+	m.Trial.Reboot.Times, m.Trial.Reboot.Asked = 1, m.wall
 	m.reboot()
 }
 
@@ -123,6 +125,9 @@ func (m *machine) bootTried(e BootTried) {
 func (m *machine) reboot() {
 	t := &m.Trial
 	t.Reboot.Again = m.now + int64(rebootEvery)
+	if m.Phase == PhaseRebooting {
+		t.Reboot.Left = max(1, t.Deadline-m.now)
+	}
 	// A new system that has just come up has spent its try: it may be left even if
 	// the journal cannot be written, because the next boot is not its again.
 	m.do(Restart{Journalled: t.Reboot.Boot != m.Boot})
@@ -154,12 +159,14 @@ func (m *machine) leave() {
 	m.reboot()
 }
 
-// cameUp is the first start of the agent in the new system. The deadline begins
-// anew, once: the clock before the reboot is not this one.
-func (m *machine) cameUp() {
+// cameUp is the first start of the agent in the new system. What was left of the
+// deadline when the reboot was asked for goes on from the start of its kernel: no clock
+// that is the same before and after can be trusted, so the way between is not counted.
+func (m *machine) cameUp(up int64) {
 	t := &m.Trial
 	t.Reboot.Boot, t.Reboot.Again, t.Forgotten, t.Latched = m.Boot, 0, false, false
-	t.Deadline = m.now + int64(t.To.Rules.Deadline)
+	left := cmp.Or(t.Reboot.Left, int64(t.To.Rules.Deadline)) // an older agent kept none
+	t.Deadline = m.now - up + left
 	m.do(WatchMarker{t.ID})
 	if t.To.Slot == "" {
 		m.Phase = PhaseTrial
@@ -207,7 +214,7 @@ func (m *machine) bootAgrees(e BootAgrees) {
 }
 
 // recoverSystem goes on with a trial of a system, unless it goes on like any other.
-func (m *machine) recoverSystem(sameBoot bool) (done bool) {
+func (m *machine) recoverSystem(sameBoot bool, up int64) (done bool) {
 	t := &m.Trial
 	committed := m.System.Permanent.Slot == t.To.System.Slot && m.System.Permanent.Digest == t.To.Digest
 	switch {
@@ -217,7 +224,7 @@ func (m *machine) recoverSystem(sameBoot bool) (done bool) {
 		m.do(AgreeBoot{t.To.System.Slot})
 		return false
 	case !sameBoot:
-		m.rebooted()
+		m.rebooted(up)
 	case m.Phase == PhaseArming:
 		m.do(TryBoot{Trial: t.ID, System: t.To.System})
 	case m.Phase == PhaseRebooting:
@@ -238,12 +245,12 @@ func (m *machine) recoverSystem(sameBoot bool) (done bool) {
 
 // rebooted: the device was started anew in a trial, once as it was to be, or by
 // whatever else.
-func (m *machine) rebooted() {
+func (m *machine) rebooted(up int64) {
 	t := &m.Trial
 	came := m.System.Running == t.To.System.Slot
 	before := m.Phase
 	if came && (before == PhaseArming || before == PhaseRebooting) {
-		m.cameUp()
+		m.cameUp(up)
 		return
 	}
 	t.Back, t.Gone = true, true

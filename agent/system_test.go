@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"slipstream/agent"
 	"slipstream/agent/config"
@@ -46,6 +47,7 @@ func newRebooter(t *testing.T) *rebooter {
 	d.host = agent.Host{
 		BootID:  func() (string, error) { return fmt.Sprintf("boot-%d", r.boots), nil },
 		Running: func() (string, error) { return r.running, nil },
+		Uptime:  func() time.Duration { return 0 },
 		Restart: func(context.Context) error { r.asked <- struct{}{}; return nil },
 	}
 	r.off()

@@ -103,7 +103,7 @@ func Default() Config {
 		Bin:    ownDir(),
 		Stream: Stream{StallMS: 50},
 		Apps:   DefaultApps(),
-		System: System{Reboot: []string{"reboot"}},
+		System: System{Reboot: []string{"reboot"}, WatchdogS: 120},
 		Gateway: Gateway{
 			Viewers: "/etc/slipstream/viewers",
 			HTTP:    "127.0.0.1:8889", RTSP: "127.0.0.1:8554", UDP: "127.0.0.1:8189",
