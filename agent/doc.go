@@ -145,7 +145,9 @@
 //	            system runs, the trial goes on; if the old one does, it is reverted
 //	starting    of the package's app, beside the permanent one, as in any trial. Without
 //	            one the trial begins at once, and its soak when viewers see the permanent
-//	            version. The deadline begins anew, once
+//	            version. The deadline, which began with arming, goes on: what was left of
+//	            it when the reboot was asked for counts from the start of the new kernel,
+//	            because no clock is sure of the way between
 //	committing  one replacement of the active record names system slot and app together.
 //	            Then the boot loader is told. It is brought into agreement with the
 //	            record again at every start, and if that does not name the system that
@@ -158,8 +160,10 @@
 //
 // A second start within a trial ends it, whichever system comes up. No reboot is asked
 // for that the journal does not know of, so that none is asked for twice; but a trial
-// that came up leaves in any case. What hangs before an agent runs is for the watchdog that
-// the boot loader arms: the agent arms none. Images for the slots of Slipstream's own
+// that came up leaves in any case. A hardware watchdog that the configuration names is armed
+// before the reboot, fed by the agent's loop and stopped when the trial is over, so that what
+// hangs on the way ends as well, where it goes on over a reboot (package watchdog); an agent
+// that is ended during the trial leaves it running. Images for the slots of Slipstream's own
 // programs are refused.
 //
 // # State and data

@@ -42,7 +42,7 @@ func machine(cfg config.Config) []probe {
 		}
 	}
 	return append(all,
-		probe{"watchdog", "start the device anew when its kernel hangs", false, watchdog},
+		probe{"watchdog", "start the device anew when its kernel hangs", false, func() error { return watchdog("/", cfg.System) }},
 		probe{"clock", "", false, clock},
 		probe{"memory", "", false, memory},
 	)
@@ -209,18 +209,6 @@ func mountNamespace() error {
 		return fmt.Errorf("a mount namespace cannot be made here (CAP_SYS_ADMIN): %w", err)
 	}
 	return nil
-}
-
-func watchdog() error {
-	found, err := filepath.Glob("/dev/watchdog*")
-	if err != nil || len(found) == 0 {
-		return errors.New("there is no /dev/watchdog")
-	}
-	name, err := os.ReadFile("/sys/class/watchdog/watchdog0/identity")
-	if err != nil {
-		return nil
-	}
-	return noticef("%s starts the device anew when its kernel hangs", strings.TrimSpace(string(name)))
 }
 
 // clock looks at the steadiness of the one and the truth of the other.
