@@ -22,9 +22,10 @@ var identifier = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,31}$`)
 
 // agentConn is the agent's connection. A new one takes the place of the one before.
 type agentConn struct {
-	fd  int
-	buf [orders.MaxMessage]byte
-	oob [256]byte
+	fd     int
+	number uint64 // counts the connections
+	buf    [orders.MaxMessage]byte
+	oob    [256]byte
 }
 
 type agentListener int
@@ -36,8 +37,10 @@ func (fd agentListener) ready(c *Core, now int64) {
 			return
 		}
 		enlarge(conn, unix.SO_SNDBUF, 1<<20)
+		c.hearOut()
 		c.closeAgent()
-		a := &agentConn{fd: conn}
+		c.agents++
+		a := &agentConn{fd: conn, number: c.agents}
 		if err := c.poll.add(conn, unix.EPOLLIN, a); err != nil {
 			unix.Close(conn)
 			continue
@@ -121,6 +124,8 @@ func (c *Core) request(req *orders.Request, fds []int, now int64) error {
 		if err := c.endLeg(req.EndLeg); err != nil {
 			return err
 		}
+	case req.Keep != "", req.Drop != "", req.DropOthers, req.Kept:
+		return c.keepForAgent(req, fds)
 	case req.Status:
 		answer.Status = c.status(now)
 	default:

@@ -50,6 +50,7 @@ type Core struct {
 	log    *slog.Logger
 	poll   *poller
 	agent  *agentConn // nil while no agent is connected
+	agents uint64     // connections of agents so far
 
 	gateway *gatewayConn     // nil while none is connected
 	peers   map[string]*peer // WebRTC viewers
@@ -59,6 +60,7 @@ type Core struct {
 	lines   map[uint64]*line // by number: those that viewers may still be sent packets of
 
 	keeper      *keeper
+	deposit     deposit // the agent's descriptors
 	inherited   inherited
 	restored    int  // viewers that came from an earlier forwarder
 	predecessor int  // connection to it, until the first frame was sent; −1: there is none
@@ -103,6 +105,7 @@ func New(config Config, log *slog.Logger) (*Core, error) {
 		sources: map[orders.SourceID]*source{}, streams: map[string]*stream{}, silent: map[*subscription]int64{},
 		peers: map[string]*peer{}, players: map[string]*player{}, lines: map[uint64]*line{},
 		predecessor: cmp.Or(config.Predecessor, -1),
+		deposit:     deposit{of: map[string]deposited{}},
 		keeper:      newKeeper(config.Notify), inherited: maps.Clone(inherited(config.Inherited)),
 	}
 	if err := c.begin(); err != nil {
@@ -130,6 +133,7 @@ func (c *Core) begin() error {
 			c.log.Error("nothing could be restored", "reason", err)
 		}
 	}
+	c.restoreDeposit()
 	c.closeInherited()
 	return nil
 }
@@ -195,6 +199,7 @@ func (c *Core) Run(ctx context.Context) error {
 	breath := breather{fifo: c.raisePriority()}
 	defer c.lowerPriority()
 	defer c.keeper.close()
+	defer c.deposit.close()
 	defer c.poll.closeAll()
 	defer c.stopLocks()
 	stop := c.poll.wakeOn(ctx)

@@ -193,8 +193,14 @@ func (s *store) give(cmd *exec.Cmd) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	names := slices.Sorted(maps.Keys(s.files))
-	for _, name := range names {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, s.files[name])
+	for _, name := range names { // copies, because the forwarder may say any of them again now
+		fd, err := unix.FcntlInt(s.files[name].Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(fd), name)
+		s.t.Cleanup(func() { f.Close() })
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	}
 	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+s.path)
 	if len(names) > 0 {

@@ -114,17 +114,20 @@ func (c *Core) handOver() error {
 	return nil
 }
 
-// bequeath sends all kept descriptors.
+// bequeath sends all kept descriptors, and the agent's.
 func (c *Core) bequeath(conn int) error {
-	names := slices.Sorted(maps.Keys(c.keeper.fds))
-	for batch := range slices.Chunk(names, heirloomBatch) {
-		fds := make([]int, len(batch))
-		for i, name := range batch {
-			fds[i] = c.keeper.fds[name]
+	all := maps.Clone(c.keeper.fds)
+	c.deposit.heirlooms(all)
+	names := slices.Sorted(maps.Keys(all))
+	for n := range batches(names) {
+		fds := make([]int, n)
+		for i, name := range names[:n] {
+			fds[i] = all[name]
 		}
-		if err := sendHeirloom(conn, heirloom{Names: batch}, fds); err != nil {
+		if err := sendHeirloom(conn, heirloom{Names: names[:n]}, fds); err != nil {
 			return err
 		}
+		names = names[n:]
 	}
 	return sendHeirloom(conn, heirloom{Last: true}, nil)
 }

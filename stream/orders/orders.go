@@ -164,7 +164,25 @@ type Request struct {
 	Status bool    `json:"status,omitempty"`
 	Leg    *Leg    `json:"leg,omitempty"`    // answered by "ok"; its end is told by Message.LegEnded
 	EndLeg string  `json:"endLeg,omitempty"` // the viewer's ID
+
+	// Keep has copies of the descriptors that came along kept for the next agent under
+	// this name, in place of those before. It is answered only if it is refused, as are
+	// Drop, which lets go of a name, and DropOthers, which lets go of all names that
+	// were not given over this very connection.
+	Keep       string `json:"keep,omitempty"`
+	Drop       string `json:"drop,omitempty"`
+	DropOthers bool   `json:"dropOthers,omitempty"`
+	// Kept asks for copies of all that is kept. It is answered by messages with
+	// Message.Kept, the last of which has Message.Result.
+	Kept bool `json:"kept,omitempty"`
 }
+
+// What the forwarder keeps for the agent, which never looks at any of it.
+const (
+	MaxKept     = 256 // descriptors in all
+	MaxKeptEach = 40  // under one name
+	MaxKeptName = 384 // bytes of a name, which are printable ASCII
+)
 
 // Hold asks for the right to commit: the deadline becomes a lease. Answered by
 // "held" or, when the trial is over, "reverted", or by "wait" while a required
@@ -214,6 +232,8 @@ type Message struct {
 	Verdicts []Verdict       `json:"verdicts,omitempty"` // with "held" and "wait": how the invariants stand
 	Breaking *Verdict        `json:"breaking,omitempty"` // event: an invariant that is not required was broken
 	LegEnded *handover.Ended `json:"legEnded,omitempty"` // event: a leg is gone
+
+	Kept []string `json:"kept,omitempty"` // names of the descriptors that come along, in their order
 }
 
 // Causes of a revert, and of a lost source, as history and explain show them.

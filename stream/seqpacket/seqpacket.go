@@ -66,5 +66,35 @@ func (c *Conn[Out, In]) Receive() (m In, err error) {
 	return m, json.Unmarshal(c.buf[:n], &m)
 }
 
+// maxRights is SCM_MAX_FD, the most descriptors that one message can carry.
+const maxRights = 253
+
+// ReceiveRights is Receive for a message that may carry descriptors. They are the
+// caller's, also after an error; any error ends the connection.
+func (c *Conn[Out, In]) ReceiveRights() (m In, fds []int, err error) {
+	oob := make([]byte, unix.CmsgSpace(maxRights*4))
+	n, oobn, flags, _, err := c.conn.ReadMsgUnix(c.buf, oob)
+	if err != nil {
+		return m, nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	for i := range messages {
+		more, _ := unix.ParseUnixRights(&messages[i]) // of another kind: it has none
+		fds = append(fds, more...)
+	}
+	switch {
+	case err != nil:
+		return m, fds, err
+	case n == 0:
+		return m, fds, net.ErrClosed
+	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+		return m, fds, fmt.Errorf("a message of over %d bytes, or not all of its descriptors", len(c.buf))
+	}
+	return m, fds, json.Unmarshal(c.buf[:n], &m)
+}
+
+// SetDeadline bounds every wait of Receive from now on.
+func (c *Conn[Out, In]) SetDeadline(at time.Time) error { return c.conn.SetReadDeadline(at) }
+
 // Close ends the connection; a blocked Receive returns.
 func (c *Conn[Out, In]) Close() error { return c.conn.Close() }
