@@ -42,7 +42,7 @@ type Agent struct {
 	users   users
 	sockets sockets
 	data    dataDirs
-	states  states
+	states  *states
 	desk    *appcontrol.Desk
 
 	groups *supervise.Groups // nil without cgroups
@@ -114,7 +114,6 @@ func NewOn(host Host, cfg config.Config, log *slog.Logger) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, log: log, host: host,
 		sup:     supervise.New(cfg.Run, log),
-		sockets: sockets{open: map[place]*os.File{}},
 		markers: markers{dir: filepath.Join(cfg.Run, "trial"), uid: os.Geteuid(), log: log},
 		data:    dataDirs(filepath.Join(cfg.State, "data")),
 		desk:    appcontrol.New(log),
@@ -137,6 +136,7 @@ func NewOn(host Host, cfg config.Config, log *slog.Logger) (*Agent, error) {
 		tell: func(problem string) { a.setDown(watchdogProblem, problem) },
 	}
 	a.sup.JudgeStored(a.judgeStored)
+	a.sup.MirrorStored(a.keepStored)
 	a.stopWatch = func() {}
 	var err error
 	if a.users, err = lookUpUsers(cfg.Apps); err != nil {
@@ -146,6 +146,8 @@ func NewOn(host Host, cfg config.Config, log *slog.Logger) (*Agent, error) {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a.forward = &forwarder{path: filepath.Join(cfg.Run, "orders.sock"), log: log, post: a.post, changed: a.changed}
+	a.sockets = sockets{hold: a.forward.keep, open: map[place]*os.File{}}
+	a.states = &states{keep: a.forward.keep, of: map[string]handed{}}
 	if err := a.open(); err != nil {
 		a.close()
 		return nil, fmt.Errorf("agent: %w", err)
@@ -223,7 +225,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.wg.Wait()
 	a.leaveWatchdog()
 	a.sup.Close()
-	a.sockets.keep(nil)
+	a.sockets.close()
+	a.states.close()
 	a.letGroupsBe()
 	return err
 }

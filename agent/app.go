@@ -110,7 +110,7 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 // prepare makes what a run is to find: its directories, and for a trial copies of the
 // permanent version's data and state.
 func (a *Agent) prepare(ctx context.Context, e StartApp, r *run, from string) (err error) {
-	a.expectStored(e.Source, e.data(), r.manifest)
+	a.expectStored(e.Source, e.Slot, e.data(), r.manifest)
 	own := func(dir string) error { return a.users.own(e.Slot, dir) }
 	if e.Role != RolePermanent {
 		err = errors.Join(a.data.snapshot(ctx, from, e.data(), dataLimit(r.manifest), own), a.states.snapshot(from, e.data()))

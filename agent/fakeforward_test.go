@@ -86,6 +86,7 @@ type fake struct {
 
 	mu        sync.Mutex // guards what follows
 	conn      *net.UnixConn
+	kept      map[string][]int
 	permanent orders.SourceID
 	trial     *orders.Trial
 	phase     string
@@ -113,25 +114,32 @@ func fakeForward(run string, succeed bool) error {
 	if err := os.MkdirAll(filepath.Join(run, "pub"), 0o755); err != nil {
 		return err
 	}
-	f := &fake{run: run, phase: "steady", pidfds: map[orders.SourceID]int{}, freezers: map[orders.SourceID]int{}, over: map[orders.TrialID]*orders.Reverted{}}
+	f := &fake{run: run, phase: "steady", kept: map[string][]int{}, pidfds: map[orders.SourceID]int{}, freezers: map[orders.SourceID]int{}, over: map[orders.TrialID]*orders.Reverted{}}
 	if err := fakeReady(run, succeed); err != nil {
 		return err
 	}
+	served := make(chan struct{})
+	close(served)
 	for {
 		conn, err := l.AcceptUnix()
 		if err != nil {
 			return err
 		}
-		f.mu.Lock()
 		if f.conn != nil {
+			f.conn.CloseRead() // what the agent has given is heard out
+			<-served
 			f.conn.Close()
 		}
+		f.mu.Lock()
 		f.conn = conn
 		f.mu.Unlock()
-		if err := fakeStore("ledger"); err != nil { // the agent may be a new one
-			return err
-		}
-		go f.serve(conn)
+		over := make(chan struct{})
+		served = over
+		_ = fakeStore("ledger") // the agent may be a new one, and not there yet
+		go func() {
+			defer close(over)
+			f.serve(conn)
+		}()
 	}
 }
 
@@ -177,6 +185,8 @@ func (f *fake) request(q orders.Request, fds []int) {
 		f.tell(orders.Message{Req: q.Req, Result: orders.ResultHeld})
 	case q.Hold != nil:
 		f.tell(orders.Message{Req: q.Req, Result: orders.ResultReverted, Revert: f.over[q.Hold.Trial]})
+	case q.Keep != "", q.Drop != "", q.DropOthers, q.Kept:
+		f.keep(q, fds)
 	case q.Settle != nil:
 		f.permanent = q.Settle.Source
 		f.disarm()

@@ -15,10 +15,9 @@ import (
 )
 
 const (
-	dialEvery    = 20 * time.Millisecond
-	statusEvery  = time.Second
-	maxPending   = 256 // requests without an answer
-	maxRightsFDs = 8   // descriptors in one message: pidfd and freezer of two apps
+	dialEvery   = 20 * time.Millisecond
+	statusEvery = time.Second
+	maxPending  = 256 // requests without an answer
 )
 
 // forwarder is the agent's end of the conversation of package orders. It sends
@@ -95,24 +94,40 @@ func (f *forwarder) admit(number uint64) {
 func (f *forwarder) ask(q question, fds ...int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.admitted || len(fds) > maxRightsFDs {
-		return
+	if f.send(&q, fds) && len(f.pending) < maxPending {
+		f.pending[q.Req] = q
+	}
+}
+
+// keep is a [keepFunc]. Nothing is answered but refusals.
+func (f *forwarder) keep(name string, fds ...int) {
+	q := question{Request: orders.Request{Keep: name}}
+	if len(fds) == 0 {
+		q.Request = orders.Request{Drop: name}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.send(&q, fds)
+}
+
+// send numbers and sends a request, for those who hold mu.
+func (f *forwarder) send(q *question, fds []int) (sent bool) {
+	if !f.admitted || len(fds) > orders.MaxKeptEach {
+		return false
 	}
 	f.next++
 	q.Req = f.next
 	switch err := f.conn.Send(q.Request, fds...); {
 	case errors.Is(err, seqpacket.ErrTooLarge):
 		f.log.Error("request to the forwarder not sent", "reason", err)
-		return
+		return false
 	case err != nil:
 		f.log.Warn("forwarder does not read", "reason", err)
 		f.conn.Close() // the reader notices and connects again
 		f.admitted = false
-		return
+		return false
 	}
-	if len(f.pending) < maxPending {
-		f.pending[q.Req] = q
-	}
+	return true
 }
 
 // read takes messages until the connection ends, and asks for the status once a
@@ -164,9 +179,9 @@ func (f *forwarder) answer(m orders.Message) {
 	delete(f.pending, m.Req)
 	f.mu.Unlock()
 	switch {
-	case !known:
 	case m.Result == orders.ResultError:
 		f.log.Error("forwarder refuses a request", "reason", m.Error)
+	case !known:
 	case q.Hold != nil && m.Result == orders.ResultHeld:
 		f.post(Held{Trial: q.Hold.Trial, Verdicts: m.Verdicts})
 	case q.Hold != nil && m.Result == orders.ResultWait:
@@ -179,7 +194,7 @@ func (f *forwarder) answer(m orders.Message) {
 	case q.Revert != nil && m.Result == orders.ResultReverted:
 		f.post(TrialReverted{ending(m.Revert, q.Revert.Trial)})
 	case q.Status && m.Status != nil:
-		f.keep(m.Status)
+		f.note(m.Status)
 		f.post(LinesSeen{m.Status.Streams})
 		if q.core {
 			f.post(status{*m.Status})
@@ -187,9 +202,9 @@ func (f *forwarder) answer(m orders.Message) {
 	}
 }
 
-// keep keeps the newest status, in a stable order, and tells if people would see
+// note keeps the newest status, in a stable order, and tells if people would see
 // a difference.
-func (f *forwarder) keep(st *orders.Status) {
+func (f *forwarder) note(st *orders.Status) {
 	slices.SortFunc(st.Streams, func(x, y orders.StreamStatus) int { return cmp.Compare(x.Name, y.Name) })
 	for _, s := range st.Streams {
 		slices.SortFunc(s.Lines, func(x, y orders.LineStatus) int { return cmp.Compare(x.Source, y.Source) })

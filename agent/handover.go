@@ -1,63 +1,118 @@
 package agent
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	maxState     = 16 << 20 // bytes that an app hands over
-	maxStateHead = 1 << 10
-	stateFormat  = 1
-	stateSeals   = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK
+	maxState   = 16 << 20 // bytes that an app hands over
+	stateSeals = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK
 )
 
-// states keeps what the app of each slot has handed over last, one file a slot in the
-// run directory. As with data, a trial gets a copy in its own slot's place: so the
-// active record, which names the permanent slot, also says which state is the true
-// one. A file outlives the agent, which no descriptor of the agent's does, and ends
-// with the boot like any memory.
+// states holds what the app of each slot has handed over last: the very memory that the
+// app has sealed, so nothing is copied before a version is given it. As with data, a
+// trial has the same in its own slot's place: so the active record, which names the
+// permanent slot, also says which state is the true one. The forwarder keeps a second
+// descriptor of each, from which the next agent takes it; it ends with the boot, or with
+// agent and forwarder at once, like any memory.
 type states struct {
-	dir  string
-	boot string // id of the running kernel
+	keep keepFunc
+
+	mu sync.Mutex // guards what follows
+	of map[string]handed
 }
 
-// stateHead is the first line of a file; the state follows.
-type stateHead struct {
-	Format int    `json:"format"`
-	Boot   string `json:"boot"`
-	Schema string `json:"schema"`
-	Size   int64  `json:"size"`
+// handed is one state. Its memory never changes.
+type handed struct {
+	schema string
+	memory *os.File
+	size   int64
 }
 
-func (s states) of(slot string) string { return filepath.Join(s.dir, slot) }
+// keptState begins the names under which the forwarder keeps states; slot and schema
+// follow.
+const keptState = "state/"
 
-// put keeps what is in a sealed memfd as a slot's state. After an error the state
+func (h handed) name(slot string) string { return keptState + slot + "/" + h.schema }
+
+// put takes what is in a sealed memfd as a slot's state. After an error the state
 // before is still there.
-func (s states) put(slot, schema string, fd int) error {
+func (s *states) put(slot, schema string, fd int) error {
 	size, err := sealedSize(fd)
 	if err != nil {
 		return err
 	}
-	return s.write(slot, stateHead{stateFormat, s.boot, schema, size}, io.NewSectionReader(descriptor(fd), 0, size))
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("keep it: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.set(slot, handed{schema, os.NewFile(uintptr(own), stateName), size})
+	return nil
 }
 
-// sealedSize refuses what could still change while it is copied.
+// set replaces a slot's state, for those who hold mu; the zero one is none.
+func (s *states) set(slot string, h handed) {
+	old, had := s.of[slot]
+	if h.memory == nil {
+		delete(s.of, slot)
+	} else {
+		s.of[slot] = h
+		s.keep(h.name(slot), int(h.memory.Fd()))
+	}
+	if !had {
+		return
+	}
+	old.memory.Close()
+	if h.memory == nil || old.schema != h.schema {
+		s.keep(old.name(slot))
+	}
+}
+
+// restore takes what the forwarder has kept for an agent before.
+func (s *states) restore(name string, fds []int) error {
+	slot, schema, ok := strings.Cut(name, "/")
+	if !ok || !slices.Contains(slotNames[:], slot) || len(fds) != 1 {
+		return fmt.Errorf("%q with %d descriptors is no state", name, len(fds))
+	}
+	return s.put(slot, schema, fds[0])
+}
+
+// tell has all of it kept, by a forwarder that may know nothing.
+func (s *states) tell() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for slot, h := range s.of {
+		s.keep(h.name(slot), int(h.memory.Fd()))
+	}
+}
+
+func (s *states) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.of {
+		h.memory.Close()
+	}
+	clear(s.of)
+}
+
+// sealedSize refuses what could still change.
 func sealedSize(fd int) (int64, error) {
 	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
 	if err != nil {
 		return 0, errors.New("it is no memfd that can be sealed (memfd_create with MFD_ALLOW_SEALING)")
 	}
 	if seals&stateSeals != stateSeals {
-		return 0, errors.New("it is not sealed, so a copy could be torn: add F_SEAL_WRITE, F_SEAL_GROW and F_SEAL_SHRINK before it is stored")
+		return 0, errors.New("it is not sealed, so it could still change: add F_SEAL_WRITE, F_SEAL_GROW and F_SEAL_SHRINK before it is stored")
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -69,131 +124,63 @@ func sealedSize(fd int) (int64, error) {
 	return st.Size, nil
 }
 
-// descriptor reads a borrowed descriptor, whose offset it leaves alone.
-type descriptor int
-
-func (d descriptor) ReadAt(p []byte, off int64) (int, error) {
-	for {
-		n, err := unix.Pread(int(d), p, off)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return 0, err
-		case n < len(p):
-			return n, io.EOF
-		default:
-			return n, nil
-		}
-	}
-}
-
-func (s states) write(slot string, head stateHead, from io.Reader) error {
-	line, err := json.Marshal(head)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return err
-	}
-	draft := s.of("." + slot)
-	f, err := os.OpenFile(draft, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(line, '\n'))
-	if err == nil {
-		_, err = io.CopyN(f, from, head.Size)
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(draft, s.of(slot))
-	}
-	if err != nil {
-		os.Remove(draft)
-		return fmt.Errorf("keep it in the run directory: %w", err)
-	}
-	return nil
-}
-
-// open returns a slot's state; an error that is fs.ErrNotExist if there is none of
-// this boot.
-func (s states) open(slot string) (head stateHead, state io.ReadCloser, err error) {
-	f, err := os.Open(s.of(slot))
-	if err != nil {
-		return head, nil, err
-	}
-	from := bufio.NewReaderSize(f, maxStateHead)
-	line, err := from.ReadSlice('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &head)
-	}
-	if err != nil || head.Format != stateFormat || head.Boot != s.boot || head.Size < 0 || head.Size > maxState {
-		f.Close()
-		return stateHead{}, nil, fmt.Errorf("%w: the file in slot %s's place is no state of this boot", fs.ErrNotExist, slot)
-	}
-	return head, struct {
-		io.Reader
-		io.Closer
-	}{from, f}, nil
-}
-
 // schema is that of a slot's state, "" if there is none.
-func (s states) schema(slot string) string {
-	head, state, err := s.open(slot)
-	if err != nil {
-		return ""
-	}
-	state.Close()
-	return head.Schema
+func (s *states) schema(slot string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of[slot].schema
 }
 
-// snapshot replaces a slot's state by a copy of another's, "" for none.
-func (s states) snapshot(from, to string) error {
+// snapshot gives a slot the state of another one, "" for none.
+func (s *states) snapshot(from, to string) error {
 	if err := s.drop(to, from); err != nil || from == "" {
 		return err
 	}
-	head, state, err := s.open(from)
-	if errors.Is(err, fs.ErrNotExist) {
+	s.mu.Lock()
+	h, ok := s.of[from]
+	defer s.mu.Unlock()
+	if !ok {
 		return nil
 	}
+	own, err := unix.FcntlInt(h.memory.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("copy the state: %w", err)
+		return fmt.Errorf("share the state: %w", err)
 	}
-	defer state.Close()
-	return s.write(to, head, state)
-}
-
-// drop removes a slot's state, but never the permanent version's, whoever asks.
-func (s states) drop(slot, permanent string) error {
-	if slot == permanent {
-		return fmt.Errorf("the state in slot %s is the permanent version's", slot)
-	}
-	return s.remove(slot)
-}
-
-func (s states) remove(slot string) error {
-	if err := os.Remove(s.of(slot)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("drop the state: %w", err)
-	}
+	s.set(to, handed{h.schema, os.NewFile(uintptr(own), stateName), h.size})
 	return nil
 }
 
-// memfd is a slot's state in a sealed memfd of its own, with its schema; nil if there
-// is none.
-func (s states) memfd(slot string) (*os.File, string, error) {
-	head, state, err := s.open(slot)
-	if errors.Is(err, fs.ErrNotExist) {
+// drop removes a slot's state, but never the permanent version's, whoever asks.
+func (s *states) drop(slot, permanent string) error {
+	if slot == permanent {
+		return fmt.Errorf("the state in slot %s is the permanent version's", slot)
+	}
+	s.remove(slot)
+	return nil
+}
+
+func (s *states) remove(slot string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.set(slot, handed{})
+}
+
+// memfd is a copy of a slot's state in a sealed memfd of its own, with its schema; nil
+// if there is none. The app that sealed the state shares an offset with it, and may
+// take its permissions away.
+func (s *states) memfd(slot string) (*os.File, string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.of[slot]
+	if !ok {
 		return nil, "", nil
 	}
-	if err != nil {
-		return nil, "", fmt.Errorf("hand the state over: %w", err)
-	}
-	defer state.Close()
 	fd, err := unix.MemfdCreate(stateName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, "", fmt.Errorf("hand the state over: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), stateName)
-	if _, err = io.CopyN(f, state, head.Size); err == nil {
+	if _, err = io.Copy(f, io.NewSectionReader(h.memory, 0, h.size)); err == nil {
 		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, stateSeals|unix.F_SEAL_SEAL)
 	}
 	if err == nil {
@@ -203,5 +190,5 @@ func (s states) memfd(slot string) (*os.File, string, error) {
 		f.Close()
 		return nil, "", fmt.Errorf("hand the state over: %w", err)
 	}
-	return f, head.Schema, nil
+	return f, h.schema, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +33,7 @@ func memfd(t interface{ Fatal(...any) }, content []byte, seals int) *os.File {
 // box is what a device keeps of two apps, and what it should keep.
 type box struct {
 	*rapid.T
-	states    states
+	states    *states
 	data      dataDirs
 	permanent string
 	trial     string                 // "" without one
@@ -127,7 +128,7 @@ func TestNoTrialChangesWhatThePermanentVersionHas(t *testing.T) {
 			rt.Fatal(err)
 		}
 		b := &box{
-			T: rt, states: states{dir: filepath.Join(dir, "state"), boot: "boot"}, data: dataDirs(dir), permanent: "a",
+			T: rt, states: newStates(), data: dataDirs(dir), permanent: "a",
 			want: map[string][2][]byte{}, none: map[string]bool{"a": true},
 		}
 		b.must(b.data.prepare("a", unowned))
@@ -157,29 +158,94 @@ func TestNoTrialChangesWhatThePermanentVersionHas(t *testing.T) {
 	})
 }
 
-func TestStateOfAnotherBootIsNone(t *testing.T) {
-	s := states{dir: t.TempDir(), boot: "one"}
-	f := memfd(t, []byte("x"), stateSeals)
-	defer f.Close()
-	if err := s.put("a", "count", int(f.Fd())); err != nil || s.schema("a") != "count" {
-		t.Fatalf("schema %q, %v", s.schema("a"), err)
+// newStates keeps nothing elsewhere.
+func newStates() *states {
+	return &states{keep: func(string, ...int) {}, of: map[string]handed{}}
+}
+
+// What the forwarder keeps is, at each moment, what the next agent has to have.
+func TestKeptStatesAreTheNextAgents(t *testing.T) {
+	kept := map[string]int{}
+	defer func() {
+		for _, fd := range kept {
+			unix.Close(fd)
+		}
+	}()
+	s := newStates()
+	s.keep = func(name string, fds ...int) {
+		if old, ok := kept[name]; ok {
+			unix.Close(old)
+			delete(kept, name)
+		}
+		if len(fds) > 0 {
+			own, err := unix.Dup(fds[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept[name] = own
+		}
 	}
-	s.boot = "two"
-	if f, _, err := s.memfd("a"); f != nil || err != nil || s.schema("a") != "" {
-		t.Errorf("after another boot: %v, %v", f, err)
+	check := func(want map[string]string) {
+		t.Helper()
+		next := newStates()
+		defer next.close()
+		for name, fd := range kept {
+			if err := next.restore(strings.TrimPrefix(name, keptState), []int{fd}); err != nil {
+				t.Errorf("restore %q: %v", name, err)
+			}
+		}
+		got := map[string]string{}
+		for _, slot := range slotNames {
+			f, schema, err := next.memfd(slot)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f == nil {
+				continue
+			}
+			raw, err := io.ReadAll(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+			got[slot+"/"+schema] = string(raw)
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("the next agent has %q, want %q", got, want)
+		}
 	}
-	for _, junk := range []string{"", "no head", "{}\n", strings.Repeat("x", 1<<20), `{"format":1,"boot":"two","schema":"count","size":-1}` + "\n"} {
-		if err := os.WriteFile(s.of("a"), []byte(junk), 0o600); err != nil {
+	put := func(slot, schema, content string) {
+		t.Helper()
+		f := memfd(t, []byte(content), stateSeals)
+		defer f.Close()
+		if err := s.put(slot, schema, int(f.Fd())); err != nil {
 			t.Fatal(err)
 		}
-		if f, _, err := s.memfd("a"); f != nil || err != nil {
-			t.Errorf("%.20q: %v, %v", junk, f, err)
-		}
+	}
+	put("a", "one", "1")
+	check(map[string]string{"a/one": "1"})
+	put("a", "two", "2")
+	check(map[string]string{"a/two": "2"})
+	put("a", "two", "3")
+	if err := s.snapshot("a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	check(map[string]string{"a/two": "3", "b/two": "3"})
+	put("b", "three", "4")
+	check(map[string]string{"a/two": "3", "b/three": "4"})
+	if err := s.drop("b", "a"); err != nil {
+		t.Fatal(err)
+	}
+	check(map[string]string{"a/two": "3"})
+	s.remove("a")
+	check(map[string]string{})
+	if s.restore("c/two", []int{0}) == nil || s.restore("a", []int{0}) == nil || s.restore("a/two", nil) == nil || s.restore("a/two", []int{0}) == nil {
+		t.Error("what is no state was taken back")
 	}
 }
 
 func TestBadDescriptorsAreNoState(t *testing.T) {
-	s := states{dir: t.TempDir(), boot: "one"}
+	s := newStates()
 	large := memfd(t, nil, 0)
 	defer large.Close()
 	if err := large.Truncate(maxState + 1); err != nil {

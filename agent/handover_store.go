@@ -18,13 +18,14 @@ const (
 
 // giver is an app that may store descriptors.
 type giver struct {
+	slot   string
 	place  string // of its state
 	schema string // "" if its manifest declares no state
 }
 
 // expectStored lets an app store, from before it lives.
-func (a *Agent) expectStored(source orders.SourceID, place string, m verify.Manifest) {
-	g := giver{place: place}
+func (a *Agent) expectStored(source orders.SourceID, slot, place string, m verify.Manifest) {
+	g := giver{slot: slot, place: place}
 	if s := m.App.State; s != nil {
 		g.schema = s.Schema
 	}
@@ -45,7 +46,7 @@ func (a *Agent) judgeStored(process, name string, remove bool, files []int) (dea
 	case name != stateName:
 		return false, a.roomFor(process, name, remove, len(files))
 	case remove:
-		err = a.states.remove(g.place)
+		a.states.remove(g.place)
 	case g.schema == "":
 		err = fmt.Errorf("its manifest declares no app.state")
 	case len(files) != 1:
@@ -108,12 +109,15 @@ func (a *Agent) inherit(e StartApp) {
 	if e.Role == RolePermanent {
 		from = e.Slot
 	}
-	for _, r := range a.runs {
-		if r.slot != from || r.source == e.Source {
+	a.mu.Lock()
+	givers := maps.Clone(a.givers) // also those that ended while there was no agent
+	a.mu.Unlock()
+	for source, g := range givers {
+		if g.slot != from || source == string(e.Source) {
 			continue
 		}
-		if err := a.sup.Inherit(string(r.source), string(e.Source)); err != nil {
-			a.log.Error("stored descriptors not passed on", "from", r.source, "to", e.Source, "reason", err)
+		if err := a.sup.Inherit(source, string(e.Source)); err != nil {
+			a.log.Error("stored descriptors not passed on", "from", source, "to", e.Source, "reason", err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -20,12 +21,20 @@ const maxSought = 256
 // sockets are the listening ones that manifests declare. They stay open from version to
 // version, so that who connects meanwhile waits and is not turned away.
 type sockets struct {
+	hold keepFunc
+
 	mu   sync.Mutex // guards what follows
 	open map[place]*os.File
 }
 
 // place is where a socket listens.
 type place struct{ network, address string }
+
+// keptSocket begins the names under which the forwarder keeps sockets; network and
+// address follow.
+const keptSocket = "listen/"
+
+func (p place) kept() string { return keptSocket + p.network + "/" + p.address }
 
 func placeOf(l verify.Listen) place { return place{l.Network, l.Address} }
 
@@ -40,6 +49,7 @@ func (s *sockets) take(list []verify.Listen) (named []supervise.Named, err error
 				return nil, fmt.Errorf("the app's socket %s cannot be opened at %s: %w; free the address, or stage a version that declares another one", l.Name, l.Address, err)
 			}
 			s.open[placeOf(l)] = f
+			s.hold(placeOf(l).kept(), int(f.Fd()))
 		}
 		named = append(named, supervise.Named{Name: l.Name, File: f})
 	}
@@ -82,12 +92,50 @@ func (s *sockets) keep(declared []verify.Listen) {
 		if !slices.ContainsFunc(declared, func(l verify.Listen) bool { return placeOf(l) == at }) {
 			f.Close()
 			delete(s.open, at)
+			s.hold(at.kept())
 		}
 	}
 }
 
-// takeBack gets the sockets out of an app that was adopted: the agent that had opened
-// them is gone, and nobody else could open them while the app lives.
+// restore takes a copy of what the forwarder has kept for an agent before.
+func (s *sockets) restore(name string, fds []int) error {
+	network, address, _ := strings.Cut(name, "/")
+	l := verify.Listen{Network: network, Address: address}
+	if len(fds) != 1 || !listensAt(fds[0], l) {
+		return errors.New("it does not listen there")
+	}
+	own, err := unix.FcntlInt(uintptr(fds[0]), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[placeOf(l)] = os.NewFile(uintptr(own), name)
+	return nil
+}
+
+// tell has all of them kept, by a forwarder that may know nothing.
+func (s *sockets) tell() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for at, f := range s.open {
+		s.hold(at.kept(), int(f.Fd()))
+	}
+}
+
+// close leaves them to the forwarder.
+func (s *sockets) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.open {
+		f.Close()
+	}
+	clear(s.open)
+}
+
+// takeBack gets the sockets out of an app that was adopted, where the forwarder ended
+// together with the agent that had opened them: nobody else could open them while the
+// app lives.
 func (s *sockets) takeBack(p *supervise.Process, declared []verify.Listen) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +22,6 @@ func (a *Agent) recovered(ctx context.Context) (Recover, error) {
 		return Recover{}, fmt.Errorf("agent: read the boot id: %w", err)
 	}
 	e := Recover{Boot: boot, Up: int64(a.host.Uptime())}
-	a.states = states{dir: filepath.Join(a.cfg.Run, "state"), boot: e.Boot}
 	if e.Permanent, e.Previous, e.System, err = a.permanent(); err != nil {
 		return Recover{}, fmt.Errorf("agent: %w", err)
 	}
@@ -36,6 +34,7 @@ func (a *Agent) recovered(ctx context.Context) (Recover, error) {
 		e.Slots[i] = a.content(slot)
 	}
 	a.markers.clean(a.state.Trial.ID)
+	a.takeBack()
 	e.NoFreezer = a.findGroups()
 	e.Forwarder, e.Outdated = a.startDaemons(ctx)
 	e.Alive = a.adoptApps()
@@ -125,9 +124,11 @@ func (a *Agent) adoptApps() (alive []Alive) {
 	for i, app := range a.state.Apps {
 		if app.Source != "" {
 			apps[string(app.Source)] = app.Source
-			if m, err := a.knownManifest(slotNames[i]); err == nil {
-				a.expectStored(app.Source, a.state.place(slotNames[i]), m)
+			m, err := a.knownManifest(slotNames[i])
+			if err != nil {
+				m = verify.Manifest{App: &verify.App{}} // which declares nothing
 			}
+			a.expectStored(app.Source, slotNames[i], a.state.place(slotNames[i]), m)
 			if p, ok := a.sup.Adopt(string(app.Source)); ok {
 				a.adopt(app.Source, slotNames[i], p)
 				alive = append(alive, Alive{Source: app.Source, PID: p.PID()})

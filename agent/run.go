@@ -66,6 +66,7 @@ func (a *Agent) take(ctx context.Context, what any) {
 		return
 	case connected:
 		a.forward.admit(e.number)
+		a.giveAll()
 		what = ForwarderConnected{}
 	case ActivateAsked:
 		e.Held = a.states.schema(a.state.Permanent.Slot)

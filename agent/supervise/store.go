@@ -26,7 +26,8 @@ const (
 // stores keeps the descriptors that processes have stored by FDSTORE=1, by the
 // name of the process, over its end and until a successor of that name starts.
 type stores struct {
-	judge Judge // nil, or asked before anything is stored or removed
+	judge  Judge  // nil, or asked before anything is stored or removed
+	mirror Mirror // nil, or told of what is stored then
 
 	mu  sync.Mutex // guards what follows
 	of  map[string][]stored
@@ -40,6 +41,23 @@ type Judge func(process, name string, remove bool, files []int) (dealt bool, err
 // JudgeStored sets who is asked. It comes before the first process is started or
 // adopted.
 func (s *Supervisor) JudgeStored(judge Judge) { s.stores.judge = judge }
+
+// Mirror is told what a process has stored under a name now, nothing if the files are
+// none, while they are the store's. It is not told of the end of the supervisor.
+type Mirror func(process, name string, files []int)
+
+// MirrorStored sets who is told. It comes before the first process is started or
+// adopted.
+func (s *Supervisor) MirrorStored(mirror Mirror) { s.stores.mirror = mirror }
+
+// TellStored tells all that is stored.
+func (s *Supervisor) TellStored() {
+	s.stores.mu.Lock()
+	defer s.stores.mu.Unlock()
+	for process := range s.stores.of {
+		s.stores.tell(process, s.stores.of[process])
+	}
+}
 
 // stored is one descriptor, in the order in which they came.
 type stored struct {
@@ -71,6 +89,7 @@ func (s *stores) put(process, name string, fds []int) error {
 		list = append(list, stored{name, fd})
 	}
 	s.set(process, list)
+	s.tell(process, list[len(list)-1:])
 	closeAll(old)
 	return nil
 }
@@ -80,7 +99,23 @@ func (s *stores) remove(process, name string) {
 	defer s.mu.Unlock()
 	list, old := split(s.of[process], name)
 	s.set(process, list)
+	s.tell(process, old)
 	closeAll(old)
+}
+
+// tell tells how it stands now with each name of a list, for those who hold mu.
+func (s *stores) tell(process string, list []stored) {
+	for i, f := range list {
+		if s.mirror == nil || slices.ContainsFunc(list[:i], func(o stored) bool { return o.name == f.name }) {
+			continue
+		}
+		_, now := split(s.of[process], f.name)
+		fds := make([]int, len(now))
+		for i, f := range now {
+			fds[i] = f.fd
+		}
+		s.mirror(process, f.name, fds)
+	}
 }
 
 // set replaces a process's list, for those who hold mu.
@@ -101,8 +136,15 @@ func (s *stores) get(process string) []stored {
 func (s *stores) drop(process string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	closeAll(s.of[process])
+	s.empty(process)
+}
+
+// empty is drop for those who hold mu.
+func (s *stores) empty(process string) {
+	old := s.of[process]
 	s.set(process, nil)
+	s.tell(process, old)
+	closeAll(old)
 }
 
 func (s *stores) dropAll() {
@@ -146,18 +188,34 @@ func (s *Supervisor) Stored(name string) (names []string) {
 
 // Give stores a copy of a descriptor for a process that is still to be started.
 func (s *Supervisor) Give(process, name string, fd int) error {
+	return s.Restore(process, name, []int{fd})
+}
+
+// Restore stores copies of descriptors under a name, as a process has stored them with
+// an agent before this one.
+func (s *Supervisor) Restore(process, name string, fds []int) error {
 	if !isFDName(name) {
 		return fmt.Errorf("%q is no name for a descriptor", name)
 	}
-	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	var own []int
+	var err error
+	for _, fd := range fds {
+		var copied int
+		if copied, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+			err = fmt.Errorf("copy a descriptor: %w", err)
+			break
+		}
+		own = append(own, copied)
+	}
+	if err == nil {
+		err = s.stores.put(process, name, own)
+	}
 	if err != nil {
-		return fmt.Errorf("copy a descriptor: %w", err)
+		for _, fd := range own {
+			unix.Close(fd)
+		}
 	}
-	if err := s.stores.put(process, name, []int{own}); err != nil {
-		unix.Close(own)
-		return err
-	}
-	return nil
+	return err
 }
 
 // Withdraw removes what is stored of a process under a name.
@@ -168,8 +226,7 @@ func (s *Supervisor) Withdraw(process, name string) { s.stores.remove(process, n
 func (s *Supervisor) Inherit(from, to string) error {
 	s.stores.mu.Lock()
 	defer s.stores.mu.Unlock()
-	closeAll(s.stores.of[to])
-	s.stores.set(to, nil)
+	s.stores.empty(to)
 	var list []stored
 	for _, f := range s.stores.of[from] {
 		fd, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
@@ -184,6 +241,7 @@ func (s *Supervisor) Inherit(from, to string) error {
 		list = append(list, stored{f.name, fd})
 	}
 	s.stores.set(to, list)
+	s.stores.tell(to, list)
 	return nil
 }
 
