@@ -25,6 +25,7 @@ type Release struct {
 	Greenlight camera.Greenlight
 	Fault      camera.Fault
 	App        verify.App // times and rules; exec and streams are filled in
+	Before     string     // lines for a shell that becomes the camera then; "": none
 }
 
 // Build packages a release, signed with key, into outDir and returns its path.
@@ -40,6 +41,9 @@ func (r Release) Build(ctx context.Context, bin, outDir string, key *ecdsa.Priva
 	}
 	app := r.App
 	app.Exec = []string{"camera"}
+	if r.Before != "" {
+		app.Exec = []string{"start"}
+	}
 	for _, name := range r.Streams {
 		app.Streams = append(app.Streams, verify.Stream{Name: name, Codec: "h264", Width: 320, Height: 180, StallMS: StallMS})
 	}
@@ -62,6 +66,12 @@ func (r Release) fill(root, bin string) error {
 	text, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
 		return err
+	}
+	if r.Before != "" {
+		script := "#!/bin/sh\n" + r.Before + "\nexec \"$SLIPSTREAM_ROOT/camera\"\n"
+		if err := os.WriteFile(filepath.Join(root, "start"), []byte(script), 0o755); err != nil {
+			return err
+		}
 	}
 	return errors.Join(
 		config.Validate(),
