@@ -68,9 +68,8 @@
 // by its status, and the app runs without it. The manifest's limits hold where cgroups of
 // version 2 have the controllers; an app that comes to its limit of memory ends its trial
 // with the cause "oom". Descriptors that an app stored are given to its next
-// run in the same slot, unless it ended before it was ready; they die with the agent. The
-// sockets that manifests declare stay open from version to version; a restarted agent gets
-// them back out of the app that it adopts. An app may ask for more time to start or to
+// run in the same slot, unless it ended before it was ready. The sockets that manifests
+// declare stay open from version to version. An app may ask for more time to start or to
 // stop, up to its deadline and to five times its stop timeout, and may say that it feeds its
 // watchdog more often than its manifest says, never less.
 //
@@ -169,17 +168,25 @@
 // # State and data
 //
 // An app hands over its state as a sealed memfd of the name "state", anew on every
-// change. The agent copies it into a file of the slot in the run directory, because no
-// descriptor of the agent's outlives it; it survives agents, but no reboot. A trial
+// change. The agent holds that very memory, and copies it only for a version that is
+// about to start. A trial
 // gets copies of the permanent version's state and data in its own slot's place, so
 // the active record also says which are the true ones: a commit moves nothing, and a
 // revert drops the copies. What is not sealed, or too large, is refused with a word in
 // the status, and the state before holds. The state's schema is that of the manifest
 // of who stored it; a version that declares state and does not take that schema is
 // refused when it is to be activated. Other descriptors that an app stores are given
-// to the trial, and to its own next run, as they are; these end with the agent, until
-// the app stores them again. A permanent app that keeps ending beyond its restart
-// intensity is started without any of it.
+// to the trial, and to its own next run, as they are. A permanent app that keeps ending
+// beyond its restart intensity is started without any of it.
+//
+// Of all this, and of the sockets that manifests declare, the forwarder keeps a second
+// descriptor, which it has before the app is told that it was heard (BARRIER=1). The next
+// agent takes them from there before it adopts or starts anything, also for an app that
+// has ended meanwhile, and gives them to each forwarder anew. So either may die alone. If
+// both die at once, sockets are taken out of the apps that live, an app with a control
+// socket stores the rest again, and what else there was is lost, as at a reboot: state is
+// memory, and what must outlive the device's power belongs into the data. There was a copy
+// of each state in a file, for this case alone, which cost its size in memory.
 //
 // Each app has a control socket, on which one that listens is told its role and whose
 // turn it is to take from a sensor, and to accept connections (package appcontrol). The

@@ -30,7 +30,8 @@
 //
 // A process may store descriptors here (FDSTORE=1 of sd_notify(3)), and its successor
 // of the same name is given them after a crash. They die with the agent: the next
-// one has none until the process stores them again, for which its notify socket is
+// one has those that somebody has kept for it (MirrorStored, Restore) or that the process
+// stores again, for which its notify socket is
 // bound anew at the adoption. So either may die alone. It takes all that
 // the forwarder can have with as many viewers as it serves; what is beyond is refused
 // and logged, also where our own limit of open files is lower. A

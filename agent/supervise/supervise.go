@@ -86,7 +86,7 @@ func New(runDir string, log *slog.Logger) *Supervisor {
 
 // Close stops watching and leaves every process as it is, for a later agent to
 // adopt. The Done channels of processes that still live are never closed then.
-// Stored descriptors are gone: who stored them must do so again.
+// Stored descriptors are closed, and no mirror is told of it.
 func (s *Supervisor) Close() {
 	s.mu.Lock()
 	if !s.closed {

@@ -165,6 +165,11 @@
 // once. Forwarders that were built with another form of that memory do not succeed
 // each other; a layout number, made from the types, tells.
 //
+// In return the forwarder keeps copies of what would die with the agent: descriptors under
+// names, a bounded number, which it never looks at and closes where nobody waits. They go
+// to the next agent and to a successor, and are not among those that a crash leaves: the
+// agent has the others, and gives all again.
+//
 // The memory holds the viewers' keys: it goes to nobody but the process that starts
 // the forwarder, and to a successor of the same user or root.
 //
