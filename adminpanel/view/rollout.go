@@ -47,6 +47,7 @@ type Plan struct {
 	FailPercent       float64 `json:"failPercent" minimum:"0" maximum:"100" doc:"halt when the failure rate's lower 95 % Wilson bound is above"`
 	FailCount         int     `json:"failCount,omitempty" doc:"halt at so many failures; 0: no such limit"`
 	TrialDeadlineMS   int64   `json:"trialDeadlineMs" minimum:"1000" doc:"silence past it is failure"`
+	StagingDeadlineMS int64   `json:"stagingDeadlineMs,omitempty" doc:"of a device that is here; 0: 6 hours"`
 	Retries           int     `json:"retries,omitempty" maximum:"10" doc:"of one device that failed"`
 	RetryAfterMS      int64   `json:"retryAfterMs,omitempty"`
 	OnFailure         string  `json:"onFailure" enum:"pause,halt,revert" doc:"what a crossed limit does"`
