@@ -23,8 +23,8 @@ type FoundRuntime struct {
 	Reason  error  // why it is that copy
 }
 
-// errNoRuntime is why the built-in copy runs on a new device.
-var errNoRuntime = errors.New("no other version was ever made permanent with this system")
+// ErrNoRuntime is why the built-in copy runs on a new device.
+var ErrNoRuntime = errors.New("no other version was ever made permanent with this system")
 
 // Runtime finds the permanent version of Slipstream's own programs, and reads all of
 // it. If there is none, or it is not whole, the copy built in is the answer: this
@@ -40,11 +40,25 @@ func (p RuntimePlace) Runtime(ctx context.Context) FoundRuntime {
 	return FoundRuntime{Dir: dir, Version: version}
 }
 
+// Tried is the version that an agent asks to be tried, if its slot holds all of it.
+func (p RuntimePlace) Tried(ctx context.Context, t Try) (FoundRuntime, error) {
+	dir, version, err := p.whole(ctx, Runtime{Slot: t.Slot, Digest: t.Digest, Version: t.Version})
+	if err != nil {
+		return FoundRuntime{}, fmt.Errorf("slots: version %s is not tried: %w", t.Version, err)
+	}
+	return FoundRuntime{Dir: dir, Version: version}, nil
+}
+
 func (p RuntimePlace) find(ctx context.Context) (dir, version string, err error) {
 	want, err := p.permanent()
 	if err != nil {
 		return "", "", err
 	}
+	return p.whole(ctx, want)
+}
+
+// whole reads all of a version.
+func (p RuntimePlace) whole(ctx context.Context, want Runtime) (dir, version string, err error) {
 	base, err := filepath.Abs(p.Slots)
 	if err != nil {
 		return "", "", err
@@ -60,7 +74,7 @@ func (p RuntimePlace) find(ctx context.Context) (dir, version string, err error)
 	case err != nil:
 		return "", "", err
 	case st.Digest != want.Digest:
-		return "", "", fmt.Errorf("%w: slot %s holds version %s, permanent is %s", ErrDamaged, want.Slot, st.Version, want.Version)
+		return "", "", fmt.Errorf("%w: slot %s holds version %s, and not %s", ErrDamaged, want.Slot, st.Version, want.Version)
 	case st.Kind != KindTree:
 		return "", "", fmt.Errorf("slot %s holds an image of kind %q, and programs are kept as %q", want.Slot, st.Kind, KindTree)
 	}
@@ -87,7 +101,7 @@ func (p RuntimePlace) permanent() (Runtime, error) {
 	}
 	found, ok := r.Runtime[system]
 	if !ok {
-		return Runtime{}, errNoRuntime
+		return Runtime{}, ErrNoRuntime
 	}
 	return found, nil
 }

@@ -66,7 +66,7 @@ func TestRuntimeFallsBackToTheBuiltIn(t *testing.T) {
 		}, nil, "there is no slot"},
 		{"another package", func(_ *testing.T, _ *slots.RuntimePlace, f *slots.RecordFile) error {
 			return f.Replace(slots.Record{System: "a", Runtime: map[string]slots.Runtime{"a": {Slot: "b", Digest: "d2", Version: "2.0.0"}}})
-		}, slots.ErrDamaged, "holds version 1.0.0, permanent is 2.0.0"},
+		}, slots.ErrDamaged, "holds version 1.0.0, and not 2.0.0"},
 		{"a changed program", func(_ *testing.T, p *slots.RuntimePlace, _ *slots.RecordFile) error {
 			return os.WriteFile(filepath.Join(p.Slots, "b", "root", "app"), []byte("#!/bin/zz\n"), 0o755)
 		}, slots.ErrDamaged, ""},

@@ -79,6 +79,7 @@ func TestDebianPackage(t *testing.T) {
 		"-rwxr-xr-x root/root ./usr/lib/slipstream/slipstream-forward",
 		"-rwxr-xr-x root/root ./usr/lib/slipstream/slipstream-gateway",
 		"-rwxr-xr-x root/root ./usr/lib/slipstream/slipstream-ingest",
+		"-rwxr-xr-x root/root ./usr/lib/slipstream/slipstream-start",
 		"-rwxr-xr-x root/root ./usr/share/doc/slipstream/examples/S90slipstream",
 		"drwxr-xr-x root/root ./etc/",
 		"drwxr-xr-x root/root ./etc/slipstream/",
@@ -99,7 +100,7 @@ func TestDebianPackage(t *testing.T) {
 	}
 	root := t.TempDir()
 	run(t, "dpkg-deb", "--raw-extract", deb, root)
-	for _, name := range []string{"slipstream", "slipstream-forward", "slipstream-gateway", "slipstream-ingest"} {
+	for _, name := range []string{"slipstream", "slipstream-forward", "slipstream-gateway", "slipstream-ingest", "slipstream-start"} {
 		isStripped(t, filepath.Join(root, "usr/lib/slipstream", name))
 	}
 	if pages, _ := filepath.Glob(filepath.Join(root, "usr/share/man/man1/slipstream-*.1.gz")); len(pages) < 10 {

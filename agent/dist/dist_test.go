@@ -23,7 +23,7 @@ var programs = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	out, err := exec.Command("go", "build", "-o", dir+"/",
-		"slipstream/agent/cmd/slipstream", "slipstream/stream/cmd/slipstream-forward").CombinedOutput()
+		"slipstream/agent/cmd/slipstream", "slipstream/agent/cmd/slipstream-start", "slipstream/stream/cmd/slipstream-forward").CombinedOutput()
 	if err != nil {
 		return dir, errors.New(string(out))
 	}
@@ -86,7 +86,7 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(built(t), "slipstream")
 	path := filepath.Join(dir, "slipstream.service")
-	must(t, os.WriteFile(path, []byte(strings.ReplaceAll(unit, "/usr/bin/slipstream", program)), 0o644))
+	must(t, os.WriteFile(path, []byte(strings.NewReplacer("/usr/bin/slipstream", program, "/usr/lib/slipstream/", built(t)+"/").Replace(unit)), 0o644))
 	if out := run(t, "systemd-analyze", "verify", "--man=no", path); strings.TrimSpace(out) != "" {
 		t.Errorf("systemd-analyze verify:\n%s", out)
 	}

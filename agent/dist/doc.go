@@ -8,7 +8,9 @@
 //
 //	slipstream.service   the agent under systemd. KillMode=process, because what the
 //	                     agent has started outlives it; the run directory is preserved,
-//	                     because the next agent finds it all by what lies there
+//	                     because the next agent finds it all by what lies there.
+//	                     slipstream-start chooses the agent: the permanent version of
+//	                     Slipstream's own programs, or the one of this package
 //	slipstream.sysusers  the users of the slots, and the group of who may operate
 //	S90slipstream        the same for busybox init, which restarts nothing by itself
 //	slipstream.toml      the configuration to begin with
@@ -27,8 +29,9 @@
 //
 // # What it does not do
 //
-// It does not guard against a new agent that starts and does not come up: systemd
-// starts the same one again, and again. Nor does the package bring the keys that a
+// It does not guard against a new agent that was installed as a file of a package and
+// does not come up: systemd starts the same one again, and again. (One that came as a
+// package of the class runtime is on trial first.) Nor does the package bring the keys that a
 // device trusts, or a first version of its application.
 //
 // Rejected: debhelper, because a cross build needs nothing but go and dpkg-deb;

@@ -33,7 +33,7 @@ func newInitDevice(t *testing.T) *initDevice {
 	must(t, os.Remove(filepath.Join(d.applets, "logger"))) // this machine's log is not ours
 	bin := filepath.Join(dir, "programs")
 	must(t, os.Mkdir(bin, 0o755))
-	for _, name := range []string{"slipstream", "slipstream-forward"} {
+	for _, name := range []string{"slipstream", "slipstream-forward", "slipstream-start"} {
 		must(t, os.Link(filepath.Join(built(t), name), filepath.Join(bin, name)))
 	}
 	cfg := filepath.Join(dir, "slipstream.toml")
@@ -50,6 +50,7 @@ rtsp = ""
 	text := strings.NewReplacer(
 		"#!/bin/sh", "#!"+filepath.Join(d.applets, "sh"),
 		"AGENT=/usr/bin/slipstream", "AGENT="+filepath.Join(bin, "slipstream"),
+		"START=/usr/lib/slipstream/", "START="+bin+"/",
 		"CONFIG=/etc/slipstream/slipstream.toml", "CONFIG="+cfg,
 		"RUN=/run/slipstream", "RUN="+filepath.Join(dir, "run"),
 		"/etc/default/slipstream", filepath.Join(dir, "default"),

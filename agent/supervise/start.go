@@ -177,7 +177,7 @@ func Environ() []string { return slices.DeleteFunc(os.Environ(), forUsAlone) }
 // forUsAlone says whether a variable of our own environment speaks of this very
 // process and would mislead another one.
 func forUsAlone(kv string) bool {
-	return slices.Contains([]string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}, varName(kv))
+	return slices.Contains([]string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "SLIPSTREAM_START"}, varName(kv))
 }
 
 // dedupe keeps the last of each variable, where a program that looks from the
