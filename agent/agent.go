@@ -52,6 +52,14 @@ type Agent struct {
 	boot    boot.Control // likewise
 	system  string       // slot of the system that runs; "" if that is not known
 
+	runtimes    *slots.Set             // of Slipstream's own programs; nil without a start program
+	own         string                 // slot that our own program is in; "": the built-in one
+	home        atomic.Pointer[string] // directory of the forwarder that takes nobody's place
+	runtimeTurn sync.Mutex             // one thing at a time is done for programs on trial
+	becoming    chan struct{}          // closed when the process is to become another program
+	becomeOnce  sync.Once
+	stopTry     context.CancelFunc // of the newest try of a forwarder; Run's own
+
 	events  chan any
 	wg      sync.WaitGroup // everything that Run has started
 	running atomic.Bool
@@ -119,7 +127,7 @@ func NewOn(host Host, cfg config.Config, log *slog.Logger) (*Agent, error) {
 		desk:    appcontrol.New(log),
 		events:  make(chan any, eventQueue),
 		begun:   make(chan struct{}),
-		stopped: make(chan struct{}),
+		stopped: make(chan struct{}), becoming: make(chan struct{}),
 		ended:   make(chan struct{}),
 		runs:    map[orders.SourceID]*run{},
 		news:    make(chan struct{}),
@@ -137,7 +145,7 @@ func NewOn(host Host, cfg config.Config, log *slog.Logger) (*Agent, error) {
 	}
 	a.sup.JudgeStored(a.judgeStored)
 	a.sup.MirrorStored(a.keepStored)
-	a.stopWatch = func() {}
+	a.stopWatch, a.stopTry = func() {}, func() {}
 	var err error
 	if a.users, err = lookUpUsers(cfg.Apps); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -171,6 +179,9 @@ func (a *Agent) open() (err error) {
 	if err := a.openSystems(); err != nil {
 		return err
 	}
+	if err := a.openRuntimes(); err != nil {
+		return err
+	}
 	record, err := slots.OpenRecord(a.cfg.State)
 	if err != nil {
 		return err
@@ -190,6 +201,9 @@ func (a *Agent) close() {
 	}
 	if a.systems != nil {
 		errs = append(errs, a.systems.Close())
+	}
+	if a.runtimes != nil {
+		errs = append(errs, a.runtimes.Close())
 	}
 	if a.record != nil {
 		errs = append(errs, a.record.Close())

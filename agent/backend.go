@@ -33,7 +33,7 @@ func (a *Agent) Status(ctx context.Context) (control.Status, error) {
 	for i, name := range slotNames {
 		out.Slots = append(out.Slots, a.shownSlot(s, name, s.Apps[i]))
 	}
-	out.Systems = shownSystems(s)
+	out.Systems, out.Runtimes = shownSystems(s), shownRuntimes(s)
 	if s.Trial.under() {
 		out.Trial = a.shownTrial(s)
 	}

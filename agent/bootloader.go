@@ -82,7 +82,7 @@ func (a *Agent) disableBoot(ctx context.Context, slot string) (wait func() error
 func (a *Agent) tryBoot(ctx context.Context, e TryBoot) {
 	a.afterBoot(ctx, func() {
 		done := BootTried{Trial: e.Trial}
-		err := a.verifySystem(ctx, e.System)
+		err := a.verifyPart(ctx, a.systemTarget(e.System.Slot), e.System)
 		if err == nil {
 			err = a.tell(ctx, "try", func() error { return a.boot.Try(e.System.Slot) })
 		}

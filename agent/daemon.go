@@ -42,7 +42,7 @@ type daemon struct {
 	lost func(detail string) // told before a new one is started
 	down func(why string)    // told why it does not stay up; "" once it does
 	kill chan struct{}       // asks for a restart
-	swap chan chan<- error   // asks for a successor, see succeed
+	swap chan succession     // asks for a successor, see succeed
 
 	// Of run alone.
 	backOff time.Duration
@@ -154,9 +154,13 @@ func (d *daemon) watch(ctx context.Context, p *supervise.Process) (next *supervi
 			d.ready = d.ready || n.Ready
 		case <-d.kill:
 			p.Kill()
-		case done := <-d.swap:
-			successor, err := d.succeed(ctx, p)
-			done <- err
+		case ask := <-d.swap:
+			if ask.path != "" && !outdated(p, ask.path) {
+				ask.done <- nil
+				continue
+			}
+			successor, err := d.succeed(ctx, p, ask.path)
+			ask.done <- err
 			if successor != nil {
 				return successor, false
 			}

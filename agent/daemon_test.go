@@ -16,7 +16,7 @@ func testDaemon(t *testing.T) *daemon {
 	sup := supervise.New(t.TempDir(), log)
 	t.Cleanup(sup.Close)
 	return &daemon{
-		name: "test", sup: sup, log: log, kill: make(chan struct{}, 1), swap: make(chan chan<- error),
+		name: "test", sup: sup, log: log, kill: make(chan struct{}, 1), swap: make(chan succession),
 		spec: supervise.Spec{Name: "test"}, down: func(string) {}, lost: func(string) {},
 	}
 }
@@ -43,7 +43,7 @@ func TestRestartIsOfTheProcessThatRuns(t *testing.T) {
 	for range 30 { // each time a word that waits has even chances
 		done := make(chan error, 1)
 		select {
-		case d.swap <- done:
+		case d.swap <- succession{done: done}:
 			<-done
 		case <-over:
 			t.Fatal("the word for the process before ended this one")

@@ -34,12 +34,24 @@ func (a *Agent) startDaemons(ctx context.Context) (adopted, old bool) {
 
 	gw := a.cfg.Gateway
 	if !gw.On() {
+		a.wg.Go(func() { a.post(GatewaySeen{}) })
 		return adopted, old
 	}
 	gateway := a.daemon(gatewayName, gatewayArgs(a.cfg.Run, gw)...)
 	gateway.spec.Env = append(supervise.Environ(), gatewaySecretEnv+"="+a.secret)
+	gateway.down = func(why string) {
+		a.setDown(gatewayName, why)
+		a.post(GatewaySeen{why})
+	}
 	running, _ := a.adoptProcess(gatewayName)
-	a.wg.Go(func() { gateway.run(ctx, running) })
+	a.wg.Go(func() {
+		if path, err := a.binary(gatewayName); running != nil && err == nil && outdated(running, path) {
+			a.log.Info("gateway of another version ended; established viewers go on", "pid", running.PID())
+			running.Kill()
+			running = nil
+		}
+		gateway.run(ctx, running)
+	})
 	return adopted, old
 }
 
@@ -47,6 +59,6 @@ func (a *Agent) daemon(name string, args ...string) *daemon {
 	return &daemon{
 		name: name, spec: supervise.Spec{Name: name, Args: args, Dir: "/"}, find: a.binary, sup: a.sup, log: a.log,
 		lost: func(string) {}, down: func(why string) { a.setDown(name, why) },
-		kill: make(chan struct{}, 1), swap: make(chan chan<- error),
+		kill: make(chan struct{}, 1), swap: make(chan succession),
 	}
 }

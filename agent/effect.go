@@ -84,6 +84,24 @@ type (
 		Journalled bool // only if the state is in the journal, or it could come again and again
 	}
 
+	// TryRuntime checks a slot of programs and lets its forwarder take over from the one
+	// that runs. Answered by [RuntimeTried]. This and the next two are done one after the
+	// other.
+	TryRuntime struct {
+		Trial   orders.TrialID
+		Runtime Part
+	}
+	// Become ends this agent, for the one on trial if one is named, and else for the
+	// permanent one. There is no answer but the next agent's [Recover].
+	Become struct {
+		Trial    orders.TrialID
+		Runtime  Part
+		Deadline int64 // CLOCK_MONOTONIC ns
+	}
+	// ReturnForwarder lets the forwarder of this agent's programs take over from that on
+	// trial, by force if need be. Answered by [ForwarderReturned].
+	ReturnForwarder struct{ Trial orders.TrialID }
+
 	// WriteRecord replaces the active record: the commit point.
 	WriteRecord struct {
 		Trial    orders.TrialID
@@ -100,6 +118,7 @@ type (
 		Attempt int64
 		Slot    string // "" if the package has no app
 		System  string // system slot; "" if it has no system
+		Runtime string // slot of programs; "" if it has none
 		Req     uint64 // of the request that holds the open package
 	}
 

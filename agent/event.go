@@ -28,6 +28,7 @@ type (
 		Previous  Version    // of the active record
 		Slots     [2]Version // whole content of slots a and b; zero: none
 		System    Systems
+		Runtime   Runtimes
 		Alive     []Alive // apps that were adopted
 		Forwarder bool    // the forwarder was adopted: it still has its orders
 		Outdated  bool    // and another one is installed since
@@ -75,6 +76,19 @@ type (
 	}
 	// BootAgrees answers [AgreeBoot].
 	BootAgrees struct{ Slot string }
+
+	// RuntimeTried answers [TryRuntime].
+	RuntimeTried struct {
+		Trial orders.TrialID
+		Error string // "" when the new forwarder serves
+	}
+	// ForwarderReturned answers [ReturnForwarder].
+	ForwarderReturned struct{ Trial orders.TrialID }
+	// Reached says that this agent was reached at its socket and has answered.
+	Reached struct{}
+	// GatewaySeen says that the gateway has stayed up for a while, or that there is to
+	// be none, or why it does not run.
+	GatewaySeen struct{ Down string }
 
 	// SlotChecked answers [CheckSlot].
 	SlotChecked struct {
@@ -198,6 +212,12 @@ type Systems struct {
 	Slots     [2]Part // whole content of slots a and b; zero: none
 }
 
+// Runtimes is what the disk and this agent's own program say of the slots of programs.
+type Runtimes struct {
+	Programs
+	Slots [2]Part // whole content of slots a and b; zero: none
+}
+
 // Alive is an app that was found running when the agent started.
 type Alive struct {
 	Source orders.SourceID
@@ -233,7 +253,9 @@ const (
 	CodeUnreadable = "unreadable"        // the package could not be read
 
 	CodeSystem   = "other-system"    // another system runs than the permanent one
-	CodeRequires = "requires-system" // what is permanent in the system slots is too old for it
+	CodeRequires = "requires-system" // what is permanent in another slot class is too old for it
+	CodeCombined = "combined"        // it brings programs of Slipstream, and not alone
+	CodeNoStart  = "no-start"        // nothing could return from programs on trial
 
 	CodeProvisioned = "provisioned"   // the device has a permanent version already
 	CodeEnrolled    = "enrolled"      // the device belongs to a fleet already

@@ -45,7 +45,7 @@ func (m *machine) followed() orders.SourceID {
 // forwarderConnected: orders stand only if they arrived, so they are sent again,
 // and whatever waits for an answer is asked again.
 func (m *machine) forwarderConnected() {
-	m.Trial.asked = 0
+	m.Trial.asked, m.face.forwarder = 0, true
 	if m.Phase == PhaseSettling && !m.Trial.Forgotten {
 		m.ask() // before the orders, which would end the trial the other way
 	}
@@ -71,6 +71,11 @@ func (m *machine) forwarderConnected() {
 func (m *machine) forwarderLost(e ForwarderLost) {
 	t := &m.Trial
 	if !t.under() {
+		return
+	}
+	m.face.forwarder = false
+	if m.runtimeTrial() {
+		m.runtimeForwarderLost(e)
 		return
 	}
 	if t.To.Slot == "" {

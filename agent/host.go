@@ -23,6 +23,9 @@ type Host struct {
 	Restart func(context.Context) error
 
 	Watchdog func(path string) (watchdog.Node, error) // opens one
+
+	Start    string // start program behind this agent; "" without
+	Programs string // directory of this agent's own program
 }
 
 const (
@@ -36,6 +39,7 @@ const (
 // thisHost is the machine that this process runs on.
 func thisHost(cfg config.System) Host {
 	return Host{
+		Start: os.Getenv(startEnv), Programs: ownProgram(),
 		BootID: func() (string, error) {
 			raw, err := os.ReadFile(bootIDFile)
 			return strings.TrimSpace(string(raw)), err

@@ -66,6 +66,15 @@ func (m *machine) take(what any) {
 	case RehearseAsked:
 		m.rehearseAsked(e)
 
+	case RuntimeTried:
+		m.runtimeTried(e)
+	case ForwarderReturned:
+		m.forwarderReturned(e)
+	case Reached:
+		m.face.reached = true
+	case GatewaySeen:
+		m.face.gateway, m.face.gone = e.Down == "", e.Down
+
 	case BootTried:
 		m.bootTried(e)
 	case BootAgrees:
@@ -147,6 +156,8 @@ func (m *machine) judge() {
 	switch m.Phase {
 	case PhaseArming, PhaseRebooting:
 		m.judgeReboot()
+	case PhaseRenewing:
+		m.judgeRenewing()
 	case PhaseStarting, PhaseTrial:
 		m.judgeTrial()
 	case PhaseHolding, PhaseCommitting, PhaseSettling, PhaseReverting:
@@ -167,7 +178,11 @@ func (m *machine) open() bool {
 
 // begin starts the trial of the staged version.
 func (m *machine) begin() {
-	if to := m.staged(); !to.System.none() {
+	switch to := m.staged(); {
+	case !to.Runtime.none():
+		m.beginRuntime(to)
+		return
+	case !to.System.none():
 		m.beginSystem(to)
 		return
 	}
@@ -317,6 +332,9 @@ func (m *machine) recordWritten(e RecordWritten) {
 	if m.systemTrial() {
 		m.systemWritten()
 	}
+	if m.runtimeTrial() {
+		m.runtimeWritten()
+	}
 	if m.Trial.To.Slot == "" {
 		m.finishSystem()
 		return
@@ -397,7 +415,7 @@ func (m *machine) finishRevert() {
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomeReverted)}, EndTrial{Trial: t.ID, Slot: t.To.Slot})
 	if _, known := m.WasReverted(t.To); !known {
-		r := Reverted{Digest: t.To.Digest, Image: t.To.Image, App: t.To.App, System: t.To.System.Image, Version: t.To.Version}
+		r := Reverted{Digest: t.To.Digest, Image: t.To.Image, App: t.To.App, System: t.To.System.Image, Runtime: t.To.Runtime.Image, Version: t.To.Version}
 		m.Reverted = append(slices.Clone(m.Reverted), r)
 		m.Reverted = m.Reverted[max(0, len(m.Reverted)-maxReverted):]
 	}
@@ -415,7 +433,7 @@ func (m *machine) entry(outcome string) control.Record {
 	t := m.Trial
 	r := control.Record{
 		Time: m.wall, Trial: string(t.ID), From: t.From.Version, To: t.To.Version, Digest: t.To.Digest,
-		Began: t.Began, TookOver: t.TookOver, Outcome: outcome, Proof: t.proof(),
+		Began: t.Began, TookOver: t.TookOver, Outcome: outcome, Proof: t.proof(), Class: t.To.class(),
 	}
 	if t.Overlap != verify.OverlapFull {
 		r.Overlap = t.Overlap

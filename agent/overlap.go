@@ -121,6 +121,10 @@ func (m *machine) startTrial() {
 // room is started again, and the trial is over when viewers see it.
 func (m *machine) comeBack() {
 	t := &m.Trial
+	if m.runtimeTrial() {
+		m.leaveRuntime()
+		return
+	}
 	if t.Reboot.Boot != "" && t.Reboot.Boot == m.Boot {
 		m.leave()
 		return

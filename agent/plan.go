@@ -139,7 +139,8 @@ func (a *Agent) holds(slot string, want Version) error {
 // versionOf picks what the core needs from a signed manifest.
 func versionOf(m verify.Manifest, digest, slot string) Version {
 	v := Version{Slot: slot, Digest: digest, Version: m.Version, Counter: m.ReleaseCounter, Epoch: m.SecurityEpoch}
-	v.Image, v.System = imageOf(m).SHA256, partOf(m, digest)
+	v.Image, v.System = imageOf(m).SHA256, partOf(m, digest, verify.ClassSystem)
+	v.Runtime = partOf(m, digest, verify.ClassRuntime)
 	if m.Requires != nil {
 		v.Requires = *m.Requires
 	}

@@ -21,6 +21,9 @@ func (a *Agent) problems() (out []string) {
 	if problem := systemProblem(a.snapshot().state); problem != "" {
 		out = append(out, problem)
 	}
+	if problem := runtimeProblem(a.snapshot().state); problem != "" {
+		out = append(out, problem)
+	}
 	if problem := a.freezeProblem(a.snapshot().state); problem != "" {
 		out = append(out, problem)
 	}
@@ -28,7 +31,7 @@ func (a *Agent) problems() (out []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	out = append(out, a.stateProblems()...)
-	for _, name := range []string{forwarderName, replaceProblem, gatewayName, bootProblem, systemsProblem, watchdogProblem} {
+	for _, name := range []string{forwarderName, replaceProblem, gatewayName, bootProblem, systemsProblem, watchdogProblem, runtimeProblems} {
 		if why := a.down[name]; why != "" {
 			out = append(out, why)
 		}
@@ -72,9 +75,13 @@ func bare(err error) string { return strings.TrimPrefix(sentence(err), "verify: 
 
 // binary finds another of Slipstream's programs.
 func (a *Agent) binary(name string) (string, error) {
-	path := filepath.Join(a.cfg.Bin, "slipstream-"+name)
+	dir := a.programs(a.own)
+	if name == forwarderName {
+		dir = *a.home.Load()
+	}
+	path := filepath.Join(dir, "slipstream-"+name)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return path, fmt.Errorf("slipstream-%s not found in %s: set `bin` in the configuration", name, a.cfg.Bin)
+		return path, fmt.Errorf("slipstream-%s not found in %s: set `bin` in the configuration", name, dir)
 	}
 	return path, nil
 }

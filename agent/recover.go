@@ -16,6 +16,7 @@ func (m *machine) recover(e Recover) {
 	sameBoot := m.Boot == e.Boot
 	m.Boot, m.Permanent, m.Previous, m.Damage = e.Boot, e.Permanent.app(), e.Previous, ""
 	m.replace.wanted, m.noFreezer = e.Outdated, e.NoFreezer
+	m.Runtime = e.Runtime.Programs
 	if m.System.Running, m.System.Permanent = e.System.Running, e.System.Permanent; m.System.Running == m.System.Permanent.Slot {
 		m.System.Sent, m.System.SentIn = "", ""
 	}
@@ -32,6 +33,7 @@ func (m *machine) recover(e Recover) {
 		m.Phase, m.Stage, m.Package = PhaseIdle, Stage{}, Version{}
 	}
 	m.forgetRoom()
+	m.goHome()
 	m.stopStrays()
 	m.agree()
 }
@@ -40,7 +42,8 @@ func (m *machine) recover(e Recover) {
 func (m *machine) whole(v Version, e Recover) bool {
 	app := v.Slot == "" || v.Digest == m.Spare.Digest
 	system := v.System.Slot == "" || v.Digest == e.System.Slots[slotIndex(v.System.Slot)].Digest
-	return v.Digest != "" && app && system
+	runtime := v.Runtime.Slot == "" || v.Digest == e.Runtime.Slots[slotIndex(v.Runtime.Slot)].Digest
+	return v.Digest != "" && app && system && runtime
 }
 
 // forgetStale drops a trial in the permanent version's slot that is not of this
@@ -50,7 +53,8 @@ func (m *machine) forgetStale() {
 	to := m.Trial.To
 	app := to.Slot != "" && to.Slot == m.Permanent.Slot && to.Digest != m.Permanent.Digest
 	system := to.System.Slot != "" && to.System.Slot == m.System.Permanent.Slot && to.Digest != m.System.Permanent.Digest
-	if m.Trial.under() && (app || system) {
+	runtime := m.runtimeTrial() && to.Runtime.Slot == m.Runtime.Permanent.Slot && to.Digest != m.Runtime.Permanent.Digest
+	if m.Trial.under() && (app || system || runtime) {
 		m.thaw()
 		m.Trial, m.Phase = Trial{}, PhaseIdle
 	}
@@ -114,6 +118,11 @@ func (m *machine) recoverTrial(e Recover, sameBoot bool) {
 	committed := m.Permanent.Slot == t.To.Slot && m.Permanent.Digest == t.To.Digest
 	if !e.Forwarder {
 		t.Forgotten = true
+	}
+	if m.runtimeTrial() {
+		m.replace.wanted = false // it is returned, or becomes the permanent one
+		m.recoverRuntime(e, sameBoot)
+		return
 	}
 	if m.systemTrial() && m.recoverSystem(sameBoot, e.Up) {
 		return

@@ -56,6 +56,9 @@ func (m *machine) stageAsked(e StageAsked) {
 	if !v.System.none() {
 		v.System.Slot = m.spareSystem()
 	}
+	if !v.Runtime.none() {
+		v.Runtime.Slot = m.spareRuntime()
+	}
 	m.Attempts++
 	m.Stage = Stage{Attempt: m.Attempts, Version: v, req: e.Req}
 	m.Phase, m.Package = PhaseStaging, Version{}
@@ -65,7 +68,8 @@ func (m *machine) stageAsked(e StageAsked) {
 // permanent says whether all of a version is permanent, and none of it damaged.
 func (m *machine) permanent(v Version) bool {
 	app := !v.hasLive() || !m.Permanent.none() && v.Digest == m.Permanent.Digest && !m.damagedSelf(v)
-	return app && (v.System.none() || v.Digest == m.System.Permanent.Digest)
+	runtime := v.Runtime.none() || v.Digest == m.Runtime.Permanent.Digest && !m.Runtime.damaged()
+	return app && runtime && (v.System.none() || v.Digest == m.System.Permanent.Digest)
 }
 
 // unfit says why a version cannot be tried on what is permanent now; "": it can.
@@ -84,6 +88,9 @@ func (m *machine) floor(v Version) (floor int64) {
 	if !v.System.none() {
 		floor = max(floor, m.System.Permanent.Counter)
 	}
+	if !v.Runtime.none() {
+		floor = max(floor, m.Runtime.Permanent.Counter)
+	}
 	return floor
 }
 
@@ -99,7 +106,7 @@ func (m *machine) above(v Version) bool {
 	case v.Counter < floor:
 		return false
 	}
-	return v.Digest == m.Previous.Digest || m.damagedSelf(v)
+	return v.Digest == m.Previous.Digest || m.damagedSelf(v) || m.Runtime.damaged() && v.Digest == m.Runtime.Permanent.Digest
 }
 
 // damagedSelf says whether a version is the permanent one, which cannot be started.
@@ -151,7 +158,7 @@ func (m *machine) beginStaging() {
 		return
 	}
 	st.Begun = true
-	m.do(StageSlot{Attempt: st.Attempt, Slot: slot, System: st.Version.System.Slot, Req: st.req})
+	m.do(StageSlot{Attempt: st.Attempt, Slot: slot, System: st.Version.System.Slot, Runtime: st.Version.Runtime.Slot, Req: st.req})
 }
 
 func (m *machine) stageDone(e StageDone) {
@@ -181,7 +188,7 @@ func (m *machine) setStaged(v Version) {
 	if v.Slot != "" {
 		m.Spare = v.app()
 	}
-	if v.System.Slot != "" {
+	if v.System.Slot+v.Runtime.Slot != "" {
 		m.Package = v
 	}
 }
@@ -189,6 +196,8 @@ func (m *machine) setStaged(v Version) {
 // places are the slots of a version, in words.
 func places(v Version) string {
 	switch {
+	case v.Runtime.Slot != "":
+		return "runtime slot " + v.Runtime.Slot
 	case v.System.Slot == "":
 		return "slot " + v.Slot
 	case v.Slot == "":
@@ -264,6 +273,8 @@ func (m *machine) noGreenlight() string {
 	switch {
 	case m.Phase == PhaseReverting:
 		return fmt.Sprintf("version %s is being reverted", m.Trial.To.Version)
+	case m.runtimeTrial() && (m.Phase == PhaseArming || m.Phase == PhaseRenewing):
+		return fmt.Sprintf("version %s is not on trial yet: forwarder and agent are becoming the new ones", m.Trial.To.Version)
 	case m.Phase == PhaseArming, m.Phase == PhaseRebooting:
 		return fmt.Sprintf("version %s is not on trial yet: the device is being started anew for it", m.Trial.To.Version)
 	case m.Trial.under():
@@ -278,7 +289,7 @@ func (m *machine) noGreenlight() string {
 
 func (m *machine) revertAsked(e RevertAsked) {
 	switch {
-	case m.open(), m.Phase == PhaseArming, m.Phase == PhaseRebooting:
+	case m.open(), m.Phase == PhaseArming, m.Phase == PhaseRebooting, m.Phase == PhaseRenewing:
 		id := m.Trial.ID
 		m.revert(CauseOperator, "an operator asked for it")
 		m.do(Answer{Req: e.Req, Trial: id, Result: result(control.ExitDone, "", "the trial is reverted")})

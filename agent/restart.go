@@ -25,6 +25,7 @@ func (a *Agent) recovered(ctx context.Context) (Recover, error) {
 	if e.Permanent, e.Previous, e.System, err = a.permanent(); err != nil {
 		return Recover{}, fmt.Errorf("agent: %w", err)
 	}
+	e.Runtime = a.permanentRuntime()
 	a.seedTrust(e.Permanent, e.Previous)
 	if a.fresh && !e.Permanent.none() {
 		e.Base = time.Now().Unix() // the journal is lost: no number may come twice
@@ -78,7 +79,7 @@ func (a *Agent) permanent() (permanent, previous Version, systems Systems, err e
 // system, it is the one that holds for it.
 func (a *Agent) journalled() (slots.Record, error) {
 	v := a.state.Permanent
-	v.System = a.state.System.Permanent
+	v.System, v.Runtime = a.state.System.Permanent, a.state.Runtime.Permanent
 	r := a.recorded(slots.Record{}, v, a.state.Previous)
 	return r, a.record.Replace(r)
 }

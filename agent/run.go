@@ -71,6 +71,8 @@ func (a *Agent) take(ctx context.Context, what any) {
 	case ActivateAsked:
 		e.Held = a.states.schema(a.state.Permanent.Slot)
 		what = e
+	case Reached:
+		a.proveStart(ctx)
 	case started:
 		a.appStarted(e)
 		what = e.AppStarted
@@ -119,6 +121,7 @@ func (a *Agent) step(ctx context.Context, what any) {
 		a.log.Error("journal not written", "reason", err)
 	}
 	a.state = next
+	a.settleHome(next)
 	if before.Phase != next.Phase && before.Phase != "" {
 		a.log.Info("phase", "from", before.Phase, "to", next.Phase, "trial", next.Trial.ID)
 	}
@@ -229,6 +232,12 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 		a.agreeBoot(ctx, e)
 	case Restart:
 		a.restart(ctx, e)
+	case TryRuntime:
+		a.tryRuntime(ctx, e)
+	case ReturnForwarder:
+		a.returnForwarder(ctx, e)
+	case Become:
+		a.become(e)
 	case WriteRecord:
 		a.wg.Go(func() { a.writeRecord(ctx, e) })
 	case FallBack:
@@ -276,6 +285,9 @@ func (a *Agent) endTrial(e EndTrial) {
 	a.stopWatch()
 	a.stopChecks()
 	a.markers.clean("")
+	if err := slots.EndTry(a.cfg.Run); err != nil {
+		a.log.Error("trial of programs not called off", "reason", err)
+	}
 	if e.Kept || e.Slot == "" {
 		return
 	}

@@ -83,7 +83,8 @@ func (a *Agent) verifyPackage(f io.ReaderAt, size int64, linked, factory bool) (
 		return nil, err
 	}
 	_, app := pkg.Image(verify.ClassLive)
-	if _, system := pkg.Image(verify.ClassSystem); !app && !system {
+	_, runtime := pkg.Image(verify.ClassRuntime)
+	if _, system := pkg.Image(verify.ClassSystem); !app && !system && !runtime {
 		return nil, noApp(pkg)
 	}
 	return &incoming{pkg: pkg, file: f, version: versionOf(pkg.Manifest, pkg.Digest, "")}, nil
@@ -157,7 +158,7 @@ func (a *Agent) request(ctx context.Context, event func(req uint64) any) control
 // stageSlot writes a verified package into a slot, in the background.
 func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
 	in, inUse := a.expected(e.Req), a.state.Permanent.Slot
-	running, disabled := a.system, a.disableBoot(ctx, e.System)
+	disabled := a.disableBoot(ctx, e.System)
 	a.wg.Go(func() {
 		done := StageDone{Attempt: e.Attempt}
 		cost, err := slots.Report{}, disabled()
@@ -165,7 +166,13 @@ func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
 			err = errNoSystems
 		}
 		if err == nil && e.System != "" {
-			cost, err = a.stageTrusted(ctx, target{a.systems, e.System, running, verify.ClassSystem}, in)
+			cost, err = a.stageTrusted(ctx, a.systemTarget(e.System), in)
+		}
+		if err == nil && e.Runtime != "" && a.runtimes == nil {
+			err = errNoRuntimes
+		}
+		if err == nil && e.Runtime != "" {
+			cost, err = a.stageTrusted(ctx, a.runtimeTarget(e.Runtime), in)
 		}
 		if err == nil && e.Slot != "" {
 			var app slots.Report
@@ -192,8 +199,11 @@ type target struct {
 
 // name is the slot's among those of all classes.
 func (t target) name() string {
-	if t.class == verify.ClassSystem {
+	switch t.class {
+	case verify.ClassSystem:
 		return systemName(t.slot)
+	case verify.ClassRuntime:
+		return runtimeName(t.slot)
 	}
 	return t.slot
 }

@@ -19,6 +19,7 @@ const (
 	PhaseStaged     Phase = "staged"     // the spare slot is whole
 	PhaseArming     Phase = "arming"     // the boot loader is being told to try a new system
 	PhaseRebooting  Phase = "rebooting"  // the device goes down for it
+	PhaseRenewing   Phase = "renewing"   // the agent becomes the one on trial
 	PhaseStarting   Phase = "starting"   // the new version's process runs; viewers see the old one
 	PhaseTrial      Phase = "trial"      // viewers see the new version
 	PhaseHolding    Phase = "holding"    // the forwarder is asked whether it may become permanent
@@ -42,6 +43,7 @@ type State struct {
 	Spare     Version    `json:"spare"`            // whole content of the slot that is not permanent
 	Package   Version    `json:"package,omitzero"` // what is staged, if that is more than an app
 	System    System     `json:"system,omitzero"`
+	Runtime   Programs   `json:"runtime,omitzero"`
 	Apps      [2]App     `json:"apps"` // of slots a and b
 	Stage     Stage      `json:"stage,omitzero"`
 	Trial     Trial      `json:"trial,omitzero"`
@@ -50,6 +52,7 @@ type State struct {
 	Damage    string     `json:"damage,omitempty"`   // why the permanent version cannot be started, if its slot is to blame
 
 	replace   replacing
+	face      face
 	noFreezer string // why apps cannot be frozen here
 }
 
@@ -72,7 +75,8 @@ type Version struct {
 	Envelopes []orders.Stream `json:"envelopes,omitempty"` // of the streams, by their names
 	Breaks    []string        `json:"breaks,omitempty"`    // streams whose envelope it may leave
 
-	System   Part            `json:"system,omitzero"` // that comes with it
+	System   Part            `json:"system,omitzero"`  // that comes with it
+	Runtime  Part            `json:"runtime,omitzero"` // programs of Slipstream
 	Requires verify.Requires `json:"requires,omitzero"`
 
 	State *verify.State `json:"state,omitempty"` // what it hands over and takes; nil: no state
@@ -189,8 +193,9 @@ type Trial struct {
 type Reverted struct {
 	Digest  string `json:"digest"`
 	Image   string `json:"image"`
-	App     string `json:"app,omitempty"`    // "" in entries of older agents: only Digest says something then
-	System  string `json:"system,omitempty"` // SHA-256 of its system image
+	App     string `json:"app,omitempty"`     // "" in entries of older agents: only Digest says something then
+	System  string `json:"system,omitempty"`  // SHA-256 of its system image
+	Runtime string `json:"runtime,omitempty"` // and of that of its programs
 	Version string `json:"version"`
 }
 
@@ -245,8 +250,8 @@ func (s State) SpareSlot() string {
 // or another one that would run the same image under the same contract. A package
 // whose contract alone was corrected is another version.
 func (r Reverted) covers(v Version) bool {
-	known := r.Image != "" && r.App != "" || r.Image == "" && r.System != ""
-	same := known && r.Image == v.Image && r.App == v.App && r.System == v.System.Image
+	known := r.Image != "" && r.App != "" || r.Image == "" && r.System+r.Runtime != ""
+	same := known && r.Image == v.Image && r.App == v.App && r.System == v.System.Image && r.Runtime == v.Runtime.Image
 	return r.Digest == v.Digest || same
 }
 
@@ -331,7 +336,7 @@ func (s State) Wake() int64 {
 	}
 	t := s.Trial
 	switch s.Phase {
-	case PhaseArming, PhaseRebooting:
+	case PhaseArming, PhaseRebooting, PhaseRenewing:
 		sooner(t.Deadline)
 		sooner(t.Reboot.Again)
 	case PhaseStarting, PhaseTrial:

@@ -21,17 +21,25 @@ const (
 	swapLimit = 10 * time.Second
 )
 
-// succeed starts the installed program beside a running one, whose viewers it takes
+// succession asks for a successor.
+type succession struct {
+	path string // of its program, if that is not what runs already; "": of the installed one
+	done chan<- error
+}
+
+// succeed starts the installed program, or another one, beside a running one, whose viewers it takes
 // over without a gap. The running one ends by itself, with code 0, once its successor
 // has sent a frame to each; until then it can go on as if nothing had been. So its
 // end decides, and a successor that is too late is killed.
-func (d *daemon) succeed(ctx context.Context, old *supervise.Process) (*supervise.Process, error) {
+func (d *daemon) succeed(ctx context.Context, old *supervise.Process, path string) (*supervise.Process, error) {
 	before := d.spec.Name
 	both := instances(d.name)
 	after := both[1-slices.Index(both[:], before)]
-	path, err := d.find(d.name)
-	if err != nil {
-		return nil, err
+	if path == "" {
+		var err error
+		if path, err = d.find(d.name); err != nil {
+			return nil, err
+		}
 	}
 	d.sup.DropStored(after)
 	next, err := d.sup.Start(d.specOf(after, path, succeedFlag))
@@ -123,12 +131,15 @@ func (d *daemon) adopted(ctx context.Context, living []*supervise.Process) *supe
 }
 
 // replace asks for a successor and waits for the outcome.
-func (d *daemon) replace(ctx context.Context) error {
+func (d *daemon) replace(ctx context.Context) error { return d.replaceBy(ctx, "") }
+
+// replaceBy asks for a successor of a program, and does nothing if that runs already.
+func (d *daemon) replaceBy(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, swapLimit)
 	defer cancel()
 	done := make(chan error, 1)
 	select {
-	case d.swap <- done:
+	case d.swap <- succession{path, done}:
 	case <-ctx.Done():
 		return errors.New("it does not run")
 	}

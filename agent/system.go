@@ -48,7 +48,7 @@ func (v Version) hasLive() bool { return v.Image != "" }
 // app is what a version is in its live slot: the system that came with it has a life
 // of its own.
 func (v Version) app() Version {
-	v.System = Part{}
+	v.System, v.Runtime = Part{}, Part{}
 	return v
 }
 
@@ -85,11 +85,8 @@ func (m *machine) lacks(v Version) (code, sentence string) {
 	case v.System.none() && v.Requires.System > sys.Permanent.Counter:
 		return CodeRequires, fmt.Sprintf("version %s requires a system of release %d or later, this device has release %d: install that first",
 			v.Version, v.Requires.System, sys.Permanent.Counter)
-	case v.Requires.Runtime > 0:
-		return CodeRequires, fmt.Sprintf("version %s requires programs of Slipstream of release %d or later, and this device has those of its system",
-			v.Version, v.Requires.Runtime)
 	}
-	return "", ""
+	return m.lacksRuntime(v)
 }
 
 // beginSystem begins the trial of a package with a system. Nothing of it is started
@@ -137,6 +134,8 @@ func (m *machine) reboot() {
 func (m *machine) judgeReboot() {
 	t := &m.Trial
 	switch {
+	case m.Phase != PhaseReverting && m.runtimeTrial():
+		m.judgeRenewing()
 	case m.Phase != PhaseReverting && m.now >= t.Deadline:
 		m.revert(orders.CauseDeadline, fmt.Sprintf("the device was not started anew within %v", t.To.Rules.Deadline))
 	case t.Reboot.Again > 0 && m.now >= t.Reboot.Again:

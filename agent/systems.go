@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -67,51 +68,60 @@ func (a *Agent) foundSystems(r slots.Record) (s Systems) {
 	return s
 }
 
-// recheckSystem verifies what is noted of a system slot, by what is trusted today.
+// recheckSystem is recheckPart of a system slot.
 func (a *Agent) recheckSystem(slot string) (Part, error) {
 	if a.systems == nil {
 		return Part{}, errNoSystems
 	}
-	st, err := a.systems.Status(slot)
+	return a.recheckPart(a.systemTarget(slot))
+}
+
+func (a *Agent) systemTarget(slot string) target {
+	return target{a.systems, slot, a.system, verify.ClassSystem}
+}
+
+// recheckPart verifies what is noted of a slot, by what is trusted today.
+func (a *Agent) recheckPart(t target) (Part, error) {
+	st, err := t.set.Status(t.slot)
 	if err != nil {
 		return Part{}, err
 	}
-	head, err := a.systems.Manifest(slot)
+	head, err := t.set.Manifest(t.slot)
 	if err != nil {
 		return Part{}, err
 	}
 	if _, err := verify.Known(head, st.Digest); err != nil {
 		return Part{}, fmt.Errorf("%w: %w", slots.ErrDamaged, err)
 	}
-	m, digest, err := a.verified(systemName(slot), st.Digest, head)
+	m, digest, err := a.verified(t.name(), st.Digest, head)
 	if err != nil {
 		return Part{}, err
 	}
-	p := partOf(m, digest)
+	p := partOf(m, digest, t.class)
 	if digest != st.Digest || p.Image != st.SHA256 {
-		return Part{}, fmt.Errorf("%w: system slot %s does not hold the image that was signed", slots.ErrDamaged, slot)
+		return Part{}, fmt.Errorf("%w: %s slot %s does not hold the image that was signed", slots.ErrDamaged, t.class, t.slot)
 	}
-	p.Slot = slot
+	p.Slot = t.slot
 	return p, nil
 }
 
-// verifySystem says whether a system slot holds a version to the last byte.
-func (a *Agent) verifySystem(ctx context.Context, want Part) error {
+// verifyPart says whether a slot holds a version to the last byte.
+func (a *Agent) verifyPart(ctx context.Context, t target, want Part) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareLimit)
 	defer cancel()
-	p, err := a.recheckSystem(want.Slot)
+	p, err := a.recheckPart(t)
 	if err == nil && p.Digest != want.Digest {
-		err = fmt.Errorf("%w: system slot %s does not hold version %s any more", slots.ErrDamaged, want.Slot, want.Version)
+		err = fmt.Errorf("%w: %s slot %s does not hold version %s any more", slots.ErrDamaged, t.class, want.Slot, want.Version)
 	}
 	if err != nil {
 		return err
 	}
-	return a.systems.Verify(ctx, want.Slot)
+	return t.set.Verify(ctx, want.Slot)
 }
 
-// partOf is what a manifest brings for a system slot; zero if nothing.
-func partOf(m verify.Manifest, digest string) Part {
-	i := slices.IndexFunc(m.Images, func(i verify.Image) bool { return i.Class == verify.ClassSystem })
+// partOf is what a manifest brings for a slot class; zero if nothing.
+func partOf(m verify.Manifest, digest, class string) Part {
+	i := slices.IndexFunc(m.Images, func(i verify.Image) bool { return i.Class == class })
 	if i < 0 {
 		return Part{}
 	}
@@ -143,6 +153,7 @@ func (a *Agent) recorded(r slots.Record, v, previous Version) slots.Record {
 			live.Previous = &slots.Previous{Slot: previous.Slot, Digest: previous.Digest, Version: previous.Version, Counter: previous.Counter}
 		}
 	}
+	programs, updated := r.Runtime[r.System]
 	if p := v.System; p.Slot != "" {
 		with, r.System = p.Slot, p.Slot
 		if r.Systems == nil {
@@ -158,6 +169,19 @@ func (a *Agent) recorded(r slots.Record, v, previous Version) slots.Record {
 	}
 	if r.System == "" {
 		r.System = with
+	}
+	if p := v.Runtime; p.Slot != "" {
+		programs, updated = slots.Runtime{Slot: p.Slot, Digest: p.Digest, Version: p.Version, Counter: p.Counter}, true
+		if was := previous.Runtime; was.Slot != "" {
+			programs.Previous = &slots.Previous{Slot: was.Slot, Digest: was.Digest, Version: was.Version, Counter: was.Counter}
+		}
+	}
+	if updated {
+		r.Runtime = maps.Clone(r.Runtime)
+		if r.Runtime == nil {
+			r.Runtime = map[string]slots.Runtime{}
+		}
+		r.Runtime[r.System] = programs
 	}
 	return r
 }
@@ -178,8 +202,11 @@ func (a *Agent) mayRunAgain() (list []trust.Installed, err error) {
 	for _, s := range r.Systems {
 		named = append(named, s.Digest)
 	}
+	for _, p := range r.Runtime {
+		named = append(named, p.Digest)
+	}
 	for _, slot := range slotNames {
-		for _, name := range []string{slot, systemName(slot)} {
+		for _, name := range []string{slot, systemName(slot), runtimeName(slot)} {
 			if was, ok := a.trusted.Installed(name); ok && slices.Contains(named, was.Digest) {
 				list = append(list, was)
 			}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -9,15 +10,17 @@ import (
 	"slipstream/verify"
 )
 
-// judgeSystemTrial is the trial of a system without an app of its own: viewers must
-// see the permanent version throughout the soak.
+// judgeSystemTrial is the trial of a system, or of Slipstream's own programs, without an
+// app of its own: viewers must see the permanent version throughout the soak.
 func (m *machine) judgeSystemTrial() {
 	t := &m.Trial
 	app := m.Apps[slotIndex(m.Permanent.Slot)]
 	healthy := m.Permanent.none() || app.Status == AppRunning && t.seen == app.Source
+	unproven := m.unproven()
+	healthy = healthy && unproven == ""
 	switch {
 	case m.now >= t.Deadline:
-		m.revert(orders.CauseDeadline, m.systemDeadline(healthy))
+		m.revert(orders.CauseDeadline, cmp.Or(unproven, m.systemDeadline(healthy)))
 	case !healthy:
 		t.SoakEnds = 0
 	case t.SoakEnds == 0:
@@ -38,9 +41,17 @@ func (m *machine) judgeSystemTrial() {
 
 func (m *machine) systemDeadline(healthy bool) string {
 	if !healthy {
-		return fmt.Sprintf("viewers did not see version %s with the new system within %v", m.Permanent.Version, m.Trial.To.Rules.Deadline)
+		return fmt.Sprintf("viewers did not see version %s with the new %s within %v", m.Permanent.Version, newOnes(m.Trial.To), m.Trial.To.Rules.Deadline)
 	}
 	return m.Trial.sentence(orders.CauseDeadline)
+}
+
+// newOnes is what a version without an app brings, in words.
+func newOnes(v Version) string {
+	if v.Runtime.Slot != "" {
+		return "programs"
+	}
+	return "system"
 }
 
 // systemWritten: the new system is the permanent one.
@@ -50,7 +61,7 @@ func (m *machine) systemWritten() {
 	m.do(AgreeBoot{to.System.Slot})
 }
 
-// finishSystem ends the trial of a system that is permanent and has no app, or whose
+// finishSystem ends the trial of a system, or of programs, that is permanent and has no app, or whose
 // app's processes are of another boot.
 func (m *machine) finishSystem() {
 	t := m.Trial

@@ -97,6 +97,7 @@ type world struct {
 	staging   *agent.StageSlot
 	loader    *loader       // nil on a device without system slots
 	systems   *systemDisk   // likewise
+	programs  *runtimeDisk  // nil without a start program
 	skew      time.Duration // of the wall clock
 	log       bytes.Buffer
 }
@@ -148,8 +149,13 @@ func (w *world) effect(e agent.Effect) {
 			w.loader.ok[e.System] = false
 			delete(w.systems.content, e.System)
 		}
+		if e.Runtime != "" {
+			delete(w.programs.content, e.Runtime)
+		}
 	case agent.CancelBoot:
 		w.loader.cancel()
+	case agent.Become:
+		w.programs.become = &e
 	}
 }
 
@@ -188,7 +194,7 @@ func (w *world) start() {
 	}
 	systems := w.foundSystems()
 	r := agent.Recover{
-		System: systems,
+		System: systems, Runtime: w.programs.found(),
 		Boot:   fmt.Sprintf("boot-%d", w.boots), Up: w.now, Permanent: w.record, Previous: w.previous,
 		Slots: w.slots, Forwarder: w.forwarder, Outdated: w.forwarder && w.outdated, NoFreezer: w.noFreezer,
 	}
@@ -254,7 +260,19 @@ func describe(e agent.Effect) string {
 			return "restart the device if the journal knows"
 		}
 		return "restart the device"
+	case agent.TryRuntime:
+		return fmt.Sprintf("try forwarder of programs %s/%s", e.Runtime.Slot, e.Runtime.Version)
+	case agent.ReturnForwarder:
+		return "return the forwarder after " + string(e.Trial)
+	case agent.Become:
+		if e.Trial == "" {
+			return "become the permanent agent"
+		}
+		return fmt.Sprintf("become the agent of %s/%s until %v", e.Runtime.Slot, e.Runtime.Version, time.Duration(e.Deadline))
 	case agent.WriteRecord:
+		if s := e.Version.Runtime.Slot; s != "" {
+			return fmt.Sprintf("write record programs %s/%s previous=%s", s, e.Version.Version, orNone(e.Previous.Version))
+		}
 		if s := e.Version.System.Slot; s != "" {
 			return fmt.Sprintf("write record system %s%s previous=%s", s, optional(" and ", e.Version.Slot), orNone(e.Previous.Version))
 		}
@@ -262,7 +280,7 @@ func describe(e agent.Effect) string {
 	case agent.FallBack:
 		return fmt.Sprintf("fall back %s/%s -> %s/%s floor=%d", e.From.Slot, e.From.Version, e.To.Slot, e.To.Version, e.To.Counter) + optional(" with system ", e.To.System.Slot)
 	case agent.StageSlot:
-		return fmt.Sprintf("stage slot=%s%s attempt=%d", orNone(e.Slot), optional(" system=", e.System), e.Attempt)
+		return fmt.Sprintf("stage slot=%s%s attempt=%d", orNone(e.Slot), optional(" system=", e.System)+optional(" programs=", e.Runtime), e.Attempt)
 	case agent.WatchMarker:
 		return "watch marker of " + string(e.Trial)
 	case agent.WatchChecks:
@@ -281,6 +299,7 @@ func describe(e agent.Effect) string {
 
 func describeRecord(r control.Record) string {
 	s := fmt.Sprintf("%s %s -> %s", r.Outcome, orNone(r.From), r.To)
+	s += optional(" class=", strings.TrimPrefix(r.Class, verify.ClassSystem))
 	s += optional(" trial=", r.Trial) + optional(" overlap=", r.Overlap) + optional(" reason=", r.Reason)
 	if r.Reboots > 0 {
 		s += fmt.Sprintf(" reboots=%d dark=%dms", r.Reboots, r.DarkMS)
@@ -325,6 +344,7 @@ func describeState(s agent.State) string {
 			out += "(runs: " + s.System.Running + ")"
 		}
 	}
+	out += describePrograms(s)
 	out += optional(" package=", s.Package.Version) + optional(" trial-of=", s.Trial.To.System.Version)
 	if s.Damage != "" {
 		out += fmt.Sprintf(" damage=%q", s.Damage)

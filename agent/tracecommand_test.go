@@ -54,6 +54,8 @@ func (w *world) command(line string) error {
 		}
 	case "systems", "clock-jump", "told-boot-loader", "record-elsewhere", "boot-tried", "boot-agrees":
 		return w.systemCommand(words[0], plain, args)
+	case "programs", "programs-damaged", "programs-of", "programs-update", "tried", "becomes", "reached", "gateway", "forwarder-back":
+		return w.runtimeCommand(words[0], plain, args)
 	case "boot":
 		w.start()
 	case "run": // the permanent app comes up
@@ -61,6 +63,10 @@ func (w *world) command(line string) error {
 		w.alive[source] = 100
 		w.step(agent.AppStarted{Source: source, PID: 100, At: w.now})
 		w.step(agent.AppReady{Source: source})
+	case "clock": // time that nobody has noticed
+		d, err := time.ParseDuration(first())
+		w.now += int64(d)
+		return err
 	case "wait":
 		d, err := time.ParseDuration(first())
 		if err != nil {
@@ -193,11 +199,7 @@ func (w *world) command(line string) error {
 		if w.pending == nil {
 			return fmt.Errorf("no record is being written")
 		}
-		if w.systems != nil {
-			w.systems.commit(w.pending.Version, w.pending.Previous)
-		} else {
-			w.record, w.previous = w.pending.Version, w.pending.Previous
-		}
+		w.committed(w.pending.Version, w.pending.Previous)
 		if words[0] == "record-written" {
 			w.step(agent.RecordWritten{Trial: trial})
 		}
@@ -205,6 +207,7 @@ func (w *world) command(line string) error {
 		w.step(agent.RecordFailed{Trial: trial, Error: "write active record: no space left on device"})
 
 	case "agent-restart": // the agent alone dies and comes back
+		w.programs.start(false)
 		w.start()
 	case "power-cut", "reboot":
 		w.powerCut(args["into"])
@@ -308,4 +311,5 @@ func (w *world) manifest(v *agent.Version, args map[string]string) {
 		v.App = c
 	}
 	w.systemManifest(v, args)
+	w.runtimeManifest(v, args)
 }

@@ -61,6 +61,7 @@ func (w *world) powerCut(into string) {
 	}
 	w.skew += time.Duration(w.now) + 20*time.Second // the wall clock goes on
 	w.now = int64(5 * time.Second)
+	w.programs.start(false)
 	w.start()
 }
 
@@ -72,6 +73,9 @@ func (w *world) written() {
 	}
 	if v.System.Slot != "" {
 		w.systems.content[v.System.Slot] = v.System
+	}
+	if v.Runtime.Slot != "" {
+		w.programs.content[v.Runtime.Slot] = v.Runtime
 	}
 }
 

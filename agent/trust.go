@@ -111,8 +111,13 @@ func (a *Agent) device(linked bool) (verify.Device, error) {
 		again = s.Previous.Digest
 	}
 	floor := permanent.Counter
-	if sys := s.System.Permanent; sys.Counter > 0 && sys.Counter < floor {
-		floor, again = sys.Counter, sys.Digest // the core compares with what a package would replace
+	for _, other := range []Part{s.System.Permanent, s.Runtime.Permanent} {
+		if other.Counter > 0 && other.Counter < floor {
+			floor, again = other.Counter, other.Digest // the core compares with what a package would replace
+		}
+	}
+	if a.runtimes != nil {
+		device.Runtimes = []string{verify.KindTree}
 	}
 	device.FloorDigest = again
 	device.FloorCounter = max(device.FloorCounter, floor)
@@ -197,7 +202,7 @@ func (a *Agent) raiseFloors(permanent, previous Version) {
 	if !previous.none() {
 		others = append(others, a.installed(previous))
 	}
-	if a.systems != nil {
+	if a.systems != nil || a.runtimes != nil {
 		again, err := a.mayRunAgain()
 		if err != nil {
 			a.log.Error("floors not raised", "version", permanent.Version, "reason", err)

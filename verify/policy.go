@@ -16,6 +16,9 @@ type Device struct {
 	// Systems are the kinds of images that it can write to its system slots. None
 	// means that it has no such slots.
 	Systems []string
+	// Runtimes are those that its slots of Slipstream's own programs can hold. None
+	// means that its agent could not return from new ones.
+	Runtimes []string
 	// FloorCounter is the lowest acceptable releaseCounter; 0 on a device that
 	// never had a version.
 	FloorCounter int64
@@ -58,11 +61,14 @@ func (m *Manifest) writable(dev Device) error {
 	}
 	for _, image := range m.Images {
 		able := kinds
-		if image.Class == ClassSystem {
+		switch image.Class {
+		case ClassSystem:
 			able = dev.Systems
+		case ClassRuntime:
+			able = dev.Runtimes
 		}
 		switch {
-		case image.Class == ClassRuntime || len(able) == 0:
+		case len(able) == 0:
 			return unsupportedClass(image)
 		case !slices.Contains(able, image.Kind):
 			return unsupportedKind(image)

@@ -22,10 +22,11 @@ type Status struct {
 	Product   string         `json:"product"`
 	Hardware  string         `json:"hardware"`
 	Agent     string         `json:"agent"`     // the agent's own version
-	Phase     string         `json:"phase"`     // "idle", "staging", "staged", "arming", "rebooting", "starting", "trial", "committing", "reverting"
+	Phase     string         `json:"phase"`     // "idle", "staging", "staged", "arming", "rebooting", "renewing", "starting", "trial", "committing", "reverting"
 	Permanent string         `json:"permanent"` // version, "" before the first one
 	Slots     []Slot         `json:"slots"`
-	Systems   []System       `json:"systems,omitempty"` // system slots, on a device that has them
+	Systems   []System       `json:"systems,omitempty"`  // system slots, on a device that has them
+	Runtimes  []System       `json:"runtimes,omitempty"` // slots of Slipstream's own programs, where they can be updated
 	Trial     *Trial         `json:"trial,omitempty"`
 	Streams   []StreamStatus `json:"streams"`
 	Staging   *Progress      `json:"staging,omitempty"`
@@ -62,7 +63,7 @@ type Slot struct {
 	LastExitAt time.Time `json:"lastExitAt,omitzero"`
 }
 
-// System is one system slot.
+// System is one system slot, or one of Slipstream's own programs.
 type System struct {
 	Name    string `json:"name"`            // "a" or "b"
 	State   string `json:"state,omitempty"` // "permanent", "staged", "trial", or "" for anything else
@@ -138,6 +139,7 @@ type Record struct {
 	From     string    `json:"from"`
 	To       string    `json:"to"`
 	Digest   string    `json:"digest,omitempty"`
+	Class    string    `json:"class,omitempty"`   // slot class of what it brought: "system" or "runtime"; "" for an app alone
 	Overlap  string    `json:"overlap,omitempty"` // how both versions ran: "frozen" or "none"; "" for in full
 	Outcome  string    `json:"outcome"`
 	Reason   string    `json:"reason,omitempty"`   // "exit", "stall", "deadline", "operator", …

@@ -80,6 +80,9 @@ func (c *cli) runAgents(ctx context.Context, cfg config.Config, stopAll bool, lo
 			return err
 		}
 		o.reloading()
+		if r.start != "" { // whatever has started the agent starts that
+			return r.become()
+		}
 		log.Error("the agent has not become the installed program and goes on as it is", "reason", r.become())
 	}
 }

@@ -91,6 +91,7 @@ func (o overseer) oversee(ctx context.Context, a *agent.Agent, socket string) {
 		}
 		status, err = reached(ctx, client)
 	}
+	a.Answered()
 	words := standing(status)
 	o.tell("READY=1\nSTATUS=" + words)
 	for agent.Wait(ctx, o.beat) {

@@ -32,7 +32,9 @@ const (
 //
 // There is no way back to the program before: one that starts and does not come up is
 // a matter for whatever has started the agent, which starts the same one again. So it
-// is tried first, as far as that is possible beside a running agent.
+// is tried first, as far as that is possible beside a running agent. Programs that come
+// as a package of the class runtime have a trial: then it becomes the start program,
+// which knows the way back.
 type renewal struct {
 	path       string
 	configFile string
@@ -40,6 +42,7 @@ type renewal struct {
 	signals    chan os.Signal
 	self       os.FileInfo // the file whose program this is
 	tried      os.FileInfo // another one that was looked at; nil: none yet
+	start      string      // start program to become: it chooses the agent; "": the installed agent
 }
 
 func findRenewal(configFile string, log *slog.Logger) (*renewal, error) {
@@ -82,6 +85,9 @@ func (r *renewal) wait(ctx context.Context, a *agent.Agent) bool {
 		select {
 		case <-ctx.Done():
 			return false
+		case <-a.Becoming():
+			r.start = a.StartProgram()
+			return true
 		case sig := <-r.signals:
 			r.log.Info("asked to become the installed program", "signal", sig)
 		case <-tick.C:
@@ -130,6 +136,9 @@ func (r *renewal) usable(ctx context.Context) bool {
 
 // become returns only if it failed.
 func (r *renewal) become() error {
+	if r.start != "" {
+		return fmt.Errorf("exec %s: %w", r.start, unix.Exec(r.start, append([]string{r.start}, os.Args[1:]...), os.Environ()))
+	}
 	return fmt.Errorf("exec %s: %w", r.path, unix.Exec(r.path, os.Args, os.Environ()))
 }
 

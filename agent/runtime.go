@@ -1,0 +1,253 @@
+package agent
+
+import (
+	"cmp"
+	"fmt"
+
+	"slipstream/agent/control"
+	"slipstream/stream/orders"
+	"slipstream/verify"
+)
+
+// Programs is what is known of the slots of Slipstream's own programs.
+type Programs struct {
+	Able      bool   `json:"able,omitempty"`    // a start program stands behind this agent
+	Running   string `json:"running,omitempty"` // slot that this agent's program is in; "": the built-in one
+	Permanent Part   `json:"permanent,omitzero"`
+}
+
+// counter is the release of the programs that run; the built-in ones have none.
+func (p Programs) counter() int64 {
+	if p.Running != p.Permanent.Slot {
+		return 0
+	}
+	return p.Permanent.Counter
+}
+
+// damaged says that the built-in programs stand in for the permanent ones.
+func (p Programs) damaged() bool { return p.Permanent.Slot != "" && p.Running != p.Permanent.Slot }
+
+// face is what this agent has heard of its own programs.
+type face struct {
+	reached   bool // somebody was answered at its socket
+	forwarder bool // it is connected to one
+	gateway   bool // one has stayed up, or there is to be none
+	gone      string
+}
+
+// builtIn is the version of the programs that came with the system, for people.
+const builtIn = "built-in"
+
+// runtimeTrial says whether the trial under way is of Slipstream's own programs.
+func (s State) runtimeTrial() bool { return s.Trial.To.Runtime.Slot != "" }
+
+// onTrial says whether this agent's own program is.
+func (s State) onTrial() bool {
+	return s.runtimeTrial() && s.Runtime.Running == s.Trial.To.Runtime.Slot && s.Runtime.Permanent.Slot != s.Runtime.Running
+}
+
+// home of the forwarder: the slot of which one is started that was not handed
+// anything. While programs are on trial it is that of the version before.
+func (s State) forwarderHome() string {
+	if s.onTrial() {
+		return s.Trial.From.Runtime.Slot
+	}
+	return s.Runtime.Running
+}
+
+// spareRuntime is the slot of programs that may be written: neither the permanent one
+// nor that of this agent.
+func (s State) spareRuntime() string {
+	if cmp.Or(s.Runtime.Permanent.Slot, s.Runtime.Running) == slotNames[0] {
+		return slotNames[1]
+	}
+	return slotNames[0]
+}
+
+// lacksRuntime says why a version cannot be tried with the programs that run.
+func (m *machine) lacksRuntime(v Version) (code, sentence string) {
+	own := m.Runtime
+	switch {
+	case v.Runtime.none() && v.Requires.Runtime > own.counter():
+		return CodeRequires, fmt.Sprintf("version %s requires programs of Slipstream of release %d or later, and this device has %s: install those first",
+			v.Version, v.Requires.Runtime, own.words())
+	case v.Runtime.none():
+		return "", ""
+	case v.hasLive() || !v.System.none():
+		return CodeCombined, fmt.Sprintf("version %s brings programs of Slipstream together with an app or a system, "+
+			"and this device takes those in a package of their own: ask its maker for two", v.Version)
+	case !own.Able:
+		return CodeNoStart, fmt.Sprintf("version %s brings programs of Slipstream, and this agent was not started by slipstream-start, "+
+			"which could return to the ones before: start it so first", v.Version)
+	}
+	return "", ""
+}
+
+// words name the programs' release.
+func (p Programs) words() string {
+	if n := p.counter(); n > 0 {
+		return fmt.Sprintf("release %d", n)
+	}
+	return "those of its system"
+}
+
+// beginRuntime begins the trial of Slipstream's own programs, with the forwarder: the
+// one that runs hands over to the new one, or goes on if that cannot serve.
+func (m *machine) beginRuntime(to Version) {
+	m.Trials++
+	from := m.Runtime.Permanent
+	if m.Runtime.damaged() || from.Slot == "" {
+		from = Part{Version: builtIn}
+	}
+	m.Trial = Trial{
+		ID: trialID(m.Trials), From: Version{Version: from.Version, Runtime: from}, To: to, Began: m.wall,
+		Deadline: m.now + int64(to.Rules.Deadline), Gone: true, // there is no app
+	}
+	m.Phase, m.Package = PhaseArming, Version{}
+	m.do(WatchMarker{m.Trial.ID}, TryRuntime{Trial: m.Trial.ID, Runtime: to.Runtime})
+}
+
+// runtimeTried: the new forwarder serves, so the agent becomes the new one.
+func (m *machine) runtimeTried(e RuntimeTried) {
+	if e.Trial != m.Trial.ID || m.Phase != PhaseArming || !m.runtimeTrial() {
+		return
+	}
+	if e.Error != "" {
+		m.revert(CauseStart, e.Error)
+		return
+	}
+	m.Phase = PhaseRenewing
+	m.do(Become{Trial: m.Trial.ID, Runtime: m.Trial.To.Runtime, Deadline: m.Trial.Deadline})
+}
+
+// judgeRenewing waits for the end that becoming another program is.
+func (m *machine) judgeRenewing() {
+	if m.now >= m.Trial.Deadline {
+		m.revert(orders.CauseDeadline, fmt.Sprintf("the agent did not become the new one within %v", m.Trial.To.Rules.Deadline))
+	}
+}
+
+// unproven says what is not yet known of programs on trial; "": all of it is.
+func (m *machine) unproven() string {
+	switch {
+	case !m.runtimeTrial():
+		return ""
+	case !m.face.reached:
+		return "the new agent was not reached at its socket"
+	case !m.face.forwarder:
+		return "the new agent has no connection to the forwarder"
+	case !m.face.gateway:
+		return cmp.Or(m.face.gone, "the new gateway does not run")
+	}
+	return ""
+}
+
+// recoverRuntime goes on with a trial of programs. The start program has run the version
+// on trial once, or the permanent one: so the agent on trial that is here for a second
+// time is not the one that was tried.
+func (m *machine) recoverRuntime(e Recover, sameBoot bool) {
+	t := &m.Trial
+	own, to := m.Runtime, t.To.Runtime
+	switch {
+	case own.Permanent.Slot == to.Slot && own.Permanent.Digest == to.Digest:
+		m.replace.wanted = e.Outdated
+		m.finishSystem()
+	case m.Phase == PhaseReverting:
+		m.revert(t.Cause, t.Detail)
+	case !sameBoot:
+		m.lost(CausePower, "the device was started anew during the trial")
+	case t.Forgotten:
+		m.lost(CauseForwarder, "the forwarder ended while the agent was away")
+	case m.Phase == PhaseRenewing && own.Running == to.Slot:
+		m.Phase = PhaseTrial
+		m.do(WatchMarker{t.ID})
+	case m.Phase == PhaseArming && own.Running != to.Slot:
+		m.do(WatchMarker{t.ID}, TryRuntime{Trial: t.ID, Runtime: to})
+	case m.now >= t.Deadline:
+		m.lost(orders.CauseDeadline, fmt.Sprintf("the new agent was not ready within %v, and was ended", t.To.Rules.Deadline))
+	default:
+		m.lost(CauseStart, "the new agent ended before its trial did")
+	}
+}
+
+// leaveRuntime is the way back: first the agent before, and by that the forwarder
+// before. One that is not of the version on trial has come back already.
+func (m *machine) leaveRuntime() {
+	if m.onTrial() {
+		m.do(Become{})
+		return
+	}
+	m.do(ReturnForwarder{m.Trial.ID}) // also if that died: a take-over may be under way still
+}
+
+// runtimeForwarderLost: the next one is of the version before. Once the record is being
+// written that is no cause any more.
+func (m *machine) runtimeForwarderLost(e ForwarderLost) {
+	t := &m.Trial
+	t.Forgotten, t.seen = true, ""
+	if m.Phase == PhaseArming || m.Phase == PhaseRenewing || m.Phase == PhaseTrial {
+		m.revert(CauseForwarder, e.Detail)
+	}
+}
+
+// forwarderReturned: viewers are served by the forwarder before.
+func (m *machine) forwarderReturned(e ForwarderReturned) {
+	if e.Trial == m.Trial.ID && m.Phase == PhaseReverting && m.runtimeTrial() && !m.onTrial() {
+		m.finishRevert()
+	}
+}
+
+// goHome leaves programs that are neither permanent nor on trial: whatever has started
+// them, the record does not know them.
+func (m *machine) goHome() {
+	if own := m.Runtime; own.Able && own.Running != "" && own.Running != own.Permanent.Slot && !m.runtimeTrial() {
+		m.do(Become{})
+	}
+}
+
+// runtimeWritten: the new programs are the permanent ones. The forwarder is too, unless
+// it ended meanwhile and one of the version before took its place.
+func (m *machine) runtimeWritten() {
+	m.Runtime.Permanent = m.Trial.To.Runtime
+	m.replace.wanted = m.replace.wanted || m.Trial.Forgotten
+}
+
+// runtimeProblem is a version of the programs in whose place the built-in one runs.
+func runtimeProblem(s State) string {
+	if own := s.Runtime; own.Able && own.damaged() && own.Running == "" {
+		return fmt.Sprintf("Slipstream's programs of version %s in runtime slot %s could not be started, and the built-in ones run: "+
+			"stage it, or a newer version, and activate that", own.Permanent.Version, own.Permanent.Slot)
+	}
+	return ""
+}
+
+// shownRuntimes are the slots of Slipstream's own programs, as people see them.
+func shownRuntimes(s State) (out []control.System) {
+	if !s.Runtime.Able {
+		return nil
+	}
+	for _, name := range slotNames {
+		shown := control.System{Name: name, Running: name == s.Runtime.Running}
+		switch name {
+		case s.Runtime.Permanent.Slot:
+			shown.State, shown.Version = control.StatePermanent, s.Runtime.Permanent.Version
+		case s.Trial.To.Runtime.Slot:
+			shown.State, shown.Version = control.StateTrial, s.Trial.To.Version
+		case s.Package.Runtime.Slot:
+			shown.State, shown.Version = control.StateStaged, s.Package.Version
+		}
+		out = append(out, shown)
+	}
+	return out
+}
+
+// class is the slot class of what a version brings, for the history; "" for an app alone.
+func (v Version) class() string {
+	switch {
+	case !v.Runtime.none():
+		return verify.ClassRuntime
+	case !v.System.none():
+		return verify.ClassSystem
+	}
+	return ""
+}
