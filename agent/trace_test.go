@@ -195,7 +195,7 @@ func (w *world) start() {
 	systems := w.foundSystems()
 	r := agent.Recover{
 		System: systems, Runtime: w.programs.found(),
-		Boot:   fmt.Sprintf("boot-%d", w.boots), Up: w.now, Permanent: w.record, Previous: w.previous,
+		Boot: fmt.Sprintf("boot-%d", w.boots), Up: w.now, Permanent: w.record, Previous: w.previous,
 		Slots: w.slots, Forwarder: w.forwarder, Outdated: w.forwarder && w.outdated, NoFreezer: w.noFreezer,
 	}
 	for _, source := range slices.Sorted(maps.Keys(w.alive)) {

@@ -38,6 +38,12 @@ type rig struct {
 // newRig starts a device with nothing installed.
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return newRigOf(t, device.Config{Name: "cam"})
+}
+
+// newRigOf is newRig of a device of a certain kind.
+func newRigOf(t *testing.T, cfg device.Config) *rig {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience) // t's own ends before the clean-up
 	t.Cleanup(cancel)
 	bin, err := binaries()
@@ -49,7 +55,8 @@ func newRig(t *testing.T) *rig {
 	if r.key, err = pack.Keygen(filepath.Join(r.dir, "release.key"), r.trust); err != nil {
 		t.Fatal(err)
 	}
-	r.Device, err = device.Start(ctx, device.Config{Name: "cam", Bin: bin, Trust: r.trust})
+	cfg.Bin, cfg.Trust = bin, r.trust
+	r.Device, err = device.Start(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,7 @@ type Config struct {
 	Trust      string // PEM file of the release keys
 	PanelURL   string // "" for none
 	PanelToken string
+	Kept       bool // the start program starts the agent, and is started again whenever that ends
 }
 
 // Device is one whole device.
@@ -56,8 +57,9 @@ type Device struct {
 	Config config.Config
 	Client *control.Client
 
-	bin string
-	dir *Dir
+	bin  string
+	dir  *Dir
+	kept bool
 
 	mu    sync.Mutex // guards agent
 	agent *agent
@@ -68,9 +70,12 @@ var errExitedZero = errors.New("exit status 0")
 
 // agent is one run of the agent process.
 type agent struct {
-	cmd  *exec.Cmd
 	done chan struct{}
 	err  error // valid once done is closed
+
+	mu    sync.Mutex // guards what follows
+	cmd   *exec.Cmd
+	ended bool // on purpose
 }
 
 // Start makes a device, starts its agent and waits until that answers. Nothing
@@ -80,7 +85,7 @@ func Start(ctx context.Context, cfg Config) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{Dir: dir.Path, bin: cfg.Bin, dir: dir}
+	d := &Device{Dir: dir.Path, bin: cfg.Bin, dir: dir, kept: cfg.Kept}
 	if err := d.configure(cfg); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("device %s: %w", cfg.Name, err)
@@ -149,15 +154,16 @@ func (d *Device) StartAgent(ctx context.Context) error {
 		return err
 	}
 	defer out.Close() // the process has its own
-	a := &agent{cmd: exec.Command(filepath.Join(d.bin, "slipstream"), "agent", "--config", d.configFile()), done: make(chan struct{})}
-	a.cmd.Stdout, a.cmd.Stderr = out, out
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the demo alone
+	a := &agent{cmd: d.agentCommand(out), done: make(chan struct{})}
 	if err := a.cmd.Start(); err != nil {
 		return fmt.Errorf("start the agent: %w", err)
 	}
 	go func() {
 		defer close(a.done)
 		a.err = a.cmd.Wait()
+		for d.kept && a.again(d) {
+			a.err = a.cmd.Wait()
+		}
 	}()
 	d.mu.Lock()
 	d.agent = a
@@ -178,6 +184,33 @@ func (d *Device) StartAgent(ctx context.Context) error {
 	}
 }
 
+func (d *Device) agentCommand(out io.Writer) *exec.Cmd {
+	program := "slipstream"
+	if d.kept {
+		program = "slipstream-start"
+	}
+	cmd := exec.Command(filepath.Join(d.bin, program), "agent", "--config", d.configFile())
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the demo alone
+	return cmd
+}
+
+// again starts an agent that has ended by itself, as init does.
+func (a *agent) again(d *Device) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return false
+	}
+	out, err := os.OpenFile(d.AgentLog(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return false
+	}
+	defer out.Close()
+	a.cmd = d.agentCommand(out)
+	return a.cmd.Start() == nil
+}
+
 // KillAgent ends the agent alone by SIGKILL, as a crash would: apps, forwarder
 // and gateway run on.
 func (d *Device) KillAgent() error { return d.endAgent(syscall.SIGKILL) }
@@ -193,12 +226,16 @@ func (d *Device) endAgent(sig syscall.Signal) error {
 	if a == nil {
 		return nil
 	}
-	a.cmd.Process.Signal(sig) // an error says that it has ended already
+	a.mu.Lock()
+	a.ended = true
+	process := a.cmd.Process
+	a.mu.Unlock()
+	process.Signal(sig) // an error says that it has ended already
 	select {
 	case <-a.done:
 		return nil
 	case <-time.After(stopTimeout):
-		return fmt.Errorf("the agent (pid %d) does not end on %v", a.cmd.Process.Pid, sig)
+		return fmt.Errorf("the agent (pid %d) does not end on %v", process.Pid, sig)
 	}
 }
 
