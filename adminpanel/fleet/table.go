@@ -1,0 +1,202 @@
+package fleet
+
+import (
+	"cmp"
+	"hash/fnv"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"slipstream/adminpanel/view"
+)
+
+// Table holds every device. Any goroutine may use it. Devices in it are never
+// changed but replaced, so what it returns may be kept and must not be written to.
+type Table struct {
+	mu     sync.RWMutex
+	byID   map[string]*view.Device
+	sorted []*view.Device // by id; nil when it has to be made again
+	tried  map[string]map[string]bool
+}
+
+// NewTable makes a table without devices.
+func NewTable() *Table {
+	return &Table{byID: map[string]*view.Device{}, tried: map[string]map[string]bool{}}
+}
+
+// Put adds a device or replaces it.
+func (t *Table) Put(d view.Device) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old, ok := t.byID[d.ID]; ok && t.sorted != nil {
+		t.sorted[t.find(old.ID)] = &d
+	} else {
+		t.sorted = nil
+	}
+	t.byID[d.ID] = &d
+}
+
+// find needs a lock and a sorted slice.
+func (t *Table) find(id string) int {
+	return sort.Search(len(t.sorted), func(i int) bool { return t.sorted[i].ID >= id })
+}
+
+// Delete removes a device, if it is there.
+func (t *Table) Delete(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.byID[id]; ok {
+		delete(t.byID, id)
+		t.sorted = nil
+	}
+	for _, devices := range t.tried {
+		delete(devices, id)
+	}
+}
+
+// Reverted remembers that a device has tried a version and gone back.
+func (t *Table) Reverted(id, version string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tried[version] == nil {
+		t.tried[version] = map[string]bool{}
+	}
+	t.tried[version][id] = true
+}
+
+// Get returns a device.
+func (t *Table) Get(id string) (view.Device, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	d, ok := t.byID[id]
+	if !ok {
+		return view.Device{}, false
+	}
+	return *d, true
+}
+
+// Len is the number of devices.
+func (t *Table) Len() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.byID)
+}
+
+// all is every device by id, as it is now.
+func (t *Table) all() []*view.Device {
+	t.mu.RLock()
+	sorted := t.sorted
+	t.mu.RUnlock()
+	if sorted == nil {
+		sorted = t.sort()
+	}
+	return slices.Clone(sorted) // Put replaces elements in place
+}
+
+func (t *Table) sort() []*view.Device {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sorted == nil {
+		t.sorted = make([]*view.Device, 0, len(t.byID))
+		for _, d := range t.byID {
+			t.sorted = append(t.sorted, d)
+		}
+		slices.SortFunc(t.sorted, func(a, b *view.Device) int { return strings.Compare(a.ID, b.ID) })
+	}
+	return slices.Clone(t.sorted)
+}
+
+// Select returns the devices that a selector means, by id.
+func (t *Table) Select(s Selector, now time.Time) []*view.Device {
+	all := t.all()
+	if s.All() {
+		return all
+	}
+	return slices.DeleteFunc(all, func(d *view.Device) bool { return !s.Meets(d, now) })
+}
+
+// Page returns at most so many of the devices that a selector means whose ids come
+// after one, and how many it means in all.
+func (t *Table) Page(s Selector, after string, most int, now time.Time) (page []view.Device, total int) {
+	selected := t.Select(s, now)
+	from, found := slices.BinarySearchFunc(selected, after, func(d *view.Device, id string) int { return strings.Compare(d.ID, id) })
+	if found {
+		from++
+	}
+	page = []view.Device{}
+	for _, d := range selected[from:min(len(selected), from+most)] {
+		page = append(page, *d)
+	}
+	return page, len(selected)
+}
+
+// Versions counts the devices that a selector means by version, the newest first.
+func (t *Table) Versions(s Selector, now time.Time) view.Versions {
+	count := map[string]*view.VersionCount{}
+	of := func(version string) *view.VersionCount {
+		if count[version] == nil {
+			count[version] = &view.VersionCount{Version: version}
+		}
+		return count[version]
+	}
+	selected := t.Select(s, now)
+	meant := make(map[string]bool, len(selected))
+	for _, d := range selected {
+		meant[d.ID] = true
+		running := of(d.Running)
+		running.Running++
+		if d.Stale {
+			running.Stale++
+		}
+		if d.Staged != "" {
+			of(d.Staged).Staged++
+		}
+		if d.Previous != "" {
+			of(d.Previous).Previous++
+		}
+	}
+	t.mu.RLock()
+	for version, devices := range t.tried {
+		for id := range devices {
+			if meant[id] {
+				of(version).Reverted++
+			}
+		}
+	}
+	t.mu.RUnlock()
+	v := view.Versions{Total: len(selected), Versions: make([]view.VersionCount, 0, len(count))}
+	for _, c := range count {
+		v.Versions = append(v.Versions, *c)
+	}
+	slices.SortFunc(v.Versions, func(a, b view.VersionCount) int { return CompareVersions(b.Version, a.Version) })
+	return v
+}
+
+// At returns devices that run a version, at most n of them (all, if n is 0), and how
+// many there are. Their order is that of a hash of the id: the first few are the same
+// each time, and not all of one site.
+func (t *Table) At(version string, n int) (ids []string, total int) {
+	type hashed struct {
+		id   string
+		hash uint64
+	}
+	var list []hashed
+	for _, d := range t.all() {
+		if d.Running == version {
+			h := fnv.New64a()
+			h.Write([]byte(d.ID))
+			list = append(list, hashed{d.ID, h.Sum64() * 0x9e3779b97f4a7c15})
+		}
+	}
+	slices.SortFunc(list, func(a, b hashed) int { return cmp.Or(cmp.Compare(a.hash, b.hash), strings.Compare(a.id, b.id)) })
+	ids = []string{}
+	for i, d := range list {
+		if n > 0 && i == n {
+			break
+		}
+		ids = append(ids, d.id)
+	}
+	return ids, len(list)
+}
