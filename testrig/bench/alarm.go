@@ -30,14 +30,14 @@ func (b *streamBench) alarms(ctx context.Context) (figures []Figure, err error) 
 		if err != nil {
 			return nil, fmt.Errorf("false alarms: %w", err)
 		}
-		name, target := "on an idle machine", "0"
+		name, targets := "on an idle machine", []Target{atMost(0)}
 		if loops > 0 {
-			name, target = fmt.Sprintf("under %d busy loops", loops), ""
+			name, targets = fmt.Sprintf("under %d busy loops", loops), nil
 		}
 		figures = append(figures, Figure{
 			Name: fmt.Sprintf("false stall alarms an hour %s, limit %d ms (extrapolated: %d in %v)",
 				name, shortStall.Milliseconds(), count, watched.Round(time.Second)),
-			Value: float64(count) * float64(time.Hour) / float64(watched), Target: target,
+			Value: float64(count) * float64(time.Hour) / float64(watched), Targets: targets,
 		})
 		b.logf("false stall alarms %s: %d in %v", name, count, watched.Round(time.Second))
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v5"
@@ -62,41 +61,15 @@ func makeFilm(ctx context.Context, file string) error {
 	return os.Rename(part, file)
 }
 
-// sink takes a film's packets.
+// sink takes a film's packets, those of a frame at once.
 type sink interface {
-	WriteRTP(packet []byte) error
+	WriteFrame(packets [][]byte) error
 	Close() error
-}
-
-// writing takes how long a publisher takes from a frame's stamp until it writes the last
-// packet: a server that sends whole frames cannot begin before. The end of that call is
-// not waited for, because a server that is woken by it may have its processor.
-type writing struct {
-	mu   sync.Mutex // guards what follows
-	took []time.Duration
-}
-
-func (w *writing) add(took time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.took = append(w.took, took)
-}
-
-// take is the median since the last call, in ms.
-func (w *writing) take() float64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	took := w.took
-	w.took = nil
-	if len(took) == 0 {
-		return 0
-	}
-	return percentile(took, 50)
 }
 
 // show plays the film to a sink in real time until ctx ends. Each frame is stamped
 // with the moment at which its packets are begun to be made.
-func show(ctx context.Context, clip *camera.Clip, to sink, pace *writing) error {
+func show(ctx context.Context, clip *camera.Clip, to sink) error {
 	enc := &rtph264.Encoder{PayloadType: 96, PayloadMaxSize: 1200 - 12, PacketizationMode: 1}
 	if err := enc.Init(); err != nil {
 		return err
@@ -124,18 +97,15 @@ func show(ctx context.Context, clip *camera.Clip, to sink, pace *writing) error 
 		if err != nil {
 			return err
 		}
+		frame := make([][]byte, len(packets))
 		for i, p := range packets {
 			p.Timestamp = ts
-			raw, err := p.Marshal()
-			if err != nil {
+			if frame[i], err = p.Marshal(); err != nil {
 				return err
 			}
-			if i == len(packets)-1 {
-				pace.add(publish.Monotonic() - stamp.Captured)
-			}
-			if err := to.WriteRTP(raw); err != nil {
-				return err
-			}
+		}
+		if err := to.WriteFrame(frame); err != nil {
+			return err
 		}
 	}
 }
@@ -166,12 +136,17 @@ func record(ctx context.Context, url string, clip *camera.Clip) (*recorded, erro
 	})
 }
 
-func (r *recorded) WriteRTP(packet []byte) error {
-	var p rtp.Packet
-	if err := p.Unmarshal(packet); err != nil {
-		return err
+func (r *recorded) WriteFrame(packets [][]byte) error {
+	for _, packet := range packets {
+		var p rtp.Packet
+		if err := p.Unmarshal(packet); err != nil {
+			return err
+		}
+		if err := r.client.WritePacketRTP(r.media, &p); err != nil {
+			return err
+		}
 	}
-	return r.client.WritePacketRTP(r.media, &p)
+	return nil
 }
 
 func (r *recorded) Close() error {

@@ -144,8 +144,20 @@ func drain(conn *net.UnixConn) {
 // fifoPriority is the forwarder's.
 const fifoPriority = 10
 
-func setPolicy(policy, priority uint32) {
-	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policy, Priority: priority}, 0)
+// raise gives this thread the forwarder's priority until lower is called. Where it is
+// refused, the forwarder has none either.
+func raise() (lower func()) {
+	runtime.LockOSThread()
+	before, err := unix.SchedGetAttr(0, 0)
+	if err == nil {
+		err = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: fifoPriority}, 0)
+	}
+	return func() {
+		if err == nil {
+			_ = unix.SchedSetAttr(0, before, 0) // lowering is always allowed
+		}
+		runtime.UnlockOSThread()
+	}
 }
 
 // lockDeath waits on a futex until the kernel says that its holder died.
@@ -153,10 +165,7 @@ func lockDeath(word []byte) <-chan wake {
 	const futexWait = 0
 	woken := make(chan wake, 1)
 	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		setPolicy(unix.SCHED_FIFO, fifoPriority) // where it is refused the floor is higher
-		defer setPolicy(unix.SCHED_NORMAL, 0)
+		defer raise()()
 		defer func() { _ = unix.Munmap(word) }()
 		limit := publish.Monotonic() + killPatience
 		for publish.Monotonic() < limit {

@@ -80,18 +80,18 @@ func killRound(ctx context.Context, bin string, kills int, how string, args []st
 }
 
 // killTargets are those of design §15, by size and percentile.
-func killTarget(megabytes int, how string, p float64) string {
+func killTarget(megabytes int, how string, p float64) []Target {
 	switch {
 	case megabytes == stand.CameraMB && p == 50:
-		return "≤ 1 ms"
+		return []Target{atMost(1)}
 	case megabytes == stand.CameraMB:
-		return "≤ 6 ms"
+		return []Target{atMost(6)}
 	case megabytes == 500 && p == 50 && how == forwarderWays[0].name:
-		return "≤ 0.3 ms"
+		return []Target{atMost(0.3)}
 	case megabytes == 500 && how == forwarderWays[1].name && p == 50, megabytes == 500 && how == forwarderWays[0].name:
-		return "≤ 2 ms"
+		return []Target{atMost(2)}
 	}
-	return ""
+	return nil
 }
 
 // figures are those of the kills since first was last emptied.
@@ -104,7 +104,7 @@ func (k *killBench) figures(megabytes int, how string, locks []time.Duration) (f
 				Reference: fmt.Sprintf("kill → pidfd wake-up, p%.0f", p), ReferenceValue: percentile(k.floor, p),
 			}
 			if target {
-				f.Target = killTarget(megabytes, how, p)
+				f.Targets = killTarget(megabytes, how, p)
 			}
 			figures = append(figures, f)
 		}
@@ -129,7 +129,7 @@ func (k *killBench) figures(megabytes int, how string, locks []time.Duration) (f
 func (k *killBench) losses(over string) Figure {
 	return Figure{
 		Name:  "frames lost, breaks and sessions ended " + over,
-		Value: float64(lossesOf(k.viewers, k.begin)), Target: "0",
+		Value: float64(lossesOf(k.viewers, k.begin)), Targets: []Target{atMost(0)},
 	}
 }
 

@@ -112,7 +112,6 @@ type cost struct {
 	perPacket float64 // µs of CPU
 	cpu       float64 // % of one processor
 	memory    float64 // MB
-	written   float64 // ms: from a frame's stamp until its last packet is written, p50
 }
 
 // loads puts every load on every server in turns.
@@ -120,33 +119,47 @@ func (b *streamBench) loads(ctx context.Context) (figures []Figure, err error) {
 	for _, kind := range []string{viewer.WHEP, viewer.RTSPTCP, viewer.RTSPUDP} {
 		for _, n := range b.Viewers {
 			l := load{kind, n}
-			names := b.servers()
-			if kind == viewer.WHEP {
-				names = append(names, oursIngest)
-			}
-			costs := map[string][]cost{}
+			costs := map[string][]*cost{}
 			for run := range b.Runs {
-				for _, name := range names {
-					c, err := b.load(ctx, name, l)
-					if err != nil {
-						err = fmt.Errorf("%s, %s, run %d: %w", name, l, run+1, err)
-					}
-					if err != nil && name == peer && ctx.Err() == nil {
-						b.logf("left out: %v", err) // ours is measured all the same
-						continue
-					}
+				for _, name := range b.loaded(l) {
+					c, err := b.tryLoad(ctx, name, l, run)
 					if err != nil {
 						return nil, err
 					}
 					costs[name] = append(costs[name], c)
-					b.logf("%-24s %-12s %6.2f µs/packet  %5.1f %% CPU  %4.0f MB  first %.2f/%.2f ms  whole %.2f/%.2f ms, of it %.2f written  %d of %d packets lost",
-						name, l, c.perPacket, c.cpu, c.memory, c.FirstP50, c.FirstP99, c.WholeP50, c.WholeP99, c.written, c.Lost, c.Packets)
 				}
 			}
-			figures = append(figures, b.compare(l, costs)...)
+			figures = append(figures, compare(l, costs)...)
 		}
 	}
 	return figures, nil
+}
+
+// loaded are the servers that a load is put on, in this order, and the floor before them.
+func (b *streamBench) loaded(l load) []string {
+	names := append([]string{floor}, b.servers()...)
+	if l.kind == viewer.WHEP {
+		names = append(names, oursIngest)
+	}
+	return names
+}
+
+// tryLoad is load for the table. A peer that fails is left out: nil.
+func (b *streamBench) tryLoad(ctx context.Context, name string, l load, run int) (*cost, error) {
+	c, err := b.load(ctx, name, l)
+	if err != nil {
+		err = fmt.Errorf("%s, %s, run %d: %w", name, l, run+1, err)
+	}
+	if err != nil && name == peer && ctx.Err() == nil {
+		b.logf("left out: %v", err) // ours is measured all the same
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	b.logf("%-24s %-12s %6.2f µs/packet  %5.1f %% CPU  %4.0f MB  first %.2f/%.2f ms  whole %.2f/%.2f ms  %d of %d packets lost",
+		name, l, c.perPacket, c.cpu, c.memory, c.FirstP50, c.FirstP99, c.WholeP50, c.WholeP99, c.Lost, c.Packets)
+	return &c, nil
 }
 
 // load puts one load on one server and takes it off again.
@@ -158,7 +171,11 @@ func (b *streamBench) load(ctx context.Context, name string, l load) (c cost, er
 	defer s.stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // and with it a reader that is left
-	p, err := b.read(ctx, ReadConfig{Kind: l.kind, URL: s.urls[l.kind], Viewers: l.viewers})
+	kind := l.kind
+	if name == floor {
+		kind = viewer.RTP
+	}
+	p, err := b.read(ctx, ReadConfig{Kind: kind, URL: s.urls[kind], Viewers: l.viewers})
 	if err != nil {
 		return c, err
 	}
@@ -173,10 +190,8 @@ func (b *streamBench) load(ctx context.Context, name string, l load) (c cost, er
 	if err != nil {
 		return c, err
 	}
-	s.pace.take()
 	begin := time.Now()
 	pause(ctx, b.Window)
-	c.written = s.pace.take()
 	after, err := cpuTime(s.pids)
 	if err != nil {
 		return c, err
@@ -206,69 +221,6 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// behindWriting is from when the publisher writes a frame's last packet, which takes it
-// a while, until viewers have it. It is the difference of two medians.
-const behindWriting = "added latency p50, last packet"
-
-// compare makes the figures of one load.
-func (b *streamBench) compare(l load, costs map[string][]cost) (figures []Figure) {
-	for _, m := range []struct {
-		name, unit string
-		of         func(cost) float64
-	}{
-		{"CPU per packet", "µs", func(c cost) float64 { return c.perPacket }},
-		{"memory", "MB", func(c cost) float64 { return c.memory }},
-		{"added latency p50, first packet", "ms", func(c cost) float64 { return c.FirstP50 }},
-		{"added latency p99, first packet", "ms", func(c cost) float64 { return c.FirstP99 }},
-		{behindWriting, "ms", func(c cost) float64 { return c.WholeP50 - c.written }},
-		{"added latency p50, whole frame", "ms", func(c cost) float64 { return c.WholeP50 }},
-		{"added latency p99, whole frame", "ms", func(c cost) float64 { return c.WholeP99 }},
-		{"packets lost", "", func(c cost) float64 { return float64(c.Lost) }},
-	} {
-		var theirs []float64
-		for _, c := range costs[peer] {
-			theirs = append(theirs, m.of(c))
-		}
-		for _, name := range []string{ours, oursIngest} {
-			var samples []float64
-			for _, c := range costs[name] {
-				samples = append(samples, m.of(c))
-			}
-			if len(samples) == 0 {
-				continue
-			}
-			f := Figure{Name: l.String() + ": " + m.name, Value: median(samples), Unit: m.unit, Samples: samples, Target: targetOf(l, m.name)}
-			if name == oursIngest {
-				f.Name += ", published by RTSP"
-			}
-			if len(theirs) > 0 {
-				f.Reference, f.ReferenceValue, f.ReferenceSamples = peer, median(theirs), theirs
-			}
-			figures = append(figures, f)
-		}
-	}
-	return figures
-}
-
-// targetOf is what design §15 or the research asks of a cell; "" for nothing.
-func targetOf(l load, measure string) string {
-	switch {
-	case l.kind == viewer.WHEP && l.viewers == 100 && measure == "CPU per packet":
-		return "≤ 1/4, ≤ 2.7 µs"
-	case l.kind != viewer.WHEP && l.viewers == 100 && measure == "CPU per packet":
-		return "≤ 1/2.5"
-	case l.kind == viewer.WHEP && l.viewers == 100 && measure == "memory":
-		return "≤ 1/10, ≤ 45 MB"
-	case l.kind == viewer.WHEP && l.viewers == 1 && (measure == "added latency p50, first packet" || measure == behindWriting):
-		return "≤ 0.25 ms"
-	case l.kind == viewer.WHEP && l.viewers == 100 && (measure == "added latency p50, first packet" || measure == behindWriting):
-		return "≤ 3 ms"
-	case measure == "packets lost":
-		return "0"
-	}
-	return ""
-}
-
 // joining measures how soon a viewer that joins at any moment has a picture.
 func (b *streamBench) joining(ctx context.Context) (figures []Figure, err error) {
 	for _, kind := range []string{viewer.WHEP, viewer.RTSPTCP, viewer.RTSPUDP} {
@@ -290,19 +242,18 @@ func (b *streamBench) joining(ctx context.Context) (figures []Figure, err error)
 			}
 			return rest
 		}
-		target := map[bool]string{true: "≤ 60 ms", false: "≤ 20 ms"}[kind == viewer.WHEP]
 		if kind == viewer.WHEP {
-			figures = append(figures, joined(kind+": session stands → first decodable picture, p50", target, all, after),
-				joined(kind+": join → first decodable picture, p50", "", all, whole))
+			figures = append(figures, joined(kind+": session stands → first decodable picture, p50", all, after, atMost(60)),
+				joined(kind+": join → first decodable picture, p50", all, whole))
 			continue
 		}
-		figures = append(figures, joined(kind+": join → first decodable picture, p50", target, all, whole))
+		figures = append(figures, joined(kind+": join → first decodable picture, p50", all, whole, atMost(20)))
 	}
 	return figures, nil
 }
 
-func joined(name, target string, all map[string][]reading, of func(reading) []float64) Figure {
-	f := Figure{Name: name, Unit: "ms", Target: target}
+func joined(name string, all map[string][]reading, of func(reading) []float64, targets ...Target) Figure {
+	f := Figure{Name: name, Unit: "ms", Targets: targets}
 	for _, r := range all[ours] {
 		f.Samples = append(f.Samples, of(r)...)
 	}

@@ -89,11 +89,17 @@ func Read(ctx context.Context, config ReadConfig, in io.Reader, out io.Writer) e
 
 func dial(ctx context.Context, config ReadConfig) (*viewer.Viewer, *viewer.Meter, error) {
 	m := &viewer.Meter{}
-	if config.Kind == viewer.WHEP {
-		v, err := viewer.DialWHEP(ctx, config.URL, viewer.Sink(m.Packet))
-		return v, m, err
+	sink := viewer.Sink(m.Packet)
+	var v *viewer.Viewer
+	var err error
+	switch config.Kind {
+	case viewer.RTP:
+		v, err = viewer.DialRTP(ctx, config.URL, sink)
+	case viewer.WHEP:
+		v, err = viewer.DialWHEP(ctx, config.URL, sink)
+	default:
+		v, err = viewer.DialRTSP(ctx, config.Kind, config.URL, sink)
 	}
-	v, err := viewer.DialRTSP(ctx, config.Kind, config.URL, viewer.Sink(m.Packet))
 	return v, m, err
 }
 

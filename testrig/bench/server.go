@@ -23,13 +23,13 @@ const (
 	ours       = "ours"
 	oursIngest = "ours, published by RTSP"
 	peer       = "MediaMTX"
+	floor      = "floor" // none: the film goes straight to the readers
 )
 
 // server is a running server to which the film plays.
 type server struct {
 	urls map[string]string // by the kind of viewer
 	pids []int             // the processes whose work counts
-	pace writing           // of the film
 	stop func()
 }
 
@@ -42,7 +42,7 @@ func (b *streamBench) serve(ctx context.Context, name string) (*server, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- show(ctx, b.clip, to, &s.pace) }()
+	go func() { ended <- show(ctx, b.clip, to) }()
 	end := s.stop
 	s.stop = func() {
 		cancel()
@@ -56,8 +56,15 @@ func (b *streamBench) serve(ctx context.Context, name string) (*server, error) {
 }
 
 func (b *streamBench) begin(ctx context.Context, name string) (*server, sink, error) {
-	if name == peer {
+	switch name {
+	case peer:
 		return b.beginPeer(ctx)
+	case floor:
+		to, err := newStraight()
+		if err != nil {
+			return nil, nil, err
+		}
+		return &server{urls: map[string]string{viewer.RTP: to.door.LocalAddr().String()}, stop: func() {}}, to, nil
 	}
 	st, err := stand.Start(ctx, stand.Config{Bin: b.bin})
 	if err != nil {
@@ -83,7 +90,9 @@ func (b *streamBench) begin(ctx context.Context, name string) (*server, sink, er
 			to, err = record(ctx, url, b.clip)
 		}
 	} else {
-		to, err = publish.Dial(st.Publish(part.Source.ID), stand.Stream, sdpOf(b.clip))
+		var conn *publish.Conn
+		conn, err = publish.Dial(st.Publish(part.Source.ID), stand.Stream, sdpOf(b.clip))
+		to = published{conn}
 	}
 	if err != nil {
 		s.stop()
@@ -91,6 +100,11 @@ func (b *streamBench) begin(ctx context.Context, name string) (*server, sink, er
 	}
 	return s, to, nil
 }
+
+// published is an app's own connection to the forwarder.
+type published struct{ *publish.Conn }
+
+func (p published) WriteFrame(packets [][]byte) error { return p.WriteUnit(packets) }
 
 func sdpOf(clip *camera.Clip) []byte {
 	return fmt.Appendf(nil, "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=bench\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"+

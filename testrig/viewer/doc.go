@@ -18,7 +18,8 @@
 // gaps, times and lost packets only.
 //
 // It does not decode or conceal, and asks for packets again only when it is told
-// to ([Repair]), so that a defect is seen and not mended. Times include the viewer
-// process's own waiting for a processor; a control stream in the same process
+// to ([Repair]), so that a defect is seen and not mended. A packet has arrived when it
+// was read from the socket, and not when a library has decrypted it. Times include the
+// viewer process's own waiting for a processor; a control stream in the same process
 // carries the same error, which is why gaps are compared and never judged alone.
 package viewer

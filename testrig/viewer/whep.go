@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 
-	"github.com/pion/transport/v2"
+	"github.com/pion/ice/v2"
 	"github.com/pion/transport/v2/stdnet"
 	"github.com/pion/webrtc/v3"
 )
@@ -31,12 +30,13 @@ const replayWindow = 1024
 func DialWHEP(ctx context.Context, endpoint string, options ...Option) (*Viewer, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	pc, err := newPeer()
+	came := &arrivals{}
+	pc, err := newPeer(came)
 	if err != nil {
 		return nil, fmt.Errorf("whep viewer: %w", err)
 	}
 	v := newViewer(WHEP, endpoint, options)
-	s := &whepSession{viewer: v, pc: pc, connected: make(chan struct{})}
+	s := &whepSession{viewer: v, pc: pc, arrivals: came, connected: make(chan struct{})}
 	v.hangUp = s.hangUp
 	pc.OnConnectionStateChange(s.state)
 	pc.OnTrack(s.play)
@@ -49,7 +49,7 @@ func DialWHEP(ctx context.Context, endpoint string, options ...Option) (*Viewer,
 
 // newPeer has no interceptors: a lost packet must be seen. Who wants it to be asked
 // for has [Repair], which counts.
-func newPeer() (*webrtc.PeerConnection, error) {
+func newPeer(came *arrivals) (*webrtc.PeerConnection, error) {
 	media := &webrtc.MediaEngine{}
 	if err := media.RegisterDefaultCodecs(); err != nil {
 		return nil, err
@@ -59,8 +59,9 @@ func newPeer() (*webrtc.PeerConnection, error) {
 		return nil, err
 	}
 	setting := webrtc.SettingEngine{}
-	setting.SetNet(roomyNet{sockets})
+	setting.SetNet(roomyNet{sockets, came})
 	setting.SetIncludeLoopbackCandidate(true)
+	setting.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled) // its sockets must be the system's own
 	setting.SetReceiveMTU(receiveMTU)
 	setting.SetSRTPReplayProtectionWindow(replayWindow)
 	setting.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
@@ -68,22 +69,10 @@ func newPeer() (*webrtc.PeerConnection, error) {
 	return api.NewPeerConnection(webrtc.Configuration{})
 }
 
-// roomyNet makes sockets that hold what comes while this process waits for a
-// processor: what they lose would count as the server's loss.
-type roomyNet struct{ *stdnet.Net }
-
-func (roomyNet) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn, error) {
-	c, err := net.ListenUDP(network, local)
-	if err != nil {
-		return nil, err
-	}
-	_ = c.SetReadBuffer(socketBuffer) // as large as the system allows
-	return c, nil
-}
-
 type whepSession struct {
 	viewer    *Viewer
 	pc        *webrtc.PeerConnection
+	arrivals  *arrivals
 	resource  string // what DELETE ends
 	connected chan struct{}
 	once      sync.Once
@@ -186,7 +175,7 @@ func (s *whepSession) play(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 			s.viewer.end("the track ended: " + err.Error())
 			return
 		}
-		take(now(), p)
+		take(s.arrivals.of(p.SequenceNumber), p)
 	}
 }
 
