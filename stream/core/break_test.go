@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
+
 	"slipstream/stream/handover"
 	"slipstream/stream/orders"
 	"slipstream/stream/publish"
@@ -74,17 +76,35 @@ func TestDeclaredBreakOfTheCodec(t *testing.T) {
 	v := w.viewer()
 	v.untilLetter('A', 0)
 	g := w.gateway()
-	g.peer(newSpec("untold", handover.AES128)).until("a picture", 1, any1)
-	g.player(playerSpec("rtsp")).until("a picture", 1, any1)
+	p := g.peer(newSpec("untold", handover.AES128))
+	p.until("a picture", 1, any1)
+	players := []*player{g.player(playerSpec("rtsp")), g.udpPlayer(playerSpec("rtsp-udp"))}
+	for _, p := range players {
+		p.until("a picture", 1, any1)
+	}
 	w.order(orders.Orders{Sources: []orders.Source{a, b}, Permanent: "a-1", Trial: trialOf("t1", "b-2", time.Hour)})
 	w.hevc("b-2")
-	if s := w.awaitSwitch(); s.Streams[0].Viewers != 0 || s.Streams[0].Closed != 3 {
+	if s := w.awaitSwitch(); s.Streams[0].Viewers != 0 || s.Streams[0].Closed != 4 {
 		t.Errorf("the switch: %+v", s.Streams)
 	}
-	for range 2 {
+	const why = "the version that runs now sends stream main as H265 and not H264; play again"
+	for range 3 {
 		m := g.next()
-		if e := m.Ended; e == nil || e.Reason != handover.EndedStream || e.Detail != "the version that runs now sends stream main as H265 and not H264; play again" {
+		if e := m.Ended; e == nil || e.Reason != handover.EndedStream || e.Detail != why {
 			t.Errorf("the end of a viewer: %+v", m)
+		}
+	}
+	select {
+	case bye := <-p.byes:
+		if bye.Reason != why || len(bye.Sources) != 1 || bye.Sources[0] != p.spec.Tracks[0].SSRC {
+			t.Errorf("the WebRTC viewer was told %+v", bye)
+		}
+	case <-time.After(patience):
+		t.Error("the WebRTC viewer was not told")
+	}
+	for _, p := range players {
+		if bye := report[*rtcp.Goodbye](p); bye.Reason != why || bye.Sources[0] != p.spec.Tracks[0].SSRC {
+			t.Errorf("an RTSP viewer was told %+v", bye)
 		}
 	}
 	<-v.done

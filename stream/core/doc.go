@@ -183,6 +183,7 @@
 // version may not publish what viewers of its stream have not agreed to, another codec
 // or a greater profile, unless its orders say that it breaks with them: then a switch
 // closes those who cannot follow, with a sentence that says why, and so does the revert.
+// WebRTC viewers and RTSP viewers are told it by the last packet, an RTCP BYE.
 //
 // The parameter sets of H.264 and H.265 go in front of every key frame that comes
 // without them. A switch compares those of both versions, and its report says whether

@@ -117,6 +117,7 @@ type peer struct {
 
 	in, out *srtp.Context
 	reports chan *rtcp.SenderReport
+	byes    chan *rtcp.Goodbye
 	answers chan *stun.Message
 	flights chan []byte
 	readers sync.WaitGroup
@@ -188,7 +189,7 @@ func newFarSide(t *testing.T, spec handover.Viewer) *peer {
 	p := &peer{
 		viewer:  &viewer{t: t, done: make(chan struct{}), grown: make(chan struct{}, 1)},
 		spec:    spec,
-		reports: make(chan *rtcp.SenderReport, 1000), answers: make(chan *stun.Message, 1000), flights: make(chan []byte, 1000),
+		reports: make(chan *rtcp.SenderReport, 1000), byes: make(chan *rtcp.Goodbye, 100), answers: make(chan *stun.Message, 1000), flights: make(chan []byte, 1000),
 		sealed: map[uint16][]byte{}, resent: map[uint16]int{},
 	}
 	var err error
@@ -251,6 +252,9 @@ func (p *peer) datagram(b []byte, cur *picture) {
 			return
 		}
 		p.reports <- packets[0].(*rtcp.SenderReport)
+		if bye, ok := packets[len(packets)-1].(*rtcp.Goodbye); ok {
+			p.byes <- bye
+		}
 	default:
 		p.media(b, cur)
 	}

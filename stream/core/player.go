@@ -312,7 +312,7 @@ func (p *player) leaving(c *Core, reason, sentence string) {
 		// What it has not taken is of no use to it any more, and need not be kept.
 		_ = unix.SetsockoptLinger(p.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
-	p.sayGoodbye(c)
+	p.sayGoodbye(c, sentence)
 	p.closePaths(c)
 	report := p.report()
 	c.log.Info("viewer ended", "id", p.id, "reason", reason, "packets", report.Packets, "refused", report.Refused, "lost", report.Lost)

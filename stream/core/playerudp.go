@@ -1,7 +1,5 @@
 package core
 
-import "encoding/binary"
-
 // playerPath is how one track goes to an RTSP viewer over UDP: two sockets that are
 // connected to the ports that it named at SETUP.
 type playerPath struct{ rtp, rtcp playerSocket }
@@ -91,16 +89,4 @@ func (p *player) resend(c *Core, t *track, index uint64) {
 	c.head = header(index, ts, marked)
 	t.sign(&c.head)
 	_ = c.sender.send(p.paths[p.number(t)].rtp.fd, c.head[:], payload)
-}
-
-// sayGoodbye tells a viewer over UDP that nothing more comes (RFC 3550 §6.6); over
-// TCP the end of the connection says so.
-func (p *player) sayGoodbye(c *Core) {
-	for i := range p.paths {
-		t := p.tracks[i]
-		compound := t.report(c, c.now()).append(c.plain[:0])
-		compound = append(compound, 0x81, rtcpBye, 0, 1)
-		compound = binary.BigEndian.AppendUint32(compound, t.ssrc)
-		_ = sendDatagram(p.paths[i].rtcp.fd, compound) // it may be gone already
-	}
 }

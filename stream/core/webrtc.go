@@ -320,6 +320,7 @@ func (p *peer) described(*track) {}
 // leaving implements [egress].
 func (p *peer) leaving(c *Core, reason, sentence string) {
 	delete(c.peers, p.id)
+	p.sayGoodbye(c, sentence)
 	report := p.report()
 	c.log.Info("viewer ended", "id", p.id, "reason", reason,
 		"packets", report.Packets, "resent", report.Resent, "refused", report.Refused, "lost", report.Lost)

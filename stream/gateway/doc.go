@@ -39,7 +39,9 @@
 // if the viewer nominates one, or its port changed, passes a socket for that. A
 // viewer that restarts ICE (PATCH) is given new credentials, which the forwarder has
 // before it. A viewer's DTLS goodbye reaches nobody; the forwarder hears an RTCP one,
-// or nothing for 30 s. DELETE ends a viewer there and then.
+// or nothing for 30 s. DELETE ends a viewer there and then. A viewer that the forwarder
+// ends for a reason, because the version that runs now sends what it has not agreed to,
+// is told so by a BYE, and by the answer to whatever it asks of its session: 410.
 //
 // A new gateway is told by the forwarder whom it has. They are sessions like others
 // from then on: they count, can be deleted and restarted, and are followed. A session

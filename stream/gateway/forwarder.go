@@ -136,7 +136,7 @@ func (f *forwarder) hear(m handover.Message, h hears) {
 	case m.Asked != nil:
 		h.asked(*m.Asked)
 	case m.Ended != nil:
-		f.forget(m.Ended.ID, endedBecause(m.Ended))
+		f.forget(m.Ended.ID, &endedError{m.Ended.Reason, m.Ended.Detail})
 	case m.Described != nil:
 		f.answer(m.ID, telling{streams: m.Described.Streams}, nil)
 	case m.Taken != "":
@@ -146,14 +146,6 @@ func (f *forwarder) hear(m handover.Message, h hears) {
 	case m.Error != "":
 		f.answer(m.ID, telling{err: fmt.Errorf("%w: %s", errNoSource, m.Error)}, fmt.Errorf("the forwarder refused it: %s", m.Error))
 	}
-}
-
-// endedBecause is why the forwarder ended a viewer.
-func endedBecause(e *handover.Ended) error {
-	if e.Detail != "" {
-		return fmt.Errorf("the forwarder ended it: %s: %s", e.Reason, e.Detail)
-	}
-	return fmt.Errorf("the forwarder ended it: %s", e.Reason)
 }
 
 // listed compares the forwarder's list with what was given to it: who is missing

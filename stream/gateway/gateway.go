@@ -59,9 +59,10 @@ type Gateway struct {
 	forwarder *forwarder
 	asked     chan handover.Asked // of RTSP viewers that the forwarder has
 
-	mu       sync.Mutex // guards sessions
-	sessions map[string]*session
-	running  sync.WaitGroup // of sessions
+	mu        sync.Mutex // guards sessions
+	sessions  map[string]*session
+	farewells farewells
+	running   sync.WaitGroup // of sessions
 }
 
 // New binds every address, so that what is wrong with one is known at once.

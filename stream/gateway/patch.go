@@ -15,9 +15,9 @@ var (
 // patchSession takes what a viewer says of its ICE session: more of its candidates,
 // which a lite side has no use for, or that it begins a new one.
 func (g *Gateway) patchSession(w http.ResponseWriter, r *http.Request) error {
-	s, ok := g.find(r.Context(), r.PathValue("stream"), r.PathValue("session"))
-	if !ok {
-		return errNoSession
+	s, err := g.find(r.Context(), r.PathValue("stream"), r.PathValue("session"))
+	if err != nil {
+		return err
 	}
 	body, err := readBody(w, r, fragmentType, maxFragment)
 	if err != nil {

@@ -107,6 +107,10 @@ func (g *Gateway) enter(ctx context.Context, s *session) context.Context {
 
 func (g *Gateway) exit(s *session, why error) {
 	s.end(nil)
+	var ended *endedError
+	if errors.As(why, &ended) && ended.detail != "" {
+		g.farewells.add(farewell{s.stream, s.id}, ended.detail)
+	}
 	g.mu.Lock()
 	delete(g.sessions, s.id)
 	g.mu.Unlock()
@@ -114,9 +118,10 @@ func (g *Gateway) exit(s *session, why error) {
 	g.log.Info("viewer left", "stream", s.stream, "by", handover.KindWHEP, "session", s.id, "because", why)
 }
 
-// find returns a running session of a stream. While the forwarder's list of those
-// that an earlier gateway gave is not complete, it waits for it a little.
-func (g *Gateway) find(ctx context.Context, stream, id string) (*session, bool) {
+// find returns a running session of a stream, or the refusal that says why there is
+// none. While the forwarder's list of those that an earlier gateway gave is not
+// complete, it waits for it a little.
+func (g *Gateway) find(ctx context.Context, stream, id string) (*session, error) {
 	look := func() (*session, bool) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -127,7 +132,10 @@ func (g *Gateway) find(ctx context.Context, stream, id string) (*session, bool) 
 	if !ok && g.forwarder.reach(ctx) == nil {
 		s, ok = look()
 	}
-	return s, ok
+	if !ok {
+		return nil, g.farewells.missing(stream, id)
+	}
+	return s, nil
 }
 
 // serve runs until the viewer leaves or ctx ends; it says why.

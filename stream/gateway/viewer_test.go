@@ -26,7 +26,8 @@ type viewer struct {
 	reports []*rtcp.SenderReport
 	ssrc    webrtc.SSRC
 
-	frames chan frame // one for each access unit; the newest are dropped while it is full
+	byes   chan string // reasons
+	frames chan frame  // one for each access unit; the newest are dropped while it is full
 }
 
 // frame is an access unit as a viewer got it.
@@ -81,7 +82,7 @@ func join(t *testing.T, url string, change ...func(*webrtc.SettingEngine)) *view
 // knock gets an answer, and makes no use of it yet.
 func knock(t *testing.T, url string, change ...func(*webrtc.SettingEngine)) *viewer {
 	t.Helper()
-	v := &viewer{pc: newPeer(t, change...), frames: make(chan frame, 1000)}
+	v := &viewer{pc: newPeer(t, change...), frames: make(chan frame, 1000), byes: make(chan string, 10)}
 	v.pc.OnTrack(v.watch)
 	offer := newOffer(t, v.pc)
 	if err := v.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
@@ -137,10 +138,13 @@ func (v *viewer) watch(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) 
 				return
 			}
 			for _, p := range packets {
-				if r, ok := p.(*rtcp.SenderReport); ok {
+				switch r := p.(type) {
+				case *rtcp.SenderReport:
 					v.mu.Lock()
 					v.reports = append(v.reports, r)
 					v.mu.Unlock()
+				case *rtcp.Goodbye:
+					v.byes <- r.Reason
 				}
 			}
 		}

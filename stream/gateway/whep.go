@@ -254,16 +254,16 @@ func choose(o offer, s handover.Stream) (pick, error) {
 }
 
 func (g *Gateway) getSession(w http.ResponseWriter, r *http.Request) error {
-	if _, ok := g.find(r.Context(), r.PathValue("stream"), r.PathValue("session")); !ok {
-		return errNoSession
+	if _, err := g.find(r.Context(), r.PathValue("stream"), r.PathValue("session")); err != nil {
+		return err
 	}
 	return nothing(w, r)
 }
 
 func (g *Gateway) deleteSession(w http.ResponseWriter, r *http.Request) error {
-	s, ok := g.find(r.Context(), r.PathValue("stream"), r.PathValue("session"))
-	if !ok {
-		return errNoSession
+	s, err := g.find(r.Context(), r.PathValue("stream"), r.PathValue("session"))
+	if err != nil {
+		return err
 	}
 	s.end(errDeleted)
 	w.WriteHeader(http.StatusOK)

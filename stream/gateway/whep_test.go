@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,6 +17,13 @@ import (
 
 func request(t *testing.T, method, url string) *http.Response {
 	t.Helper()
+	res, _ := requestText(t, method, url)
+	return res
+}
+
+// requestText is request with the answer's text.
+func requestText(t *testing.T, method, url string) (*http.Response, string) {
+	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -24,8 +32,12 @@ func request(t *testing.T, method, url string) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res.Body.Close()
-	return res
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(text)
 }
 
 func TestViewerPlaysByWHEP(t *testing.T) {
