@@ -172,7 +172,7 @@ func TestPowerCutOfADevice(t *testing.T) {
 		e.Limit, e.Restarts = 64, 0
 	}
 	tally, err := e.Run(log, 0)
-	t.Logf("power cut: seed=%d %v", *powercut.Seed, tally)
+	t.Logf("power cut: seed=%d %v, of at most %d states a cut", *powercut.Seed, tally, e.Limit)
 	o.must(err)
 
 	needed := powercut.Needed{}

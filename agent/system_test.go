@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,28 +21,35 @@ import (
 )
 
 // rebooter is a device with two systems that is started anew by hand: the agent and all
-// that it has started are ended, the script that comes with package boot chooses a
-// system, and another agent finds another boot id.
+// that it has started are ended, its boot loader chooses a system, and another agent
+// finds another boot id.
 type rebooter struct {
 	*device
-	dir     string
-	running string
-	boots   int
-	asked   chan struct{} // a reboot was asked for
+	firmware firmware
+	dir      string // of the partitions and of the boot loader's state
+	conf     string // of what is a part of the system
+	running  string
+	boots    int
+	asked    chan struct{} // a reboot was asked for
 }
 
 func newRebooter(t *testing.T) *rebooter {
-	d := newDevice(t)
-	r := &rebooter{device: d, dir: d.TempDir(), running: "a", boots: 1, asked: make(chan struct{}, 100)}
+	r := newRebooterOn(newDevice(t), t.TempDir(), plainFile)
+	r.mustInstall("1.0.0")
+	return r
+}
+
+// newRebooterOn makes a device one with two systems.
+func newRebooterOn(d *device, dir string, f firmware) *rebooter {
+	d.Helper()
+	r := &rebooter{device: d, firmware: f, dir: dir, conf: d.TempDir(), running: "a", boots: 1, asked: make(chan struct{}, 100)}
 	for _, slot := range []string{"a", "b"} {
-		d.must(os.WriteFile(r.partition(slot), bytes.Repeat([]byte("old"), 100_000), 0o600))
+		d.must(os.WriteFile(partition(dir, slot), factoryImage, 0o600))
 	}
-	d.cfg.System = config.System{
-		A: r.partition("a"), B: r.partition("b"), Boot: config.Boot{Kind: config.BootFile, Path: filepath.Join(r.dir, "state")},
-		Reboot: []string{"false"},
-	}
+	d.must(f.lay(dir))
 	d.must(r.loader().Commit("b"))
 	d.must(r.loader().Commit("a")) // and b may be started too
+	d.cfg.System = systemsIn(d.T, dir, r.conf, f)
 	d.host = agent.Host{
 		BootID:  func() (string, error) { return fmt.Sprintf("boot-%d", r.boots), nil },
 		Running: func() (string, error) { return r.running, nil },
@@ -52,14 +58,34 @@ func newRebooter(t *testing.T) *rebooter {
 	}
 	r.off()
 	d.boot()
-	d.mustInstall("1.0.0")
 	return r
 }
 
-func (r *rebooter) partition(slot string) string { return filepath.Join(r.dir, "system-"+slot) }
+// systemsIn is how such a device is configured.
+func systemsIn(t *testing.T, dir, conf string, f firmware) config.System {
+	path, err := f.path(dir, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config.System{
+		A: partition(dir, "a"), B: partition(dir, "b"), Boot: config.Boot{Kind: f.kind, Path: path}, Reboot: []string{"false"},
+	}
+}
+
+// factoryImage is what both partitions hold at first.
+var factoryImage = bytes.Repeat([]byte("old"), 10_000)
+
+func systemImage(version string) []byte { return bytes.Repeat([]byte("system "+version+"\n"), 1500) }
+
+func partition(dir, slot string) string { return filepath.Join(dir, "system-"+slot) }
+
+func (r *rebooter) partition(slot string) string { return partition(r.dir, slot) }
 
 func (r *rebooter) loader() boot.Control {
-	return boot.NewFile(filepath.Join(r.dir, "state"), filepath.Join(r.dir, "state.lock"), nil)
+	r.Helper()
+	c, err := r.firmware.open(r.dir, r.conf)
+	r.must(err)
+	return c
 }
 
 // off ends everything, as a power cut or a shutdown does.
@@ -83,12 +109,9 @@ func (r *rebooter) on() {
 // choose is the boot loader's part of a boot.
 func (r *rebooter) choose() {
 	r.Helper()
-	start := filepath.Join(r.dir, "start.sh")
-	script := filepath.Join(r.dir, "init.sh")
-	r.must(os.WriteFile(script, []byte(boot.InitScript), 0o755))
-	r.must(os.WriteFile(start, []byte("#!/bin/sh\necho $1\nkill $PPID\n"), 0o755))
-	out, _ := exec.Command("/bin/sh", script, filepath.Join(r.dir, "state"), start).Output() // ended by the start
-	r.running = strings.TrimSpace(string(out))
+	var err error
+	r.running, err = r.firmware.boot(r.T, r.dir)
+	r.must(err)
 	if r.running != "a" && r.running != "b" {
 		r.Fatalf("the boot loader started %q", r.running)
 	}
@@ -123,7 +146,7 @@ func (r *rebooter) system(version, script string, change func(*verify.Manifest))
 	r.Helper()
 	r.counts++
 	image := filepath.Join(r.TempDir(), "image")
-	r.must(os.WriteFile(image, bytes.Repeat([]byte("system "+version+"\n"), 20_000), 0o600))
+	r.must(os.WriteFile(image, systemImage(version), 0o600))
 	opts := pack.Options{Key: r.key, Images: []pack.Source{{Class: verify.ClassSystem, Kind: verify.KindDisk, Path: image}}}
 	opts.Manifest = verify.Manifest{Product: "camera", Hardware: []string{"rev-a"}, Version: version, ReleaseCounter: r.counts}
 	if script == "" {

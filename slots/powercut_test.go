@@ -384,11 +384,14 @@ func cutEverywhere(t *testing.T, p place, live func(*life), needed powercut.Need
 	l.must(err)
 	e := &powercut.Explorer{Limit: 32, Restarts: 150, Check: func(dir string, told []string) error { return restart(t, p, dir, told) }}
 	if *powercut.Full {
-		e.Limit, e.Restarts = 4096, 0
+		e.Limit, e.Restarts = 8192, 0
 	}
 	tally, err := e.Run(log, log.Begin())
-	t.Logf("power cut: seed=%d %v", *powercut.Seed, tally)
+	t.Logf("power cut: seed=%d %v, of at most %d states a cut", *powercut.Seed, tally, e.Limit)
 	l.must(err)
+	if *powercut.Full { // each flush of each life goes unheard once, and not only one of each place
+		e.Limit, e.Restarts = 256, 500
+	}
 	seen, err := e.Unheard(log, needed)
 	l.must(err)
 	t.Logf("without one flush: %d restarts, %d found bad", seen.Restarts, seen.Bad)

@@ -34,7 +34,9 @@
 // All of them where they are few. Else first the borders: nothing that was not
 // flushed is there; all is; one thing only; all but one; and then a random sample,
 // which a seed makes the same each time. States that are the same on disk are tried
-// once.
+// once. How many states of a cut are tried at most is the test's choice
+// ([Explorer.Limit]); with the flag Full each cut has from 64 of them, where a whole
+// agent is started in each, to 8192.
 //
 // # What it does not do
 //

@@ -30,6 +30,9 @@ type Explorer struct {
 	// Restarts is how many states are tried in all, chosen at random; 0 is each of
 	// them. States that were not chosen count as good from then on.
 	Restarts int
+	// Within is how many operations after a flush that the disk does not hear the
+	// power may fail; 0 is to the log's end.
+	Within int
 	// Workers is how many checks run at the same time, 1 if it is 0.
 	Workers int
 

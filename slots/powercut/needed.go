@@ -24,7 +24,7 @@ func (e *Explorer) Unheard(log Log, needed Needed) (tally Tally, err error) {
 		if known && (len(callers) == 0 || !*Full) {
 			continue
 		}
-		one, err := e.Run(log.without(from, to), from)
+		one, err := e.Run(log.without(from, to).upTo(e.Within, from), from)
 		tally.add(one)
 		bad, seen := errors.AsType[*BadState](err)
 		if err != nil && !seen {

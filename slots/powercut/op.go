@@ -180,6 +180,14 @@ func (l Log) without(from, to int) Log {
 	return Log{Base: l.Base, Ops: slices.Delete(slices.Clone(l.Ops), from, to)}
 }
 
+// upTo returns the log up to some operations after one; 0 is all.
+func (l Log) upTo(n, after int) Log {
+	if n > 0 {
+		l.Ops = l.Ops[:min(len(l.Ops), after+n)]
+	}
+	return l
+}
+
 // Begin is the first operation after what a test has laid out and flushed by its
 // first [Disk.Settle].
 func (l Log) Begin() int {

@@ -47,7 +47,7 @@ func forgets(b *bench) {
 		return nil
 	}}
 	tally, err := e.Run(log, log.Begin())
-	b.Logf("power cut: seed=%d %v", *powercut.Seed, tally)
+	b.Logf("power cut: seed=%d %v, of at most %d states a cut", *powercut.Seed, tally, e.Limit)
 	b.must(err)
 	needed := powercut.Needed{}
 	_, err = e.Unheard(log, needed)

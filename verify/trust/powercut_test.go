@@ -42,7 +42,7 @@ func TestPowerCut(t *testing.T) {
 	must(err)
 	e := &powercut.Explorer{Limit: 64, Check: func(dir string, told []string) error { return remembers(dir, factory(dir), told) }}
 	tally, err := e.Run(log, 0)
-	t.Logf("power cut: seed=%d %v", *powercut.Seed, tally)
+	t.Logf("power cut: seed=%d %v, of at most %d states a cut", *powercut.Seed, tally, e.Limit)
 	must(err)
 	needed := powercut.Needed{}
 	_, err = e.Unheard(log, needed)
