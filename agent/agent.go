@@ -153,7 +153,7 @@ func NewOn(host Host, cfg config.Config, log *slog.Logger) (*Agent, error) {
 	if err := a.openDirs(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	a.forward = &forwarder{path: filepath.Join(cfg.Run, "orders.sock"), log: log, post: a.post, changed: a.changed}
+	a.forward = &forwarder{path: filepath.Join(cfg.Run, "orders.sock"), log: log, post: a.post, changed: a.changed, wished: a.keyWished}
 	a.sockets = sockets{hold: a.forward.keep, open: map[place]*os.File{}}
 	a.states = &states{keep: a.forward.keep, of: map[string]handed{}}
 	if err := a.open(); err != nil {

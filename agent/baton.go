@@ -33,6 +33,10 @@ func attend(s *appcontrol.Seat, p *supervise.Process, adopted bool) {
 	}
 }
 
+// keyWished passes the forwarder's wish for a key frame on to an app that publishes by
+// its ingest; by its own socket an app hears of it sooner.
+func (a *Agent) keyWished(w orders.KeyWish) { a.desk.Wish(string(w.Source), w.Stream) }
+
 // vacate says that an app's process has ended.
 func vacate(s *appcontrol.Seat) {
 	if s != nil {

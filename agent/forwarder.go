@@ -36,6 +36,7 @@ type forwarder struct {
 	pending  map[uint64]question
 	status   *orders.Status
 	changed  func()
+	wished   func(orders.KeyWish)
 }
 
 // question is a request that waits for its answer.
@@ -166,6 +167,8 @@ func (f *forwarder) message(m orders.Message) {
 		if m.Lost.Cause != orders.CauseExit { // of which the agent hears itself
 			f.post(LineLost{m.Lost.Source, Lost{m.Lost.Stream, m.Lost.At, cmp.Or(m.Lost.Detail, m.Lost.Cause)}})
 		}
+	case m.KeyWish != nil:
+		f.wished(*m.KeyWish)
 	case m.Breaking != nil:
 		f.log.Warn("invariant broken", "invariant", verdictName(*m.Breaking), "verdict", verdictText(*m.Breaking))
 	}

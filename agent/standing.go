@@ -61,6 +61,7 @@ func (a *Agent) sendOrders(e SendOrders) {
 		r := a.plan(source, slot)
 		s := orders.Source{
 			ID: source, Version: r.version.Version, UID: a.users.uid(slot), Streams: a.streams(r), Frozen: source == e.Frozen,
+			KeyWishes: r.manifest.App != nil && r.manifest.App.PublishRTSP,
 		}
 		if len(s.Streams) == 0 {
 			continue

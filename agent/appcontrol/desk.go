@@ -62,6 +62,27 @@ func (d *Desk) Steer(apps []App, holder string) {
 	d.judge()
 }
 
+// Wish tells an app that a key frame of a stream of its is wanted, unless it was told so
+// less than [control.WishTime] ago: its encoder is at work on that one.
+func (d *Desk) Wish(name, stream string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.seats[name]
+	if s == nil || s.conn == nil || !slices.Contains(d.app(name).Streams, stream) {
+		return
+	}
+	if time.Since(s.wished[stream]) >= control.WishTime {
+		d.wish(name, stream)
+	}
+}
+
+func (d *Desk) wish(name, stream string) {
+	if s := d.seats[name]; s != nil {
+		s.wished[stream] = time.Now()
+	}
+	d.say(name, control.WordKeyframe, stream)
+}
+
 // app is what an app was said to be.
 func (d *Desk) app(name string) App {
 	for _, app := range d.apps {
@@ -162,7 +183,7 @@ func (d *Desk) give(b *baton, to string) {
 	d.say(to, b.word, control.Go)
 	if b.word == control.WordCapture { // its encoder has seen nothing of what came meanwhile
 		for _, stream := range d.app(to).Streams {
-			d.say(to, control.WordKeyframe, stream)
+			d.wish(to, stream)
 		}
 	}
 }

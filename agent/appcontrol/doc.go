@@ -5,7 +5,7 @@
 // What it keeps: of the apps that listen, at most one is told to go and was not told to
 // hold since; the next one hears go only after the one before has answered, has died,
 // or has let [control.HoldTime] pass. When the one that goes dies, another that listens
-// is told at once.
+// is told at once. Of wishes for key frames an app hears once in [control.WishTime].
 //
 // What it defends against: apps that never answer, never read, connect again and again,
 // speak for another slot (whose process it is says the kernel) or talk nonsense. None of

@@ -30,8 +30,9 @@ type seat struct {
 
 	// Guarded by the desk's mutex.
 	conn    *net.UnixConn
-	owes    map[string]int // answers to holds, by baton
-	adopted bool           // an agent before this one has talked to it
+	owes    map[string]int       // answers to holds, by baton
+	wished  map[string]time.Time // when a key frame was asked for last, by stream
+	adopted bool                 // an agent before this one has talked to it
 }
 
 // Seat opens the socket of an app that is about to run, or that runs already. Its
@@ -51,7 +52,7 @@ func (d *Desk) Seat(name, path string) (*Seat, error) {
 		l.Close()
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	return &Seat{seat: &seat{desk: d, name: name, listener: l}}, nil
+	return &Seat{seat: &seat{desk: d, name: name, listener: l, wished: map[string]time.Time{}}}, nil
 }
 
 // Seat is an app's place at the desk.

@@ -36,6 +36,12 @@
 // baton waits. An app that loses the connection, because the agent is being replaced,
 // goes on as it was told last, and connects again; it stores its descriptors again then.
 //
+// # Key frames
+//
+// An app that publishes by SLIPSTREAM_PUBLISH is asked for key frames there, too, and
+// sooner. One that publishes by SLIPSTREAM_PUBLISH_RTSP, which has no way to ask, is asked
+// here alone.
+//
 // An app that ignores all this works: it has its own device, or finds it taken.
 package control
 
@@ -56,6 +62,9 @@ const (
 	Version = "1"
 	// HoldTime is how long the agent waits for the answer to a hold.
 	HoldTime = 200 * time.Millisecond
+	// WishTime is the least time between two wishes for a key frame of one stream, but
+	// for the one that comes with a baton.
+	WishTime = 100 * time.Millisecond
 
 	retry     = 100 * time.Millisecond
 	answerFor = time.Second

@@ -73,6 +73,17 @@ func (c *Core) tell(m orders.Message) {
 	}
 }
 
+// tellWish tells the agent of a wish for a key frame. One that does not read now does
+// not hear of it: the next wish is as good.
+func (c *Core) tellWish(w orders.KeyWish) {
+	if c.agent == nil {
+		return
+	}
+	if body, err := json.Marshal(orders.Message{KeyWish: &w}); err == nil {
+		_ = sendControl(c.agent.fd, body)
+	}
+}
+
 // ready takes one request, so that answers keep the order of the requests.
 func (a *agentConn) ready(c *Core, now int64) {
 	var req orders.Request

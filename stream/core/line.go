@@ -331,6 +331,9 @@ func (l *line) wishKey(now int64) {
 		return
 	}
 	l.lastWish = now
+	if wish := l.source.wish; wish != nil {
+		wish(l.spec.Name)
+	}
 	// A publisher that does not read its wishes keeps its own key frame interval.
 	_ = sendControl(l.fd, []byte{publish.MsgKeyFrame})
 }

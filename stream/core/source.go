@@ -40,6 +40,8 @@ type source struct {
 	freeze freeze
 	lines  map[string]*line // the newest one of each stream
 	silent map[*publisher]int64
+	// wish passes a wish for a key frame on to the agent; nil: the agent wants none.
+	wish func(stream string)
 }
 
 // newSource opens the publish socket of a source.
@@ -58,6 +60,9 @@ func (c *Core) newSource(spec orders.Source) (*source, error) {
 	}
 	spec.Frozen = false // until it is told apart: what it sends now is not of the past
 	s := &source{spec: spec, listen: fd, pidfd: -1, freeze: freeze{fd: -1}, lines: map[string]*line{}, silent: map[*publisher]int64{}}
+	if spec.KeyWishes {
+		s.wish = func(stream string) { c.tellWish(orders.KeyWish{Source: spec.ID, Stream: stream}) }
+	}
 	if err := c.poll.add(fd, unix.EPOLLIN, s); err != nil {
 		c.keeper.drop(keptSource + string(spec.ID))
 		unix.Close(fd)

@@ -62,7 +62,8 @@
 // from whoever started the process, so that nobody else can take the port before it.
 //
 // It does not ask publishers for key frames, as RTSP has no way that ffmpeg would
-// follow: set the encoder's key frame interval to half a second or less (ffmpeg:
+// follow. An app that listens at SLIPSTREAM_CONTROL is asked there, by the agent; of
+// another one set the encoder's key frame interval to half a second or less (ffmpeg:
 // -g 15), or viewers see that much of the past again at a revert.
 //
 // # Rejected

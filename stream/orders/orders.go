@@ -51,6 +51,9 @@ type Source struct {
 	// go back to a source the forwarder writes "0" there by itself, and again whenever
 	// orders call a source frozen that viewers need.
 	Freezer int `json:"freezer,omitempty"`
+	// KeyWishes says that what publishes cannot pass wishes for key frames on to the app,
+	// as an ingest cannot: they are told to the agent, too (Message.KeyWish).
+	KeyWishes bool `json:"keyWishes,omitempty"`
 }
 
 // Codecs of a stream.
@@ -232,8 +235,16 @@ type Message struct {
 	Verdicts []Verdict       `json:"verdicts,omitempty"` // with "held" and "wait": how the invariants stand
 	Breaking *Verdict        `json:"breaking,omitempty"` // event: an invariant that is not required was broken
 	LegEnded *handover.Ended `json:"legEnded,omitempty"` // event: a leg is gone
+	KeyWish  *KeyWish        `json:"keyWish,omitempty"`  // event: a key frame is wanted as soon as possible
 
 	Kept []string `json:"kept,omitempty"` // names of the descriptors that come along, in their order
+}
+
+// KeyWish is a wish for a key frame of a source that has KeyWishes. One may be lost,
+// and says the same as two.
+type KeyWish struct {
+	Source SourceID `json:"source"`
+	Stream string   `json:"stream"`
 }
 
 // Causes of a revert, and of a lost source, as history and explain show them.
