@@ -18,6 +18,8 @@ import (
 type Env struct {
 	Root         string // SLIPSTREAM_ROOT
 	Publish      string // SLIPSTREAM_PUBLISH
+	RTSP         string // SLIPSTREAM_PUBLISH_RTSP, for a version that publishes there
+	Control      string // SLIPSTREAM_CONTROL
 	Greenlight   string // SLIPSTREAM_GREENLIGHT, "" outside of a trial
 	NotifySocket string // NOTIFY_SOCKET
 }
@@ -31,6 +33,8 @@ func Environ() Env {
 	return Env{
 		Root:         root,
 		Publish:      os.Getenv("SLIPSTREAM_PUBLISH"),
+		RTSP:         os.Getenv("SLIPSTREAM_PUBLISH_RTSP"),
+		Control:      os.Getenv("SLIPSTREAM_CONTROL"),
 		Greenlight:   os.Getenv("SLIPSTREAM_GREENLIGHT"),
 		NotifySocket: os.Getenv("NOTIFY_SOCKET"),
 	}
@@ -48,6 +52,9 @@ type Camera struct {
 	silent atomic.Bool // the fault "stop-sending"
 	hoard  [][]byte    // the fault "grow"
 
+	given State // by the version before
+	state State // counted by the first line alone
+
 	mu       sync.Mutex // guards what follows
 	watchdog time.Duration
 	lastPat  time.Duration // CLOCK_MONOTONIC of the last WATCHDOG=1
@@ -64,13 +71,19 @@ func New(env Env, stdout io.Writer, log *slog.Logger) (*Camera, error) {
 		return nil, err
 	}
 	c := &Camera{env: env, config: config, stdout: stdout, log: log, watchdog: watchdogPeriod()}
+	if c.given, err = inheritState(); err != nil {
+		return nil, err
+	}
+	c.state = c.given
 	first := FrameAt(publish.Monotonic())
-	for _, s := range config.Streams {
+	for i, s := range config.Streams {
 		m, err := s.media(env.Root, first)
 		if err != nil {
 			return nil, fmt.Errorf("stream %q: %w", s.Name, err)
 		}
-		c.lines = append(c.lines, &line{camera: c, name: s.Name, media: m, sent: make(chan struct{})})
+		c.lines = append(c.lines, &line{
+			camera: c, name: s.Name, media: m, counts: i == 0, sent: make(chan struct{}), wishes: make(chan struct{}, 1),
+		})
 	}
 	c.notify, err = dialNotify(env.NotifySocket)
 	return c, err
@@ -96,6 +109,7 @@ func (s Stream) media(root string, first uint64) (media, error) {
 func (c *Camera) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	wg.Go(func() { c.listen(ctx) })
 	for _, l := range c.lines {
 		wg.Go(func() { l.run(ctx) })
 	}

@@ -36,6 +36,8 @@ type Config struct {
 	Streams    []Stream   `json:"streams"`
 	Greenlight Greenlight `json:"greenlight"`
 	Fault      Fault      `json:"fault"`
+	RTSP       bool       `json:"rtsp,omitempty"`  // it publishes to the slot's ingest, as any encoder could
+	State      bool       `json:"state,omitempty"` // it hands its count over: the manifest declares [StateSchema]
 }
 
 // Stream is one published stream.

@@ -22,6 +22,10 @@
 // take that is next: after three frames at most, one and a bit on average, like a
 // busy encoder. One clip has a single take and a long gap on purpose.
 //
+// It counts its pictures, hands the count over as its state ([State]), and goes on from
+// what it was given; the stamps show both. It listens at SLIPSTREAM_CONTROL, where a
+// version that publishes by RTSP is asked for key frames.
+//
 // Rejected: pacing by a ticker from the process's start (two versions would show
 // the same scene at different times and no jump could be measured), and a fault
 // at a signal from outside (the fault must be signed and packaged like the rest

@@ -20,7 +20,7 @@ const (
 	naluSEI      = 6
 	seiUserData  = 5 // user_data_unregistered, H.264 §D.1.7
 	seiTrailing  = 0x80
-	stampNumbers = 8 + 8
+	stampNumbers = 8 + 8 + 8 + stateSize
 )
 
 // Stamp tells a viewer without a decoder what an access unit shows.
@@ -28,13 +28,18 @@ type Stamp struct {
 	Version  string
 	Counter  uint64        // the frame counter of [FrameAt]
 	Captured time.Duration // CLOCK_MONOTONIC
+	Count    uint64        // pictures so far, see [State]; 0 on other streams than the first
+	Given    State         // what the version began with
 }
 
-// SEI is the stamp as a NAL unit: UUID, u64be counter, u64be nanoseconds, version.
+// SEI is the stamp as a NAL unit: UUID, u64be counter, u64be nanoseconds, u64be count,
+// the state that was given, version.
 func (s Stamp) SEI() []byte {
 	body := bytes.Clone(stampUUID[:])
 	body = binary.BigEndian.AppendUint64(body, s.Counter)
 	body = binary.BigEndian.AppendUint64(body, uint64(s.Captured))
+	body = binary.BigEndian.AppendUint64(body, s.Count)
+	body = append(body, s.Given.bytes()...)
 	body = append(body, s.Version[:min(len(s.Version), maxVersion)]...)
 	payload := append([]byte{seiUserData, byte(len(body))}, body...)
 	return append([]byte{naluSEI}, escape(append(payload, seiTrailing))...)
@@ -59,6 +64,8 @@ func ParseStamp(nalu []byte) (s Stamp, ok bool) {
 		Version:  string(body[head:]),
 		Counter:  binary.BigEndian.Uint64(numbers),
 		Captured: time.Duration(binary.BigEndian.Uint64(numbers[8:])),
+		Count:    binary.BigEndian.Uint64(numbers[16:]),
+		Given:    readState(numbers[24:]),
 	}, true
 }
 

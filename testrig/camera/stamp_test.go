@@ -20,6 +20,8 @@ func TestStampSurvivesItsSEI(t *testing.T) {
 			Version:  rapid.StringMatching(`[0-9.]{1,64}`).Draw(t, "version"),
 			Counter:  rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 1<<18)).Draw(t, "counter"),
 			Captured: time.Duration(rapid.Int64Range(0, 1<<62).Draw(t, "captured")),
+			Count:    rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 1<<18)).Draw(t, "count"),
+			Given:    camera.State{Count: rapid.Uint64().Draw(t, "given"), Counter: rapid.Uint64Range(0, 1<<18).Draw(t, "at")},
 		}
 		nalu := want.SEI()
 		if bytes.Contains(nalu, []byte{0, 0, 1}) || bytes.Contains(nalu, []byte{0, 0, 0}) {

@@ -25,14 +25,16 @@ type line struct {
 	camera *Camera
 	name   string
 	media  media
+	counts bool          // its pictures are those of the state
 	sent   chan struct{} // closed after the first whole frame, or packet of sound
+	wishes chan struct{} // for a key frame, from the agent
 }
 
 // media is what a line sends: a film or a tone.
 type media interface {
 	sdp() []byte
 	// play sends it over one connection until that or ctx ends.
-	play(ctx context.Context, l *line, conn *publish.Conn) error
+	play(ctx context.Context, l *line, conn outlet) error
 }
 
 // film is a clip that is played round and round.
@@ -56,7 +58,7 @@ func (l *line) run(ctx context.Context) {
 }
 
 func (l *line) publish(ctx context.Context) error {
-	conn, err := publish.Dial(l.camera.env.Publish, l.name, l.media.sdp())
+	conn, err := l.dial()
 	if err != nil {
 		return err
 	}
@@ -75,7 +77,7 @@ func (l *line) begun() {
 }
 
 // play implements [media], from a key frame on.
-func (f *film) play(ctx context.Context, l *line, conn *publish.Conn) error {
+func (f *film) play(ctx context.Context, l *line, conn outlet) error {
 	enc := &rtph264.Encoder{PayloadType: payloadType, PayloadMaxSize: maxPayload, PacketizationMode: 1}
 	if err := enc.Init(); err != nil {
 		return err
@@ -90,7 +92,7 @@ func (f *film) play(ctx context.Context, l *line, conn *publish.Conn) error {
 		if !sleepUntil(ctx, conn.Done(), FrameTime(n)) {
 			return conn.Err()
 		}
-		nalus := reel.next(n, conn.KeyFrames())
+		nalus := reel.next(n, conn.KeyFrames(), l.wishes)
 		if l.camera.silent.Load() {
 			continue
 		}
@@ -103,6 +105,11 @@ func (f *film) play(ctx context.Context, l *line, conn *publish.Conn) error {
 		}
 		if err := send(l, conn, enc, nalus, n, ts); err != nil {
 			return err
+		}
+		if l.counts {
+			if err := l.camera.count(n); err != nil {
+				l.camera.log.Warn("state not handed over", "err", err)
+			}
 		}
 		l.camera.frameOut(l)
 	}
@@ -117,11 +124,13 @@ type reel struct {
 
 // next is the frame that shows counter n. Of the takes it stays with one, unless a
 // key frame is wished for.
-func (r *reel) next(n uint64, wishes <-chan struct{}) [][]byte {
-	select {
-	case <-wishes:
-		r.wished = true
-	default:
+func (r *reel) next(n uint64, wishes ...<-chan struct{}) [][]byte {
+	for _, w := range wishes {
+		select {
+		case <-w:
+			r.wished = true
+		default:
+		}
 	}
 	if r.wished {
 		take, found := r.clip.takeWithKey(r.take, n)
@@ -131,8 +140,11 @@ func (r *reel) next(n uint64, wishes <-chan struct{}) [][]byte {
 }
 
 // send writes frame n as RTP packets, the stamp before its slice.
-func send(l *line, conn *publish.Conn, enc *rtph264.Encoder, nalus [][]byte, n uint64, ts uint32) error {
+func send(l *line, conn outlet, enc *rtph264.Encoder, nalus [][]byte, n uint64, ts uint32) error {
 	stamp := Stamp{Version: l.camera.config.Version, Counter: n, Captured: FrameTime(n)}
+	if l.counts {
+		stamp.Count, stamp.Given = l.camera.state.Count+1, l.camera.given
+	}
 	last := len(nalus) - 1
 	unit := append(append([][]byte{}, nalus[:last]...), stamp.SEI(), nalus[last])
 	packets, err := enc.Encode(unit)

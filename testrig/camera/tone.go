@@ -83,7 +83,7 @@ func (t *tone) sdp() []byte {
 
 // play implements [media]. A packet is sent when its last sample was captured. One
 // that would come too late is left out: sound cannot be made good.
-func (t *tone) play(ctx context.Context, l *line, conn *publish.Conn) error {
+func (t *tone) play(ctx context.Context, l *line, conn outlet) error {
 	seq, base := uint16(rand.Uint32()), rand.Uint32()
 	n := ToneAt(publish.Monotonic()) + 1
 	for lastClock := uint64(0); ; n++ {

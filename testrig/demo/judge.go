@@ -50,6 +50,7 @@ func (st step) judge(u Update) problems {
 	}
 	st.judgeStreams(&p, u)
 	st.judgeViewers(&p, u)
+	st.judgeCarried(&p, u)
 	if u.Outcome == control.OutcomeReverted {
 		st.judgeTimes(&p, u)
 	}

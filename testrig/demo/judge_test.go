@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"slipstream/agent/control"
+	"slipstream/testrig/camera"
 	"slipstream/testrig/viewer"
 )
 
@@ -17,6 +18,7 @@ func TestEachDefectIsAProblem(t *testing.T) {
 			From: "2.0", To: crash.version, Outcome: control.OutcomeReverted, Reason: "exit", ViewersKept: 1,
 			DetectMS: new(1.0), SwitchMS: new(1.0), FirstPacketMS: new(2.0), ControlGapMS: 40,
 			Streams: []Stream{{Name: "main", LongestGapMS: 75, ReplayedFrames: 5, ContentJumpMS: 133}},
+			Carried: &Carried{Given: 7, WentOn: true, Before: new(uint64(9)), After: new(uint64(12)), Kept: new(true)},
 			Viewers: []Viewer{{Stream: "main", Kind: viewer.WHEP, Kept: true, Report: viewer.Report{Versions: []string{"2.0", "3.0", "2.0"}}}},
 		}
 	}
@@ -39,6 +41,10 @@ func TestEachDefectIsAProblem(t *testing.T) {
 		"-1.0 ms is no measurement":    func(u *Update) { u.DetectMS = new(-1.0) },
 		"shown by no version":          func(u *Update) { u.Viewers[0].SkippedFrames = 1 },
 		"came twice":                   func(u *Update) { u.Viewers[0].Duplicates = 1 },
+		"count was not seen":           func(u *Update) { u.Carried = nil },
+		"began with 7":                 func(u *Update) { u.Carried.WentOn = false },
+		"was not seen again":           func(u *Update) { u.Carried.Kept = nil },
+		"went from 9 to 12":            func(u *Update) { u.Carried.Kept = new(false) },
 		"first packet of 1001.0 ms is": func(u *Update) { u.FirstPacketMS = new(1001.0) },
 	} {
 		u := good()
@@ -68,6 +74,44 @@ func TestOnlyGapsMayBeTheMachines(t *testing.T) {
 	}{{problems{gap}, true}, {problems{gap, {text: "a frame lost"}}, false}, {nil, true}} {
 		if got := test.problems.onlyGaps(); got != test.want {
 			t.Errorf("%v: only gaps: %t", test.problems, got)
+		}
+	}
+}
+
+// The count is followed by what viewers saw, through a switch and back.
+func TestTheCountIsFollowed(t *testing.T) {
+	stamp := func(version string, n, count uint64, given camera.State) camera.Stamp {
+		return camera.Stamp{Version: version, Counter: n, Count: count, Given: given}
+	}
+	old, none := camera.State{Count: 11, Counter: 101}, camera.State{}
+	good := func() []camera.Stamp {
+		return []camera.Stamp{
+			stamp("1.0", 100, 10, none), stamp("1.0", 101, 11, none), stamp("1.0", 102, 12, none),
+			stamp("2.0", 103, 12, old), stamp("2.0", 104, 13, old), stamp("1.0", 104, 14, none),
+		}
+	}
+	for name, test := range map[string]struct {
+		spoil        func([]camera.Stamp) []camera.Stamp
+		wentOn, kept bool
+		none, oneWay bool
+	}{
+		"as it has to be":        {spoil: func(s []camera.Stamp) []camera.Stamp { return s }, wentOn: true, kept: true},
+		"a picture counted more": {spoil: func(s []camera.Stamp) []camera.Stamp { s[5].Count++; return s }, wentOn: true},
+		"started anew":           {spoil: func(s []camera.Stamp) []camera.Stamp { s[5].Given = old; return s }, wentOn: true},
+		"another state":          {spoil: func(s []camera.Stamp) []camera.Stamp { s[3].Given.Counter++; return s }, kept: true},
+		"begun at nothing":       {spoil: func(s []camera.Stamp) []camera.Stamp { s[3].Given = none; return s }, kept: true},
+		"it stays":               {spoil: func(s []camera.Stamp) []camera.Stamp { return s[:5] }, wentOn: true, oneWay: true},
+		"it never came":          {spoil: func(s []camera.Stamp) []camera.Stamp { return s[:3] }, none: true},
+	} {
+		c := carry("1.0", "2.0", test.spoil(good()))
+		if test.none || c == nil {
+			if test.none != (c == nil) {
+				t.Errorf("%s: %+v", name, c)
+			}
+			continue
+		}
+		if c.WentOn != test.wentOn || test.oneWay != (c.Kept == nil) || !test.oneWay && *c.Kept != test.kept {
+			t.Errorf("%s: %+v", name, c)
 		}
 	}
 }

@@ -108,6 +108,7 @@ func (s step) build(ctx context.Context, counter int64, bin, dir string, key *ec
 		App: verify.App{
 			Overlap: verify.OverlapFull, Greenlight: verify.GreenlightApp,
 			DeadlineMS: deadlineMS, StartTimeoutMS: deadlineMS / 2, SoakMS: soakMS, StopTimeoutMS: 1000,
+			State: &verify.State{Schema: camera.StateSchema},
 		},
 	}
 	return r.Build(ctx, bin, out, key)

@@ -22,6 +22,9 @@ func show(w io.Writer, st step, u Update, r control.Result, wrong problems) {
 	if line := revertLine(u); line != "" {
 		fmt.Fprintf(w, "   %s\n", line)
 	}
+	if line := carriedLine(u); line != "" {
+		fmt.Fprintf(w, "   %s\n", line)
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "   stream\tlongest gap\tcontrol's\tlost\tseq\ttime\treplayed\twent back\tnot shown\t")
 	for _, s := range u.Streams {

@@ -29,6 +29,7 @@ type Update struct {
 	ControlGapMS  float64  `json:"control_gap_ms"`
 	Streams       []Stream `json:"streams"`
 	Viewers       []Viewer `json:"viewers"`
+	Carried       *Carried `json:"carried"` // the count that versions hand over
 
 	stallMS float64 // the stall limit by the design's rule, from what viewers saw before
 }

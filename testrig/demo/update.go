@@ -51,6 +51,7 @@ func (s *scene) update(ctx context.Context, st step) (Update, control.Result, er
 	u := Update{From: short(before.Permanent), To: st.version}
 	u.outcome(result)
 	s.watched(&u, from, to)
+	u.Carried = carry(u.From, u.To, s.camSeats[0].Stamps())
 	s.times(&u, result.Record, from)
 	return u, result, nil
 }

@@ -3,6 +3,8 @@ package viewer
 import (
 	"slices"
 	"time"
+
+	"slipstream/testrig/camera"
 )
 
 // lineLimit is how far an RTP time may be from the line of the arrival times.
@@ -171,6 +173,17 @@ func (r *Recorder) FirstOf(version string, after time.Duration) (time.Duration, 
 		}
 	}
 	return 0, false
+}
+
+// Stamps are those of all units, in the order in which they came.
+func (r *Recorder) Stamps() []camera.Stamp {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]camera.Stamp, 0, len(r.units))
+	for _, u := range r.units {
+		out = append(out, u.Stamp)
+	}
+	return out
 }
 
 // Milliseconds is d for people and for JSON, to a hundredth.

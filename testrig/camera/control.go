@@ -1,0 +1,33 @@
+package camera
+
+import (
+	"context"
+
+	"slipstream/stream/control"
+)
+
+// listen hears what the agent says at SLIPSTREAM_CONTROL until ctx ends: which part the
+// camera plays, for people to see, and wishes for key frames. A scene is no sensor, so
+// holds are answered and mean nothing.
+func (c *Camera) listen(ctx context.Context) {
+	if c.env.Control == "" {
+		return
+	}
+	_ = control.Listen(ctx, c.env.Control, control.Handler{ // until ctx ends
+		Role:     func(role string) { c.tell("STATUS=version " + c.config.Version + ", " + role) },
+		Keyframe: c.wished,
+	})
+}
+
+// wished passes a wish for a key frame to the stream's line.
+func (c *Camera) wished(stream string) {
+	for _, l := range c.lines {
+		if l.name != stream {
+			continue
+		}
+		select {
+		case l.wishes <- struct{}{}:
+		default: // one wish is as good as two
+		}
+	}
+}
