@@ -2,6 +2,7 @@ package camera
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -83,6 +84,20 @@ func (n notifier) store(name string, content []byte) error {
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK); err != nil {
 		return fmt.Errorf("seal the state: %w", err)
 	}
-	_, _, err = n.conn.WriteMsgUnix([]byte("FDSTORE=1\nFDNAME="+name), unix.UnixRights(fd), nil)
-	return err
+	return n.sendWith("FDSTORE=1\nFDNAME="+name, fd)
+}
+
+// sendWith is send with a descriptor, which [net.UnixConn] sends by no connected datagram
+// socket.
+func (n notifier) sendWith(state string, fd int) error {
+	raw, err := n.conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Write(func(socket uintptr) bool {
+		sent = unix.Sendmsg(int(socket), []byte(state), unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	return errors.Join(err, sent)
 }

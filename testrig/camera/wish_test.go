@@ -7,6 +7,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v5/pkg/format/rtph264"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+	"github.com/pion/rtp"
 
 	"slipstream/stream/publish"
 	"slipstream/testrig/camera"
@@ -79,4 +80,17 @@ func checkPictures(t *testing.T, film []byte, counters []uint64) {
 			t.Fatalf("picture %d shows %d (%t), want %d", i, got, ok, want%camera.CounterModulo)
 		}
 	}
+}
+
+// isKey says whether an access unit's packets are those of a key frame.
+func isKey(packets []*rtp.Packet) bool {
+	const idr, fuA = 5, 28
+	for _, p := range packets {
+		for _, nalu := range stapA(p.Payload) {
+			if t := nalu[0] & 0x1f; t == idr || t == fuA && nalu[1]&0x1f == idr {
+				return true
+			}
+		}
+	}
+	return false
 }
