@@ -52,6 +52,9 @@ type Camera struct {
 	silent atomic.Bool // the fault "stop-sending"
 	hoard  [][]byte    // the fault "grow"
 
+	words sync.Mutex // one change at a time is told of, and guards what follows
+	part  string     // that the agent has told it to play
+
 	given State // by the version before
 	state State // counted by the first line alone
 
@@ -121,7 +124,7 @@ func (c *Camera) Run(ctx context.Context) error {
 		}
 	}
 	if c.config.Fault.Kind != FaultNeverReady {
-		c.tell("READY=1\nSTATUS=playing version " + c.config.Version)
+		c.say(func() string { return "READY=1\n" })
 	}
 	wg.Go(func() { c.selfTest(ctx) })
 	wg.Go(func() { c.fault(ctx) })

@@ -14,9 +14,25 @@ func (c *Camera) listen(ctx context.Context) {
 		return
 	}
 	_ = control.Listen(ctx, c.env.Control, control.Handler{ // until ctx ends
-		Role:     func(role string) { c.tell("STATUS=version " + c.config.Version + ", " + role) },
+		Role: func(role string) {
+			c.say(func() string {
+				c.part = role
+				return ""
+			})
+		},
 		Keyframe: c.wished,
 	})
+}
+
+// say tells of a change, and people what the camera does after it.
+func (c *Camera) say(change func() (word string)) {
+	c.words.Lock()
+	defer c.words.Unlock()
+	line := change() + "STATUS=playing version " + c.config.Version
+	if c.part != "" {
+		line += ", " + c.part
+	}
+	c.tell(line)
 }
 
 // wished passes a wish for a key frame to the stream's line.

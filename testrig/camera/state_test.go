@@ -165,7 +165,7 @@ func TestCameraHearsTheAgent(t *testing.T) {
 	}
 	say(control.WordVersion + " " + control.Version)
 	say(control.WordRole + " trial")
-	for next(t, notes, "the part") != "STATUS=version 1.0, trial" {
+	for next(t, notes, "the part") != "STATUS=playing version 1.0, trial" {
 	}
 	for asked := 0; asked < 3; asked++ {
 		for key := true; key; { // not the one that comes by itself

@@ -11,7 +11,7 @@ import (
 // viewer of the first stream saw.
 type Carried struct {
 	Given  uint64 `json:"given"`   // pictures that the new version began with
-	WentOn bool   `json:"went_on"` // they are what the old version had counted at that very scene
+	WentOn bool   `json:"went_on"` // they are what the old version had counted at the scene of the hand-over
 	// The old version's counts at its last picture before the new one's first and at its
 	// first one after, and whether each scene between was counted once: the trial has
 	// changed no bit of it. Null if the old version did not come back.
@@ -32,7 +32,7 @@ func carry(from, to string, seen []camera.Stamp) *Carried {
 	}
 	given := seen[first].Given
 	c := &Carried{Given: given.Count, WentOn: slices.ContainsFunc(seen[:first], func(s camera.Stamp) bool {
-		return by(from)(s) && (camera.State{Count: s.Count, Counter: s.Counter}) == given
+		return by(from)(s) && s.Count-s.Counter == given.Count-given.Counter // the viewer may have joined later
 	})}
 	last := first - 1
 	for last >= 0 && !by(from)(seen[last]) {
