@@ -183,6 +183,35 @@ func TestTheDeviceGoesOverAndBack(t *testing.T) {
 	old.await("keyframe main", old.await("capture true", n))
 }
 
+// Of a flood of wishes an app hears one, and no wish for what it has not.
+func TestWishesForKeyFramesAreNotRepeated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.desk.Steer(two("trial"), "a-1")
+	old, next := w.start("a-1", false), w.start("b-2", false)
+	n := next.await("listen false", next.await("capture false", 0))
+	old.await("keyframe main", old.await("capture true", 0)) // it comes with the baton
+	begun := time.Now()
+	for range 1000 {
+		w.desk.Wish("b-2", "main")
+		w.desk.Wish("b-2", "other")
+		w.desk.Wish("b-2", "sub")
+		w.desk.Wish("c-9", "main")
+	}
+	most := 1 + int(time.Since(begun)/control.WishTime)
+	w.desk.Steer(two("standby"), "a-1")
+	next.await("role standby", n)
+	counts := map[string]int{}
+	next.mu.Lock()
+	for _, word := range next.said {
+		counts[word]++
+	}
+	next.mu.Unlock()
+	if main, sub := counts["keyframe main"], counts["keyframe sub"]; main < 1 || main > most || sub < 1 || sub > most || counts["keyframe other"] > 0 {
+		t.Errorf("it was told %v, allowed are %d of each", counts, most)
+	}
+}
+
 func TestADeathGivesTheDeviceBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
