@@ -167,7 +167,7 @@ func TestCameraHearsTheAgent(t *testing.T) {
 	say(control.WordRole + " trial")
 	for next(t, notes, "the part") != "STATUS=playing version 1.0, trial" {
 	}
-	for asked := 0; asked < 3; asked++ {
+	for asked := range 3 {
 		for key := true; key; { // not the one that comes by itself
 			_, packets, _ := unit(t, p)
 			key = isKey(packets)
