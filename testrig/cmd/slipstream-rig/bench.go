@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,10 +17,15 @@ import (
 // peerVar names a MediaMTX binary of the user's, which servers are compared with.
 const peerVar = "MEDIAMTX"
 
+const (
+	agentRuns = 20 // updates, and as many reverts
+	agentIdle = 30 * time.Second
+)
+
 func benchCommand() *cobra.Command {
 	var kills, runs int
 	var out, only string
-	var stream, quick bool
+	var stream, quick, ofAgent bool
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure how soon viewers see the old version after a crash, and what streams cost",
@@ -31,7 +37,11 @@ time that this machine takes to wake a process that waits for the same death.
 With --stream also measure CPU per packet, memory, latency and the time to the first
 picture for 1, 10 and 100 viewers, the gap that viewers see at a crash and at a hang
 beside an untouched stream, and false stall alarms. If the variable ` + peerVar + ` holds the
-path of a MediaMTX binary, that is measured in turns with ours.`,
+path of a MediaMTX binary, that is measured in turns with ours.
+
+With --agent measure its program, its memory and CPU at rest, how long it takes from a
+request to the new version's program, from a marker to permanent and from a death to
+its decision, and how long its journal takes to be replayed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if only != "" && !slices.Contains(bench.Parts, only) {
@@ -45,9 +55,15 @@ path of a MediaMTX binary, that is measured in turns with ours.`,
 				cmd.PrintErrln("without the privilege to raise its priority, other work on this machine is measured too")
 			}
 			var figures []bench.Figure
-			if stream {
+			file := "bench.json"
+			switch {
+			case stream:
+				file = "bench-stream.json"
 				figures, err = bench.Stream(cmd.Context(), streamConfig(bin, only, runs, quick))
-			} else {
+			case ofAgent:
+				file = "bench-agent.json"
+				figures, err = bench.Agent(cmd.Context(), bench.AgentConfig{Bin: bin, Runs: agentRuns, Idle: agentIdle})
+			default:
 				figures, err = bench.Kill(cmd.Context(), bin, kills)
 			}
 			if err != nil {
@@ -57,17 +73,19 @@ path of a MediaMTX binary, that is measured in turns with ours.`,
 				return err
 			}
 			if out == "" {
-				out = filepath.Join("build", map[bool]string{true: "bench-stream.json", false: "bench.json"}[stream])
+				out = filepath.Join("build", file)
 			}
 			return bench.Write(out, figures)
 		},
 	}
 	cmd.Flags().IntVar(&kills, "kills", 50, "how often, for the smallest app")
 	cmd.Flags().BoolVar(&stream, "stream", false, "measure everything about streams; takes about half an hour")
+	cmd.Flags().BoolVar(&ofAgent, "agent", false, "measure the agent: what it costs at rest, and its part of updates and reverts")
+	cmd.MarkFlagsMutuallyExclusive("stream", "agent")
 	cmd.Flags().StringVar(&only, "only", "", "with --stream: measure this part alone ("+strings.Join(bench.Parts, ", ")+")")
 	cmd.Flags().IntVar(&runs, "runs", bench.EnoughRuns, "with --stream: how often each server is measured; the rest in proportion")
 	cmd.Flags().BoolVar(&quick, "quick", false, "with --stream: measure everything once and briefly, to see that it works")
-	cmd.Flags().StringVar(&out, "out", "", "JSON file of the figures (default build/bench.json, with --stream build/bench-stream.json)")
+	cmd.Flags().StringVar(&out, "out", "", "JSON file of the figures (default build/bench.json, bench-stream.json or bench-agent.json)")
 	return cmd
 }
 
