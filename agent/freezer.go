@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"slipstream/agent/supervise"
 	"slipstream/stream/orders"
@@ -23,10 +24,37 @@ func (a *Agent) findGroups() string {
 	}
 	a.groups = groups
 	controls := groups.Controls()
+	if groups.Occupied() {
+		if err := a.stepAside(groups); err != nil {
+			a.log.Warn("the agent stays in the cgroup of its apps, which have no limits for that", "reason", err)
+		} else {
+			a.log.Info("the agent has moved into a cgroup beside its apps", "name", supervise.OwnGroup)
+			controls = groups.Controls()
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.controls = controls
 	return ""
+}
+
+// stepAsideVar is set by a unit of systemd that gives the agent a cgroup of its own, and
+// takes it back from the agent's remains before it starts another one (agent make-room).
+// Without that it could not be started again where apps run on.
+const stepAsideVar = "SLIPSTREAM_STEP_ASIDE"
+
+// systemdDir is there where systemd manages the cgroups (sd_booted(3)).
+const systemdDir = "/run/systemd/system"
+
+// stepAside leaves the place to the cgroups of apps, so that these can have limits.
+func (a *Agent) stepAside(groups *supervise.Groups) error {
+	if os.Getenv(stepAsideVar) != "" {
+		return groups.StepAside(func(int) bool { return true }) // all of it is the unit's, and so ours
+	}
+	if _, err := os.Stat(systemdDir); err == nil {
+		return errors.New("its unit does not say that it may move (" + stepAsideVar + ", see slipstream.service)")
+	}
+	return groups.StepAside(a.sup.Ours)
 }
 
 // letGroupsBe removes the place of the cgroups if none is left in it.

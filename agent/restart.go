@@ -179,6 +179,9 @@ func (a *Agent) tellWhenKnown(source orders.SourceID, p *supervise.Process) {
 func (a *Agent) adopt(source orders.SourceID, slot string, p *supervise.Process) {
 	r := a.planAdopted(source, slot)
 	r.process, r.group = p, a.findGroup(source, p.PID())
+	if app := r.manifest.App; app != nil {
+		a.limit(source, r.group, app.Limits) // they may have been taken away since
+	}
 	if source != a.state.Trial.Frozen {
 		a.thaw(source) // the agent before may have ended between the word and the deed
 	}

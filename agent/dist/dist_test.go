@@ -90,7 +90,7 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 	if out := run(t, "systemd-analyze", "verify", "--man=no", path); strings.TrimSpace(out) != "" {
 		t.Errorf("systemd-analyze verify:\n%s", out)
 	}
-	for _, want := range []string{"Type=notify", "KillMode=process", "RuntimeDirectoryPreserve=yes", "Delegate=yes", "OOMPolicy=continue", "Restart=always", "WatchdogSec=30s"} {
+	for _, want := range []string{"Type=notify", "KillMode=process", "RuntimeDirectoryPreserve=yes", "Delegate=yes", "Environment=SLIPSTREAM_STEP_ASIDE=1", "ExecStopPost=-/usr/bin/slipstream agent make-room", "OOMPolicy=continue", "Restart=always", "WatchdogSec=30s"} {
 		if !strings.Contains(unit, "\n"+want+"\n") {
 			t.Errorf("the unit does not say %s", want)
 		}

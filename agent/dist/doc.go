@@ -27,6 +27,18 @@
 // system calls of 32-bit programs, devices. The protection of a slot's app is the
 // agent's own: see package supervise.
 //
+// # Cgroups
+//
+// Apps have limits only if the agent leaves the cgroup of its unit (package supervise), which
+// then takes no further process. Since apps outlive the agent, systemd could not start the
+// next one: so the unit says that it may move, and takes the controllers back when it has
+// ended, however that was. Until the next agent gives them anew apps run without limits, and
+// memory that they had before is not counted any more. A drop-in with
+// DelegateSubgroup=slipstream-agent (systemd 254) does without all that; the unit does not
+// say it, because older ones warn of what they do not know. Both are for the rig to show with
+// a real systemd; that the kernel takes and refuses what is said here is tested with a
+// cgroup of the test's own.
+//
 // # What it does not do
 //
 // It does not guard against a new agent that was installed as a file of a package and

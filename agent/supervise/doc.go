@@ -63,7 +63,10 @@
 // unknown means nothing. A flood costs its sender time and us no memory.
 //
 // A group has limits of memory, tasks and CPU where the controllers are those of
-// cgroups of version 2 and the agent may use them (see Groups.Controls).
+// cgroups of version 2 and the agent may use them (see Groups.Controls). A cgroup that gives
+// controllers on may hold no process, so an agent that sits in the place of its apps' groups
+// moves itself, and its daemons, into one beside them, if all that is there is its own
+// (Groups.StepAside).
 //
 // It does not restart anything: that is the agent's policy. The bound on a log file
 // holds while an agent runs; lines that come faster are lost, not waited for. It keeps no

@@ -40,3 +40,11 @@ var OpenGroup = openGroup
 
 // Merge joins two notifications.
 var Merge = Notification.and
+
+// Enable gives any controller to a place's groups.
+func Enable(s *Groups, controller string) error { return s.enable(controller) }
+
+// Dir is the place.
+func Dir(s *Groups) string { return s.dir }
+
+var MakeRoomIn = makeRoom

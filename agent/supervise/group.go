@@ -31,8 +31,9 @@ const (
 
 // Groups is the place below which a device's cgroups are made.
 type Groups struct {
-	dir    string
-	clones bool // processes can be born in them
+	dir      string
+	clones   bool // processes can be born in them
+	occupied bool // a controller was refused for the processes in the place itself
 }
 
 // NewGroups finds out whether cgroups can be made below parent, or if that is ""
@@ -43,6 +44,7 @@ func NewGroups(parent, runDir string) (*Groups, error) {
 		if parent, err = groupOf("self"); err != nil {
 			return nil, err
 		}
+		parent = placeAbove(parent)
 	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(parent, &fs); err != nil {

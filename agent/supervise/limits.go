@@ -38,6 +38,7 @@ var controllers = []struct{ name, protection string }{
 // Controls tells which limits groups can have here, and for those that they cannot why.
 // It turns them on where that is possible.
 func (s *Groups) Controls() (list []Protection) {
+	s.occupied = false
 	for _, c := range controllers {
 		list = append(list, protection(c.protection, s.enable(c.name)))
 	}
@@ -64,8 +65,9 @@ func (s *Groups) enable(controller string) error {
 		}
 		err = writeSmall(filepath.Join(dir, "cgroup.subtree_control"), "+"+controller)
 		if errors.Is(err, unix.EBUSY) {
-			return fmt.Errorf("processes run in cgroup %s itself, the agent's own perhaps, so that the controller %s cannot be used below: "+
-				"give the agent a cgroup beside (DelegateSubgroup= of systemd), and this one as `cgroup` of the configuration", dir, controller)
+			s.occupied = true
+			return fmt.Errorf("cgroup %s cannot give the controller %s to those below: %w; give the agent one below it "+
+				"(DelegateSubgroup=%s in systemd's unit)", dir, controller, errOccupied, OwnGroup)
 		}
 		if err != nil {
 			return err

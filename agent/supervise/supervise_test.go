@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 
 var helpers = map[string]func(args []string){
 	"agent": agentHelper,
+	"place": placeHelper,
 	"stubborn": func([]string) {
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("deaf")

@@ -57,7 +57,7 @@ Exit status: 0 ended by a signal, 1 error.`,
 			return c.runAgents(cmd.Context(), cfg, stopAll, log)
 		},
 	}
-	cmd.AddCommand(c.renewCommand(), c.stopAllCommand())
+	cmd.AddCommand(c.renewCommand(), c.stopAllCommand(), makeRoomCommand())
 	cmd.Flags().BoolVar(&stopAll, "stop-all-on-exit", false, "at the end also stop the apps, the forwarder and the gateway")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log details too")
 	return cmd

@@ -13,6 +13,7 @@ import (
 
 	"slipstream/agent"
 	"slipstream/agent/control"
+	"slipstream/agent/supervise"
 )
 
 // renewLimit is within which time an agent that is at rest has become another program.
@@ -118,5 +119,16 @@ Exit status: 0 done, 1 error.`,
 			}
 			return c.finish(control.Result{Exit: control.ExitDone, Message: "nothing of this device runs any more"})
 		},
+	}
+}
+
+// makeRoomCommand is started by slipstream.service, not by people.
+func makeRoomCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "make-room",
+		Short:  "Take controllers back from the cgroup of the agent's service",
+		Hidden: true,
+		Args:   args(cobra.NoArgs, "no arguments"),
+		RunE:   func(*cobra.Command, []string) error { return supervise.MakeRoom() },
 	}
 }
