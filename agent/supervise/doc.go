@@ -58,7 +58,8 @@
 // run as somebody else. Landlock is used from its second version on: the first cannot allow
 // a rename from one directory to another.
 //
-// Of sd_notify(3) a sender is believed by its place below the main process. MAINPID is
+// Of sd_notify(3) a sender is believed by its cgroup, where one was made for the process, and
+// else by its place below the main process. MAINPID is
 // ignored, EXTEND_TIMEOUT_USEC is granted by others up to their own bounds, and what is
 // unknown means nothing. A flood costs its sender time and us no memory.
 //

@@ -21,6 +21,7 @@ import (
 
 const (
 	groupPrefix = "slipstream-"
+	placeBytes  = 4 // of a run directory's digest
 	probeName   = "probe"
 	maxProcs    = 1 << 20 // bytes read of cgroup.procs
 	// removeTries bounds the wait for a cgroup's last process to leave it, which it
@@ -69,12 +70,12 @@ func NewGroups(parent, runDir string) (*Groups, error) {
 // placeOf names the place of a run directory's cgroups.
 func placeOf(runDir string) string {
 	sum := sha256.Sum256([]byte(runDir))
-	return groupPrefix + hex.EncodeToString(sum[:4])
+	return groupPrefix + hex.EncodeToString(sum[:placeBytes])
 }
 
 // groupOf is the directory of a process's cgroup of version 2.
 func groupOf(process string) (string, error) {
-	raw, err := os.ReadFile("/proc/" + process + "/cgroup")
+	name, err := groupName(process)
 	if err != nil {
 		return "", err
 	}
@@ -82,16 +83,45 @@ func groupOf(process string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	rel, err := filepath.Rel(root, name)
+	if err != nil || !filepath.IsLocal(rel) {
+		return "", fmt.Errorf("cgroup %s is not mounted here", name)
+	}
+	return filepath.Join(mount, rel), nil
+}
+
+// groupName is what the kernel calls it.
+func groupName(process string) (string, error) {
+	raw, err := os.ReadFile("/proc/" + process + "/cgroup")
+	if err != nil {
+		return "", err
+	}
 	for line := range strings.SplitSeq(string(raw), "\n") {
-		if path, found := strings.CutPrefix(line, "0::"); found {
-			rel, err := filepath.Rel(root, path)
-			if err != nil || !filepath.IsLocal(rel) {
-				return "", fmt.Errorf("cgroup %s is not mounted here", path)
-			}
-			return filepath.Join(mount, rel), nil
+		if name, found := strings.CutPrefix(line, "0::"); found {
+			return name, nil
 		}
 	}
 	return "", errors.New("this kernel has no cgroups of version 2")
+}
+
+// sameGroup says whether a process is in the cgroup that was made for another one, or
+// below it. It is not told if none was made for that, or if one of both cannot be looked at.
+func sameGroup(owner, pid int) (same, told bool) {
+	own, errOwn := groupName(strconv.Itoa(owner))
+	its, errIts := groupName(strconv.Itoa(pid))
+	place := filepath.Dir(own)
+	if errOwn != nil || errIts != nil || !isPlace(filepath.Base(place)) {
+		return false, false
+	}
+	same = its == own || strings.HasPrefix(its, own+"/")
+	return same, same || strings.HasPrefix(its, place+"/")
+}
+
+// isPlace says whether a cgroup's name is one that placeOf gives.
+func isPlace(name string) bool {
+	sum, found := strings.CutPrefix(name, groupPrefix)
+	raw, err := hex.DecodeString(sum)
+	return found && err == nil && len(raw) == placeBytes
 }
 
 // groupMount finds where cgroups of version 2 are mounted, and which of them is at

@@ -201,11 +201,17 @@ func control(oob []byte) (sender int, files []int) {
 	return sender, files
 }
 
-// owns says whether a sender belongs to this process: it is the main process,
-// of its session, or descends from it. The number comes from the kernel; one
-// that has ended and been reaped before we look is believed only if it is the
-// main process's, which is not reaped while we listen.
+// owns says whether a sender belongs to this process: it is the main process, in its
+// cgroup, of its session, or descends from it; and in no other process's cgroup. The
+// number comes from the kernel; one that has ended and been reaped before we look is
+// believed only if it is the main process's, which is not reaped while we listen.
 func (p *Process) owns(pid int) bool {
+	if pid == p.pid {
+		return true
+	}
+	if same, told := sameGroup(p.pid, pid); told {
+		return same
+	}
 	for range maxAncestors {
 		if pid == p.pid {
 			return true
