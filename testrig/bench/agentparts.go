@@ -44,7 +44,7 @@ func (b *agentBench) size(ctx context.Context) ([]Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Figure{{Name: "agent, stripped, arm64", Value: float64(info.Size()) / megabyte, Unit: "MB", Target: "≤ 16 MB"}}, os.Remove(out)
+	return []Figure{{Name: "agent, stripped, arm64", Value: float64(info.Size()) / megabyte, Unit: "MB", Targets: []Target{atMost(16)}}}, os.Remove(out)
 }
 
 // idle is what the agent needs while its camera works and nobody asks for anything.
@@ -74,8 +74,8 @@ func (b *agentBench) idle(ctx context.Context) ([]Figure, error) {
 		return nil, err
 	}
 	return []Figure{
-		{Name: "agent idle, resident memory", Value: resident, Unit: "MB", Target: "≤ 20 MB", Reference: "not of its program's file", ReferenceValue: private},
-		{Name: "agent idle, CPU of one core", Value: share, Unit: "%", Target: "< 0.1 %"},
+		{Name: "agent idle, resident memory", Value: resident, Unit: "MB", Targets: []Target{atMost(20)}, Reference: "not of its program's file", ReferenceValue: private},
+		{Name: "agent idle, CPU of one core", Value: share, Unit: "%", Targets: []Target{atMost(0.1)}},
 	}, nil
 }
 
@@ -135,10 +135,10 @@ func (b *agentBench) commits(ctx context.Context) ([]Figure, error) {
 	}
 	floor := fmt.Sprintf("its fsyncs alone (%d journal commits, two copies of the record), p50", commitWrites)
 	return []Figure{
-		{Name: "activate → new app's program runs, p50", Value: percentile(began, 50), Unit: "ms", Target: "≤ 20 ms",
+		{Name: "activate → new app's program runs, p50", Value: percentile(began, 50), Unit: "ms", Targets: []Target{atMost(20)},
 			Reference: "the program started by a shell's hand, p50", ReferenceValue: percentile(spawned, 50), Samples: milliseconds(began), ReferenceSamples: milliseconds(spawned)},
 		{Name: "marker → active record replaced, p50", Value: percentile(recorded, 50), Unit: "ms", Samples: milliseconds(recorded)},
-		{Name: "marker → permanent, p50", Value: percentile(permanent, 50), Unit: "ms", Target: "≤ 20 ms",
+		{Name: "marker → permanent, p50", Value: percentile(permanent, 50), Unit: "ms", Targets: []Target{atMost(20)},
 			Reference: floor, ReferenceValue: percentile(written, 50), Samples: milliseconds(permanent), ReferenceSamples: milliseconds(written)},
 	}, nil
 }
@@ -208,7 +208,7 @@ func (b *agentBench) reverts(ctx context.Context) ([]Figure, error) {
 		decided, woke, over = append(decided, d-w), append(woke, w), append(over, o)
 	}
 	return []Figure{
-		{Name: "app's pidfd → revert decided by the agent, p50", Value: percentile(decided, 50), Unit: "ms", Target: "≤ 2 ms",
+		{Name: "app's pidfd → revert decided by the agent, p50", Value: percentile(decided, 50), Unit: "ms", Targets: []Target{atMost(2)},
 			Reference: "kill → pidfd wake-up of another process, p50", ReferenceValue: percentile(woke, 50), Samples: milliseconds(decided), ReferenceSamples: milliseconds(woke)},
 		{Name: "kill → trial over, p50", Value: percentile(over, 50), Unit: "ms", Samples: milliseconds(over)},
 	}, nil
@@ -275,7 +275,7 @@ func (b *agentBench) replay(context.Context) ([]Figure, error) {
 		}
 	}
 	took := float64(publish.Monotonic()-begun) / float64(time.Second)
-	return []Figure{{Name: fmt.Sprintf("%d transitions of the journal replayed", transitions), Value: took, Unit: "s", Target: "< 1 s"}}, nil
+	return []Figure{{Name: fmt.Sprintf("%d transitions of the journal replayed", transitions), Value: took, Unit: "s", Targets: []Target{atMost(1)}}}, nil
 }
 
 // replayUpdate is an update from its staging to the end of the version before.
