@@ -52,13 +52,12 @@ type Agent struct {
 	boot    boot.Control // likewise
 	system  string       // slot of the system that runs; "" if that is not known
 
-	runtimes    *slots.Set             // of Slipstream's own programs; nil without a start program
-	own         string                 // slot that our own program is in; "": the built-in one
-	home        atomic.Pointer[string] // directory of the forwarder that takes nobody's place
-	runtimeTurn sync.Mutex             // one thing at a time is done for programs on trial
-	becoming    chan struct{}          // closed when the process is to become another program
-	becomeOnce  sync.Once
-	stopTry     context.CancelFunc // of the newest try of a forwarder; Run's own
+	runtimes   *slots.Set             // of Slipstream's own programs; nil without a start program
+	own        string                 // slot that our own program is in; "": the built-in one
+	home       atomic.Pointer[string] // directory of the forwarder that takes nobody's place
+	becoming   chan struct{}          // closed when the process is to become another program
+	becomeOnce sync.Once
+	stopTry    context.CancelFunc // of the newest try of a forwarder; Run's own
 
 	events  chan any
 	wg      sync.WaitGroup // everything that Run has started
@@ -70,16 +69,17 @@ type Agent struct {
 	lastReq atomic.Uint64
 
 	// Owned by Run's goroutine.
-	state      State
-	shown      []byte // the newest state that was announced
-	fresh      bool   // the journal was lost, or never was
-	runs       map[orders.SourceID]*run
-	forwarding *daemon
-	stopWatch  context.CancelFunc // of the trial's marker
-	unwritten  bool               // the journal has not the newest state
-	guard      *guard
-	wasGuarded bool          // at the step before
-	bootQueue  chan struct{} // closed when all that was asked of the boot loader is done
+	state        State
+	shown        []byte // the newest state that was announced
+	fresh        bool   // the journal was lost, or never was
+	runs         map[orders.SourceID]*run
+	forwarding   *daemon
+	stopWatch    context.CancelFunc // of the trial's marker
+	unwritten    bool               // the journal has not the newest state
+	guard        *guard
+	wasGuarded   bool          // at the step before
+	bootQueue    chan struct{} // closed when all that was asked of the boot loader is done
+	runtimeQueue chan struct{} // closed when all that was asked for programs on trial is done
 
 	mu       sync.Mutex // guards what follows
 	seen     snapshot

@@ -104,9 +104,13 @@ func (a *Agent) runtimeTarget(slot string) target {
 
 // afterRuntime does one thing after all that was asked for programs before.
 func (a *Agent) afterRuntime(ctx context.Context, do func()) {
+	before, done := a.runtimeQueue, make(chan struct{})
+	a.runtimeQueue = done
 	a.wg.Go(func() {
-		a.runtimeTurn.Lock()
-		defer a.runtimeTurn.Unlock()
+		defer close(done)
+		if before != nil {
+			<-before
+		}
 		if ctx.Err() == nil {
 			do()
 		}

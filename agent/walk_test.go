@@ -36,7 +36,7 @@ func TestAnyWalkKeepsThePromises(t *testing.T) {
 
 // unwalked is what no walk has come to yet and some have to.
 func unwalked() []string {
-	all := []string{"commit", "freeze", "thaw by the forwarder", "make room", "come back", "system commit", "boot the old system", "leave the new system", "app of a new system"}
+	all := []string{"commit", "freeze", "thaw by the forwarder", "make room", "come back", "system commit", "boot the old system", "leave the new system", "app of a new system", "agent on trial", "forwarder returned", "programs commit"}
 	return slices.DeleteFunc(all, func(what string) bool { return walked[what] > 0 })
 }
 
@@ -59,18 +59,19 @@ type walk struct {
 	dialled int      // connections to forwarders so far
 	agents  int      // lives of the agent so far
 
-	marked  map[orders.TrialID]bool
-	held    map[orders.TrialID]bool
-	ready   map[orders.SourceID]bool
-	idle    map[orders.SourceID]bool // living apps that may be ended: not ready, no longer publishing, or making room
-	told    map[orders.SourceID]bool // to end, so that it may be told again
-	frozen  map[orders.SourceID]bool // by the kernel, whoever wanted it
-	systems *systemDisk
-	loader  *loader
-	boot    []func() // asked of the boot loader
-	sent    string   // system that the device was started anew for, outside of trials
-	sentIn  int      // number of the boot in which it was
-	calming bool     // nothing fails any more
+	marked   map[orders.TrialID]bool
+	held     map[orders.TrialID]bool
+	ready    map[orders.SourceID]bool
+	idle     map[orders.SourceID]bool // living apps that may be ended: not ready, no longer publishing, or making room
+	told     map[orders.SourceID]bool // to end, so that it may be told again
+	frozen   map[orders.SourceID]bool // by the kernel, whoever wanted it
+	systems  *systemDisk
+	programs walkPrograms
+	loader   *loader
+	boot     []func() // asked of the boot loader
+	sent     string   // system that the device was started anew for, outside of trials
+	sentIn   int      // number of the boot in which it was
+	calming  bool     // nothing fails any more
 
 	unsettled string // slot of an old version whose end the forwarder has not yet allowed
 }
@@ -86,6 +87,7 @@ func newWalk(rt *rapid.T) *walk {
 		w.slots[0] = w.record
 	}
 	w.withSystems()
+	w.withPrograms()
 	return w
 }
 
@@ -96,6 +98,7 @@ func (w *walk) version(slot string) agent.Version {
 	v.Rules.Overlap = rapid.SampledFrom([]string{"", "full", "frozen", "none"}).Draw(w.T, "overlap")
 	if slot == "" {
 		w.bring(&v)
+		w.bringPrograms(&v)
 	}
 	return v
 }
@@ -166,6 +169,12 @@ func (w *walk) effect(e agent.Effect) {
 		w.replaceForwarder()
 	case agent.TryBoot, agent.CancelBoot, agent.AgreeBoot, agent.Restart:
 		w.bootEffect(e)
+	case agent.TryRuntime:
+		w.tryRuntime(e)
+	case agent.ReturnForwarder:
+		w.returnForwarder(e)
+	case agent.Become:
+		w.become(e)
 	case agent.WriteRecord:
 		w.writeRecord(e)
 	case agent.FallBack:
@@ -290,6 +299,9 @@ func (w *walk) stageSlot(e agent.StageSlot) {
 	if e.Slot != "" {
 		w.slots[index(e.Slot)] = agent.Version{}
 	}
+	if e.Runtime != "" {
+		w.writesPrograms(e.Runtime)
+	}
 	w.later = append(w.later, func() {
 		if boot != w.boots {
 			return
@@ -299,6 +311,9 @@ func (w *walk) stageSlot(e agent.StageSlot) {
 		}
 		if e.System != "" {
 			w.systems.content[e.System] = v.System
+		}
+		if e.Runtime != "" {
+			w.programs.content[e.Runtime] = v.Runtime
 		}
 		w.step(agent.StageDone{Attempt: e.Attempt})
 	})
@@ -400,6 +415,7 @@ func (w *walk) goesOn() {
 	case s.Phase == agent.PhaseTrial && s.Trial.To.Slot == "" && s.Trial.SoakEnds == 0:
 		w.appSaysReady()
 		w.reports()
+		w.proves()
 	case s.Phase == agent.PhaseStarting:
 		w.appSaysReady()
 		w.forwarderSwitches()
@@ -493,6 +509,7 @@ func (w *walk) appDies() {
 
 func (w *walk) forwarderDies() {
 	w.fwd = walkForwarder{}
+	w.programs.forwarder = w.homeOfForwarder()
 	w.step(agent.ForwarderLost{Detail: "killed"})
 	w.connect()
 }
@@ -522,13 +539,19 @@ func (w *walk) start() {
 	if err := json.Unmarshal(raw, &w.state); err != nil {
 		w.Fatal(err)
 	}
-	w.later, w.boot = nil, nil
+	w.later, w.boot, w.programs.queue = nil, nil, nil
 	w.agents++
 	w.fwd.connected = 0
 	if !w.fwd.alive {
 		w.unsettled = "" // a new forwarder begins with the permanent version
 	}
-	r := agent.Recover{System: w.systems.found(), Boot: fmt.Sprint(w.boots), Permanent: w.record, Previous: w.before, Slots: w.slots, Forwarder: w.fwd.alive, Outdated: w.fwd.alive && rapid.Bool().Draw(w.T, "outdated")}
+	r := agent.Recover{System: w.systems.found(), Boot: fmt.Sprint(w.boots), Permanent: w.record, Previous: w.before, Slots: w.slots, Forwarder: w.fwd.alive, Outdated: w.fwd.alive && rapid.Bool().Draw(w.T, "outdated"), Runtime: w.programs.found()}
+	if w.fwd.alive && w.programs.forwarder != w.homeOfForwarder() {
+		r.Outdated = true
+	}
+	if !w.fwd.alive {
+		w.programs.forwarder = w.homeOfForwarder()
+	}
 	for _, source := range slices.Sorted(maps.Keys(w.alive)) {
 		if w.known(source) {
 			r.Alive = append(r.Alive, agent.Alive{Source: source, PID: 1})
@@ -549,6 +572,7 @@ func (w *walk) agentDies() {
 	if rapid.Bool().Draw(w.T, "forwarder dies too") {
 		w.fwd = walkForwarder{}
 	}
+	w.starts(w.programs.runtimeDisk != nil && w.programs.become != nil && rapid.Bool().Draw(w.T, "asked"))
 	w.start()
 }
 
@@ -560,6 +584,7 @@ func (w *walk) powerFails() {
 	clear(w.held)
 	before := w.state.Trial
 	w.bootsSystem()
+	w.starts(false)
 	w.start()
 	switch {
 	case before.Reboot.Leaving:
@@ -578,6 +603,7 @@ func (w *walk) staleEvent() {
 		agent.MarkerSeen{Trial: "t0"}, agent.Held{Trial: "t0"}, agent.Settled{Trial: "t0"}, agent.RecordWritten{Trial: "t0"},
 		agent.TrialReverted{Reverted: orders.Reverted{Trial: "t0"}}, agent.AppExited{Source: "b-0"}, agent.StageDone{},
 		agent.LineLost{Source: "b-0"}, agent.MarkerFailed{Trial: "t0"},
+		agent.RuntimeTried{Trial: "t0"}, agent.ForwarderReturned{Trial: "t0"},
 	} {
 		w.step(what)
 	}
@@ -600,7 +626,9 @@ func (w *walk) replaceForwarder() {
 		w.connect()
 		e := agent.ForwarderReplaced{}
 		if rapid.Bool().Draw(w.T, "too late") {
-			e.Error = "too late"
+			e.Error, w.programs.stuck = "too late", true
+		} else {
+			w.programs.forwarder = w.homeOfForwarder()
 		}
 		w.step(e)
 	})
@@ -621,12 +649,14 @@ func (w *walk) calm() {
 		}
 		w.appSaysReady()
 		w.reports()
+		w.proves()
 		w.advance(30 * time.Second)
 		if w.fwd.trial != "" && w.state.Trial.ID == "" {
 			w.Fatalf("the forwarder is left with trial %s", w.fwd.trial)
 		}
 	}
 	w.settledDown()
+	w.programsAtHome()
 	s := w.state
 	if s.Phase != agent.PhaseIdle && s.Phase != agent.PhaseStaged || s.Trial.ID != "" {
 		w.Fatalf("no rest: %s", describeState(s))

@@ -165,6 +165,10 @@ func otherSlot(slot string) string {
 // committed replaces the record. A system must have run to become permanent.
 func (w *walk) committed(v, before agent.Version) {
 	s := w.systems
+	if v.Runtime.Slot != "" {
+		w.programsCommitted(v)
+		return
+	}
 	if v.System.Slot != "" {
 		if v.System.Slot != s.running || v.System.Digest != s.content[s.running].Digest {
 			w.Fatalf("system %s of slot %s becomes permanent while slot %s runs", v.System.Version, v.System.Slot, s.running)
