@@ -66,6 +66,7 @@ func Trust(cfg config.Config) (*verify.Trust, verify.Device, error) {
 	}
 	device, err := deviceOf(cfg, kept)
 	device.Kinds = runnable() // what the agent may, this process need not
+	device.Runtimes = []string{verify.KindTree}
 	return kept.AnchorVendor(vendor), device, err
 }
 

@@ -140,10 +140,15 @@ func installedFloors(cfg config.Config, device *verify.Device) error {
 
 // runnable refuses what the agent would refuse of a right package.
 func runnable(p *verify.Package) error {
-	if _, ok := p.Image("live"); !ok || p.Manifest.App == nil {
-		return &verify.Error{Code: agent.CodeNoImage, Message: "the package has no application for a live slot"}
+	if p.Manifest.App != nil {
+		return nil
 	}
-	return nil
+	for _, class := range []string{verify.ClassSystem, verify.ClassRuntime} {
+		if _, ok := p.Image(class); ok {
+			return nil
+		}
+	}
+	return &verify.Error{Code: agent.CodeNoImage, Message: "the package has nothing for any slot"}
 }
 
 func (c *cli) showInspection(found inspection) error {

@@ -21,6 +21,7 @@ func page(w io.Writer, st style, s control.Status) error {
 	p.device(s)
 	p.problems(s)
 	p.slots(s)
+	p.classes(s)
 	p.trial(s)
 	p.staging(s)
 	p.streams(s)
@@ -101,6 +102,41 @@ func (p *printer) slots(s control.Status) {
 			p.para("       ", crash)
 		}
 	}
+}
+
+// classes are the slots of the system and of Slipstream's own programs, where there are
+// some; those that hold nothing and do not run are left out.
+func (p *printer) classes(s control.Status) {
+	var rows [][]string
+	for _, class := range []struct {
+		name  string
+		slots []control.System
+	}{{"system", s.Systems}, {"runtime", s.Runtimes}} {
+		running := len(class.slots) == 0
+		for _, slot := range class.slots {
+			running = running || slot.Running
+			if slot.Running || slot.State != "" {
+				rows = append(rows, classRow(class.name+" "+clean(slot.Name), slot.Version, slot.State, slot.Running))
+			}
+		}
+		if !running {
+			rows = append(rows, classRow(class.name, "built-in", "", true))
+		}
+	}
+	if len(rows) > 0 {
+		p.gap()
+	}
+	for _, text := range columns(rows) {
+		p.line("  %s", text)
+	}
+}
+
+func classRow(name, version, state string, running bool) []string {
+	words := ""
+	if running {
+		words = "running"
+	}
+	return []string{name, cmp.Or(clean(version), "-"), clean(state), words}
 }
 
 // problems are what somebody must put right, above everything else.

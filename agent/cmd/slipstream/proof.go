@@ -64,7 +64,14 @@ func verdict(r control.Record) string {
 }
 
 // to names what was tried; a package that could not be read has no version.
-func to(r control.Record) string { return cmp.Or(clean(r.To), "a package") }
+// to names what came, with its slot class if it was more than an app.
+func to(r control.Record) string {
+	name := cmp.Or(clean(r.To), "a package")
+	if r.Class != "" {
+		name += " (" + clean(r.Class) + ")"
+	}
+	return name
+}
 
 func from(r control.Record) string { return cmp.Or(clean(r.From), "the version before") }
 
