@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"slipstream/stream/orders"
+	"slipstream/stream/publish"
 )
 
 // FuzzPacket gives a line whatever an app may send: it must be taken or refused,
@@ -38,6 +39,40 @@ func FuzzPacket(f *testing.F) {
 					t.Fatalf("unit %d has a packet that is not RTP", n)
 				}
 			}
+		}
+	})
+}
+
+// FuzzHello gives a source any first message of a publisher: what is taken names a
+// stream that it declares.
+func FuzzHello(f *testing.F) {
+	for _, codec := range slices.Sorted(maps.Keys(codecs)) {
+		f.Add(append([]byte("Smain\n"), sdpHead+sdps[codec]...))
+	}
+	f.Add([]byte("Smain"))
+	f.Add([]byte("S../../x\nv=0"))
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		if len(msg) == 0 {
+			return
+		}
+		c := &Core{poll: &poller{}, streams: map[string]*stream{}, lines: map[uint64]*line{}}
+		var err error
+		if c.records, err = newRecords(); err != nil {
+			t.Fatal(err)
+		}
+		defer c.records.memory.close()
+		for _, codec := range slices.Sorted(maps.Keys(codecs)) {
+			spec := orders.Stream{Name: "main", Codec: codec}
+			c.streams["main"] = &stream{name: "main", codec: codecs[codec]}
+			src := &source{spec: orders.Source{ID: "a-1", Streams: []orders.Stream{spec}}, lines: map[string]*line{}}
+			l, err := (&publisher{source: src, fd: -1}).hello(c, msg[:min(len(msg), publish.MaxHello)], len(msg))
+			if err != nil {
+				continue
+			}
+			if l.spec.Name != "main" || len(msg) > publish.MaxHello || len(l.sdp) != int(l.memory.data.sdp.n) {
+				t.Errorf("taken: stream %q, %d bytes", l.spec.Name, len(msg))
+			}
+			l.memory.close()
 		}
 	})
 }

@@ -109,3 +109,26 @@ func TestRestartIntervalsAreCut(t *testing.T) {
 		}
 	}
 }
+
+// FuzzJPEG cuts whatever a publisher sends: each part is small enough, and together they
+// are the scan.
+func FuzzJPEG(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 0, 65, 255, 20, 15, 0, 8, 0xff, 0xff, 0, 0, 0, 128}, uint16(3000))
+	f.Add([]byte{0, 0xff, 0xff, 0xff, 1, 90, 20, 15}, uint16(5000))
+	f.Fuzz(func(t *testing.T, head []byte, length uint16) {
+		payload := append(bytes.Clone(head), make([]byte, length)...)
+		sent := 0
+		c := cutJPEG(sender{send: func(pkt []byte) error {
+			p := &rtp.Packet{}
+			if len(pkt) > maxPacket {
+				t.Errorf("packet of %d bytes", len(pkt))
+			}
+			sent += len(pkt)
+			return p.Unmarshal(bytes.Clone(pkt))
+		}})
+		err := c.take(&rtp.Packet{Header: rtp.Header{Version: 2, Marker: true}, Payload: payload})
+		if err == nil && sent < len(payload) {
+			t.Errorf("%d of %d bytes were sent", sent, len(payload))
+		}
+	})
+}

@@ -36,6 +36,7 @@ var faults = []fault{
 	{"too many descriptors from the agent", func(s *sequence, ctx context.Context) error {
 		return s.withDescriptors(s.IntN(60), func(fds []int) { s.speak(orders.Request{Req: 1, Status: true}, fds) })
 	}},
+	{"descriptors of all kinds that the agent wants kept", deposits},
 	{"the agent dies", func(s *sequence, ctx context.Context) error {
 		s.misled = true
 		knock(s, s.socket("orders.sock")) // takes its place and leaves
