@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"slipstream/agent/appcontrol"
 	"slipstream/agent/config"
@@ -70,8 +71,10 @@ type Agent struct {
 
 	// Owned by Run's goroutine.
 	state        State
-	shown        []byte // the newest state that was announced
-	fresh        bool   // the journal was lost, or never was
+	shown        []byte // the newest state and problems that were announced
+	shownState   []byte
+	lookedAt     time.Time // when it was last looked for problems
+	fresh        bool      // the journal was lost, or never was
 	runs         map[orders.SourceID]*run
 	forwarding   *daemon
 	stopWatch    context.CancelFunc // of the trial's marker

@@ -169,6 +169,10 @@ func (a *Agent) remembered(effects []Effect) (news []control.Record) {
 	return news
 }
 
+// problemsEvery is how often it is looked for new problems while nothing else changes:
+// files are read for it, and the forwarder reports each second.
+const problemsEvery = 5 * time.Second
+
 // publish shows the new state to everybody else.
 func (a *Agent) publish(news []control.Record) {
 	for _, r := range news {
@@ -179,10 +183,16 @@ func (a *Agent) publish(news []control.Record) {
 		a.log.Log(context.Background(), level, "update ended", "outcome", r.Outcome, "from", r.From, "to", r.To,
 			"reason", r.Reason, "detail", r.Detail)
 	}
-	shown, err := json.Marshal(struct { // what is not in it nobody sees, such as a watchdog's pings
-		State    State
-		Problems []string
-	}{a.state, a.problems()})
+	state, err := json.Marshal(a.state) // what is not in it nobody sees, such as a watchdog's pings
+	same := err == nil && len(news) == 0 && bytes.Equal(state, a.shownState)
+	if same && time.Since(a.lookedAt) < problemsEvery {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.seen.state = a.state
+		return
+	}
+	a.shownState, a.lookedAt = state, time.Now()
+	shown := fmt.Appendf(bytes.Clone(state), "%q", a.problems())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.seen.state = a.state

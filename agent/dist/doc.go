@@ -47,7 +47,9 @@
 // device trusts, or a first version of its application.
 //
 // Rejected: debhelper, because a cross build needs nothing but go and dpkg-deb;
-// socket activation, because the agent's socket must not answer for an agent that does
+// systemd's store of descriptors (FileDescriptorStoreMax=), because the agent and the forwarder
+// keep each other's and outlive each other, and a third copy of every viewer's sockets would
+// help only where both die in the same moment; socket activation, because the agent's socket must not answer for an agent that does
 // not run; a unit for each daemon, because systemd would restart the forwarder without
 // the descriptors of its viewers, which only the agent has.
 package dist
