@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"slipstream/agent"
 	"slipstream/agent/config"
@@ -66,6 +67,7 @@ func (s *survivor) boot() (err error) {
 	host := agent.Host{
 		BootID:  func() (string, error) { return id, nil },
 		Running: func() (string, error) { return running, nil },
+		Uptime:  func() time.Duration { return 0 },
 		Restart: func(context.Context) error { ask(); return nil },
 	}
 	s.asked = asked
