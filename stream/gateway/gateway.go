@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -55,6 +56,7 @@ type Gateway struct {
 	door  *door // of RTSP
 
 	guests    *guests
+	tidier    tidier
 	metrics   *metrics
 	forwarder *forwarder
 	asked     chan handover.Asked // of RTSP viewers that the forwarder has
@@ -76,6 +78,7 @@ func New(cfg Config, log *slog.Logger) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, log: log, guests: newGuests(cfg.MaxViewers, cfg.MaxPerAddress), sessions: map[string]*session{},
 		door: newDoor(maxJoining, maxJoiningEach), asked: make(chan handover.Asked, askedQueue),
+		tidier: newTidier(debug.FreeOSMemory),
 	}
 	g.metrics = newMetrics(g)
 	var err error
@@ -232,6 +235,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		s.close()
 	}
 	g.running.Wait()
+	g.tidier.stop()
 	hangUp()
 	talking.Wait()
 	g.close()

@@ -68,7 +68,15 @@ func (g *Gateway) open(ctx context.Context, stream string, p *peer, place *seat)
 	place.mayDrop(func() { s.end(errDropped) })
 	g.running.Go(func() {
 		g.log.Info("viewer joins", "stream", stream, "by", handover.KindWHEP, "session", s.id, "tracks", len(p.tracks))
-		g.exit(s, s.serve(ctx))
+		has, err := s.join(ctx)
+		g.tidier.later()
+		if err != nil {
+			s.peer.close()
+			g.exit(s, err)
+			return
+		}
+		// The stack that a handshake has needed is many times what waiting takes.
+		g.running.Go(func() { g.exit(s, s.stay(ctx, has)) })
 	})
 	return s
 }
@@ -138,35 +146,40 @@ func (g *Gateway) find(ctx context.Context, stream, id string) (*session, error)
 	return s, nil
 }
 
-// serve runs until the viewer leaves or ctx ends; it says why.
-func (s *session) serve(ctx context.Context) error {
-	defer s.peer.close()
+// join waits for the viewer's handshake, and gives it to the forwarder.
+func (s *session) join(ctx context.Context) (*given, error) {
 	since := time.Now()
 	wait := time.NewTimer(connectTime)
 	defer wait.Stop()
 	select {
 	case <-s.peer.connected:
 	case <-s.peer.ended:
-		return errGone
+		return nil, errGone
 	case <-wait.C:
-		return errNotReached
+		return nil, errNotReached
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	if !s.seat.settle() {
-		return errDropped
+		return nil, errDropped
 	}
 	s.g.metrics.handshake.Observe(time.Since(since).Seconds())
 	since = time.Now()
 	has, err := s.handOver()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.g.metrics.handOver.Observe(time.Since(since).Seconds())
-	defer s.g.metrics.joined(handover.KindWHEP, s.stream)()
 	s.peer.release()
 	s.given = has
 	close(s.taken)
+	return has, nil
+}
+
+// stay follows a viewer that has joined until it leaves or ctx ends; it says why.
+func (s *session) stay(ctx context.Context, has *given) error {
+	defer s.peer.close()
+	defer s.g.metrics.joined(handover.KindWHEP, s.stream)()
 	return s.attend(ctx, has)
 }
 

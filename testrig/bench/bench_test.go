@@ -23,9 +23,7 @@ func TestEveryPartMeasures(t *testing.T) {
 	config := QuickStream()
 	config.Log, config.Idle, config.Window, config.Viewers = t.Output(), 200*time.Millisecond, 300*time.Millisecond, []int{2}
 	b := &streamBench{StreamConfig: config, bin: bin, rig: filepath.Join(bin, "slipstream-rig"), peer: os.Getenv("MEDIAMTX")}
-	if b.clip, err = film(ctx, filepath.Dir(bin)); err != nil {
-		t.Fatal(err)
-	}
+	b.Dir = filepath.Dir(bin)
 	c, err := b.load(ctx, oursIngest, load{viewer.WHEP, 2})
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"slipstream/testrig/camera"
@@ -27,11 +28,17 @@ type StreamConfig struct {
 	Gaps    int           // kills and hangs beside a control
 	Idle    time.Duration // to count false alarms in, and again under load
 
-	Only string // one of [Parts]; "" for all of them
+	Only []string // of [Parts]; none: all of them
 }
 
-// Parts are the parts of the stream's measurements.
-var Parts = []string{"loads", "joins", "kills", "gaps", "alarms"}
+// Parts are the parts of the stream's measurements, in their order.
+var Parts = []string{"loads", "joins", Kills, Gaps, "alarms"}
+
+// Parts that measure a revert.
+const (
+	Kills = "kills"
+	Gaps  = "gaps"
+)
 
 // EnoughRuns is how many runs make a measurement that is worth publishing.
 const EnoughRuns = 5
@@ -64,11 +71,8 @@ type streamBench struct {
 // what, beside MediaMTX, a control or the machine's own floor in the same run.
 func Stream(ctx context.Context, config StreamConfig) (figures []Figure, err error) {
 	b := &streamBench{StreamConfig: config, bin: config.Bin, rig: filepath.Join(config.Bin, "slipstream-rig"), peer: config.Peer}
-	if b.clip, err = film(ctx, config.Dir); err != nil {
-		return nil, err
-	}
 	for i, part := range []func(context.Context) ([]Figure, error){b.loads, b.joining, b.deaths, b.gaps, b.alarms} {
-		if config.Only != "" && config.Only != Parts[i] {
+		if len(config.Only) > 0 && !slices.Contains(config.Only, Parts[i]) {
 			continue
 		}
 		some, err := part(ctx)
@@ -78,12 +82,6 @@ func Stream(ctx context.Context, config StreamConfig) (figures []Figure, err err
 		figures = append(figures, some...)
 	}
 	return figures, nil
-}
-
-// deaths is [Kill] as a part of the stream's measurements.
-func (b *streamBench) deaths(ctx context.Context) ([]Figure, error) {
-	b.logf("kills: %d of the smallest app in each way, fewer of larger ones", b.Kills)
-	return Kill(ctx, b.bin, b.Kills)
 }
 
 func (b *streamBench) logf(format string, args ...any) {

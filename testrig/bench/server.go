@@ -35,6 +35,13 @@ type server struct {
 
 // serve starts a server and plays the film to it.
 func (b *streamBench) serve(ctx context.Context, name string) (*server, error) {
+	if b.clip == nil {
+		clip, err := film(ctx, b.Dir)
+		if err != nil {
+			return nil, err
+		}
+		b.clip = clip
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	s, to, err := b.begin(ctx, name)
 	if err != nil {
