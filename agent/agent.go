@@ -80,7 +80,8 @@ type Agent struct {
 	stopWatch    context.CancelFunc // of the trial's marker
 	unwritten    bool               // the journal has not the newest state
 	guard        *guard
-	wasGuarded   bool          // at the step before
+	wasGuarded   bool // at the step before
+	staging      staging
 	bootQueue    chan struct{} // closed when all that was asked of the boot loader is done
 	runtimeQueue chan struct{} // closed when all that was asked for programs on trial is done
 

@@ -217,6 +217,9 @@ func (m *machine) trialExited(i int, e AppExited) {
 	t := &m.Trial
 	cause, detail := orders.CauseExit, e.Detail
 	switch {
+	case e.Damaged && !t.Rehearsal && m.open():
+		t.Spoilt = t.To.Slot
+		cause, detail = CauseDamaged, damagedDetail(t.To, detail)
 	case e.Unborn:
 		cause = CauseStart
 	case e.OOM:

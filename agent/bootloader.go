@@ -92,7 +92,7 @@ func (a *Agent) tryBoot(ctx context.Context, e TryBoot) {
 		if ctx.Err() != nil {
 			return // the next agent does it again
 		}
-		if err != nil {
+		if done.Damaged = damaged(err); err != nil {
 			done.Error = fmt.Sprintf("the boot loader was not told to try system slot %s: %s", e.System.Slot, sentence(err))
 		}
 		a.post(done)

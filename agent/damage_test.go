@@ -131,7 +131,7 @@ func TestASlotIsCheckedLast(t *testing.T) {
 	d.spoil("b")
 	d.must(syscall.Kill(forwarder, syscall.SIGCONT))
 	d.wait("revert", inPhase("idle"))
-	if r := d.last(); r.Reason != "start" || !strings.Contains(r.Detail, "does not hold what was staged") {
+	if r := d.last(); r.Reason != "damaged" || !strings.Contains(r.Detail, "does not hold what was staged") {
 		t.Errorf("history: %+v", r)
 	}
 }

@@ -21,8 +21,20 @@ import (
 // manifest names no other limit.
 const maxData = 64
 
-// dataLimit is how many bytes of data a version takes.
-func dataLimit(m verify.Manifest) int64 { return cmp.Or(m.App.DataMaxMB, maxData) << 20 }
+// maxDataFiles bounds how many files, directories and links such a copy has: each
+// costs a flush, and the trial waits for all of them.
+const maxDataFiles = 20_000
+
+// allowance is how much may still be copied.
+type allowance struct {
+	bytes int64
+	files int
+}
+
+// dataLimit is how much data a version takes.
+func dataLimit(m verify.Manifest) allowance {
+	return allowance{cmp.Or(m.App.DataMaxMB, maxData) << 20, maxDataFiles}
+}
 
 // dataDirs keeps one data directory a slot. A trial gets a copy of the permanent
 // one's, in its own slot's place. So the active record, which names the
@@ -41,12 +53,12 @@ func (d dataDirs) prepare(slot string, own func(dir string) error) error {
 	return own(d.of(slot))
 }
 
-// snapshot replaces a slot's data by a copy of another's, "" for none, of at most so
-// many bytes. Where the file system can, files share their blocks until one is
+// snapshot replaces a slot's data by a copy of another's, "" for none, at most so
+// much. Where the file system can, files share their blocks until one is
 // written. The copy is flushed before it takes its place; what both versions must see belongs into
 // the shared directory. A version that is writing meanwhile must replace its files
 // atomically, as for a power cut.
-func (d dataDirs) snapshot(ctx context.Context, from, to string, limit int64, own func(dir string) error) error {
+func (d dataDirs) snapshot(ctx context.Context, from, to string, limit allowance, own func(dir string) error) error {
 	if err := d.drop(to, from); err != nil {
 		return err
 	}
@@ -57,9 +69,13 @@ func (d dataDirs) snapshot(ctx context.Context, from, to string, limit int64, ow
 	if from != "" {
 		left := limit
 		err := copyTree(ctx, d.of(from), draft, &left)
-		if left < 0 {
+		switch {
+		case left.bytes < 0:
 			err = fmt.Errorf("it holds more than the %d MiB that the new version takes: "+
-				"empty it, or raise app.dataMaxMB in the manifest", limit>>20)
+				"empty it, or raise app.dataMaxMB in the manifest", limit.bytes>>20)
+		case left.files < 0:
+			err = fmt.Errorf("it holds more than the %d files, directories and links that a trial gets a copy of: "+
+				"remove some, or keep them in the shared directory", limit.files)
 		}
 		if err != nil {
 			os.RemoveAll(draft)
@@ -87,7 +103,7 @@ func (d dataDirs) drop(slot, permanent string) error {
 // pipes mean nothing to another process. A file that vanishes meanwhile was
 // the running version's to remove. That version is not trusted: whatever it puts in
 // the place of a name that was judged, nothing from outside is read.
-func copyTree(ctx context.Context, from, to string, left *int64) error {
+func copyTree(ctx context.Context, from, to string, left *allowance) error {
 	root, err := os.OpenRoot(from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -102,6 +118,11 @@ func copyTree(ctx context.Context, from, to string, left *int64) error {
 			return nil
 		case errors.Join(err, ctx.Err()) != nil:
 			return errors.Join(err, ctx.Err())
+		}
+		if left.files--; left.files < 0 {
+			return errTooMuch
+		}
+		switch {
 		case e.IsDir():
 			return os.MkdirAll(filepath.Join(to, name), 0o755)
 		case e.Type() == fs.ModeSymlink:
@@ -113,7 +134,7 @@ func copyTree(ctx context.Context, from, to string, left *int64) error {
 		case !e.Type().IsRegular():
 			return nil
 		}
-		err = copyFile(root, name, filepath.Join(to, name), left)
+		err = copyFile(root, name, filepath.Join(to, name), &left.bytes)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

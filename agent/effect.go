@@ -120,6 +120,7 @@ type (
 		System  string // system slot; "" if it has no system
 		Runtime string // slot of programs; "" if it has none
 		Req     uint64 // of the request that holds the open package
+		Look    bool   // although it is there already
 	}
 
 	// WatchMarker makes the trial's directory, if need be, and looks for the marker.

@@ -50,6 +50,7 @@ type (
 		Code    string // stable code of a refusal
 		Error   string // "" when the slot is whole
 		Cost    *control.Staged
+		Still   bool // although there was an error, the slots hold all of it
 	}
 	// PackageRefused reports a package that was not even worth an attempt.
 	PackageRefused struct {
@@ -71,16 +72,18 @@ type (
 
 	// BootTried answers [TryBoot].
 	BootTried struct {
-		Trial orders.TrialID
-		Error string // "" when the next boot starts the new system
+		Trial   orders.TrialID
+		Error   string // "" when the next boot starts the new system
+		Damaged bool   // because its slot does not hold what was staged
 	}
 	// BootAgrees answers [AgreeBoot].
 	BootAgrees struct{ Slot string }
 
 	// RuntimeTried answers [TryRuntime].
 	RuntimeTried struct {
-		Trial orders.TrialID
-		Error string // "" when the new forwarder serves
+		Trial   orders.TrialID
+		Error   string // "" when the new forwarder serves
+		Damaged bool   // because its slot does not hold what was staged
 	}
 	// ForwarderReturned answers [ReturnForwarder].
 	ForwarderReturned struct{ Trial orders.TrialID }
@@ -92,8 +95,9 @@ type (
 
 	// SlotChecked answers [CheckSlot].
 	SlotChecked struct {
-		Trial orders.TrialID
-		Error string // "" if the slot is whole
+		Trial   orders.TrialID
+		Error   string // "" if the slot is whole
+		Damaged bool   // because it does not hold what was staged
 	}
 	// FreezeFailed answers [Freeze] if the app goes on running.
 	FreezeFailed struct {

@@ -120,7 +120,7 @@ func (a *Agent) checkSlot(ctx context.Context, e CheckSlot) {
 		defer cancel()
 		done := SlotChecked{Trial: e.Trial}
 		if err := a.verifySlot(ctx, e.Version.Slot, e.Version); err != nil {
-			done.Error = sentence(err)
+			done.Error, done.Damaged = sentence(err), damaged(err)
 		}
 		a.post(done)
 	})

@@ -78,7 +78,7 @@ func (b *box) spoil(slot string) {
 
 func (b *box) begin() {
 	b.trial = map[string]string{"a": "b", "b": "a"}[b.permanent]
-	b.must(b.data.snapshot(context.Background(), b.permanent, b.trial, maxData<<20, unowned))
+	b.must(b.data.snapshot(context.Background(), b.permanent, b.trial, mostData, unowned))
 	b.must(b.states.snapshot(b.permanent, b.trial))
 	b.want[b.trial], b.none[b.trial] = b.want[b.permanent], b.none[b.permanent]
 }

@@ -57,6 +57,12 @@ func (m *machine) take(what any) {
 	case PackageRefused:
 		m.refused(e.To, "", e.Code, e.Message)
 		m.answer(e.Req, control.ExitRefused, e.Code, "%s", e.Message)
+	case CancelAsked:
+		m.cancelAsked(e)
+	case ClearAsked:
+		m.clearAsked(e)
+	case SlotsCleared:
+		m.slotsCleared(e)
 	case ActivateAsked:
 		m.activateAsked(e)
 	case GreenlightAsked:
@@ -414,7 +420,9 @@ func (m *machine) finishRevert() {
 	}
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomeReverted)}, EndTrial{Trial: t.ID, Slot: t.To.Slot})
-	if _, known := m.WasReverted(t.To); !known {
+	if _, known := m.WasReverted(t.To); t.Spoilt != "" {
+		m.spoil(t.Spoilt)
+	} else if !known {
 		r := Reverted{Digest: t.To.Digest, Image: t.To.Image, App: t.To.App, System: t.To.System.Image, Runtime: t.To.Runtime.Image, Version: t.To.Version}
 		m.Reverted = append(slices.Clone(m.Reverted), r)
 		m.Reverted = m.Reverted[max(0, len(m.Reverted)-maxReverted):]

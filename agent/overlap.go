@@ -82,7 +82,7 @@ func (m *machine) slotChecked(e SlotChecked) {
 		return
 	}
 	if e.Error != "" {
-		m.revert(CauseStart, "not started: "+e.Error)
+		m.notStarted(e.Damaged, t.To.Slot, CauseStart, "not started: "+e.Error)
 		return
 	}
 	i := slotIndex(t.From.Slot)

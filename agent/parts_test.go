@@ -206,6 +206,9 @@ func TestBrokenJournalsAreMovedAside(t *testing.T) {
 // unowned leaves directories to the agent.
 func unowned(string) error { return nil }
 
+// mostData is what a trial gets a copy of if its manifest says nothing.
+var mostData = allowance{maxData << 20, maxDataFiles}
+
 func TestDataIsBounded(t *testing.T) {
 	d := dataDirs(t.TempDir())
 	if err := d.prepare("a", unowned); err != nil {
@@ -217,7 +220,7 @@ func TestDataIsBounded(t *testing.T) {
 	if err := os.Symlink("small", filepath.Join(d.of("a"), "link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.snapshot(t.Context(), "a", "b", maxData<<20, unowned); err != nil {
+	if err := d.snapshot(t.Context(), "a", "b", mostData, unowned); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(filepath.Join(d.of("b"), "link")); err != nil || string(got) != "x" {
@@ -226,8 +229,44 @@ func TestDataIsBounded(t *testing.T) {
 	if err := os.Truncate(filepath.Join(d.of("a"), "small"), maxData<<20+1); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.snapshot(t.Context(), "a", "b", maxData<<20, unowned); err == nil || !strings.Contains(err.Error(), "more than the 64 MiB") {
+	if err := d.snapshot(t.Context(), "a", "b", mostData, unowned); err == nil || !strings.Contains(err.Error(), "more than the 64 MiB") {
 		t.Errorf("too much data: %v", err)
+	}
+}
+
+func TestFilesOfDataAreCounted(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	for i := range 5 {
+		dir := filepath.Join(from, fmt.Sprint(i))
+		if err := errors.Join(os.Mkdir(dir, 0o755), os.Symlink("nowhere", filepath.Join(dir, "link"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enough, less := allowance{maxData, 11}, allowance{maxData, 10} // with the directory itself
+	if err := copyTree(t.Context(), from, filepath.Join(to, "enough"), &enough); err != nil {
+		t.Error(err)
+	}
+	if err := copyTree(t.Context(), from, filepath.Join(to, "less"), &less); !errors.Is(err, errTooMuch) || less.files >= 0 {
+		t.Errorf("%v, %+v left", err, less)
+	}
+}
+
+func TestDataOfTooManyFilesIsNotCopied(t *testing.T) {
+	d := dataDirs(t.TempDir())
+	if err := d.prepare("a", unowned); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"one", "two", "three"} {
+		if err := os.Symlink("nowhere", filepath.Join(d.of("a"), name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := d.snapshot(t.Context(), "a", "b", allowance{maxData, 3}, unowned)
+	if err == nil || !strings.Contains(err.Error(), "more than the 3 files") {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(string(d)); err != nil || len(left) != 1 {
+		t.Errorf("beside the data there is %v, %v", left, err)
 	}
 }
 
@@ -267,7 +306,7 @@ func TestPermanentDataIsNeverDropped(t *testing.T) {
 	if err := d.drop("b", "a"); err != nil {
 		t.Error(err)
 	}
-	if d.drop("a", "a") == nil || d.snapshot(t.Context(), "a", "a", 1, unowned) == nil {
+	if d.drop("a", "a") == nil || d.snapshot(t.Context(), "a", "a", mostData, unowned) == nil {
 		t.Error("nobody refused to drop it")
 	}
 	if _, err := os.Stat(d.of("a")); err != nil {

@@ -22,6 +22,7 @@ func (m *machine) recover(e Recover) {
 	}
 	m.forgetStale()
 	m.Spare = e.Slots[slotIndex(m.SpareSlot())].app()
+	m.stillSpoilt()
 	m.adopt(e.Alive)
 	switch {
 	case m.Trial.under():

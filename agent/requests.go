@@ -16,8 +16,11 @@ func (m *machine) answer(req uint64, exit int, code, format string, args ...any)
 // busy refuses what must wait for the end of the update under way.
 func (m *machine) busy(req uint64) {
 	way := "slipstream status shows it"
-	if m.open() {
+	switch {
+	case m.open():
 		way += ", slipstream revert ends it"
+	case m.Phase == PhaseStaging:
+		way += ", slipstream cancel ends it"
 	}
 	m.answer(req, control.ExitRefused, CodeBusy, "another update is under way (%s): %s", shownPhase(m.Phase), way)
 }
@@ -26,6 +29,7 @@ func (m *machine) busy(req uint64) {
 func (m *machine) stageAsked(e StageAsked) {
 	v := e.Version
 	code, sentence := m.unfit(v)
+	again := m.Phase == PhaseStaged && m.staged().Digest == v.Digest
 	switch {
 	case m.Phase != PhaseIdle && m.Phase != PhaseStaged:
 		m.busy(e.Req)
@@ -42,7 +46,7 @@ func (m *machine) stageAsked(e StageAsked) {
 	case m.forbidden(v, e.Force):
 		m.refuse(e, CodeReverted, m.triedBefore(v)+"; `slipstream install --force FILE` tries it all the same")
 		return
-	case m.Phase == PhaseStaged && m.staged().Digest == v.Digest:
+	case again && !e.Force:
 		for _, staged := range []*Version{&m.Spare, &m.Package} {
 			staged.Factory = staged.Factory || v.Factory && staged.Digest == v.Digest
 		}
@@ -50,6 +54,8 @@ func (m *machine) stageAsked(e StageAsked) {
 		return
 	}
 	m.retire() // who stages knows that only a newer version helps
+	v.Factory = v.Factory || again && m.staged().Factory
+	was := m.Spare
 	if v.hasLive() {
 		v.Slot, m.Spare = m.SpareSlot(), Version{} // from its first byte on the slot holds nothing whole
 	}
@@ -60,7 +66,7 @@ func (m *machine) stageAsked(e StageAsked) {
 		v.Runtime.Slot = m.spareRuntime()
 	}
 	m.Attempts++
-	m.Stage = Stage{Attempt: m.Attempts, Version: v, req: e.Req}
+	m.Stage = Stage{Attempt: m.Attempts, Version: v, Again: again, req: e.Req, was: was}
 	m.Phase, m.Package = PhaseStaging, Version{}
 	m.beginStaging()
 }
@@ -158,7 +164,8 @@ func (m *machine) beginStaging() {
 		return
 	}
 	st.Begun = true
-	m.do(StageSlot{Attempt: st.Attempt, Slot: slot, System: st.Version.System.Slot, Runtime: st.Version.Runtime.Slot, Req: st.req})
+	m.trustAgain(st.Version.places())
+	m.do(StageSlot{Attempt: st.Attempt, Slot: slot, System: st.Version.System.Slot, Runtime: st.Version.Runtime.Slot, Req: st.req, Look: st.Again})
 }
 
 func (m *machine) stageDone(e StageDone) {
@@ -169,6 +176,14 @@ func (m *machine) stageDone(e StageDone) {
 	m.Stage = Stage{}
 	if e.Error != "" {
 		m.Phase = PhaseIdle
+		if e.Still {
+			m.setStaged(st.Version)
+		}
+		if e.Code == CodeCancelled {
+			m.cancelled(st)
+			return
+		}
+		m.tooLate(st, "could not be staged: "+e.Error)
 		m.refused(st.Version.Version, st.Version.Digest, e.Code, e.Error)
 		exit := control.ExitRefused
 		if e.Code == CodeStage {
@@ -178,7 +193,14 @@ func (m *machine) stageDone(e StageDone) {
 		return
 	}
 	m.setStaged(st.Version)
+	m.tooLate(st, "is staged")
 	r := result(control.ExitDone, "", fmt.Sprintf("version %s is staged in %s", st.Version.Version, places(st.Version)))
+	switch untouched := e.Cost != nil && e.Cost.Written == 0; {
+	case st.Again && untouched:
+		r = result(control.ExitNothing, control.CodeAlreadyStaged, fmt.Sprintf("version %s is staged already; all of it was read, and is whole", st.Version.Version))
+	case st.Again:
+		r.Message += "; it had been damaged there"
+	}
 	r.Staged = e.Cost
 	m.do(Answer{Req: st.req, Result: r})
 }

@@ -254,6 +254,12 @@ func (a *Agent) perform(ctx context.Context, e Effect) {
 		a.wg.Go(func() { a.fallBack(ctx, e) })
 	case StageSlot:
 		a.stageSlot(ctx, e)
+	case CancelStage:
+		a.cancelStage(e)
+	case ClearSlots:
+		a.clearSlots(ctx, e)
+	case Distrust:
+		a.distrust(ctx, e)
 	case WatchMarker:
 		a.watchMarker(ctx, e.Trial)
 	case WatchChecks:

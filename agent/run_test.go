@@ -228,7 +228,7 @@ func TestNothingRunsThatWasNotVerified(t *testing.T) {
 	app := filepath.Join(d.cfg.State, "slots", "b", "root", "app")
 	d.must(os.WriteFile(app, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755))
 	r := d.agent.Activate(t.Context(), control.ActivateRequest{Wait: true})
-	if r.Exit != control.ExitReverted || r.Record.Reason != "start" || !strings.HasPrefix(r.Record.Detail, "not started") {
+	if r.Exit != control.ExitReverted || r.Record.Reason != "damaged" || !strings.HasPrefix(r.Record.Detail, "not started") {
 		t.Errorf("activate: %+v", r)
 	}
 }

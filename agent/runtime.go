@@ -113,7 +113,7 @@ func (m *machine) runtimeTried(e RuntimeTried) {
 		return
 	}
 	if e.Error != "" {
-		m.revert(CauseStart, e.Error)
+		m.notStarted(e.Damaged, runtimeName(m.Trial.To.Runtime.Slot), CauseStart, e.Error)
 		return
 	}
 	m.Phase = PhaseRenewing

@@ -136,6 +136,7 @@ func (a *Agent) tryRuntime(ctx context.Context, e TryRuntime) {
 			return // the next agent does it again
 		}
 		if err != nil {
+			done.Damaged = damaged(err)
 			done.Error = "the new forwarder did not take over: " + sentence(err)
 			a.log.Error("programs not tried", "version", e.Runtime.Version, "reason", err)
 		}

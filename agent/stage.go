@@ -30,6 +30,8 @@ type incoming struct {
 	version  Version
 	from     string // who or what it came from
 	progress atomic.Pointer[slots.Progress]
+	look     bool               // although it is there already
+	stop     context.CancelFunc // ends the reading of its file, if that is elsewhere
 }
 
 // opener is a package's file, here or elsewhere.
@@ -100,12 +102,15 @@ func (a *Agent) Stage(ctx context.Context, r control.StageRequest) control.Resul
 }
 
 func (a *Agent) stage(ctx context.Context, r control.StageRequest, factory bool) control.Result {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	if err := a.ready(ctx); err != nil {
 		return result(control.ExitError, "", sentence(err))
 	}
-	f, size, err := a.openPackage(ctx, r)
+	// Until it is being written whoever asked for it may simply leave; afterwards that
+	// is a request of its own, so that nothing of it looks like a package that fails.
+	reading, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	unwritten := context.AfterFunc(ctx, cancel)
+	f, size, err := a.openPackage(reading, r)
 	if err != nil {
 		return result(control.ExitError, CodeUnreadable, sentence(err))
 	}
@@ -119,11 +124,18 @@ func (a *Agent) stage(ctx context.Context, r control.StageRequest, factory bool)
 	if err != nil {
 		return result(control.ExitError, CodeUnreadable, sentence(err))
 	}
-	in.from, in.version.Factory = provenance(r), factory
-	return a.request(ctx, func(req uint64) any {
+	in.from, in.version.Factory, in.stop = provenance(r), factory, cancel
+	unwritten()
+	var staging uint64
+	answer := a.request(ctx, func(req uint64) any {
+		staging = req
 		a.expect(req, in)
 		return StageAsked{Req: req, Version: in.version, Force: r.Force}
 	})
+	if ctx.Err() != nil {
+		a.left(staging) // before its file is closed
+	}
+	return answer
 }
 
 // provenance is what a slot's state says of where its version came from, without
@@ -158,8 +170,19 @@ func (a *Agent) request(ctx context.Context, event func(req uint64) any) control
 // stageSlot writes a verified package into a slot, in the background.
 func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
 	in, inUse := a.expected(e.Req), a.state.Permanent.Slot
+	ctx, cancel := context.WithCancel(ctx)
+	a.staging = staging{e.Attempt, func() {
+		cancel()
+		if in != nil {
+			in.stop()
+		}
+	}}
+	if in != nil {
+		in.look = e.Look
+	}
 	disabled := a.disableBoot(ctx, e.System)
 	a.wg.Go(func() {
+		defer cancel()
 		done := StageDone{Attempt: e.Attempt}
 		cost, err := slots.Report{}, disabled()
 		if err == nil && e.System != "" && a.systems == nil {
@@ -183,11 +206,28 @@ func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
 			done.Cost = &control.Staged{Origins: control.Origins(cost.Origins), Written: cost.Written}
 		} else {
 			done.Code, done.Error = stageCode(err), stageSentence(err)
+			done.Still = e.Look && in != nil && a.holdsStill(e, in.pkg.Digest)
+			if ctx.Err() != nil || in == nil {
+				done.Code = CodeCancelled
+			}
 			a.log.Error("slot not written", "slot", e.Slot, "reason", err)
 		}
 		a.forget(e.Req)
 		a.post(done)
 	})
+}
+
+// holdsStill says whether a staging that ended early has left what was staged before.
+func (a *Agent) holdsStill(e StageSlot, digest string) bool {
+	for _, t := range []target{{set: a.set, slot: e.Slot}, {set: a.systems, slot: e.System}, {set: a.runtimes, slot: e.Runtime}} {
+		if t.slot == "" {
+			continue
+		}
+		if st, err := t.set.Status(t.slot); err != nil || st.State != slots.StateStaged || st.Digest != digest {
+			return false
+		}
+	}
+	return true
 }
 
 // target is where an image of a package goes.
@@ -230,7 +270,7 @@ func (a *Agent) write(ctx context.Context, to target, in *incoming) (slots.Repor
 	for _, chunk := range payload.Chunks {
 		c.Chunks = append(c.Chunks, slots.Chunk{Length: chunk.Length, SHA256: chunk.SHA256})
 	}
-	return to.set.Stage(ctx, to.slot, c, slots.StageOptions{By: in.from, InUse: to.inUse, Progress: func(p slots.Progress) {
+	return to.set.Stage(ctx, to.slot, c, slots.StageOptions{By: in.from, InUse: to.inUse, Look: in.look, Progress: func(p slots.Progress) {
 		in.progress.Store(&p)
 		a.changed()
 	}})

@@ -26,6 +26,7 @@ const (
 	PhaseCommitting Phase = "committing" // the active record is being written
 	PhaseSettling   Phase = "settling"   // the commit point is passed; the forwarder is being told
 	PhaseReverting  Phase = "reverting"  // viewers go back, then the new version is stopped
+	PhaseClearing   Phase = "clearing"   // a spare slot is being emptied
 	PhaseFallback   Phase = "fallback"   // the permanent version is damaged; the one before takes its place
 )
 
@@ -51,6 +52,9 @@ type State struct {
 	Retiring  string     `json:"retiring,omitempty"` // slot of the old app, while viewers may need it past a commit
 	Damage    string     `json:"damage,omitempty"`   // why the permanent version cannot be started, if its slot is to blame
 
+	Spoilt []string `json:"spoilt,omitempty"` // slots of all classes that were found damaged, until they are written anew
+
+	clear     clearing
 	replace   replacing
 	face      face
 	noFreezer string // why apps cannot be frozen here
@@ -137,7 +141,11 @@ type Stage struct {
 	Version Version `json:"version"`
 	Begun   bool    `json:"begun"` // false while the slot's old app is still stopping
 
+	Again bool `json:"again,omitempty"` // it was staged, and is looked at
+
 	req uint64 // who waits for the end; nobody after the agent's restart
+	off calledOff
+	was Version // in the spare slot until then
 }
 
 // Trial is the one trial under way.
@@ -163,6 +171,7 @@ type Trial struct {
 	Forgotten bool     `json:"forgotten,omitempty"` // the forwarder was started anew since
 
 	Overlap  string          `json:"overlap,omitempty"`  // in which way: verify.OverlapFull, …Frozen or …None
+	Spoilt   string          `json:"spoilt,omitempty"`   // slot that was found damaged, and why there is no trial
 	Unbegun  bool            `json:"unbegun,omitempty"`  // its app is not to be started yet
 	Clearing bool            `json:"clearing,omitempty"` // the old app is being ended to make room
 	Frozen   orders.SourceID `json:"frozen,omitempty"`   // the old app, while it is

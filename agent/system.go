@@ -110,7 +110,7 @@ func (m *machine) bootTried(e BootTried) {
 		return
 	}
 	if e.Error != "" {
-		m.revert(CauseBoot, e.Error)
+		m.notStarted(e.Damaged, systemName(m.Trial.To.System.Slot), CauseBoot, e.Error)
 		return
 	}
 	m.Phase = PhaseRebooting

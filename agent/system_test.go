@@ -362,7 +362,7 @@ func TestDamagedSystemIsNotTried(t *testing.T) {
 	r.must(err)
 	r.must(f.Close())
 	got := r.agent.Activate(t.Context(), control.ActivateRequest{Wait: true})
-	if got.Exit != control.ExitReverted || got.Record.Reason != "boot" || !strings.Contains(got.Record.Detail, "does not hold what was staged") {
+	if got.Exit != control.ExitReverted || got.Record.Reason != "damaged" || !strings.Contains(got.Record.Detail, "does not hold what was staged") {
 		t.Errorf("activate: %+v", got)
 	}
 	r.expect("a", "1.0.0")

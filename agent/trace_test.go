@@ -280,7 +280,17 @@ func describe(e agent.Effect) string {
 	case agent.FallBack:
 		return fmt.Sprintf("fall back %s/%s -> %s/%s floor=%d", e.From.Slot, e.From.Version, e.To.Slot, e.To.Version, e.To.Counter) + optional(" with system ", e.To.System.Slot)
 	case agent.StageSlot:
-		return fmt.Sprintf("stage slot=%s%s attempt=%d", orNone(e.Slot), optional(" system=", e.System)+optional(" programs=", e.Runtime), e.Attempt)
+		s := fmt.Sprintf("stage slot=%s%s attempt=%d", orNone(e.Slot), optional(" system=", e.System)+optional(" programs=", e.Runtime), e.Attempt)
+		if e.Look {
+			s += " look"
+		}
+		return s
+	case agent.CancelStage:
+		return fmt.Sprintf("cancel stage attempt=%d", e.Attempt)
+	case agent.ClearSlots:
+		return fmt.Sprintf("clear %v", e.Slots)
+	case agent.Distrust:
+		return fmt.Sprintf("distrust %v", e.Slots)
 	case agent.WatchMarker:
 		return "watch marker of " + string(e.Trial)
 	case agent.WatchChecks:

@@ -78,6 +78,8 @@ func (w *world) command(line string) error {
 		v := w.version(args["version"], "")
 		w.manifest(&v, args)
 		w.step(agent.StageAsked{Version: v, Force: first() == "force"})
+	case "cancel", "cancelled", "clear", "cleared", "looked":
+		return w.spareCommand(words[0], plain, args)
 	case "written-slot": // the slot's last byte is on the disk
 		w.written()
 	case "staged":
@@ -139,7 +141,7 @@ func (w *world) command(line string) error {
 	case "fall-back-failed":
 		w.step(agent.FallBackFailed{Error: "slot a does not hold what was staged"})
 	case "slot-checked": // the new version may be started; the old one is to make room
-		w.step(agent.SlotChecked{Trial: trial, Error: strings.Join(plain, " ")})
+		w.step(agent.SlotChecked{Trial: trial, Error: strings.Join(plain, " "), Damaged: args["damaged"] != ""})
 	case "not-frozen":
 		w.step(agent.FreezeFailed{Source: source, Error: "no cgroups of version 2 are mounted"})
 	case "marker-failed":

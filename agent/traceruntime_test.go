@@ -85,7 +85,7 @@ func (w *world) runtimeCommand(word string, plain []string, args map[string]stri
 		}
 		return w.quietly(way...)
 	case "tried": // with words: it failed
-		w.step(agent.RuntimeTried{Trial: trial, Error: said})
+		w.step(agent.RuntimeTried{Trial: trial, Error: said, Damaged: args["damaged"] != ""})
 	case "becomes": // the process becomes what the start program chooses
 		w.programs.start(true)
 		w.start()

@@ -34,7 +34,7 @@ func (w *world) systemCommand(word string, plain []string, args map[string]strin
 		if first == "" {
 			w.loader.tryOnce(w.state.Trial.To.System.Slot)
 		}
-		w.step(agent.BootTried{Trial: trial, Error: first})
+		w.step(agent.BootTried{Trial: trial, Error: first, Damaged: args["damaged"] != ""})
 	case "boot-agrees":
 		w.loader.agree(first)
 		w.step(agent.BootAgrees{Slot: first})

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"slipstream/agent"
+	"slipstream/agent/control"
 	"slipstream/stream/orders"
 )
 
@@ -36,7 +37,7 @@ func TestAnyWalkKeepsThePromises(t *testing.T) {
 
 // unwalked is what no walk has come to yet and some have to.
 func unwalked() []string {
-	all := []string{"commit", "freeze", "thaw by the forwarder", "make room", "come back", "system commit", "boot the old system", "leave the new system", "app of a new system", "agent on trial", "forwarder returned", "programs commit"}
+	all := []string{"commit", "freeze", "thaw by the forwarder", "make room", "come back", "system commit", "boot the old system", "leave the new system", "app of a new system", "agent on trial", "forwarder returned", "programs commit", "cancel", "clear", "distrust", "look"}
 	return slices.DeleteFunc(all, func(what string) bool { return walked[what] > 0 })
 }
 
@@ -111,7 +112,7 @@ func (w *walk) act() {
 		w.somethingEnds, w.timePasses, w.install, w.forwarderReverts, w.markerMade, w.appDies,
 		w.forwarderDies, w.connectionBreaks, w.agentDies, w.powerFails, w.operatorReverts, w.staleEvent,
 		w.lineBreaks, w.reports, w.reports, func() { w.step(agent.ReplaceAsked{}) },
-		func() { w.step(agent.RehearseAsked{}) },
+		func() { w.step(agent.RehearseAsked{}) }, w.stageAgain, w.cancel, w.clearSlot,
 	}
 	actions[rapid.IntRange(0, len(actions)-1).Draw(w.T, "action")]()
 }
@@ -181,6 +182,8 @@ func (w *walk) effect(e agent.Effect) {
 		w.fallBack(e)
 	case agent.StageSlot:
 		w.stageSlot(e)
+	case agent.CancelStage, agent.ClearSlots, agent.Distrust:
+		w.spareEffect(e)
 	}
 }
 
@@ -216,7 +219,7 @@ func (w *walk) checkSlot(e agent.CheckSlot) {
 	w.later = append(w.later, func() {
 		done := agent.SlotChecked{Trial: e.Trial}
 		if rapid.IntRange(0, 7).Draw(w.T, "whole") == 0 {
-			done.Error = "it is damaged"
+			done.Error, done.Damaged = "it is damaged", rapid.Bool().Draw(w.T, "damaged")
 		}
 		w.step(done)
 	})
@@ -292,6 +295,9 @@ func (w *walk) stageSlot(e agent.StageSlot) {
 		}
 	}
 	v, boot := w.state.Stage.Version, w.boots
+	if e.Look && w.stillWhole(e) {
+		return
+	}
 	if e.System != "" && !w.writesSystem(e.System) {
 		w.later = append(w.later, func() { w.step(agent.StageDone{Attempt: e.Attempt, Code: agent.CodeStage, Error: "refused"}) })
 		return
@@ -315,7 +321,7 @@ func (w *walk) stageSlot(e agent.StageSlot) {
 		if e.Runtime != "" {
 			w.programs.content[e.Runtime] = v.Runtime
 		}
-		w.step(agent.StageDone{Attempt: e.Attempt})
+		w.step(agent.StageDone{Attempt: e.Attempt, Cost: &control.Staged{Written: 1}})
 	})
 }
 
@@ -639,7 +645,8 @@ func (w *walk) replaceForwarder() {
 func (w *walk) calm() {
 	w.calming = true
 	for i := range 200 {
-		if i == 100 && w.systems.running != w.systems.named && w.sent == w.systems.named {
+		asked := w.sent == w.systems.named || w.state.System.Sent == w.systems.named // and its agent may have died of something else
+		if i == 100 && w.systems.running != w.systems.named && asked {
 			w.powerFails() // it was tried once, so a person has to
 		}
 		for len(w.later) > 0 {
@@ -657,6 +664,7 @@ func (w *walk) calm() {
 	}
 	w.settledDown()
 	w.programsAtHome()
+	w.spareKept()
 	s := w.state
 	if s.Phase != agent.PhaseIdle && s.Phase != agent.PhaseStaged || s.Trial.ID != "" {
 		w.Fatalf("no rest: %s", describeState(s))

@@ -12,6 +12,7 @@ type StageOptions struct {
 	By       string // who asked for it, shown by Status
 	InUse    string // the slot that runs now: never written, and read for chunks
 	Progress func(Progress)
+	Look     bool // read what is there already, even if this process has before
 }
 
 // Progress is how far a stage is. Done is the sum of the three origins.

@@ -174,6 +174,7 @@ type Status struct {
 	Index      bool           // whether the next version can be made from its chunks
 	Verity     *verity.Params // as Content had them
 	Mount      string         // MountNone, MountPlain or MountVerity
+	Cost       *Report        // of the stage that wrote it, but for its own note; nil: an older agent did
 }
 
 // Status never waits for a stage under way. It fails for an unknown name, and when
@@ -189,7 +190,7 @@ func (s *Set) Status(name string) (Status, error) {
 	status := Status{
 		State: st.State, Digest: st.Digest, Version: st.Version,
 		SHA256: st.SHA256, Size: st.Size, Kind: st.Kind, By: st.By, StagedAt: st.StagedAt, Verity: st.Verity,
-		VerifiedAt: s.lastVerified(name).at, Index: s.hasIndex(name),
+		VerifiedAt: s.lastVerified(name).at, Index: s.hasIndex(name), Cost: st.Cost,
 	}
 	if st.State == StateStaged && !s.present(name, st.Kind) {
 		status.State = StateBroken

@@ -133,7 +133,7 @@ func (w *writing) isWhole(ctx context.Context) (bool, error) {
 	if st.State != StateStaged || st.Digest != c.Digest || st.Kind != c.Kind || st.Size != c.Size || st.SHA256 != hexSum(c.SHA256) || !sameTree(st.Verity, c.Verity) {
 		return false, nil
 	}
-	if w.unchanged(w.name, c.Kind) {
+	if !w.options.Look && w.unchanged(w.name, c.Kind) {
 		return true, w.progress(Origins{Kept: c.Size})
 	}
 	var err error
@@ -257,6 +257,8 @@ func (w *writing) finish() error {
 	if err := w.slot.SyncDir("."); err != nil {
 		return err
 	}
+	cost := *w.report
+	w.after.Cost = &cost
 	if err := w.markStaged(w.top, w.name, w.after, time.Now()); err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type state struct {
 	StagedAt time.Time `json:"stagedAt,omitzero"`
 
 	Verity *verity.Params `json:"verity,omitempty"`
+	Cost   *Report        `json:"cost,omitempty"`
 }
 
 // readState returns StateEmpty for a slot without a state file.

@@ -22,7 +22,7 @@ type Status struct {
 	Product   string         `json:"product"`
 	Hardware  string         `json:"hardware"`
 	Agent     string         `json:"agent"`     // the agent's own version
-	Phase     string         `json:"phase"`     // "idle", "staging", "staged", "arming", "rebooting", "renewing", "starting", "trial", "committing", "reverting"
+	Phase     string         `json:"phase"`     // "idle", "staging", "staged", "clearing", "arming", "rebooting", "renewing", "starting", "trial", "committing", "reverting"
 	Permanent string         `json:"permanent"` // version, "" before the first one
 	Slots     []Slot         `json:"slots"`
 	Systems   []System       `json:"systems,omitempty"`  // system slots, on a device that has them
@@ -128,6 +128,7 @@ const (
 	OutcomeReverted  = "reverted"
 	OutcomeRefused   = "refused"
 	OutcomeRehearsed = "rehearsed" // a rehearsal went as it must
+	OutcomeCancelled = "cancelled" // it was not staged, because somebody wanted it so
 )
 
 // Record is one line of the history: how one attempt at an update ended.

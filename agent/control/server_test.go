@@ -155,6 +155,43 @@ func TestTrustIsAskedOfKeepersOnly(t *testing.T) {
 	}
 }
 
+// technician is a fake that is asked by somebody at the device.
+type technician struct{ *fake }
+
+func (k technician) Rehearse(_ context.Context, r control.RehearseRequest) control.Result {
+	return k.called("rehearse %v", r.Wait)
+}
+func (k technician) Reset(_ context.Context, r control.ResetRequest) control.Result {
+	return k.called("reset %v", r.Wait)
+}
+func (k technician) Cancel(context.Context) control.Result { return k.called("cancel") }
+func (k technician) Clear(_ context.Context, r control.ClearRequest) control.Result {
+	return k.called("clear %s", r.Slot)
+}
+
+func TestATechniciansRequestsArrive(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	c := control.Dial(serve(t, technician{f}))
+	defer c.Close()
+	for _, got := range []control.Result{
+		c.Rehearse(t.Context(), control.RehearseRequest{Wait: true}), c.Reset(t.Context(), control.ResetRequest{}),
+		c.Cancel(t.Context()), c.Clear(t.Context(), control.ClearRequest{Slot: "system-b"}),
+	} {
+		if got.Exit != control.ExitDone {
+			t.Errorf("a technician is answered %+v", got)
+		}
+	}
+	if diff := cmp.Diff([]string{"rehearse true", "reset false", "cancel", "clear system-b"}, f.calls); diff != "" {
+		t.Error(diff)
+	}
+	for _, slot := range []string{"", strings.Repeat("a", 65)} {
+		if got := c.Clear(t.Context(), control.ClearRequest{Slot: slot}); got.Exit != control.ExitRefused || got.Code != "bad-request" {
+			t.Errorf("slot %q is answered by %+v", slot, got)
+		}
+	}
+}
+
 // socketIn is a short path: a test's own directory may exceed a socket's limit.
 func socketIn(t *testing.T) string {
 	t.Helper()

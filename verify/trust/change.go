@@ -73,6 +73,17 @@ func (s *Store) Staged(slot string, v Installed, l verify.Learned) error {
 	})
 }
 
+// Cleared notes that a slot holds nothing any more.
+func (s *Store) Cleared(slot string) error {
+	if _, held := s.Installed(slot); !held {
+		return nil
+	}
+	return s.change("note that slot "+slot+" is empty", func(n *state) error {
+		delete(n.doc.Slots, slot)
+		return nil
+	})
+}
+
 // Rotate follows newer roots that came by the fleet's link.
 func (s *Store) Rotate(vendor, fleet [][]byte) error {
 	return s.change("follow newer roots", func(n *state) error {

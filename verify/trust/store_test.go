@@ -44,6 +44,23 @@ func TestFloorsWaitForTheOtherSlot(t *testing.T) {
 	}
 }
 
+func TestAnEmptySlotIsForgotten(t *testing.T) {
+	d, c := newMemDisk(), &bootTime{boot: "1"}
+	f := alone(t)
+	s := mustOpen(t, d, f, c)
+	must(t, s.Staged("a", installed(5, 1), verify.Learned{}))
+	must(t, s.Staged("system-b", installed(6, 1), verify.Learned{}))
+	must(t, s.Cleared("system-b"))
+	must(t, s.Cleared("b")) // holds nothing
+	for range 2 {           // as it is, and read again
+		_, emptied := s.Installed("system-b")
+		if was, other := s.Installed("a"); emptied || !other || was != installed(5, 1) {
+			t.Errorf("the emptied slot is known: %v; the other one: %v, %+v", emptied, other, was)
+		}
+		s = mustOpen(t, d, f, c)
+	}
+}
+
 // fakeCounter is hardware that may fail.
 type fakeCounter struct {
 	value uint64

@@ -26,7 +26,9 @@ var steps = map[string]string{
 	"operator": "to try it again: slipstream install --force FILE", "panel": "to try it again: slipstream install --force FILE",
 	"power": tryAgain, "agent": tryAgain, "forwarder": tryAgain, "lease": tryAgain, "orders": tryAgain,
 	"record":  "see to the disk of the state directory (slipstream doctor), then: slipstream install --force FILE",
-	"damaged": "see to the disk of the state directory (slipstream doctor), then stage a whole package again",
+	"damaged": "see to the disk of the state directory (slipstream doctor), then stage the package again: it needs no force",
+
+	"cancelled": "to go on where it was: slipstream stage FILE; to free its space: slipstream clear SLOT",
 
 	"reverted":        "correct the version; this very package again: slipstream install --force FILE",
 	"stage-failed":    "see to the disk of the state directory (slipstream doctor), then stage it again",

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"slipstream/agent"
 	"slipstream/agent/control"
 )
 
@@ -76,7 +77,15 @@ func serveScript(ts *testscript.TestScript, _ bool, args []string) {
 	running.Store(socket, s)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- control.NewServer(backend{s}, nil).Serve(ctx, socket) }()
+	go func() {
+		err := control.NewServer(backend{s}, nil).Serve(ctx, socket)
+		// A process that another script starts at this instant holds the lock of the
+		// agent before until it has become what it is to be.
+		for ctx.Err() == nil && agent.Wait(ctx, time.Millisecond) {
+			err = control.NewServer(backend{s}, nil).Serve(ctx, socket)
+		}
+		done <- err
+	}()
 	s.stop = sync.OnceFunc(func() {
 		stop()
 		<-done

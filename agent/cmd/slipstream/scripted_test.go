@@ -23,6 +23,7 @@ type scripted struct {
 	Back      control.Result
 	Rehearsal reply
 	Replaced  control.Result
+	Spare     control.Result // of what is asked of slots not in use
 	Kept      control.Result // of what is asked of the device's trust
 	Past      []control.Record
 
@@ -140,6 +141,14 @@ func (b backend) Rehearse(ctx context.Context, r control.RehearseRequest) contro
 
 func (b backend) Reset(ctx context.Context, r control.ResetRequest) control.Result {
 	return b.play(ctx, b.Rehearsal, "reset wait=%v", r.Wait)
+}
+
+func (b backend) Cancel(ctx context.Context) control.Result {
+	return b.play(ctx, reply{Result: b.Spare}, "cancel")
+}
+
+func (b backend) Clear(ctx context.Context, r control.ClearRequest) control.Result {
+	return b.play(ctx, reply{Result: b.Spare}, "clear %s", r.Slot)
 }
 
 func (b backend) Revert(ctx context.Context) control.Result {

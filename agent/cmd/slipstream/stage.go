@@ -15,7 +15,7 @@ import (
 	"slipstream/agent/control"
 )
 
-const leftStage = "the package is not staged unless slipstream status says so; the running version is untouched"
+const leftStage = "the package is not staged unless slipstream status says so; what was written is kept for the next time; the running version is untouched"
 
 func (c *cli) stageCommand() *cobra.Command {
 	var force bool
@@ -23,7 +23,11 @@ func (c *cli) stageCommand() *cobra.Command {
 		Use:   "stage FILE|URL",
 		Short: "Write a package into the spare slot",
 		Long: `Verify a package and write it into the spare slot. Nothing is started; the
-running version is not touched.
+running version is not touched. Ctrl-C ends it, as "slipstream cancel" does from
+elsewhere.
+
+What is staged already is believed to be there; with --force it is read, and written
+again if it is damaged.
 
 Exit status: 0 staged, 1 error, 2 staged or permanent already, 3 refused.`,
 		Args: args(cobra.ExactArgs(1), "one package, a file or a URL"),
@@ -36,7 +40,7 @@ Exit status: 0 staged, 1 error, 2 staged or permanent already, 3 refused.`,
 }
 
 func forceFlag(cmd *cobra.Command, force *bool) {
-	cmd.Flags().BoolVar(force, "force", false, "also a version that was reverted before")
+	cmd.Flags().BoolVar(force, "force", false, "also a version that was reverted before; and read what is staged already")
 }
 
 func (c *cli) stage(ctx context.Context, from string, force bool) error {

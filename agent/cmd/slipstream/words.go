@@ -122,6 +122,7 @@ var reasons = map[string]string{
 	"orders":    "the agent gave the trial up",
 	"rehearsal": "it was a rehearsal",
 	"damaged":   "its slot no longer held what was staged",
+	"cancelled": "an operator cancelled it",
 }
 
 // because gives a record's cause: the agent's sentence, else our words for the
