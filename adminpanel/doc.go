@@ -1,14 +1,15 @@
 // Package adminpanel is the panel: devices link to it, people look at them
 // through its page and bring releases to them.
 //
-// Its parts: hub holds the devices' links, store remembers, api is the HTTP
-// interface, ui the page.
+// Its parts: hub holds the devices' links, enrol lets devices in, ca is the
+// certificate authority by which they and the panel know each other, store remembers,
+// api is the HTTP interface, ui the page. People and devices have an address each.
 //
 // What it keeps: the panel may stop at any moment; devices go on without it and
 // nothing about an update depends on its being there.
 //
-// What it defends against: it has no logins yet, so it listens on the loopback
-// only ([Listen]), takes no request that a foreign web page makes (by
+// What it defends against: it has no logins yet, so it listens for people on the
+// loopback only ([Listen]), takes no request that a foreign web page makes (by
 // Sec-Fetch-Site and Origin, and by the Host header against DNS rebinding), and
 // its page runs no script but its own.
 //

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 )
 
-// Listen listens at addr, which must be a loopback address with a port.
+// Listen listens for people at addr, which must be a loopback address with a port.
 func Listen(addr string) (net.Listener, error) {
 	at, err := netip.ParseAddrPort(addr)
 	if err != nil {
@@ -17,4 +18,17 @@ func Listen(addr string) (net.Listener, error) {
 			"it listens on this machine only (127.0.0.1:%d), and ssh -L brings it to another", addr, at.Port())
 	}
 	return net.Listen("tcp", addr)
+}
+
+// DefaultNames are by what devices reach a panel that listens for them at addr, if
+// nobody says: this machine's own names, and the address.
+func DefaultNames(addr net.Addr) []string {
+	names := []string{"localhost", "127.0.0.1", "::1"}
+	if host, err := os.Hostname(); err == nil && host != "localhost" {
+		names = append(names, host)
+	}
+	if at, err := netip.ParseAddrPort(addr.String()); err == nil && !at.Addr().IsUnspecified() && !at.Addr().IsLoopback() {
+		names = append(names, at.Addr().String())
+	}
+	return names
 }

@@ -7,9 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
+	"sync"
 	"time"
 
 	"slipstream/adminpanel/api"
+	"slipstream/adminpanel/ca"
+	"slipstream/adminpanel/enrol"
 	"slipstream/adminpanel/hub"
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/ui"
@@ -22,20 +26,31 @@ const (
 	idleTimeout   = 2 * time.Minute
 	// leaveTimeout is how long requests may go on once the panel is to stop.
 	leaveTimeout = 3 * time.Second
+	// comeBack is over how long devices spread their return to a panel that ends: it
+	// is most likely starting again.
+	comeBack = 2 * time.Second
+	// lookAgain is how soon a revoked device and another generation of the authority
+	// are noticed, which commands write into the panel's data.
+	lookAgain = time.Second
 )
 
 // Config is what a panel is started with.
 type Config struct {
 	Data  string // directory, made if missing
 	Trust string // file of trusted public keys; "" leaves packages to the devices
+	// Names are the names and addresses by which devices reach the panel.
+	Names []string
+	Fleet string // file of the fleet's root, which devices get when they enrol; "" for none
 }
 
 // Panel is one panel with its data open.
 type Panel struct {
-	store *store.Store
-	api   *api.API
-	hub   *hub.Hub
-	log   *slog.Logger
+	store     *store.Store
+	authority *ca.Authority
+	desk      *enrol.Desk
+	api       *api.API
+	hub       *hub.Hub
+	log       *slog.Logger
 }
 
 // New opens the panel's data. Close closes it.
@@ -47,15 +62,33 @@ func New(cfg Config, log *slog.Logger) (*Panel, error) {
 			return nil, fmt.Errorf("the panel's trusted keys: %w", err)
 		}
 	}
+	var root []byte
+	if cfg.Fleet != "" {
+		fleet, err := verify.LoadFleet(cfg.Fleet)
+		if err != nil {
+			return nil, fmt.Errorf("the fleet's root: %w", err)
+		}
+		root = fleet.Bytes()
+	}
 	s, err := store.Open(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
-	p := &Panel{store: s, log: log}
-	p.hub = hub.New(hub.Config{Identify: s.Tokens.Identify, Changed: p.remember}, log)
+	authority, err := ca.Open(AuthorityDir(cfg.Data))
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	p := &Panel{store: s, authority: authority, log: log}
+	p.desk = enrol.New(enrol.Config{
+		Authority: authority, Tokens: s.Tokens, Enrolled: s.Enrolled, Names: cfg.Names, FleetRoot: root, Audit: s.Audit, Log: log,
+	})
+	p.hub = hub.New(hub.Config{Identify: p.desk.Identify, Authorities: p.desk.Authorities, Changed: p.remember}, log)
 	p.api = api.New(s, p.hub, trust, log)
 	return p, nil
 }
+
+// AuthorityDir is where the panel's certificate authority is, below its data.
+func AuthorityDir(data string) string { return filepath.Join(data, "ca") }
 
 // Close ends what the panel began and closes its data. Serve has returned before.
 func (p *Panel) Close() error {
@@ -75,53 +108,105 @@ func (p *Panel) remember(d hub.Device) {
 	}
 }
 
-// Handler is everything that the panel serves.
+// Handler is everything that the panel serves to people.
 func (p *Panel) Handler() http.Handler {
 	mux := http.NewServeMux()
 	p.api.Register(mux)
-	mux.Handle("POST "+wire.Path, p.hub)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("/", ui.Handler())
 	return guard(mux)
 }
 
-// Serve serves until ctx ends or l fails.
-func (p *Panel) Serve(ctx context.Context, l net.Listener) error {
+// DeviceHandler is everything that it serves to devices, which it knows by their
+// certificates.
+func (p *Panel) DeviceHandler() http.Handler {
+	mux := http.NewServeMux()
+	p.desk.Register(mux)
+	mux.Handle("POST "+wire.Path, p.hub)
+	mux.Handle("GET /v1/releases/{id}", p.desk.Devices(http.HandlerFunc(p.api.ServeRelease)))
+	return mux
+}
+
+// Serve serves people and devices until ctx ends or a listener fails, and closes both.
+func (p *Panel) Serve(ctx context.Context, people, devices net.Listener) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	door := hub.NewDoor(devices, p.desk.TLS(), p.log)
+	defer door.Close()
+	var owned sync.WaitGroup
+	defer owned.Wait()
+	owned.Go(func() { p.look(ctx) })
 	// Links and readers of events end with their requests' context.
 	requests, leave := context.WithCancel(context.Background())
 	defer leave()
-	server := &http.Server{
-		Handler:           p.Handler(),
-		Protocols:         protocols(),
+	servers := []*http.Server{p.server(requests, p.Handler()), p.server(requests, p.DeviceHandler())}
+	failed := make(chan error, len(servers))
+	for i, l := range []net.Listener{people, door} {
+		go func() { failed <- servers[i].Serve(l) }()
+	}
+	var errs []error
+	running := len(servers)
+	select {
+	case err := <-failed:
+		running--
+		errs = append(errs, fmt.Errorf("serve the panel: %w", err))
+	case <-ctx.Done():
+	}
+	stop()
+	p.hub.Drain(comeBack)
+	leave()
+	for _, server := range servers {
+		errs = append(errs, shutDown(server))
+	}
+	for range running {
+		if ended := <-failed; !errors.Is(ended, http.ErrServerClosed) {
+			errs = append(errs, ended)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Panel) server(requests context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(l) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve the panel: %w", err)
-	case <-ctx.Done():
-	}
-	leave()
+}
+
+func shutDown(server *http.Server) error {
 	last, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
 	err := server.Shutdown(last)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close()
 	}
-	if ended := <-failed; !errors.Is(ended, http.ErrServerClosed) {
-		err = errors.Join(err, ended)
-	}
 	return err
 }
 
-// protocols adds HTTP/2 without TLS, which devices on this machine link with.
-func protocols() *http.Protocols {
-	var p http.Protocols
-	p.SetHTTP1(true)
-	p.SetUnencryptedHTTP2(true)
-	return &p
+// look takes in what commands change in the panel's data while it runs.
+func (p *Panel) look(ctx context.Context) {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	revoked := p.store.Enrolled.Revocations()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if now := p.store.Enrolled.Revocations(); now != revoked {
+			revoked = now
+			p.hub.Recheck()
+		}
+		switch changed, err := p.authority.Reload(); {
+		case err != nil:
+			p.log.Error("the panel's authority stays as it was", "cause", err)
+		case changed:
+			p.log.Info("the panel's authority has changed: devices are told")
+			p.hub.Announce()
+		}
+	}
 }

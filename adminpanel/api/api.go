@@ -66,7 +66,6 @@ func (a *API) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/releases", a.postRelease)
 	mux.HandleFunc("GET /api/audit", a.listAudit)
 	mux.HandleFunc("GET /api/events", a.events)
-	mux.HandleFunc("GET /v1/releases/{id}", a.serveRelease)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, problem{http.StatusNotFound, "no-such-route", "nothing answers " + r.Method + " " + r.URL.Path})
 	})

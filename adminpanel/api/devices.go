@@ -52,10 +52,10 @@ func (a *API) getDevice(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, d)
 }
 
-// devices lists every device that has a token, was met before, or is here.
+// devices lists every device that is enrolled, was met before, or is here.
 func (a *API) devices() ([]Device, error) {
 	byID := map[string]Device{}
-	enrolled, err := a.store.Tokens.Devices()
+	enrolled, err := a.store.Enrolled.Devices()
 	if err != nil {
 		return nil, err
 	}

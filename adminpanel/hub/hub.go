@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
 
 	"slipstream/agent/control"
+	"slipstream/agent/wire"
 )
 
 // Device is what the hub knows about one device. It is a copy.
@@ -20,6 +22,8 @@ type Device struct {
 	Status   *control.Status // the newest; nil before the first. Shared: not to be changed
 	StatusAt time.Time       // when the status arrived, by the panel's clock
 	Asked    *Asked          // the newest of the asks that change the device
+	Hello    wire.Hello      // of the newest link
+	Report   *wire.Report    // the newest on what is desired; nil before the first
 }
 
 // Asked is an ask as people see it: a button was pressed, and then the device
@@ -38,8 +42,11 @@ type Asked struct {
 
 // Config is what a hub needs from the rest of the panel.
 type Config struct {
-	// Identify names the device that a token was made for.
-	Identify func(token string) (device string, ok bool)
+	// Identify names the device that sent a request, if that may call. A link's is
+	// asked for again by [Hub.Recheck].
+	Identify func(r *http.Request) (device string, ok bool)
+	// Authorities, if set, are what the device that sent a request shall trust.
+	Authorities func(r *http.Request) wire.Authorities
 	// Changed, if set, is told when a device came or went and when its permanent
 	// version is another one.
 	Changed func(Device)
@@ -53,7 +60,9 @@ type Hub struct {
 
 	mu       sync.Mutex // guards what follows
 	devices  map[string]*entry
+	desired  map[string]desired // of devices that may never have called
 	watchers map[*Watch]struct{}
+	leaving  time.Duration // over which devices shall come back; 0 while the panel stays
 }
 
 type entry struct {
@@ -63,7 +72,10 @@ type entry struct {
 
 // New makes a hub without devices.
 func New(cfg Config, log *slog.Logger) *Hub {
-	return &Hub{cfg: cfg, log: log, devices: map[string]*entry{}, watchers: map[*Watch]struct{}{}}
+	return &Hub{
+		cfg: cfg, log: log,
+		devices: map[string]*entry{}, desired: map[string]desired{}, watchers: map[*Watch]struct{}{},
+	}
 }
 
 // Wait returns when every link has ended, which they do with the contexts of
@@ -117,7 +129,7 @@ func (h *Hub) arrive(l *link) {
 	if e.link != nil {
 		e.link.end(errSuperseded)
 	}
-	e.link, e.Online, e.Since, e.Seen = l, true, now, now
+	e.link, e.Online, e.Since, e.Seen, e.Hello = l, true, now, now, l.hello
 	d := e.Device
 	h.touch(l.device)
 	h.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 
@@ -33,14 +33,18 @@ var (
 	ErrBusy = errors.New("too many asks wait for this device")
 
 	errSuperseded = errors.New("the device has opened another link")
+	errUnknown    = errors.New("the device may not call any more")
+	errLeaving    = errors.New("the panel is about to end")
 )
 
 // link is one device's connection.
 type link struct {
-	device string
-	lines  *wire.Writer
-	ctx    context.Context // ends with the link; its cause says why
-	end    context.CancelCauseFunc
+	device  string
+	request *http.Request // that opened it: who calls
+	hello   wire.Hello
+	lines   *wire.Writer
+	ctx     context.Context // ends with the link; its cause says why
+	end     context.CancelCauseFunc
 
 	mu      sync.Mutex // guards what follows
 	next    uint64
@@ -53,11 +57,14 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "a link needs HTTP/2", http.StatusHTTPVersionNotSupported)
 		return
 	}
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	device, ok := h.cfg.Identify(token)
+	device, ok := h.cfg.Identify(r)
 	if !ok {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		http.Error(w, "no device has this token", http.StatusUnauthorized)
+		http.Error(w, "a link is for enrolled devices", http.StatusUnauthorized)
+		return
+	}
+	if over := h.isLeaving(); over > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(over.Seconds())+1))
+		http.Error(w, "the panel is about to end", http.StatusServiceUnavailable)
 		return
 	}
 	h.links.Add(1)
@@ -71,7 +78,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, device string) error
 	rc := http.NewResponseController(w)
 	out := &promptWriter{w: w, rc: rc, ctx: ctx}
 	l := &link{
-		device: device, ctx: ctx, end: end,
+		device: device, request: r, ctx: ctx, end: end,
 		lines:   wire.NewWriter(out),
 		pending: map[uint64]chan wire.Answer{},
 	}
@@ -101,11 +108,15 @@ func (h *Hub) listen(l *link, lines lineReader) error {
 		return err
 	}
 	if first.Hello == nil || first.Hello.Device != l.device {
-		return errors.New("the device did not give the name that its token stands for")
+		return errors.New("the device did not give the name that its certificate stands for")
 	}
+	l.hello = *first.Hello
 	h.arrive(l)
 	defer h.leave(l)
-	h.log.Info("device linked", "device", l.device)
+	h.log.Info("device linked", "device", l.device, "agent", l.hello.Agent, "protocol", l.hello.Protocol)
+	if err := h.greet(l); err != nil {
+		return err
+	}
 	for {
 		var up wire.Up
 		if err := lines.read(&up); err != nil {
@@ -128,6 +139,9 @@ func (h *Hub) take(l *link, up wire.Up) error {
 	}
 	if up.Answer != nil {
 		l.deliver(*up.Answer)
+	}
+	if up.Report != nil {
+		h.reported(l, *up.Report)
 	}
 	return nil
 }

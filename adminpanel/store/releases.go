@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -92,11 +91,10 @@ func (s *Store) keep(f *os.File, r Release) error {
 	if err := os.Rename(f.Name(), s.path(r.ID)); err != nil {
 		return fmt.Errorf("store: keep release %s: %w", r.Version, err)
 	}
-	dir, err := os.Open(s.releases())
-	if err != nil {
+	if err := syncDir(s.releases()); err != nil {
 		return fmt.Errorf("store: keep release %s: %w", r.Version, err)
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return nil
 }
 
 func (s *Store) list(r Release, actor string) error {

@@ -27,7 +27,8 @@ var (
 
 // Store is safe for concurrent use.
 type Store struct {
-	Tokens Tokens
+	Tokens   *Tokens
+	Enrolled Enrolled
 
 	db  *bolt.DB
 	dir string
@@ -40,7 +41,11 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{Tokens: tokens, dir: dir}
+	enrolled, err := OpenEnrolled(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{Tokens: tokens, Enrolled: enrolled, dir: dir}
 	for _, sub := range []string{s.releases(), s.incoming()} {
 		if err := os.MkdirAll(sub, 0o700); err != nil {
 			return nil, fmt.Errorf("store: make the panel's data: %w", err)

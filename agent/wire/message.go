@@ -16,25 +16,61 @@ const (
 	SilenceLimit = 3*PingEvery + time.Second
 	// MaxOffer bounds an SDP, either way: it has to fit a line after quoting.
 	MaxOffer = 64 << 10
+	// Protocol is what this package speaks. It grows when a peer must behave otherwise
+	// than by ignoring what it does not know.
+	Protocol = 1
 )
 
 // Up is one line from the device.
 type Up struct {
 	Hello  *Hello          `json:"hello,omitempty"`  // first line, once
 	Status json.RawMessage `json:"status,omitempty"` // a control.Status, whole
+	Report *Report         `json:"report,omitempty"` // where the newest Desired stands
 	Answer *Answer         `json:"answer,omitempty"`
 	Ping   *Ping           `json:"ping,omitempty"`
 }
 
 // Down is one line from the panel.
 type Down struct {
-	Ask  *Ask  `json:"ask,omitempty"`
-	Ping *Ping `json:"ping,omitempty"`
+	Ask         *Ask         `json:"ask,omitempty"`
+	Desired     *Desired     `json:"desired,omitempty"`
+	Authorities *Authorities `json:"authorities,omitempty"`
+	Leave       *Leave       `json:"leave,omitempty"`
+	Ping        *Ping        `json:"ping,omitempty"`
 }
 
-// Hello names the device; it must be the one that the token was made for.
+// Hello says what calls. Device must be the one of the certificate; that alone says
+// who it is.
 type Hello struct {
-	Device string `json:"device"`
+	Device   string `json:"device"`
+	Product  string `json:"product,omitempty"`
+	Hardware string `json:"hardware,omitempty"`
+	Agent    string `json:"agent,omitempty"` // its version
+	Boot     string `json:"boot,omitempty"`  // id of the boot
+	Protocol int    `json:"protocol"`
+	Slots    []Slot `json:"slots,omitempty"`
+}
+
+// Slot is what lies in one live slot.
+type Slot struct {
+	Name    string `json:"name"`
+	State   string `json:"state"` // a state of package control
+	Version string `json:"version,omitempty"`
+	Digest  string `json:"digest,omitempty"`
+}
+
+// Authorities are those that vouch for the panel, all of them: they take the place
+// of those that the device knew. With Renew the device's certificate is of one that
+// goes, and the device asks for another at once.
+type Authorities struct {
+	Certificates [][]byte `json:"certificates"` // DER
+	Renew        bool     `json:"renew,omitempty"`
+}
+
+// Leave is a panel's word that it ends the link, as it does before it ends itself.
+// The device calls again after a random part of the pause.
+type Leave struct {
+	PauseMS int64 `json:"pauseMs"`
 }
 
 // Ping says "still here" and asks for nothing.
@@ -45,6 +81,7 @@ type Ask struct {
 	ID         uint64    `json:"id"` // echoed in the answer, unique in a link
 	Stage      *Stage    `json:"stage,omitempty"`
 	Activate   *Activate `json:"activate,omitempty"`
+	Trust      *Trust    `json:"trust,omitempty"`
 	Greenlight *struct{} `json:"greenlight,omitempty"`
 	Revert     *struct{} `json:"revert,omitempty"`
 	History    *History  `json:"history,omitempty"`
@@ -58,12 +95,26 @@ type Stage struct {
 	// address it reaches the panel.
 	URL   string `json:"url"`
 	Force bool   `json:"force,omitempty"`
+	// Order is the signature files of the fleet's order for the package, in the place
+	// of one inside it.
+	Order [][]byte `json:"order,omitempty"`
 }
 
 // Activate asks for the trial of the staged version; the answer comes when the
-// trial has begun, and the end of it shows in the status.
+// trial has begun, and the end of it shows in the status. With an epoch it is for
+// what [Desired] of that epoch named and for nothing else, and asked twice it
+// begins one trial.
 type Activate struct {
-	Force bool `json:"force,omitempty"`
+	Force bool   `json:"force,omitempty"`
+	Epoch uint64 `json:"epoch,omitempty"`
+}
+
+// Trust brings newer roots and the fleet's word of the time. They are believed by
+// their signatures.
+type Trust struct {
+	Vendor [][]byte `json:"vendor,omitempty"` // roots that follow each other
+	Fleet  [][]byte `json:"fleet,omitempty"`
+	Time   [][]byte `json:"time,omitempty"` // signature files over one statement
 }
 
 // History asks for the newest entries of the device's history.
@@ -88,12 +139,13 @@ const (
 	CodeBusy       = "busy"        // too many asks at once
 	CodeRefused    = "refused"     // the ask makes no sense
 	CodeFailed     = "failed"      // the device tried and could not
+	CodeOldEpoch   = "old-epoch"   // the ask is for an epoch that is not the device's
 )
 
 // Answer answers the ask with the same ID. Error is set, or what was asked for.
 type Answer struct {
 	ID      uint64          `json:"id"`
-	Result  json.RawMessage `json:"result,omitempty"`  // control.Result: stage, activate, greenlight, revert
+	Result  json.RawMessage `json:"result,omitempty"`  // control.Result: stage, activate, trust, greenlight, revert
 	History json.RawMessage `json:"history,omitempty"` // []control.Record, newest first
 	WHEP    *WHEPAnswer     `json:"whep,omitempty"`
 	Error   *Error          `json:"error,omitempty"`

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -25,7 +27,7 @@ func main() {
 }
 
 func command() *cobra.Command {
-	var listen string
+	var listen, devices string
 	var cfg adminpanel.Config
 	root := &cobra.Command{
 		Use:           "slipstream-panel",
@@ -34,29 +36,38 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serve(cmd.Context(), listen, cfg)
+			return serve(cmd.Context(), listen, devices, cfg)
 		},
 	}
 	root.PersistentFlags().StringVar(&cfg.Data, "data", "", "directory of the panel's data")
 	root.MarkPersistentFlagRequired("data")
-	root.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "loopback address to serve at")
+	root.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "loopback address at which people find the page")
+	root.Flags().StringVar(&devices, "link", "127.0.0.1:8443", "address at which devices call, by TLS")
+	root.Flags().StringSliceVar(&cfg.Names, "name", nil, "name or address by which devices reach the panel; default: this machine's")
 	root.Flags().StringVar(&cfg.Trust, "trust", "", "file of public keys: releases they did not sign are refused")
-	root.AddCommand(token(&cfg.Data))
+	root.Flags().StringVar(&cfg.Fleet, "fleet", "", "file of the fleet's root: devices that enrol belong to that fleet")
+	root.AddCommand(token(&cfg.Data), revoke(&cfg.Data), authority(&cfg.Data))
 	return root
 }
 
-func serve(ctx context.Context, listen string, cfg adminpanel.Config) error {
+func serve(ctx context.Context, listen, link string, cfg adminpanel.Config) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	l, err := adminpanel.Listen(listen)
+	people, err := adminpanel.Listen(listen)
 	if err != nil {
 		return err
+	}
+	devices, err := net.Listen("tcp", link)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen for devices: %w", err), people.Close())
+	}
+	if len(cfg.Names) == 0 {
+		cfg.Names = adminpanel.DefaultNames(devices.Addr())
 	}
 	panel, err := adminpanel.New(cfg, log)
 	if err != nil {
-		l.Close()
-		return err
+		return errors.Join(err, people.Close(), devices.Close())
 	}
 	defer panel.Close()
-	log.Info("panel is up", "url", "http://"+l.Addr().String())
-	return panel.Serve(ctx, l)
+	log.Info("panel is up", "url", "http://"+people.Addr().String(), "devices", "https://"+devices.Addr().String(), "names", cfg.Names)
+	return panel.Serve(ctx, people, devices)
 }

@@ -6,35 +6,47 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"slipstream/adminpanel"
+	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/store"
+	"slipstream/agent/wire"
 )
+
+// maxTokenLife bounds for how long a token may lie about.
+const maxTokenLife = 90 * 24 * time.Hour
+
+// wish is what a token shall be good for.
+type wish struct {
+	device string
+	count  int
+	life   time.Duration
+}
 
 // token works while a panel runs on the same data.
 func token(data *string) *cobra.Command {
-	var device, out string
-	var replace bool
+	var w wish
+	var out string
 	cmd := &cobra.Command{
-		Use:   "token DEVICE",
-		Short: "Make the token with which a device links to the panel",
-		Long: "Make the token with which a device links to the panel, and print it, or write it\n" +
-			"to a file that only you can read. It cannot be shown again: only its hash is kept.",
-		Example: "  slipstream-panel --data DIR token cam-7 --out cam-7.token",
-		Args:    cobra.MaximumNArgs(1),
+		Use:   "token [DEVICE]",
+		Short: "Make a token with which a device enrols at the panel, once",
+		Long: "Make a token with which a device enrols at the panel, once, and print it, or write it\n" +
+			"to a file that only you can read. It cannot be shown again: only its hash is kept.\n" +
+			"For a DEVICE it also lets in what shall take that one's place, or was revoked; without\n" +
+			"one it is for any device of another name than those that are enrolled.",
+		Example: "  slipstream-panel --data DIR token cam-7 --out cam-7.token\n" +
+			"  slipstream enroll --panel https://HOST:8443 --token-file cam-7.token",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := named(device, args)
-			if err != nil {
-				return err
+			if len(args) > 0 {
+				w.device = args[0]
 			}
-			tokens, err := store.OpenTokens(*data)
-			if err != nil {
-				return err
-			}
-			issue := func() (string, error) { return issue(tokens, name, replace) }
+			issue := func() (string, error) { return issue(*data, w) }
 			if out != "" {
-				return writeToken(out, replace, issue)
+				return writeToken(out, issue)
 			}
 			text, err := issue()
 			if err != nil {
@@ -44,40 +56,35 @@ func token(data *string) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&device, "device", "", "name of the device, instead of the argument")
 	cmd.Flags().StringVar(&out, "out", "", "write the token to this file, with mode 0600, instead of printing it")
-	cmd.Flags().BoolVar(&replace, "replace", false, "make a new token in the place of an earlier one, which stops working")
+	cmd.Flags().IntVar(&w.count, "count", 1, "devices that may enrol by it, if it names none")
+	cmd.Flags().DurationVar(&w.life, "expires", 24*time.Hour, "how long it is good")
 	return cmd
 }
 
-// named takes the device from the argument or from --device.
-func named(device string, args []string) (string, error) {
-	switch {
-	case len(args) == 0 && device == "":
-		return "", errors.New("name the device as in its configuration: slipstream-panel token DEVICE")
-	case len(args) == 0:
-		return device, nil
-	case device != "" && device != args[0]:
-		return "", fmt.Errorf("two devices are named, %s and %s: a token is for one", args[0], device)
+func issue(data string, w wish) (string, error) {
+	if w.life <= 0 || w.life > maxTokenLife {
+		return "", fmt.Errorf("a token is good for at most %v, not %v", maxTokenLife, w.life)
 	}
-	return args[0], nil
-}
-
-func issue(tokens store.Tokens, device string, replace bool) (string, error) {
-	text, err := tokens.Make(device, replace)
-	switch {
-	case errors.Is(err, store.ErrEnrolled):
-		return "", fmt.Errorf("make a token for %s: %w; --replace makes a new one", device, err)
-	case err != nil:
-		return "", fmt.Errorf("make a token for %s: %w", device, err)
+	authority, err := ca.Open(adminpanel.AuthorityDir(data))
+	if err != nil {
+		return "", err
 	}
-	return text, nil
+	tokens, err := store.OpenTokens(data)
+	if err != nil {
+		return "", err
+	}
+	t := wire.NewToken(wire.Pin(authority.Pinned()))
+	if err := tokens.Add(t.ID, t.Secret, w.device, w.count, time.Now().Add(w.life)); err != nil {
+		return "", fmt.Errorf("make a token: %w", err)
+	}
+	return t.String(), nil
 }
 
 // writeToken opens its file before there is a token, which cannot be shown again
 // if it cannot be written. The file appears whole or not at all.
-func writeToken(name string, replace bool, issue func() (string, error)) error {
-	if _, err := os.Lstat(name); !replace && !errors.Is(err, fs.ErrNotExist) {
+func writeToken(name string, issue func() (string, error)) error {
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 		if err == nil {
 			err = fs.ErrExist
 		}

@@ -1,0 +1,133 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"slipstream/agent/wire"
+)
+
+// desired is what a device shall come to, with the moment by the panel's clock.
+type desired struct {
+	wire.Desired
+	at time.Time // to activate; zero: as soon as it is staged
+}
+
+// ErrOldEpoch is returned for what was desired before something else.
+var ErrOldEpoch = errors.New("something newer is desired of this device already")
+
+// SetDesired says what a device shall come to, now if it is linked, and at the
+// beginning of each of its links. at is the moment of the activation, if there is to
+// be one; zero is as soon as can be. It is kept in memory only: whoever decides about
+// versions says it again after a restart of the panel.
+func (h *Hub) SetDesired(device string, d wire.Desired, at time.Time) error {
+	h.mu.Lock()
+	if old, ok := h.desired[device]; ok && d.Epoch < old.Epoch {
+		h.mu.Unlock()
+		return fmt.Errorf("epoch %d: %w (epoch %d)", d.Epoch, ErrOldEpoch, old.Epoch)
+	}
+	h.desired[device] = desired{d, at}
+	var l *link
+	if e, ok := h.devices[device]; ok {
+		l = e.link
+	}
+	h.mu.Unlock()
+	if l != nil {
+		h.desire(l)
+	}
+	return nil
+}
+
+// desire sends what is desired. A line that is lost with its link comes again on the
+// next one.
+func (h *Hub) desire(l *link) {
+	h.mu.Lock()
+	d, ok := h.desired[l.device]
+	h.mu.Unlock()
+	if !ok {
+		return
+	}
+	line := d.Desired
+	if line.Activate && !d.at.IsZero() {
+		line.ActivateInMS = max(0, time.Until(d.at).Milliseconds())
+	}
+	if err := l.lines.Write(wire.Down{Desired: &line}); err != nil {
+		l.end(err)
+	}
+}
+
+// greet says what a device must know at the beginning of a link.
+func (h *Hub) greet(l *link) error {
+	if h.cfg.Authorities != nil {
+		a := h.cfg.Authorities(l.request)
+		if err := l.lines.Write(wire.Down{Authorities: &a}); err != nil {
+			return err
+		}
+	}
+	h.desire(l)
+	return nil
+}
+
+// reported keeps where the desired version stands. A report of an older epoch than
+// the desired one says nothing any more.
+func (h *Hub) reported(l *link, r wire.Report) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.devices[l.device]
+	if e.link != l || r.Epoch < h.desired[l.device].Epoch {
+		h.log.Debug("late report", "device", l.device, "epoch", r.Epoch, "state", r.State)
+		return
+	}
+	e.Report = &r
+	h.touch(l.device)
+}
+
+// all are the links of now.
+func (h *Hub) all() (links []*link) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, e := range h.devices {
+		if e.link != nil {
+			links = append(links, e.link)
+		}
+	}
+	return links
+}
+
+// Recheck ends the links of devices that may not call any more.
+func (h *Hub) Recheck() {
+	for _, l := range h.all() {
+		if device, ok := h.cfg.Identify(l.request); !ok || device != l.device {
+			l.end(errUnknown)
+		}
+	}
+}
+
+// Announce tells every device the authorities of now.
+func (h *Hub) Announce() {
+	for _, l := range h.all() {
+		a := h.cfg.Authorities(l.request)
+		if err := l.lines.Write(wire.Down{Authorities: &a}); err != nil {
+			l.end(err)
+		}
+	}
+}
+
+// Drain asks every device to leave and to come back within a time, spread over it,
+// and takes no link any more.
+func (h *Hub) Drain(over time.Duration) {
+	h.mu.Lock()
+	h.leaving = max(over, time.Millisecond)
+	h.mu.Unlock()
+	for _, l := range h.all() {
+		_ = l.lines.Write(wire.Down{Leave: &wire.Leave{PauseMS: over.Milliseconds()}}) // it is ended in any case
+		l.end(errLeaving)
+	}
+}
+
+func (h *Hub) isLeaving() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.leaving
+}
