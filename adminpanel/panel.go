@@ -32,6 +32,9 @@ const (
 	// lookAgain is how soon a revoked device and another generation of the authority
 	// are noticed, which commands write into the panel's data.
 	lookAgain = time.Second
+	// tellAgain is how often devices whose link never ends hear that it is time for
+	// another certificate.
+	tellAgain = 12 * time.Hour
 )
 
 // Config is what a panel is started with.
@@ -123,6 +126,9 @@ func (p *Panel) DeviceHandler() http.Handler {
 	mux := http.NewServeMux()
 	p.desk.Register(mux)
 	mux.Handle("POST "+wire.Path, p.hub)
+	mux.Handle("GET "+wire.ReachPath, p.desk.Devices(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+	})))
 	mux.Handle("GET /v1/releases/{id}", p.desk.Devices(http.HandlerFunc(p.api.ServeRelease)))
 	return mux
 }
@@ -190,6 +196,7 @@ func shutDown(server *http.Server) error {
 func (p *Panel) look(ctx context.Context) {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
+	told := time.Now()
 	revoked := p.store.Enrolled.Revocations()
 	for {
 		select {
@@ -201,11 +208,12 @@ func (p *Panel) look(ctx context.Context) {
 			revoked = now
 			p.hub.Recheck()
 		}
-		switch changed, err := p.authority.Reload(); {
-		case err != nil:
+		changed, err := p.authority.Reload()
+		if err != nil {
 			p.log.Error("the panel's authority stays as it was", "cause", err)
-		case changed:
-			p.log.Info("the panel's authority has changed: devices are told")
+		}
+		if changed || time.Since(told) > tellAgain {
+			told = time.Now()
 			p.hub.Announce()
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"slipstream/agent/appcontrol"
 	"slipstream/agent/config"
 	"slipstream/agent/control"
+	"slipstream/agent/link"
 	"slipstream/agent/supervise"
 	"slipstream/slots"
 	"slipstream/slots/boot"
@@ -29,22 +30,23 @@ const eventQueue = 64
 // Agent runs the upgrade of one device. Its Run method's goroutine alone owns
 // the state; everything else sends it events and reads snapshots.
 type Agent struct {
-	cfg     config.Config
-	log     *slog.Logger
-	set     *slots.Set
-	record  recordFile
-	journal *journal
-	trusted *trust.Store
-	lock    *os.File // of the run directory
-	secret  string   // of the gateway, for the device itself
-	sup     *supervise.Supervisor
-	forward *forwarder
-	markers markers
-	users   users
-	sockets sockets
-	data    dataDirs
-	states  *states
-	desk    *appcontrol.Desk
+	cfg      config.Config
+	log      *slog.Logger
+	set      *slots.Set
+	record   recordFile
+	journal  *journal
+	trusted  *trust.Store
+	identity *link.Identity // to the panel; nil where nothing is downloaded
+	lock     *os.File       // of the run directory
+	secret   string         // of the gateway, for the device itself
+	sup      *supervise.Supervisor
+	forward  *forwarder
+	markers  markers
+	users    users
+	sockets  sockets
+	data     dataDirs
+	states   *states
+	desk     *appcontrol.Desk
 
 	groups *supervise.Groups // nil without cgroups
 
@@ -192,6 +194,9 @@ func (a *Agent) open() (err error) {
 	}
 	a.record = record
 	if a.trusted, err = openTrust(a.cfg); err != nil {
+		return err
+	}
+	if err := a.openIdentity(); err != nil {
 		return err
 	}
 	a.journal, a.state, a.fresh, err = openJournal(a.cfg.State, a.log)

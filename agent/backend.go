@@ -66,7 +66,7 @@ func (a *Agent) History(_ context.Context, most int) ([]control.Record, error) {
 
 // Activate implements [control.Backend].
 func (a *Agent) Activate(ctx context.Context, r control.ActivateRequest) control.Result {
-	answer, err := a.ask(ctx, func(req uint64) any { return ActivateAsked{Req: req, Force: r.Force} })
+	answer, err := a.ask(ctx, func(req uint64) any { return ActivateAsked{Req: req, Force: r.Force, Digest: r.Digest} })
 	if err != nil {
 		return unanswered("", err)
 	}

@@ -119,6 +119,9 @@ func (a *Agent) subject(r *run) invariant.Subject {
 	if r.process != nil {
 		s.PIDs = r.process.PIDs
 	}
+	if a.identity.Panel() != "" {
+		s.Link = a.identity.Reach
+	}
 	return s
 }
 

@@ -47,7 +47,7 @@ func (a *Agent) confinement(e StartApp, app *verify.App) *supervise.Confinement 
 		Write:   []string{real(a.data.of(e.data())), real(a.shared()), real(a.tmp(e.Slot))},
 		Devices: a.cfg.Apps.Devices,
 	}
-	for _, path := range []string{filepath.Dir(config.File), a.cfg.Gateway.Viewers, a.cfg.Gateway.TLSKey, a.cfg.Panel.TokenFile, a.cfg.Counter} {
+	for _, path := range []string{filepath.Dir(config.File), a.cfg.Gateway.Viewers, a.cfg.Gateway.TLSKey, a.cfg.Counter} {
 		if path != "" {
 			c.Private = append(c.Private, real(path))
 		}

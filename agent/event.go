@@ -63,7 +63,9 @@ type (
 	ActivateAsked struct {
 		Req   uint64
 		Force bool
-		Held  string // schema of the state that the permanent version has handed over; "": none
+		// Digest is of the package that is meant; "": whatever is staged.
+		Digest string
+		Held   string // schema of the state that the permanent version has handed over; "": none
 	}
 	// GreenlightAsked is the operator's word for the version on trial.
 	GreenlightAsked struct{ Req uint64 }
@@ -245,7 +247,7 @@ const (
 
 // Codes of refused requests, beside those of package verify.
 const (
-	CodeBusy       = "busy"              // another update is under way
+	CodeBusy       = control.CodeBusy    // another update is under way
 	CodeReverted   = "reverted"          // tried before and not greenlit
 	CodeFloor      = verify.CodeRollback // not above the floor
 	CodeGreenlight = "not-operator"      // the manifest gives the marker to somebody else
@@ -265,6 +267,7 @@ const (
 	CodeEnrolled    = "enrolled"      // the device belongs to a fleet already
 	CodeNoFactory   = "no-factory"    // there is no package of the version that the device came with
 	CodeOtherDevice = "other-device"  // the request was meant for another one
+	CodeOtherStaged = "other-staged"  // what is staged is not the package that was meant
 	CodeNoImage     = "no-live-image" // the package has nothing for a live slot
 )
 

@@ -3,18 +3,17 @@ package agent
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"slipstream/agent/config"
+	"slipstream/agent/link"
 	"slipstream/slots"
 	"slipstream/slots/fetch"
 	"slipstream/verify"
@@ -23,7 +22,6 @@ import (
 const (
 	readAhead = 256 << 10 // bytes fetched at once while a package is judged
 	maxBlocks = 8         // of them are kept: its head, and the index behind each image
-	maxToken  = 4 << 10   // bytes of the token file
 )
 
 // remote reads a package over HTTP: range by range while it is judged, so that this
@@ -45,11 +43,13 @@ type block struct {
 }
 
 // openRemote asks for the first block, and so learns the size.
-func openRemote(ctx context.Context, address string, cfg config.Config, log *slog.Logger) (*remote, error) {
-	file, err := introduced(address, cfg)
+func openRemote(ctx context.Context, address string, cfg config.Fetch, panel *link.Identity, log *slog.Logger) (*remote, error) {
+	limits := fetchLimits(cfg)
+	from, err := fetch.Open(clientFor(address, limits, panel), address)
 	if err != nil {
 		return nil, fmt.Errorf("fetch %s: %w", shownAddress(address), err)
 	}
+	file := fetch.Begin(from, limits)
 	file.Paused = func(why error, pause time.Duration) {
 		log.Warn("download interrupted", "reason", why, "pause", pause)
 	}
@@ -62,6 +62,14 @@ func openRemote(ctx context.Context, address string, cfg config.Config, log *slo
 	return r, nil
 }
 
+// clientFor shows who this device is to its own panel, and to nobody else.
+func clientFor(address string, limits fetch.Limits, panel *link.Identity) *http.Client {
+	if panel != nil && panel.Panel() != "" && under(address, panel.Panel()) {
+		return fetch.Over(panel)
+	}
+	return fetch.NewClient(limits)
+}
+
 // shownAddress leaves out what may be a secret.
 func shownAddress(address string) string {
 	u, err := url.Parse(address)
@@ -69,24 +77,6 @@ func shownAddress(address string) string {
 		return "the package"
 	}
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
-}
-
-// introduced shows the device's token to its own panel, and to nobody else.
-func introduced(address string, cfg config.Config) (*fetch.Download, error) {
-	var roots *tls.Config
-	secret := ""
-	if cfg.Panel.URL != "" && under(address, cfg.Panel.URL) {
-		var err error
-		if roots, secret, err = introduction(cfg.Panel); err != nil {
-			return nil, err
-		}
-	}
-	limits := fetchLimits(cfg.Fetch)
-	file, err := fetch.Open(fetch.NewClient(roots, limits), address, secret)
-	if err != nil {
-		return nil, err
-	}
-	return fetch.Begin(file, limits), nil
 }
 
 // fetchLimits leaves to the downloader what the configuration does not say.
@@ -98,31 +88,6 @@ func fetchLimits(c config.Fetch) fetch.Limits {
 }
 
 func bytesASecond(kbps int) int64 { return int64(kbps) * 1000 / 8 }
-
-// introduction is how the panel and this device know each other: by the panel's
-// certificates, nil for the machine's, and by the device's token.
-func introduction(panel config.Panel) (roots *tls.Config, secret string, err error) {
-	if panel.CAFile != "" {
-		pem, err := os.ReadFile(panel.CAFile)
-		if err != nil {
-			return nil, "", err
-		}
-		roots = &tls.Config{RootCAs: x509.NewCertPool()}
-		if !roots.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, "", fmt.Errorf("%s holds no certificate", panel.CAFile)
-		}
-	}
-	f, err := os.Open(panel.TokenFile)
-	if err != nil {
-		return nil, "", err
-	}
-	defer f.Close()
-	token, err := io.ReadAll(io.LimitReader(f, maxToken))
-	if secret = strings.TrimSpace(string(token)); secret != "" {
-		secret = "Bearer " + secret
-	}
-	return roots, secret, err
-}
 
 // under says whether an address lies under the panel's.
 func under(address, panel string) bool {

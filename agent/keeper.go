@@ -142,6 +142,9 @@ func (a *Agent) Enroll(ctx context.Context, r control.EnrollRequest) control.Res
 	if err := a.ready(ctx); err != nil {
 		return result(control.ExitError, "", sentence(err))
 	}
+	if r.Panel != "" {
+		return a.enrollByToken(ctx, r)
+	}
 	root, err := verify.LoadFleet(r.Path)
 	if err != nil {
 		return refusedFile(err)
@@ -166,8 +169,17 @@ func (a *Agent) Leave(ctx context.Context, r control.LeaveRequest) control.Resul
 	if r.Device != a.cfg.Device {
 		return result(control.ExitRefused, CodeOtherDevice, fmt.Sprintf("this device is %s, not %s: nothing has changed", a.cfg.Device, r.Device))
 	}
+	panel := a.identity.Panel()
+	if err := a.identity.Forget(); err != nil { // first: a device in a fleet without a panel can leave again
+		return result(control.ExitError, "", sentence(err))
+	}
 	if device, err := a.anchored(); err == nil && device.Fleet == nil {
-		return result(control.ExitNothing, "", "this device belongs to no fleet")
+		if panel == "" {
+			return result(control.ExitNothing, "", "this device belongs to no fleet")
+		}
+		a.log.Warn("the panel was left by a person at the device", "device", r.Device, "panel", panel)
+		a.changed()
+		return result(control.ExitDone, "", "this device belongs to no panel now")
 	}
 	if err := a.trusted.Leave(); err != nil {
 		return refusedFile(err)

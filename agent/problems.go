@@ -15,6 +15,9 @@ import (
 // for the log.
 func (a *Agent) problems() (out []string) {
 	out = append(out, a.trustProblems()...)
+	if problem := a.identity.Problem(); problem != "" {
+		out = append(out, problem)
+	}
 	if problem := damageProblem(a.snapshot().state); problem != "" {
 		out = append(out, problem)
 	}

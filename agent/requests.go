@@ -253,6 +253,8 @@ func (m *machine) activateAsked(e ActivateAsked) {
 		m.answer(e.Req, control.ExitNothing, "", "nothing is staged; next: slipstream stage FILE")
 	case m.Phase != PhaseStaged:
 		m.busy(e.Req)
+	case e.Digest != "" && e.Digest != v.Digest:
+		m.answer(e.Req, control.ExitRefused, CodeOtherStaged, "version %s is staged, which is not the package that was meant", v.Version)
 	case v.hasLive() && v.Slot == m.Permanent.Slot || !m.above(v):
 		m.answer(e.Req, control.ExitRefused, CodeFloor, "version %s is not above the permanent one", v.Version)
 	case code != "": // the permanent version is another one by now

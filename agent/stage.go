@@ -46,7 +46,7 @@ func (a *Agent) openPackage(ctx context.Context, r control.StageRequest) (opener
 	case (r.Path == "") == (r.URL == ""):
 		return nil, 0, errors.New("a package is named either by a path or by a URL")
 	case r.URL != "":
-		f, err := openRemote(ctx, r.URL, a.cfg, a.log)
+		f, err := openRemote(ctx, r.URL, a.cfg.Fetch, a.identity, a.log)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -68,14 +68,17 @@ func (a *Agent) openPackage(ctx context.Context, r control.StageRequest) (opener
 }
 
 // verifyPackage judges everything that can be judged without the payload.
-func (a *Agent) verifyPackage(f io.ReaderAt, size int64, linked, factory bool) (*incoming, error) {
+func (a *Agent) verifyPackage(f io.ReaderAt, size int64, r control.StageRequest, factory bool) (*incoming, error) {
 	vendor, err := a.trust()
 	if err != nil {
 		return nil, err
 	}
-	device, err := a.device(linked)
+	device, err := a.device(r.URL != "")
 	if err != nil {
 		return nil, err
+	}
+	if device.Fleet != nil {
+		device.Fleet.Orders = r.Order
 	}
 	if factory {
 		device = cameWith(device)
@@ -115,7 +118,7 @@ func (a *Agent) stage(ctx context.Context, r control.StageRequest, factory bool)
 		return result(control.ExitError, CodeUnreadable, sentence(err))
 	}
 	defer f.Close()
-	in, err := a.verifyPackage(f, size, r.URL != "", factory)
+	in, err := a.verifyPackage(f, size, r, factory)
 	if code := verify.Code(err); code != "" {
 		to := cmp.Or(claimed(f, size), path.Base(cmp.Or(r.Path, r.URL)))
 		refused := PackageRefused{To: to, Code: code, Message: bare(err)}

@@ -47,7 +47,7 @@ func TestChromiumWatchesThePanel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := device.Start(r.ctx, device.Config{Name: name, Bin: r.bin, Trust: r.trust, PanelURL: panel.URL, PanelToken: token})
+		d, err := device.Start(r.ctx, device.Config{Name: name, Bin: r.bin, Trust: r.trust, PanelURL: panel.Link, PanelToken: token})
 		if err != nil {
 			t.Fatal(err)
 		}

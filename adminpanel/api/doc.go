@@ -14,7 +14,7 @@
 //	POST   /api/releases                       the bytes of a .slip file
 //	GET    /api/audit
 //	GET    /api/events                         server-sent events: snapshot, device, releases, beat
-//	GET    /v1/releases/ID                     for devices, by their token; ranges
+//	GET    /v1/releases/ID                     for devices, at their own address; ranges
 //
 // The four verbs answer 202 as soon as the ask is on its way; what became of it
 // is the device's "asked" in the events. With ?wait=30s they answer 200 and the

@@ -93,7 +93,8 @@ func (d *Desk) Identify(r *http.Request) (device string, ok bool) {
 // Authorities are what the device that sent a request shall trust.
 func (d *Desk) Authorities(r *http.Request) wire.Authorities {
 	own := r.TLS.PeerCertificates[0]
-	return wire.Authorities{Certificates: d.Authority.Roots(), Renew: !d.Authority.IsNewest(own)}
+	late := time.Until(own.NotAfter) < ca.DeviceLife/3
+	return wire.Authorities{Certificates: d.Authority.Roots(), Renew: late || !d.Authority.IsNewest(own)}
 }
 
 // Register adds the routes.

@@ -3,6 +3,7 @@ package hub
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"slipstream/agent/wire"
@@ -104,14 +105,14 @@ func (h *Hub) Recheck() {
 	}
 }
 
-// Announce tells every device the authorities of now.
+// Announce tells every device the authorities of now. None waits for another one.
 func (h *Hub) Announce() {
-	for _, l := range h.all() {
+	h.each(func(l *link) {
 		a := h.cfg.Authorities(l.request)
 		if err := l.lines.Write(wire.Down{Authorities: &a}); err != nil {
 			l.end(err)
 		}
-	}
+	})
 }
 
 // Drain asks every device to leave and to come back within a time, spread over it,
@@ -120,10 +121,19 @@ func (h *Hub) Drain(over time.Duration) {
 	h.mu.Lock()
 	h.leaving = max(over, time.Millisecond)
 	h.mu.Unlock()
-	for _, l := range h.all() {
+	h.each(func(l *link) {
 		_ = l.lines.Write(wire.Down{Leave: &wire.Leave{PauseMS: over.Milliseconds()}}) // it is ended in any case
 		l.end(errLeaving)
+	})
+}
+
+// each does something for all links at once, and waits for it: at most writeTimeout.
+func (h *Hub) each(do func(*link)) {
+	var under sync.WaitGroup
+	for _, l := range h.all() {
+		under.Go(func() { do(l) })
 	}
+	under.Wait()
 }
 
 func (h *Hub) isLeaving() time.Duration {

@@ -30,7 +30,6 @@ type Config struct {
 	Apps    Apps    `toml:"apps"`
 	Gateway Gateway `toml:"gateway"`
 	Fetch   Fetch   `toml:"fetch"`
-	Panel   Panel   `toml:"panel"`
 	Fleet   Fleet   `toml:"fleet"`
 	System  System  `toml:"system"`
 }
@@ -78,13 +77,6 @@ type Fetch struct {
 	StallS       int `toml:"stall_s"`       // seconds without a byte
 	Attempts     int `toml:"attempts"`      // in vain, in a row
 	TotalMinutes int `toml:"total_minutes"` // of a whole package
-}
-
-// Panel is the fleet server; without a URL the device belongs to no fleet.
-type Panel struct {
-	URL       string `toml:"url"`
-	TokenFile string `toml:"token_file"`
-	CAFile    string `toml:"ca_file"`
 }
 
 // Fleet says whose orders packages need besides the vendor's signature.

@@ -191,11 +191,6 @@ func TestValidate(t *testing.T) {
 		{"a watchdog without systems", func(c *config.Config) { c.System.Watchdog = "/dev/watchdog0" }, "there are no system slots"},
 		{"a watchdog for the app alone", func(c *config.Config) { c.System.Watchdog, c.System.WatchdogAlways = "/dev/watchdog0", true }, ""},
 		{"no watchdog, always", func(c *config.Config) { systems(c).WatchdogAlways = true }, "system.watchdog_always is set"},
-		{"a panel", func(c *config.Config) { c.Panel.URL, c.Panel.TokenFile = "https://p.example", "/t" }, ""},
-		{"a panel on this machine", func(c *config.Config) { c.Panel.URL, c.Panel.TokenFile = "http://127.0.0.1:8080", "/t" }, ""},
-		{"a panel without a token", func(c *config.Config) { c.Panel.URL = "https://p.example" }, "token_file"},
-		{"a panel in clear text", func(c *config.Config) { c.Panel.URL, c.Panel.TokenFile = "http://p.example", "/t" }, "https"},
-		{"a password in the address", func(c *config.Config) { c.Panel.URL, c.Panel.TokenFile = "https://u:p@p.example", "/t" }, "password"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := config.Default()

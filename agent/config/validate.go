@@ -43,7 +43,6 @@ func (c Config) Validate() error {
 		c.Apps.validate(),
 		c.Gateway.validate(),
 		c.Fetch.validate(),
-		c.Panel.validate(),
 		c.System.validate(),
 	)
 }
@@ -201,32 +200,6 @@ func (f Fetch) validate() error {
 func between(key string, n, limit int) error {
 	if n < 0 || n > limit {
 		return fmt.Errorf("%s = %d must lie between 0 and %d", key, n, limit)
-	}
-	return nil
-}
-
-func (p Panel) validate() error {
-	if p.URL == "" {
-		return nil
-	}
-	problems := []error{p.validateURL(), absolute("panel.token_file", p.TokenFile)}
-	if p.CAFile != "" {
-		problems = append(problems, absolute("panel.ca_file", p.CAFile))
-	}
-	return errors.Join(problems...)
-}
-
-// validateURL lets the token travel in clear text to this very machine only.
-func (p Panel) validateURL() error {
-	u, err := url.Parse(p.URL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Errorf("panel.url = %q is not an https:// address", p.URL)
-	}
-	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("panel.url must hold no password, query or fragment; the token comes from panel.token_file")
-	}
-	if u.Scheme == "http" && !loopback(u.Hostname()) {
-		return fmt.Errorf("panel.url = %q must be https: the device's token would travel readable", p.URL)
 	}
 	return nil
 }

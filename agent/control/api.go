@@ -205,12 +205,17 @@ type StageRequest struct {
 	Path  string `json:"path,omitempty"`
 	URL   string `json:"url,omitempty"`
 	Force bool   `json:"force,omitempty"` // install a reverted digest again
+	// Order is the signature files of the fleet's order for the package, in the place of
+	// one inside it.
+	Order [][]byte `json:"order,omitempty"`
 }
 
 // ActivateRequest asks for the staged version to be started and tried.
 type ActivateRequest struct {
 	Force bool `json:"force,omitempty"` // also a digest that was reverted before
 	Wait  bool `json:"wait,omitempty"`  // answer when the trial has ended, not when it has begun
+	// Digest, if set, is of the package that is meant: another one is not started.
+	Digest string `json:"digest,omitempty"`
 }
 
 // InstallRequest asks for both steps, one after the other.

@@ -42,6 +42,10 @@ type Backend interface {
 	ReplaceForwarder(ctx context.Context) Result
 }
 
+// CodeBusy marks the Result of a request that must wait for the end of the update
+// under way.
+const CodeBusy = "busy"
+
 // CodeAlreadyStaged marks the one way of having nothing to stage after which
 // the version asked for may be activated.
 const CodeAlreadyStaged = "already-staged"

@@ -27,9 +27,12 @@ type TrustRequest struct {
 	Paths []string `json:"paths"`
 }
 
-// EnrollRequest names the file of a fleet's root on the device.
+// EnrollRequest names the file of a fleet's root on the device; or a panel, with the
+// token that it has made.
 type EnrollRequest struct {
-	Path string `json:"path"`
+	Path  string `json:"path,omitempty"`
+	Panel string `json:"panel,omitempty"` // https://…
+	Token string `json:"token,omitempty"`
 }
 
 // LeaveRequest names the device itself: a command that was meant for another one
@@ -54,6 +57,12 @@ func (r *TrustRequest) check() error {
 }
 
 func (r *EnrollRequest) check() error {
+	switch {
+	case (r.Panel == "") != (r.Token == ""), (r.Panel == "") == (r.Path == ""):
+		return errors.New("give either a path, or a panel and a token")
+	case r.Panel != "":
+		return nil
+	}
 	if !filepath.IsAbs(r.Path) {
 		return fmt.Errorf("path %q must be absolute", r.Path)
 	}

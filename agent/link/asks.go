@@ -26,10 +26,11 @@ const (
 // asks carries out what the panel wants, for all links of one Run.
 type asks struct {
 	ctx     context.Context // of Run, not of a link: an ask outlives its link
-	base    *url.URL
+	id      *Identity
 	backend control.Backend
 	media   Media
 	log     *slog.Logger
+	desire  *desire
 
 	running sync.WaitGroup
 
@@ -37,11 +38,14 @@ type asks struct {
 	count map[string]int // asks that run, by kind
 }
 
-func newAsks(ctx context.Context, base *url.URL, backend control.Backend, media Media, log *slog.Logger) *asks {
-	return &asks{
-		ctx: ctx, base: base, backend: backend, media: media, log: log,
+func newAsks(ctx context.Context, id *Identity, backend control.Backend, media Media, log *slog.Logger) *asks {
+	a := &asks{
+		ctx: ctx, id: id, backend: backend, media: media, log: log,
 		count: make(map[string]int),
 	}
+	a.desire = newDesire(a.stage, backend, log)
+	a.running.Go(func() { a.desire.run(ctx) })
+	return a
 }
 
 func (a *asks) wait() { a.running.Wait() }
@@ -83,6 +87,8 @@ func kindOf(ask wire.Ask) string {
 		return "stage"
 	case ask.Activate != nil:
 		return "activate"
+	case ask.Trust != nil:
+		return "trust"
 	case ask.Greenlight != nil:
 		return "greenlight"
 	case ask.Revert != nil:
@@ -101,9 +107,11 @@ func kindOf(ask wire.Ask) string {
 func (a *asks) do(ask wire.Ask, c *conn) {
 	switch {
 	case ask.Stage != nil:
-		a.result(ask, c, "stage", a.stage(*ask.Stage))
+		a.result(ask, c, "stage", a.stage(a.ctx, *ask.Stage))
 	case ask.Activate != nil:
-		a.result(ask, c, "activate", a.backend.Activate(a.ctx, control.ActivateRequest{Force: ask.Activate.Force}))
+		a.result(ask, c, "activate", a.activate(*ask.Activate))
+	case ask.Trust != nil:
+		a.result(ask, c, "trust", a.learn(*ask.Trust))
 	case ask.Greenlight != nil:
 		a.result(ask, c, "greenlight", a.backend.Greenlight(a.ctx))
 	case ask.Revert != nil:
@@ -122,16 +130,40 @@ func (a *asks) do(ask wire.Ask, c *conn) {
 
 // stage takes packages from the panel and from nowhere else: who speaks for the
 // panel must not be able to make the device call other addresses.
-func (a *asks) stage(s wire.Stage) control.Result {
+func (a *asks) stage(ctx context.Context, s wire.Stage) control.Result {
 	ref, err := url.Parse(s.URL)
 	if err != nil {
 		return control.Result{Exit: control.ExitRefused, Code: wire.CodeRefused, Message: "the panel named a package by something that is not a url"}
 	}
-	from := a.base.ResolveReference(ref)
-	if from.Scheme != a.base.Scheme || from.Host != a.base.Host || from.User != nil {
+	h, _ := a.id.now()
+	if h == nil {
+		return control.Result{Exit: control.ExitError, Code: wire.CodeFailed, Message: errNoPanel.Error()}
+	}
+	from := h.base.ResolveReference(ref)
+	if from.Scheme != h.base.Scheme || from.Host != h.base.Host || from.User != nil {
 		return control.Result{Exit: control.ExitRefused, Code: wire.CodeRefused, Message: "the panel may only name packages of its own"}
 	}
-	return a.backend.Stage(a.ctx, control.StageRequest{URL: from.String(), Force: s.Force})
+	return a.backend.Stage(ctx, control.StageRequest{URL: from.String(), Force: s.Force, Order: s.Order})
+}
+
+func (a *asks) activate(ask wire.Activate) control.Result {
+	if ask.Epoch > 0 {
+		return a.desire.activate(a.ctx, ask.Epoch, ask.Force)
+	}
+	return a.backend.Activate(a.ctx, control.ActivateRequest{Force: ask.Force})
+}
+
+// Learner is a backend that follows newer roots and takes the time from its fleet.
+type Learner interface {
+	LearnTrust(ctx context.Context, vendor, fleet, time [][]byte) control.Result
+}
+
+func (a *asks) learn(t wire.Trust) control.Result {
+	l, ok := a.backend.(Learner)
+	if !ok {
+		return control.Result{Exit: control.ExitRefused, Code: wire.CodeRefused, Message: "this device follows no roots"}
+	}
+	return l.LearnTrust(a.ctx, t.Vendor, t.Fleet, t.Time)
 }
 
 func (a *asks) result(ask wire.Ask, c *conn, verb string, r control.Result) {

@@ -1,9 +1,11 @@
 package link
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"slipstream/agent/control"
 	"slipstream/agent/wire"
@@ -13,9 +15,31 @@ import (
 // lines then go nowhere.
 type conn struct {
 	lines *wire.Writer
+	hello chan struct{} // closed when the hello was sent, which is the first line
 }
 
+func newConn(w io.Writer) *conn { return &conn{lines: wire.NewWriter(w), hello: make(chan struct{})} }
+
 func (c *conn) send(up wire.Up) error { return c.lines.Write(up) }
+
+// introduce sends the first line.
+func (c *conn) introduce(h *wire.Hello) error {
+	err := c.send(wire.Up{Hello: h})
+	if err == nil {
+		close(c.hello)
+	}
+	return err
+}
+
+// sendLater is for lines that could come before the hello.
+func (c *conn) sendLater(ctx context.Context, up wire.Up) error {
+	select {
+	case <-c.hello:
+		return c.send(up)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // sendStatus leaves the evidence of the last update away if the line would be
 // too long with it; the panel can ask for the history.

@@ -1,8 +1,9 @@
 // Package link is the device's end of the link to its panel.
 //
-// It connects outbound, reports the device's status on each change, and carries
-// out what the panel asks by calling the same [control.Backend] that the local
-// socket serves; a viewer's WHEP offer goes to the gateway through [Media].
+// A device belongs to a panel by its [Identity]: a key that never leaves it, the
+// panel's certificate for it, and who vouches for the panel. By that it connects
+// outbound, reports the device's status on each change, and carries out what the
+// panel asks by calling the same [control.Backend] that the local socket serves; a viewer's WHEP offer goes to the gateway through [Media].
 //
 // What it keeps: the device does not need the panel. The link may be absent,
 // slow, wrong or cut at any moment; nothing on the device waits for it. An ask
@@ -12,12 +13,24 @@
 // What it defends against: a panel that floods (asks beyond the bounds are
 // answered busy, and each kind has bounds of its own: neither slow stages nor
 // viewers' offers can crowd out an operator's revert), a panel that names files
-// elsewhere (only its own are fetched), a token sent in clear (plain HTTP only to
-// this machine), and many devices that return at once (each waits a random part
-// of a growing pause).
+// elsewhere (only its own are fetched), somebody who says that he is the panel (at the
+// enrolment the token names the panel's authority, later the identity does), a clock
+// that is behind (a certificate is never too young), and many devices that return at
+// once (each waits any part of a growing pause, or as the panel says).
+//
+// What is desired of the device ([wire.Desired]) is level-triggered: what the device
+// is now is compared with it again and again, and nothing of it is kept. Downloads go
+// over the link's own connection ([Identity.RoundTrip]), whose window is so small that
+// the lines beside them are never late; another stream beside them, such as framed
+// media to a panel behind a firewall, is one more request there.
+//
+// An enrolment is prepared aside, with the key first, and put in force by one rename:
+// a power cut leaves the device enrolled or not, and a lost answer can be asked for
+// again by the same token.
 //
 // What it does not do: it trusts the panel for nothing about a package.
 //
 // Rejected: the WHEP address of the gateway told to the panel, which would have
-// to reach the device; carrying media.
+// to reach the device; Go's own check of the panel's certificate (a device
+// without a clock would find each new one too young).
 package link

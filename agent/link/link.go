@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/url"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,55 +16,66 @@ import (
 	"slipstream/agent/wire"
 )
 
-// Config says where the panel is and who we are.
-type Config struct {
-	URL       string // of the panel, such as https://panel.example
-	TokenFile string // holds the device's token; read anew at each attempt
-	CAFile    string // PEM certificates to trust instead of the system's; may be ""
-	Device    string
-}
-
 const (
-	connectTimeout = 15 * time.Second
 	// statusPause bounds the reports to ten a second, however fast the progress of
 	// a stage changes.
 	statusPause = 100 * time.Millisecond
+	// renewPause bounds how often a certificate is renewed, whoever asks for it.
+	renewPause = 10 * time.Minute
+	renewLook  = time.Hour
 )
 
 // Run keeps the link until ctx ends and then returns ctx's error, after every
-// ask that it began has been answered. Another error is one of cfg.
-func Run(ctx context.Context, cfg Config, backend control.Backend, media Media, log *slog.Logger) error {
-	base, dial, err := dialer(cfg)
-	if err != nil {
-		return err
-	}
-	asks := newAsks(ctx, base, backend, media, log)
+// ask that it began has been answered. While the device belongs to no panel it waits.
+func Run(ctx context.Context, id *Identity, backend control.Backend, media Media, log *slog.Logger) error {
+	asks := newAsks(ctx, id, backend, media, log)
 	defer asks.wait()
-	l := &link{cfg: cfg, base: base, dial: dial, backend: backend, asks: asks, log: log}
-	l.keep(ctx)
+	l := &link{id: id, backend: backend, asks: asks, log: log}
+	for ctx.Err() == nil {
+		held, changed := id.now()
+		if held == nil {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		l.keep(ctx, held, changed)
+	}
 	return ctx.Err()
 }
 
 type link struct {
-	cfg     Config
-	base    *url.URL
-	dial    func() *http.Client
+	id      *Identity
 	backend control.Backend
 	asks    *asks
 	log     *slog.Logger
+
+	renewed time.Time // when it was last tried
 }
 
-// keep connects again and again until ctx ends.
-func (l *link) keep(ctx context.Context) {
+// keep connects again and again until ctx ends or the device's identity changes.
+func (l *link) keep(ctx context.Context, h *held, changed <-chan struct{}) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-changed:
+			cancel()
+		case <-stop:
+		}
+	}()
 	var pause backoff
 	for ctx.Err() == nil {
-		lasted, err := l.once(ctx)
+		lasted, err := l.once(ctx, h)
 		if ctx.Err() != nil {
 			return
 		}
 		pause.lasted(lasted)
-		wait := pause.next()
-		l.log.Warn("no link to the panel", "panel", l.base.Host, "cause", err, "again_in", wait)
+		wait := pause.next(err)
+		l.log.Warn("no link to the panel", "panel", h.base.Host, "cause", err, "again_in", wait)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
@@ -74,29 +85,31 @@ func (l *link) keep(ctx context.Context) {
 
 // once connects and serves one link until it ends. It says for how long the link
 // was up; the time of a vain attempt does not count.
-func (l *link) once(ctx context.Context) (lasted time.Duration, err error) {
+func (l *link) once(ctx context.Context, h *held) (lasted time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	up, body := io.Pipe()
 	defer body.Close()
 	defer up.Close()
-	client := l.dial()
-	defer client.CloseIdleConnections()
-	down, err := l.connect(ctx, cancel, client, up)
+	l.id.redial()
+	resp, err := l.connect(ctx, cancel, h, up)
 	if err != nil {
 		return 0, err
 	}
-	defer down.Close()
+	defer resp.Body.Close()
 	linked := time.Now()
-	l.log.Info("linked to the panel", "panel", l.base.Host)
+	l.log.Info("linked to the panel", "panel", h.base.Host)
 
-	conn := &conn{wire.NewWriter(body)}
-	ended := make(chan error, 3)
+	conn := newConn(body)
+	panel := &panel{link: l, held: h, conn: conn, tls: resp.TLS}
+	ended := make(chan error, 5)
 	var owned sync.WaitGroup
 	for _, part := range []func(context.Context) error{
 		func(ctx context.Context) error { return l.report(ctx, conn) },
+		func(ctx context.Context) error { return l.asks.desire.report(ctx, conn) },
 		func(ctx context.Context) error { return beat(ctx, conn) },
-		func(ctx context.Context) error { return l.listen(ctx, down, conn) },
+		func(ctx context.Context) error { return panel.listen(ctx, resp.Body) },
+		func(ctx context.Context) error { return panel.stayKnown(ctx) },
 	} {
 		owned.Go(func() { ended <- part(ctx) })
 	}
@@ -104,7 +117,7 @@ func (l *link) once(ctx context.Context) (lasted time.Duration, err error) {
 	cancel()
 	body.CloseWithError(context.Canceled)
 	up.CloseWithError(context.Canceled)
-	down.Close()
+	resp.Body.Close()
 	owned.Wait()
 	return time.Since(linked), err
 }
@@ -112,43 +125,44 @@ func (l *link) once(ctx context.Context) (lasted time.Duration, err error) {
 // connect opens the stream and returns the panel's side of it. A panel that does
 // not answer is given up after connectTimeout; ctx and cancel are those of the
 // whole stream.
-func (l *link) connect(ctx context.Context, cancel context.CancelFunc, client *http.Client, up io.Reader) (io.ReadCloser, error) {
-	token, err := readToken(l.cfg.TokenFile)
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.base.JoinPath(wire.Path).String(), up)
+func (l *link) connect(ctx context.Context, cancel context.CancelFunc, h *held, up io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.base.JoinPath(wire.Path).String(), up)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the panel: %w", err)
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
 	tooLong := time.AfterFunc(connectTimeout, cancel)
-	resp, err := client.Do(req)
+	resp, err := l.id.RoundTrip(req)
 	if !tooLong.Stop() && err != nil {
 		return nil, fmt.Errorf("the panel did not answer in %v", connectTimeout)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to the panel: %w", err)
+		return nil, why(err)
 	}
 	if resp.StatusCode == http.StatusOK {
-		return resp.Body, nil
+		return resp, nil
 	}
 	resp.Body.Close()
-	if resp.StatusCode == http.StatusUnauthorized {
-		return nil, errors.New("the panel does not know this device's token")
+	return nil, refused(resp)
+}
+
+// why says what to do about a panel that ends the handshake: only its alert tells.
+func why(err error) error {
+	if strings.Contains(err.Error(), "remote error: tls:") {
+		return fmt.Errorf("the panel does not accept this device's certificate, which was revoked or has expired: "+
+			"slipstream enroll, with a new token (%w)", err)
 	}
-	return nil, fmt.Errorf("the panel answered %s", resp.Status)
+	return fmt.Errorf("connect to the panel: %w", err)
 }
 
 // report says who we are and then sends the status on each change.
 func (l *link) report(ctx context.Context, c *conn) error {
-	if err := c.send(wire.Up{Hello: &wire.Hello{Device: l.cfg.Device}}); err != nil {
-		return err
-	}
 	status, err := l.backend.Status(ctx)
+	if err == nil {
+		err = c.introduce(helloOf(l.id.device, status))
+	}
 	for {
 		if err != nil {
-			return fmt.Errorf("read the device's status: %w", err)
+			return fmt.Errorf("tell the panel the device's status: %w", err)
 		}
 		if err := c.sendStatus(status); err != nil {
 			return err
@@ -162,6 +176,25 @@ func (l *link) report(ctx context.Context, c *conn) error {
 	}
 }
 
+func helloOf(device string, s control.Status) *wire.Hello {
+	h := &wire.Hello{
+		Device: device, Product: s.Product, Hardware: s.Hardware, Agent: s.Agent, Boot: bootID(), Protocol: wire.Protocol,
+	}
+	for _, slot := range s.Slots {
+		h.Slots = append(h.Slots, wire.Slot{Name: slot.Name, State: slot.State, Version: slot.Version, Digest: slot.Digest})
+	}
+	return h
+}
+
+// bootID is the kernel's, "" where there is none.
+func bootID() string {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
 // beat pings, so that the panel can tell a quiet device from a dead one.
 func beat(ctx context.Context, c *conn) error {
 	tick := time.NewTicker(wire.PingEvery)
@@ -171,31 +204,14 @@ func beat(ctx context.Context, c *conn) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-			if err := c.send(wire.Up{Ping: &wire.Ping{}}); err != nil {
+			if err := c.sendLater(ctx, wire.Up{Ping: &wire.Ping{}}); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// listen takes the panel's lines and gives up when it hears nothing.
-func (l *link) listen(ctx context.Context, body io.ReadCloser, c *conn) error {
-	silent := time.AfterFunc(wire.SilenceLimit, func() { body.Close() })
-	defer silent.Stop()
-	lines := wire.NewReader(body)
-	for {
-		var down wire.Down
-		if err := lines.Read(&down); err != nil {
-			return l.why(ctx, err, !silent.Stop())
-		}
-		silent.Reset(wire.SilenceLimit)
-		if down.Ask != nil {
-			l.asks.begin(*down.Ask, c)
-		}
-	}
-}
-
-func (l *link) why(ctx context.Context, err error, silence bool) error {
+func ended(ctx context.Context, err error, silence bool) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -204,12 +220,6 @@ func (l *link) why(ctx context.Context, err error, silence bool) error {
 	case errors.Is(err, io.EOF):
 		return errors.New("the panel ended the link")
 	default:
-		return err
+		return why(err)
 	}
-}
-
-// isLoopback tells whether host can only be this machine.
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -2,15 +2,20 @@ package link_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
-	"os"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -27,49 +32,128 @@ const patience = 20 * time.Second
 
 // panelEnd is one link as a scripted panel sees it.
 type panelEnd struct {
-	token string
-	up    *wire.Reader
-	down  *wire.Writer
-	raw   io.Writer
-	done  chan struct{} // close it to end the link
+	device string // by its certificate
+	up     *wire.Reader
+	down   *wire.Writer
+	raw    io.Writer
+	done   chan struct{} // close it to end the link
 }
 
-// panel hands each link that devices open to the test.
-func panel(t *testing.T, tls bool) (*httptest.Server, <-chan panelEnd) {
+// panel hands each link that devices open to the test. It certifies whoever asks.
+func panel(t *testing.T) (*httptest.Server, <-chan panelEnd) {
+	return panelWith(t, nil)
+}
+
+// panelWith sends other requests to others.
+func panelWith(t *testing.T, others http.Handler) (*httptest.Server, <-chan panelEnd) {
 	links := make(chan panelEnd, 4)
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != wire.Path || r.Method != http.MethodPost {
-			http.NotFound(w, r)
-			return
+	ca := newAuthority(t)
+	mux := http.NewServeMux()
+	s := httptest.NewUnstartedServer(mux)
+	if others != nil {
+		mux.Handle("/", others)
+	}
+	mux.HandleFunc("POST "+wire.EnrollPath, func(w http.ResponseWriter, r *http.Request) {
+		var ask wire.EnrollRequest
+		if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+			t.Error(err)
 		}
+		json.NewEncoder(w).Encode(wire.Enrollment{
+			Device: ask.Device, Certificate: [][]byte{ca.certify(t, ask.Device, ask.CSR)}, Authorities: [][]byte{s.Certificate().Raw},
+		})
+	})
+	mux.HandleFunc("POST "+wire.Path, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 		http.NewResponseController(w).Flush()
 		out := &flushing{w: w}
 		defer out.close()
-		end := panelEnd{
-			token: r.Header.Get("Authorization"),
-			up:    wire.NewReader(r.Body),
-			down:  wire.NewWriter(out),
-			raw:   out,
-			done:  make(chan struct{}),
-		}
+		end := panelEnd{up: wire.NewReader(r.Body), down: wire.NewWriter(out), raw: out, done: make(chan struct{})}
+		end.device, _ = wire.DeviceOf(r.TLS.PeerCertificates[0])
 		links <- end
 		select {
 		case <-end.done:
 		case <-r.Context().Done():
 		}
-	}))
-	if tls {
-		s.EnableHTTP2 = true
-		s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
-		s.StartTLS()
-	} else {
-		s.Config.Protocols = new(http.Protocols)
-		s.Config.Protocols.SetUnencryptedHTTP2(true)
-		s.Start()
-	}
+	})
+	s.EnableHTTP2 = true
+	s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s, links
+}
+
+// authority certifies devices.
+type authority struct {
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+}
+
+func newAuthority(t *testing.T) authority {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err = x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return authority{key, c}
+}
+
+// certify makes a certificate that will be renewed in 40 minutes at the earliest.
+func (a authority) certify(t *testing.T, device string, csr []byte) []byte {
+	req, err := x509.ParseCertificateRequest(csr)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(2), URIs: []*url.URL{wire.DeviceURI(device)},
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, req.PublicKey, a.key)
+	if err != nil {
+		t.Error(err)
+	}
+	return der
+}
+
+// enrolled is the identity of cam-1 at a panel.
+func enrolled(t *testing.T, s *httptest.Server) *link.Identity {
+	t.Helper()
+	return enrolledAt(t, s, s.URL)
+}
+
+func enrolledAt(t *testing.T, s *httptest.Server, url string) *link.Identity {
+	t.Helper()
+	id := nobody(t)
+	if _, err := id.Prepare(t.Context(), url, wire.NewToken(wire.Pin(s.Certificate()))); err != nil {
+		t.Fatal(err)
+	}
+	if err := id.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// nobody belongs to no panel.
+func nobody(t *testing.T) *link.Identity {
+	t.Helper()
+	id, err := link.OpenIdentity(filepath.Join(t.TempDir(), "link"), "cam-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
 }
 
 // flushing may be written to by the test after the handler has returned.
@@ -193,10 +277,10 @@ func (d *device) askedOf() []string {
 }
 
 // run runs a device's link until the test ends.
-func run(t *testing.T, cfg link.Config, d *device) {
+func run(t *testing.T, id *link.Identity, d *device) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- link.Run(ctx, cfg, d, d, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- link.Run(ctx, id, d, d, slog.New(slog.DiscardHandler)) }()
 	t.Cleanup(func() {
 		cancel()
 		select {
@@ -208,14 +292,6 @@ func run(t *testing.T, cfg link.Config, d *device) {
 			t.Error("the link did not end with its context")
 		}
 	})
-}
-
-func config(t *testing.T, url string) link.Config {
-	file := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(file, []byte("cam-1~secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return link.Config{URL: url, TokenFile: file, Device: "cam-1"}
 }
 
 func accept(t *testing.T, links <-chan panelEnd) panelEnd {
@@ -278,12 +354,12 @@ func phaseIs(phase string) func(wire.Up) bool {
 }
 
 func TestADeviceSaysWhoItIsAndReportsEachChange(t *testing.T) {
-	s, links := panel(t, false)
+	s, links := panel(t)
 	d := newDevice()
-	run(t, config(t, s.URL), d)
+	run(t, enrolled(t, s), d)
 	end := accept(t, links)
-	if end.token != "Bearer cam-1~secret" {
-		t.Errorf("Authorization was %q", end.token)
+	if end.device != "cam-1" {
+		t.Errorf("the certificate was for %q", end.device)
 	}
 	if up := next(t, end, func(wire.Up) bool { return true }); up.Hello == nil || up.Hello.Device != "cam-1" {
 		t.Errorf("the first line was %+v, not a hello", up)
@@ -294,9 +370,9 @@ func TestADeviceSaysWhoItIsAndReportsEachChange(t *testing.T) {
 }
 
 func TestADeviceDoesWhatThePanelAsks(t *testing.T) {
-	s, links := panel(t, false)
+	s, links := panel(t)
 	d := newDevice()
-	run(t, config(t, s.URL), d)
+	run(t, enrolled(t, s), d)
 	end := accept(t, links)
 	for i, a := range []struct {
 		ask   wire.Ask
@@ -316,9 +392,9 @@ func TestADeviceDoesWhatThePanelAsks(t *testing.T) {
 }
 
 func TestADeviceCarriesOffersToItsGateway(t *testing.T) {
-	s, links := panel(t, false)
+	s, links := panel(t)
 	d := newDevice()
-	run(t, config(t, s.URL), d)
+	run(t, enrolled(t, s), d)
 	end := accept(t, links)
 	answer := ask(t, end, wire.Ask{ID: 1, WHEP: &wire.WHEP{Stream: "main", Offer: "v=0"}})
 	if answer.WHEP == nil || answer.WHEP.SDP != "answer to v=0" || answer.WHEP.Session != "main/1" {
@@ -331,11 +407,11 @@ func TestADeviceCarriesOffersToItsGateway(t *testing.T) {
 }
 
 func TestAPanelMayOnlyNamePackagesOfItsOwn(t *testing.T) {
-	s, links := panel(t, false)
+	s, links := panel(t)
 	d := newDevice()
-	run(t, config(t, s.URL), d)
+	run(t, enrolled(t, s), d)
 	end := accept(t, links)
-	for i, url := range []string{"http://192.0.2.1/x.slip", "//192.0.2.1/x", "https://127.0.0.1/x", "file:///etc/passwd", "http://u:p@" + strings.TrimPrefix(s.URL, "http://") + "/x", "%zz"} {
+	for i, url := range []string{"https://192.0.2.1/x.slip", "//192.0.2.1/x", "http://127.0.0.1/x", "file:///etc/passwd", "https://u:p@" + strings.TrimPrefix(s.URL, "https://") + "/x", "%zz"} {
 		answer := ask(t, end, wire.Ask{ID: uint64(i + 1), Stage: &wire.Stage{URL: url}})
 		var r control.Result
 		if err := json.Unmarshal(answer.Result, &r); err != nil || r.Exit != control.ExitRefused {
@@ -348,8 +424,8 @@ func TestAPanelMayOnlyNamePackagesOfItsOwn(t *testing.T) {
 }
 
 func TestAnUnknownAskIsAnswered(t *testing.T) {
-	s, links := panel(t, false)
-	run(t, config(t, s.URL), newDevice())
+	s, links := panel(t)
+	run(t, enrolled(t, s), newDevice())
 	end := accept(t, links)
 	if answer := ask(t, end, wire.Ask{ID: 9}); answer.Error == nil || answer.Error.Code != wire.CodeUnknownAsk {
 		t.Errorf("the answer was %+v", answer)
@@ -359,10 +435,10 @@ func TestAnUnknownAskIsAnswered(t *testing.T) {
 // Viewers who crowd the device must not keep an operator's revert out, and one
 // ask too many must be told so.
 func TestViewersDoNotCrowdOutAnOperator(t *testing.T) {
-	s, links := panel(t, false)
+	s, links := panel(t)
 	d := newDevice()
 	d.hold["whep"] = make(chan struct{})
-	run(t, config(t, s.URL), d)
+	run(t, enrolled(t, s), d)
 	end := accept(t, links)
 	const crowd = 30
 	for i := range crowd {
@@ -390,10 +466,10 @@ func TestSlowAsksDoNotCrowdOutOthers(t *testing.T) {
 		{"greenlight", wire.Ask{Greenlight: &struct{}{}}},
 	} {
 		t.Run(slow.verb, func(t *testing.T) {
-			s, links := panel(t, false)
+			s, links := panel(t)
 			d := newDevice()
 			d.hold[slow.verb] = make(chan struct{})
-			run(t, config(t, s.URL), d)
+			run(t, enrolled(t, s), d)
 			end := accept(t, links)
 			const crowd = 30
 			for i := range crowd {
@@ -421,10 +497,10 @@ func TestSlowAsksDoNotCrowdOutOthers(t *testing.T) {
 
 // An ask outlives its link, and the next link is opened meanwhile.
 func TestAnAskGoesOnWhenTheLinkIsCut(t *testing.T) {
-	s, links := panel(t, false)
+	s, links := panel(t)
 	d := newDevice()
 	d.hold["stage"] = make(chan struct{})
-	run(t, config(t, s.URL), d)
+	run(t, enrolled(t, s), d)
 	first := accept(t, links)
 	if err := first.down.Write(wire.Down{Ask: &wire.Ask{ID: 1, Stage: &wire.Stage{URL: "/v1/releases/1"}}}); err != nil {
 		t.Fatal(err)
@@ -445,10 +521,10 @@ func TestAnAskGoesOnWhenTheLinkIsCut(t *testing.T) {
 }
 
 func TestAHistoryIsCutToFitALine(t *testing.T) {
-	s, links := panel(t, false)
+	s, links := panel(t)
 	d := newDevice()
 	d.long = 20 << 10
-	run(t, config(t, s.URL), d)
+	run(t, enrolled(t, s), d)
 	end := accept(t, links)
 	var list []control.Record
 	answer := ask(t, end, wire.Ask{ID: 1, History: &wire.History{Max: 50}})
@@ -458,10 +534,10 @@ func TestAHistoryIsCutToFitALine(t *testing.T) {
 }
 
 func TestAStatusIsSentWithoutEvidenceThatDoesNotFit(t *testing.T) {
-	s, links := panel(t, false)
+	s, links := panel(t)
 	d := newDevice()
 	d.status.Last = &control.Record{To: "2.0", Evidence: []string{strings.Repeat("x", wire.MaxLine)}}
-	run(t, config(t, s.URL), d)
+	run(t, enrolled(t, s), d)
 	up := next(t, accept(t, links), phaseIs("idle"))
 	var status control.Status
 	if err := json.Unmarshal(up.Status, &status); err != nil || status.Last == nil || status.Last.To != "2.0" || status.Last.Evidence != nil {
@@ -470,50 +546,10 @@ func TestAStatusIsSentWithoutEvidenceThatDoesNotFit(t *testing.T) {
 }
 
 func TestALineTooLongEndsTheLinkAndTheDeviceCallsAgain(t *testing.T) {
-	s, links := panel(t, false)
-	run(t, config(t, s.URL), newDevice())
+	s, links := panel(t)
+	run(t, enrolled(t, s), newDevice())
 	first := accept(t, links)
 	next(t, first, phaseIs("idle"))
 	io.WriteString(first.raw, `{"ask":"`+strings.Repeat("x", wire.MaxLine)+"\"}\n") // the device may go before its end
 	accept(t, links)
-}
-
-func TestALinkByTLS(t *testing.T) {
-	s, links := panel(t, true)
-	cfg := config(t, s.URL)
-	cfg.CAFile = filepath.Join(t.TempDir(), "ca.pem")
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	if err := os.WriteFile(cfg.CAFile, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run(t, cfg, newDevice())
-	next(t, accept(t, links), phaseIs("idle"))
-}
-
-// A panel with a certificate that the device does not trust never gets the token.
-func TestAStrangersPanelGetsNothing(t *testing.T) {
-	s, links := panel(t, true)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	d := newDevice()
-	if err := link.Run(ctx, config(t, s.URL), d, d, slog.New(slog.DiscardHandler)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Run returned %v", err)
-	}
-	select {
-	case end := <-links:
-		t.Errorf("the stranger got %q", end.token)
-	default:
-	}
-}
-
-func TestRunRefusesWhatCannotBeAPanel(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for _, url := range []string{"", "panel", "http://192.0.2.1:8080", "http://panel.example", "ftp://panel.example", "http://127.0.0.1.example"} {
-		d := newDevice()
-		err := link.Run(ctx, config(t, url), d, d, slog.New(slog.DiscardHandler))
-		if err == nil || errors.Is(err, ctx.Err()) {
-			t.Errorf("%q was taken for a panel", url)
-		}
-	}
 }

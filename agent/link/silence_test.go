@@ -16,11 +16,11 @@ import (
 // This test takes wire.SilenceLimit.
 func TestASilentPanelIsGivenUp(t *testing.T) {
 	t.Parallel()
-	silent, silentLinks := panel(t, false)
-	run(t, config(t, silent.URL), newDevice())
-	cut, cutLinks := panel(t, false)
+	silent, silentLinks := panel(t)
+	run(t, enrolled(t, silent), newDevice())
+	cut, cutLinks := panel(t)
 	var swallow atomic.Bool
-	run(t, config(t, "http://"+network(t, strings.TrimPrefix(cut.URL, "http://"), &swallow)), newDevice())
+	run(t, enrolledAt(t, cut, "https://"+network(t, strings.TrimPrefix(cut.URL, "https://"), &swallow)), newDevice())
 	next(t, accept(t, cutLinks), phaseIs("idle"))
 	swallow.Store(true)
 	next(t, accept(t, silentLinks), func(up wire.Up) bool { return up.Ping != nil })
@@ -30,8 +30,8 @@ func TestASilentPanelIsGivenUp(t *testing.T) {
 
 func TestAPanelThatPingsIsKept(t *testing.T) {
 	t.Parallel()
-	s, links := panel(t, false)
-	run(t, config(t, s.URL), newDevice())
+	s, links := panel(t)
+	run(t, enrolled(t, s), newDevice())
 	end := accept(t, links)
 	// The device's own pings are the clock of this test.
 	for range wire.SilenceLimit/wire.PingEvery + 1 {
@@ -47,8 +47,8 @@ func TestAPanelThatPingsIsKept(t *testing.T) {
 	}
 }
 
-// network carries connections to addr. When swallow is set the first of them
-// stays open and carries nothing any more.
+// network carries connections to addr. When swallow is set the first of them after
+// the enrolment's stays open and carries nothing any more.
 func network(t *testing.T, addr string, swallow *atomic.Bool) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -68,7 +68,7 @@ func network(t *testing.T, addr string, swallow *atomic.Bool) string {
 		}
 	}
 	go func() {
-		for first := true; ; first = false {
+		for n := 0; ; n++ {
 			near, err := listener.Accept()
 			if err != nil {
 				return
@@ -79,8 +79,8 @@ func network(t *testing.T, addr string, swallow *atomic.Bool) string {
 				return
 			}
 			t.Cleanup(func() { near.Close(); far.Close() })
-			go carry(far, near, first)
-			go carry(near, far, first)
+			go carry(far, near, n == 1)
+			go carry(near, far, n == 1)
 		}
 	}()
 	return listener.Addr().String()

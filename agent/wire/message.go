@@ -8,6 +8,8 @@ import (
 const (
 	// Path is where the panel takes links.
 	Path = "/v1/link"
+	// ReachPath is what a device asks for to see whether it reaches its panel.
+	ReachPath = "/v1/reach"
 	// MaxLine bounds one line in bytes, its newline included, either way.
 	MaxLine = 256 << 10
 	// PingEvery is the longest time that an end stays silent.

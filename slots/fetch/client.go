@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -14,11 +13,10 @@ const (
 	MaxRedirects = 5
 )
 
-// NewClient returns a client for [Open]; config may be nil. Its connections take in
-// no more, ahead of who reads, than befits the limits' MaxRate.
-func NewClient(config *tls.Config, l Limits) *http.Client {
+// NewClient returns a client for [Open]. Its connections take in no more, ahead of who
+// reads, than befits the limits' MaxRate.
+func NewClient(l Limits) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = config
 	transport.MaxResponseHeaderBytes = MaxHeader
 	transport.DisableCompression = true
 	transport.ForceAttemptHTTP2 = false
@@ -27,6 +25,13 @@ func NewClient(config *tls.Config, l Limits) *http.Client {
 	dialer := net.Dialer{Timeout: dialTimeout, Control: narrow(l.MaxRate)}
 	transport.DialContext = dialer.DialContext
 	return &http.Client{Transport: transport, CheckRedirect: stay}
+}
+
+// Over returns a client for [Open] that sends its requests over somebody's own
+// connection. Whoever has that bounds what it takes in, as HTTP/2 does by its window,
+// and an answer's header, as by [MaxHeader].
+func Over(line http.RoundTripper) *http.Client {
+	return &http.Client{Transport: line, CheckRedirect: stay}
 }
 
 const dialTimeout = 30 * time.Second // for all addresses of a name

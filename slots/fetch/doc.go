@@ -22,7 +22,7 @@
 //
 // An answer's header has at most [MaxHeader] bytes, informational answers before it
 // included, and at most [MaxRedirects] redirects lead to it, each to the same host
-// by the same scheme: a token is shown to nobody else, and nobody is led out of TLS.
+// by the same scheme: what a client shows is shown to nobody else, and nobody is led out of TLS.
 // What is not asked for is not read, but for one byte behind a body.
 //
 // # What is tried again
@@ -65,8 +65,8 @@
 // Rejected: If-Range (a server that no longer has the file would send all of it);
 // the whole file where a server knows no ranges (a package of gigabytes, read from
 // its beginning for each range of it); several ranges in one request (many servers
-// and all caches do them badly); HTTP/2 (its transport lets a server be 4 MiB ahead of
-// whoever reads, whatever limit he keeps); SO_MAX_PACING_RATE (it paces what is
+// and all caches do them badly); HTTP/2 of its own (Go's transport lets a server be 4 MiB ahead of
+// whoever reads, whatever limit he keeps; who brings a connection by [Over] sets its window); SO_MAX_PACING_RATE (it paces what is
 // sent); a limit that gives way to the streams by itself (what a line can carry is
 // known to whoever bought it, not to the device).
 package fetch

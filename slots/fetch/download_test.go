@@ -102,7 +102,7 @@ func read(ctx context.Context, d *fetch.Download, n int) ([]byte, error) {
 
 func begun(t *testing.T, address string, l fetch.Limits) *fetch.Download {
 	t.Helper()
-	f, err := fetch.Open(fetch.NewClient(nil, l), address, "")
+	f, err := fetch.Open(fetch.NewClient(l), address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func status(resp *http.Response) error {
 	case code == http.StatusOK:
 		return hopeless{err, "it cannot serve parts of a file: " + elsehow}
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return hopeless{err, "check the address, and the device's token if it is the panel's"}
+		return hopeless{err, "check the address, and if it is the panel's, whether this device is still enrolled there"}
 	case code == http.StatusNotImplemented, code == http.StatusHTTPVersionNotSupported:
 		return hopeless{err, elsehow}
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
@@ -98,7 +98,7 @@ func unanswered(err error) error {
 		return err
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return hopeless{fmt.Errorf("the server's certificate is not accepted: %w", err), "check the address, panel.ca_file and the device's clock"}
+		return hopeless{fmt.Errorf("the server's certificate is not accepted: %w", err), "check the address and the device's clock"}
 	}
 	if errors.Is(err, http.ErrSchemeMismatch) {
 		return hopeless{errors.New("the server does not speak TLS"), "check the address"}

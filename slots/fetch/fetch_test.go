@@ -37,11 +37,11 @@ func readWhole(t *testing.T, f *fetch.File) ([]byte, error) {
 // opened reads by a transport of the test's.
 func opened(t *testing.T, transport http.RoundTripper, address string) *fetch.File {
 	t.Helper()
-	client := fetch.NewClient(nil, fetch.Limits{})
+	client := fetch.NewClient(fetch.Limits{})
 	if transport != nil {
 		client.Transport = transport
 	}
-	f, err := fetch.Open(client, address, "")
+	f, err := fetch.Open(client, address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,21 +16,19 @@ import (
 type File struct {
 	client  *http.Client
 	address string
-	secret  string // of the header Authorization
 
 	mu   sync.Mutex // guards what the first answer said
 	size int64      // 0: nobody has answered yet
 	tag  string
 }
 
-// Open asks nobody for anything yet. The client is one of [NewClient]; secret is
-// the header Authorization, "" for none.
-func Open(client *http.Client, address, secret string) (*File, error) {
+// Open asks nobody for anything yet. The client is one of [NewClient] or [Over].
+func Open(client *http.Client, address string) (*File, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, errors.New("not an http:// or https:// address")
 	}
-	return &File{client: client, address: address, secret: secret}, nil
+	return &File{client: client, address: address}, nil
 }
 
 // Size is the file's, 0 before the first answer.
@@ -56,9 +54,6 @@ func (f *File) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 		return nil, err
 	}
 	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", off, off+n-1))
-	if f.secret != "" {
-		req.Header.Set("Authorization", f.secret)
-	}
 	if _, tag := f.first(); tag != "" && !strings.HasPrefix(tag, "W/") { // weak ones never match there
 		req.Header.Set("If-Match", tag)
 	}

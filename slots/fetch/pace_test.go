@@ -85,7 +85,7 @@ func TestLimitIsKeptBesideAStream(t *testing.T) {
 	s := httptest.NewServer(served(patterned))
 	t.Cleanup(s.Close)
 	l := fetch.Limits{MaxRate: rate}
-	client := fetch.NewClient(nil, l)
+	client := fetch.NewClient(l)
 	var conn *net.TCPConn
 	transport := client.Transport.(*http.Transport)
 	dial := transport.DialContext
@@ -96,7 +96,7 @@ func TestLimitIsKeptBesideAStream(t *testing.T) {
 		}
 		return c, err
 	}
-	f, err := fetch.Open(client, s.URL, "")
+	f, err := fetch.Open(client, s.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

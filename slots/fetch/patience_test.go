@@ -70,9 +70,9 @@ func inBubble(t *testing.T, l fetch.Limits, handler http.Handler, test func(t *t
 		c := &timed{server: &http.Server{Handler: handler, ErrorLog: quiet(t)}, begun: time.Now()}
 		var serving sync.WaitGroup
 		serving.Go(func() { c.server.Serve(line) })
-		client := fetch.NewClient(nil, l)
+		client := fetch.NewClient(l)
 		client.Transport.(*http.Transport).DialContext = line.dial
-		f, err := fetch.Open(client, "http://camera.invalid/x.slip", "")
+		f, err := fetch.Open(client, "http://camera.invalid/x.slip")
 		if err != nil {
 			t.Fatal(err)
 		}

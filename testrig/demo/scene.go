@@ -115,7 +115,7 @@ func (s *scene) startDevice(ctx context.Context, name string) (*device.Device, e
 		return nil, err
 	}
 	d, err := device.Start(ctx, device.Config{
-		Name: name, Bin: s.bin, Trust: s.packages.trust, PanelURL: s.panel.URL, PanelToken: token,
+		Name: name, Bin: s.bin, Trust: s.packages.trust, PanelURL: s.panel.Link, PanelToken: token,
 	})
 	if err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ type Config struct {
 	Name       string
 	Bin        string // from [Binaries]
 	Trust      string // PEM file of the release keys
-	PanelURL   string // "" for none
+	PanelURL   string // where devices call; "" for none
 	PanelToken string
 	Kept       bool // the start program starts the agent, and is started again whenever that ends
 }
@@ -91,11 +91,22 @@ func Start(ctx context.Context, cfg Config) (*Device, error) {
 		return nil, fmt.Errorf("device %s: %w", cfg.Name, err)
 	}
 	d.Client = control.Dial(d.Config.Socket())
-	if err := d.StartAgent(ctx); err != nil {
+	err = d.StartAgent(ctx)
+	if err == nil && cfg.PanelURL != "" {
+		err = d.enroll(ctx, cfg.PanelURL, cfg.PanelToken)
+	}
+	if err != nil {
 		d.Close()
 		return nil, fmt.Errorf("device %s: %w", cfg.Name, err)
 	}
 	return d, nil
+}
+
+func (d *Device) enroll(ctx context.Context, panel, token string) error {
+	if r := d.Client.Enroll(ctx, control.EnrollRequest{Panel: panel, Token: token}); r.Exit != control.ExitDone {
+		return fmt.Errorf("enrol at the panel: %s", r.Message)
+	}
+	return nil
 }
 
 func (d *Device) configure(cfg Config) error {
@@ -109,12 +120,6 @@ func (d *Device) configure(cfg Config) error {
 	c.Trust, c.Bin = cfg.Trust, cfg.Bin
 	c.Stream.StallMS = StallMS
 	c.Gateway = config.Gateway{Public: true, HTTP: ports[0], RTSP: ports[1], UDP: ports[2]}
-	if cfg.PanelURL != "" {
-		c.Panel = config.Panel{URL: cfg.PanelURL, TokenFile: filepath.Join(d.Dir, "panel.token")}
-		if err := os.WriteFile(c.Panel.TokenFile, []byte(cfg.PanelToken+"\n"), 0o600); err != nil {
-			return err
-		}
-	}
 	if err := c.Validate(); err != nil {
 		return err
 	}

@@ -27,7 +27,8 @@ const (
 
 // Panel is the panel's process and the way to ask it.
 type Panel struct {
-	URL string
+	URL  string // of its page
+	Link string // where devices call
 
 	bin  string
 	data string
@@ -39,21 +40,21 @@ type Panel struct {
 // StartPanel starts a panel that keeps its data below dir, and waits until it
 // answers. listen is a loopback address; "" is any free port.
 func StartPanel(ctx context.Context, bin, dir, listen, trust string) (*Panel, error) {
+	ports, err := freePorts()
+	if err != nil {
+		return nil, err
+	}
 	if listen == "" {
-		ports, err := freePorts()
-		if err != nil {
-			return nil, err
-		}
 		listen = ports[0]
 	}
-	p := &Panel{URL: "http://" + listen, bin: filepath.Join(bin, "slipstream-panel"),
+	p := &Panel{URL: "http://" + listen, Link: "https://" + ports[1], bin: filepath.Join(bin, "slipstream-panel"),
 		data: filepath.Join(dir, "panel"), log: filepath.Join(dir, "panel.log"), done: make(chan struct{})}
 	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close() // the process has its own
-	p.cmd = exec.Command(p.bin, "--listen", listen, "--data", p.data, "--trust", trust)
+	p.cmd = exec.Command(p.bin, "--listen", listen, "--link", ports[1], "--data", p.data, "--trust", trust)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the demo alone
 	if err := p.cmd.Start(); err != nil {
@@ -107,9 +108,9 @@ func (p *Panel) Stop() {
 	}
 }
 
-// Token enrols a device.
+// Token makes the token by which a device enrols.
 func (p *Panel) Token(ctx context.Context, device string) (string, error) {
-	out, err := exec.CommandContext(ctx, p.bin, "token", "--data", p.data, "--device", device).CombinedOutput()
+	out, err := exec.CommandContext(ctx, p.bin, "token", "--data", p.data, device).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("make the panel's token for %s: %w: %s", device, err, out)
 	}

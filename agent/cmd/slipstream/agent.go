@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -89,8 +88,8 @@ func (c *cli) runAgents(ctx context.Context, cfg config.Config, stopAll bool, lo
 
 // runAgent runs the agent and its two faces, the socket and the link to the
 // panel, until ctx ends or, and then again is true, until it may become another
-// program. Neither face may take the device down: without the socket there would be
-// two agents, so that ends it; a panel that is misconfigured is an error in the log.
+// program. Without the socket there would be two agents, so that ends it; the link
+// ends nothing.
 func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll bool, o overseer, r *renewal, log *slog.Logger) (again bool, err error) {
 	a, err := agent.New(cfg, log)
 	if err != nil {
@@ -101,13 +100,10 @@ func runAgent(ctx context.Context, cfg config.Config, socket string, stopAll boo
 	run, end := context.WithCancel(ctx)
 	defer end()
 	done := make(chan error, 3)
-	services := 2
+	const services = 3
 	go func() { done <- a.Run(run) }()
 	go func() { done <- control.NewServer(a, log).Serve(run, socket) }()
-	if cfg.Panel.URL != "" {
-		services++
-		go func() { done <- keepLink(run, cfg, a, log) }()
-	}
+	go func() { done <- keepLink(run, cfg, a, log) }()
 	telling.Go(func() {
 		announce(run, a, cfg, socket, log)
 		<-run.Done()
@@ -184,14 +180,8 @@ func outliveLog() (undo func()) {
 	return func() { signal.Stop(broken) }
 }
 
-// keepLink keeps the device's link to its panel until ctx ends. The field
-// technician's way in does not depend on it.
+// keepLink keeps the device's link to its panel until ctx ends; it waits while there is
+// none. The field technician's way in does not depend on it.
 func keepLink(ctx context.Context, cfg config.Config, a *agent.Agent, log *slog.Logger) error {
-	err := link.Run(ctx, link.Config{
-		URL: cfg.Panel.URL, TokenFile: cfg.Panel.TokenFile, CAFile: cfg.Panel.CAFile, Device: cfg.Device,
-	}, a, link.NewGateway(cfg.Gateway.HTTP, a.GatewaySecret()), log)
-	if err != nil && !errors.Is(err, context.Canceled) {
-		log.Error("no link to the panel; the device goes on without it", "error", fmt.Errorf("link: %w", err))
-	}
-	return nil
+	return link.Run(ctx, a.Identity(), a, link.NewGateway(cfg.Gateway.HTTP, a.GatewaySecret()), log)
 }

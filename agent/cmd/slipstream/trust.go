@@ -2,14 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"slipstream/agent"
 	"slipstream/agent/control"
+	"slipstream/agent/wire"
 	"slipstream/verify"
 )
 
@@ -60,32 +65,84 @@ Exit status: 0 done, 1 error, 2 nothing new, 3 refused and nothing changed.`,
 }
 
 func (c *cli) enrollCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "enroll FILE",
-		Short: "Make this device belong to a fleet, by the fleet's root",
-		Long: `Make this device belong to the fleet whose first root FILE is. From then on a package
-needs the fleet's order beside the vendor's signature. Whoever enrols it vouches for
-the file: compare its digest with the one that the fleet's operator names.
+	var panel, token, tokenFile string
+	cmd := &cobra.Command{
+		Use:   "enroll {--panel URL --token-file FILE | FILE}",
+		Short: "Make this device belong to a panel and its fleet, by a token; or to a fleet, by its root",
+		Long: `With --panel: make this device belong to that panel, by a token that was made there
+(slipstream-panel token) and is used up by this. The device makes a key that never
+leaves it, the panel certifies it, and from then on the device calls there by itself.
+If the panel gives a fleet's orders, the device belongs to that fleet too: compare the
+digest of its root with the one that the fleet's operator names.
+
+With a FILE: make this device belong to the fleet whose first root FILE is, without a
+panel. Whoever enrols it vouches for the file.
+
+In a fleet a package needs the fleet's order beside the vendor's signature.
 
 Exit status: 0 done, 1 error, 3 refused.`,
-		Args: args(cobra.ExactArgs(1), "one file, a fleet's root"),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			paths, err := absolute(given)
+			request, err := enrollment(cmd.InOrStdin(), panel, token, tokenFile, given)
 			if err != nil {
 				return err
 			}
 			return c.keep(cmd.Context(), func(ctx context.Context, k control.Keeper) control.Result {
-				return k.Enroll(ctx, control.EnrollRequest{Path: paths[0]})
+				return k.Enroll(ctx, request)
 			})
 		},
 	}
+	cmd.Flags().StringVar(&panel, "panel", "", "address of the panel, https://HOST:PORT")
+	cmd.Flags().StringVar(&token, "token", "", "the token; others on this machine may see it: better --token-file")
+	cmd.Flags().StringVar(&tokenFile, "token-file", "", "file that holds the token; - for the standard input")
+	return cmd
+}
+
+// enrollment is what the arguments ask for.
+func enrollment(in io.Reader, panel, token, tokenFile string, given []string) (control.EnrollRequest, error) {
+	switch {
+	case panel == "" && (token != "" || tokenFile != ""):
+		return control.EnrollRequest{}, errors.New("name the panel that has made the token: --panel https://HOST:PORT")
+	case panel != "" && (len(given) > 0 || (token == "") == (tokenFile == "")):
+		return control.EnrollRequest{}, errors.New("with --panel give a token, by --token-file or by --token, and no FILE")
+	case panel == "" && len(given) != 1:
+		return control.EnrollRequest{}, errors.New("give --panel and --token-file, or one file, a fleet's root")
+	case panel == "":
+		paths, err := absolute(given)
+		if err != nil {
+			return control.EnrollRequest{}, err
+		}
+		return control.EnrollRequest{Path: paths[0]}, nil
+	}
+	if tokenFile != "" {
+		text, err := readToken(in, tokenFile)
+		if err != nil {
+			return control.EnrollRequest{}, fmt.Errorf("read the token: %w", err)
+		}
+		token = text
+	}
+	return control.EnrollRequest{Panel: panel, Token: strings.TrimSpace(token)}, nil
+}
+
+func readToken(in io.Reader, path string) (string, error) {
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, wire.MaxToken+1))
+	return string(text), err
 }
 
 func (c *cli) leaveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "leave DEVICE",
-		Short: "Make this device belong to no fleet any more",
-		Long: `Make this device belong to no fleet, also if its fleet is dead or its keys are lost.
+		Short: "Make this device belong to no fleet and no panel any more",
+		Long: `Make this device belong to no fleet, also if its fleet is dead or its keys are lost, and
+to no panel: its key and certificate are deleted.
 It takes somebody at the device, is logged, and can be asked for by no link, no stick
 and no configuration. DEVICE is this device's own name: a line that was meant for
 another one does nothing. The vendor's signature and the floors stay.
