@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,8 +17,10 @@ import (
 	"time"
 
 	"slipstream/adminpanel"
+	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/store"
 	"slipstream/agent/control"
+	"slipstream/agent/wire"
 	"slipstream/verify"
 	"slipstream/verify/pack"
 )
@@ -27,7 +30,8 @@ const patience = 20 * time.Second
 
 // world is a running panel with the means to talk to it.
 type world struct {
-	url  string
+	url  string // of the page
+	link string // where devices call
 	data string
 	stop func()
 }
@@ -35,7 +39,14 @@ type world struct {
 // start runs a panel on data, which is kept when it is stopped.
 func start(t *testing.T, cfg adminpanel.Config) world {
 	t.Helper()
+	return startAt(t, cfg, "127.0.0.1:0")
+}
+
+// startAt lets devices call at an address.
+func startAt(t *testing.T, cfg adminpanel.Config, link string) world {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
+	cfg.Names = []string{"127.0.0.1"}
 	p, err := adminpanel.New(cfg, log)
 	if err != nil {
 		t.Fatal(err)
@@ -44,11 +55,15 @@ func start(t *testing.T, cfg adminpanel.Config) world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	devices, err := net.Listen("tcp", link)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := p.Serve(ctx, l); err != nil {
+		if err := p.Serve(ctx, l, devices); err != nil {
 			t.Errorf("the panel ended: %v", err)
 		}
 		if err := p.Close(); err != nil {
@@ -57,29 +72,30 @@ func start(t *testing.T, cfg adminpanel.Config) world {
 	}()
 	stop := func() { cancel(); <-ended }
 	t.Cleanup(stop)
-	return world{"http://" + l.Addr().String(), cfg.Data, stop}
+	return world{"http://" + l.Addr().String(), "https://" + devices.Addr().String(), cfg.Data, stop}
 }
 
 // device enrols a simulated device and waits until it is linked.
 func (w world) device(t *testing.T, id string) *sim {
 	t.Helper()
-	s := newSim(id, enrol(t, w.data, id))
-	s.run(t, w.url)
+	s := newSim(id, token(t, w.data, id))
+	s.run(t, w.link)
 	w.until(t, id, func(d device) bool { return d.Online && d.Status.Phase != "" })
 	return s
 }
 
-func enrol(t *testing.T, data, id string) string {
+// token makes a token for a device, "" for any.
+func token(t *testing.T, data, id string) string {
 	t.Helper()
-	tokens, err := store.OpenTokens(data)
+	authority, err := ca.Open(adminpanel.AuthorityDir(data))
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := tokens.Make(id, false)
-	if err != nil {
+	made := wire.NewToken(wire.Pin(authority.Pinned()))
+	if err := must(store.OpenTokens(data)).Add(made.ID, made.Secret, id, 1, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	return token
+	return made.String()
 }
 
 // device is what these tests read of a device's JSON.
@@ -266,7 +282,7 @@ func TestAVerbIsAnsweredAtOnce(t *testing.T) {
 
 func TestWhatThePanelSaysToMistakes(t *testing.T) {
 	w := start(t, adminpanel.Config{Data: t.TempDir()})
-	enrol(t, w.data, "cam-away")
+	enrolled(t, w.link, "cam-away", token(t, w.data, "cam-away"))
 	w.device(t, "cam-1")
 	long := strings.Repeat("x", 100_000)
 	for _, c := range []struct {
@@ -290,7 +306,6 @@ func TestWhatThePanelSaysToMistakes(t *testing.T) {
 		{"POST", "/api/releases", "", "no package", 422, "truncated"},
 		{"GET", "/api/nothing", "", "", 404, "no-such-route"},
 		{"DELETE", "/api/releases", "", "", 404, "no-such-route"},
-		{"GET", "/v1/releases/0123", "", "", 401, "bad-token"},
 	} {
 		got := w.do(t, c.method, c.path, c.kind, c.body)
 		if got.status != c.status || got.Code != c.code || got.Detail == "" || got.header.Get("Content-Type") != "application/problem+json" {
@@ -370,20 +385,20 @@ func TestReleases(t *testing.T) {
 
 func TestReleasesAreForEnrolledDevicesByRanges(t *testing.T) {
 	w := start(t, adminpanel.Config{Data: t.TempDir()})
-	token := enrol(t, w.data, "cam-1")
+	id := enrolled(t, w.link, "cam-1", token(t, w.data, "cam-1"))
 	slip := build(t, newKey(t), "2.0.0", 2)
 	path := "/v1/releases/" + w.upload(t, slip).ID
-	for _, bad := range []string{"", "Bearer " + token + "x", "Bearer cam-2" + token[5:], "Basic " + token} {
-		if got := w.do(t, http.MethodGet, path, "", "", "Authorization", bad); got.status != http.StatusUnauthorized {
-			t.Errorf("%q got %d", bad, got.status)
-		}
+	if status, _ := call(t, stranger(w), w.link+path); status != http.StatusUnauthorized {
+		t.Errorf("who shows no certificate got %d", status)
 	}
-	got := w.do(t, http.MethodGet, path, "", "", "Authorization", "Bearer "+token, "Range", "bytes=1000-1999")
-	if got.status != http.StatusPartialContent || got.body != slip[1000:2000] {
-		t.Errorf("a range: %d, %d bytes", got.status, len(got.body))
+	if status, body := call(t, id, w.link+path, "Range", "bytes=1000-1999"); status != http.StatusPartialContent || body != slip[1000:2000] {
+		t.Errorf("a range: %d, %d bytes", status, len(body))
 	}
-	if got := w.do(t, http.MethodGet, "/v1/releases/..%2fpanel.db", "", "", "Authorization", "Bearer "+token); got.status != http.StatusNotFound {
-		t.Errorf("a name that leaves the directory: %d", got.status)
+	if status, _ := call(t, id, w.link+"/v1/releases/..%2fpanel.db"); status != http.StatusNotFound {
+		t.Errorf("a name that leaves the directory: %d", status)
+	}
+	if status, _ := call(t, http.DefaultTransport, w.url+path); status == http.StatusOK {
+		t.Error("releases are to be had at the page's address")
 	}
 }
 
@@ -405,7 +420,7 @@ func TestAPanelThatRestarts(t *testing.T) {
 	if again.get(t, "/api/releases", &list); len(list.Releases) != 1 {
 		t.Errorf("the releases are %+v", list)
 	}
-	if enrolled, err := (must(store.OpenTokens(data))).Devices(); err != nil || !slices.Equal(enrolled, []string{"cam-1"}) {
+	if enrolled, err := (must(store.OpenEnrolled(data))).Devices(); err != nil || !slices.Equal(enrolled, []string{"cam-1"}) {
 		t.Errorf("enrolled are %v, %v", enrolled, err)
 	}
 }

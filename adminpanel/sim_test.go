@@ -7,8 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +14,7 @@ import (
 
 	"slipstream/agent/control"
 	"slipstream/agent/link"
+	"slipstream/agent/wire"
 	"slipstream/verify"
 )
 
@@ -30,6 +29,8 @@ const (
 type sim struct {
 	id    string
 	token string
+	panel *link.Identity // by which it knows its panel, once it runs
+	dir   string         // where that is kept
 	// answer stands for the gateway; nil refuses every viewer.
 	answer func(ctx context.Context, offer string) (string, error)
 
@@ -63,18 +64,41 @@ func newSim(id, token string) *sim {
 
 // run links the device to the panel until the test ends.
 func (s *sim) run(t *testing.T, url string) {
-	file := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(file, []byte(s.token), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.dir = t.TempDir()
+	s.panel = enrolledIn(t, s.dir, url, s.id, s.token)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		link.Run(ctx, link.Config{URL: url, TokenFile: file, Device: s.id}, s, s, slog.New(slog.DiscardHandler))
+		link.Run(ctx, s.panel, s, s, slog.New(slog.DiscardHandler))
 	}()
 	s.leave = func() { cancel(); <-ended }
 	t.Cleanup(s.leave)
+}
+
+// enrolled enrols a device that has nothing yet.
+func enrolled(t *testing.T, url, device, token string) *link.Identity {
+	t.Helper()
+	return enrolledIn(t, t.TempDir(), url, device, token)
+}
+
+func enrolledIn(t *testing.T, dir, url, device, token string) *link.Identity {
+	t.Helper()
+	id, err := link.OpenIdentity(dir, device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := wire.ParseToken(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = id.Prepare(t.Context(), url, parsed); err == nil {
+		err = id.Commit()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
 }
 
 // update changes the status and wakes who waits for it.
@@ -170,14 +194,13 @@ func (s *sim) refuse(version, digest string) control.Result {
 	return control.Result{Exit: control.ExitRefused, Code: r.Reason, Message: r.Detail, Record: &r}
 }
 
-// fetch takes the package as an agent does, with the device's token.
+// fetch takes the package as an agent does, over the link's connection.
 func (s *sim) fetch(ctx context.Context, url string) (*verify.Package, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+s.token)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.panel.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}

@@ -20,11 +20,10 @@ import (
 // patience bounds every wait of these tests.
 const patience = 30 * time.Second
 
-// serve makes a hub to which "cam-N~right" is the token of cam-N.
+// serve makes a hub to which "cam-N~right" proves that cam-N calls.
 func serve(t *testing.T) (*hub.Hub, string) {
-	h := hub.New(hub.Config{Identify: func(token string) (string, bool) {
-		device, ok := strings.CutSuffix(token, "~right")
-		return device, ok
+	h := hub.New(hub.Config{Identify: func(r *http.Request) (string, bool) {
+		return strings.CutSuffix(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), "~right")
 	}}, slog.New(slog.DiscardHandler))
 	s := httptest.NewUnstartedServer(h)
 	s.Config.Protocols = new(http.Protocols)

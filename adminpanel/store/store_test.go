@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,58 +24,6 @@ func open(t *testing.T, dir string) *store.Store {
 
 func takeAll(io.ReaderAt, int64) (store.Release, error) {
 	return store.Release{Product: "camera", Version: "1.0"}, nil
-}
-
-func TestATokenStandsForOneDevice(t *testing.T) {
-	dir := t.TempDir()
-	tokens, err := store.OpenTokens(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := tokens.Make("cam-1", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if id, ok := tokens.Identify(token); !ok || id != "cam-1" {
-		t.Errorf("the token stands for %q, %v", id, ok)
-	}
-	secret := strings.TrimPrefix(token, "cam-1")
-	for _, wrong := range []string{"", "cam-1", "cam-1~", "cam-2" + secret, token + "x", token[:len(token)-1], "../tokens/cam-1" + secret, "~"} {
-		if id, ok := tokens.Identify(wrong); ok {
-			t.Errorf("%q was taken for %s", wrong, id)
-		}
-	}
-	kept, err := os.ReadFile(filepath.Join(dir, "tokens", "cam-1"))
-	if err != nil || strings.Contains(string(kept), strings.TrimPrefix(secret, "~")) {
-		t.Errorf("the token itself is kept: %s, %v", kept, err)
-	}
-}
-
-func TestATokenIsReplacedOnlyOnDemand(t *testing.T) {
-	tokens, err := store.OpenTokens(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, err := tokens.Make("cam-1", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tokens.Make("cam-1", false); !errors.Is(err, store.ErrEnrolled) {
-		t.Errorf("a second token: %v", err)
-	}
-	second, err := tokens.Make("cam-1", true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := tokens.Identify(first); ok {
-		t.Error("the replaced token still works")
-	}
-	if _, ok := tokens.Identify(second); !ok {
-		t.Error("the new token does not work")
-	}
-	if names, err := tokens.Devices(); err != nil || !slices.Equal(names, []string{"cam-1"}) {
-		t.Errorf("enrolled are %q, %v", names, err)
-	}
 }
 
 func TestNamesOfDevices(t *testing.T) {

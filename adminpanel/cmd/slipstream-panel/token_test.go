@@ -6,8 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"slipstream/adminpanel"
+	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/store"
+	"slipstream/agent/wire"
 )
 
 // panel runs the command and returns what it prints.
@@ -22,84 +26,99 @@ func panel(t *testing.T, data string, args ...string) (string, error) {
 	return strings.TrimSpace(out.String()), err
 }
 
-func identify(t *testing.T, data, token string) string {
+// enrols says whether a token lets a device in.
+func enrols(t *testing.T, data, text, device string) bool {
 	t.Helper()
+	token, err := wire.ParseToken(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := ca.Open(adminpanel.AuthorityDir(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !token.Pins(authority.Pinned()) {
+		t.Error("the token does not name the panel's authority")
+	}
 	tokens, err := store.OpenTokens(data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, _ := tokens.Identify(token)
-	return device
+	_, err = tokens.Use(token.ID, token.Secret, store.Use{Device: device, Key: device}, time.Now(), func(bool) error { return nil })
+	return err == nil
 }
 
-func TestTokenIsForTheNamedDevice(t *testing.T) {
-	for _, args := range [][]string{{"token", "cam-7"}, {"token", "--device", "cam-7"}, {"token", "cam-7", "--device", "cam-7"}} {
-		data := t.TempDir()
-		text, err := panel(t, data, args...)
-		if err != nil || identify(t, data, text) != "cam-7" {
-			t.Errorf("%q: %q, %v", args, text, err)
-		}
+func TestTokens(t *testing.T) {
+	data := t.TempDir()
+	one, err := panel(t, data, "token", "cam-7")
+	if err != nil || enrols(t, data, one, "cam-8") || !enrols(t, data, one, "cam-7") {
+		t.Errorf("for cam-7: %q, %v", one, err)
 	}
-	for _, args := range [][]string{{"token"}, {"token", "cam-7", "--device", "cam-8"}, {"token", "cam-7", "cam-8"}} {
-		if text, err := panel(t, t.TempDir(), args...); err == nil {
+	batch, err := panel(t, data, "token", "--count", "2")
+	if err != nil || !enrols(t, data, batch, "a") || !enrols(t, data, batch, "b") || enrols(t, data, batch, "c") {
+		t.Errorf("for two: %q, %v", batch, err)
+	}
+	for _, args := range [][]string{{"cam-7", "cam-8"}, {"cam-7", "--count", "2"}, {"--expires", "10000h"}, {"--expires", "-1s"}, {"a/b"}, {"--count", "100000"}} {
+		if text, err := panel(t, data, append([]string{"token"}, args...)...); err == nil {
 			t.Errorf("%q: %q", args, text)
 		}
 	}
 }
 
-func TestASecondTokenNeedsReplace(t *testing.T) {
-	data := t.TempDir()
-	first, err := panel(t, data, "token", "cam-7")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = panel(t, data, "token", "cam-7")
-	if err == nil || !strings.HasSuffix(err.Error(), "the device has a token already; --replace makes a new one") {
-		t.Errorf("a second token: %v", err)
-	}
-	if identify(t, data, first) != "cam-7" {
-		t.Error("the first token does not work any more")
-	}
-	second, err := panel(t, data, "token", "cam-7", "--replace")
-	if err != nil || identify(t, data, second) != "cam-7" || identify(t, data, first) != "" {
-		t.Errorf("the replaced token: %v", err)
-	}
-}
-
 func TestTokenInAFile(t *testing.T) {
 	data, file := t.TempDir(), filepath.Join(t.TempDir(), "cam-7.token")
-	read := func() string {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.TrimSpace(string(text))
-	}
 	said, err := panel(t, data, "token", "cam-7", "--out", file)
-	if err != nil || said != "" || identify(t, data, read()) != "cam-7" {
-		t.Errorf("said %q, %v", said, err)
+	if err != nil || said != "" {
+		t.Fatalf("said %q, %v", said, err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil || !enrols(t, data, string(text), "cam-7") {
+		t.Errorf("the file holds %q, %v", text, err)
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file: %v, %v", info.Mode(), err)
 	}
-
-	// A file or directory that is in the way must not cost a token.
 	if _, err := panel(t, data, "token", "cam-8", "--out", file); err == nil {
 		t.Error("overwrote a token")
 	}
 	if _, err := panel(t, data, "token", "cam-8", "--out", filepath.Join(file, "x")); err == nil {
 		t.Error("wrote a token into a file's inside")
 	}
-	if _, err := panel(t, data, "token", "cam-8"); err != nil {
-		t.Errorf("a failed try enrolled the device: %v", err)
-	}
-
-	before := read()
-	if _, err := panel(t, data, "token", "cam-7", "--out", file, "--replace"); err != nil || read() == before {
-		t.Errorf("the token was not replaced: %v", err)
-	}
 	left, err := os.ReadDir(filepath.Dir(file))
 	if err != nil || len(left) != 1 {
 		t.Errorf("beside the file lie %v, %v", left, err)
+	}
+}
+
+func TestRevokeAndRotate(t *testing.T) {
+	data := t.TempDir()
+	if _, err := panel(t, data, "revoke", "cam-7"); err == nil || !strings.Contains(err.Error(), "no device cam-7 is enrolled") {
+		t.Errorf("revoke nobody: %v", err)
+	}
+	enrolled, err := store.OpenEnrolled(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := enrolled.Enrol("cam-7", "k", false, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := panel(t, data, "revoke", "cam-7"); err != nil || enrolled.Is("cam-7", "k") {
+		t.Errorf("revoke: %v", err)
+	}
+	if _, err := panel(t, data, "ca", "retire"); err == nil {
+		t.Error("the only authority was retired")
+	}
+	before, err := panel(t, data, "token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []string{"rotate", "retire"} {
+		if _, err := panel(t, data, "ca", step); err != nil {
+			t.Errorf("%s: %v", step, err)
+		}
+	}
+	after, err := panel(t, data, "token")
+	if err != nil || before[strings.LastIndex(before, "_"):] == after[strings.LastIndex(after, "_"):] {
+		t.Errorf("tokens name the old authority: %v", err)
 	}
 }
