@@ -263,7 +263,7 @@ func TestAReleaseGoesToADeviceAndBecomesPermanent(t *testing.T) {
 	for _, line := range audit.Audit {
 		actions = append(actions, line.Action)
 	}
-	want := []string{"greenlight answered", "greenlight", "activate answered", "activate", "stage answered", "stage", "add release"}
+	want := []string{"greenlight answered", "greenlight", "activate answered", "activate", "stage answered", "stage", "add release", "enrol"}
 	if !slices.Equal(actions, want) {
 		t.Errorf("the audit says %q, want %q", actions, want)
 	}

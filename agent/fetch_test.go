@@ -58,7 +58,7 @@ func TestImageElsewhere(t *testing.T) {
 	t.Cleanup(s.Close)
 	asker, leave := context.WithCancel(t.Context())
 	defer leave()
-	r, err := openRemote(asker, s.URL+"/x.slip", config.Config{Fetch: config.Fetch{StallS: 5, Attempts: 1}}, slog.New(slog.DiscardHandler))
+	r, err := openRemote(asker, s.URL+"/x.slip", config.Fetch{StallS: 5, Attempts: 1}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,13 +97,12 @@ func TestImageElsewhere(t *testing.T) {
 
 // What an address may hold in secrets is said to nobody.
 func TestSecretsOfAddresses(t *testing.T) {
-	cfg := config.Config{Panel: config.Panel{URL: "https://panel.invalid", TokenFile: "/none"}}
 	for address, want := range map[string]string{
-		"https://panel.invalid/x.slip?key=secret":        "https://panel.invalid/x.slip: ",
+		"http://u:secret@127.0.0.1:1/x.slip?key=secret":  "http://127.0.0.1:1/x.slip: ",
 		"https://u:secret@panel.invalid\x00/x.slip":      "the package: ",
 		"ftp://u:secret@panel.invalid/x.slip?key=secret": "ftp://panel.invalid/x.slip: ",
 	} {
-		_, err := openRemote(t.Context(), address, cfg, slog.New(slog.DiscardHandler))
+		_, err := openRemote(t.Context(), address, config.Fetch{Attempts: 1}, nil, slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", address, err)
 		}

@@ -129,3 +129,86 @@ func TestFleetsOrderIsNeeded(t *testing.T) {
 		t.Errorf("the device's fleet is %+v", dev.Fleet)
 	}
 }
+
+// A fleet's order may come by the link, beside the package; so may newer roots and the
+// time. All of it is believed by its signatures.
+func TestWhatTheFleetSaysByTheLink(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	orders, clock := trusttest.Keys(d, 1), trusttest.Keys(d, 1)
+	fleet := trusttest.Root{
+		Version: 1, Expires: time.Now().AddDate(10, 0, 0), Terms: verify.Terms{Kind: verify.KindFleet, Offline: verify.OfflineOrder},
+		Root: trusttest.Role{Keys: trusttest.Keys(d, 1)}, Targets: trusttest.Role{Keys: orders}, Timestamps: trusttest.Role{Keys: clock},
+	}
+	d.cfg.Fleet.Root = filepath.Join(filepath.Dir(d.cfg.Trust), "fleet.json")
+	d.must(os.WriteFile(d.cfg.Fleet.Root, fleet.Sign(d), 0o644))
+	d.restart()
+	path := d.pack("1.0.0", goodApp, nil)
+	f, err := os.Open(path)
+	d.must(err)
+	defer f.Close()
+	info, err := f.Stat()
+	d.must(err)
+	p, err := verify.Unverified(f, info.Size())
+	d.must(err)
+	order := func(device string, by ...*ecdsa.PrivateKey) [][]byte {
+		return trusttest.Order(d, verify.Order{
+			Format: verify.OrderFormat, Devices: []string{device}, Sequence: 7, Package: p.Digest,
+			IssuedAt: time.Now().Add(-time.Hour), Expires: time.Now().Add(time.Hour),
+		}, by...)
+	}
+	stage := func(order [][]byte) control.Result {
+		return d.agent.Stage(t.Context(), control.StageRequest{Path: path, Order: order})
+	}
+	for _, refused := range []struct {
+		order [][]byte
+		code  string
+	}{
+		{nil, verify.CodeNoOrder}, {order("cam-1", newKey(t)), verify.CodeUntrusted}, {order("cam-2", orders...), verify.CodeOrderForeign},
+	} {
+		if r := stage(refused.order); r.Exit != control.ExitRefused || r.Code != refused.code {
+			t.Errorf("got %+v, want %s", r, refused.code)
+		}
+	}
+	if r := stage(order("cam-1", orders...)); r.Exit != control.ExitDone {
+		t.Fatalf("with the fleet's order: %+v", r)
+	}
+	if dev := d.kept(); dev.Fleet.Sequence != 7 {
+		t.Errorf("the order is not remembered: %+v", dev.Fleet)
+	}
+
+	fleet.Version++
+	now := time.Now().Add(time.Hour).UTC()
+	foreign := fleet
+	foreign.Root = trusttest.Role{Keys: trusttest.Keys(d, 1)}
+	if r := d.agent.LearnTrust(t.Context(), nil, [][]byte{foreign.Sign(d)}, nil); r.Exit != control.ExitRefused {
+		t.Errorf("a root that does not follow: %+v", r)
+	}
+	if r := d.agent.LearnTrust(t.Context(), nil, nil, trusttest.Freshness(d, now, newKey(t))); r.Exit != control.ExitRefused {
+		t.Errorf("a foreign clock: %+v", r)
+	}
+	if r := d.agent.LearnTrust(t.Context(), nil, [][]byte{fleet.Sign(d)}, trusttest.Freshness(d, now, clock...)); r.Exit != control.ExitDone {
+		t.Errorf("the fleet's own: %+v", r)
+	}
+	if dev := d.kept(); dev.Fleet.Root.Version() != 2 || dev.Time.Before(now.Truncate(time.Second)) {
+		t.Errorf("root %d at %v", dev.Fleet.Root.Version(), dev.Time)
+	}
+}
+
+func TestOnlyTheVersionThatIsMeantIsActivated(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	d.mustInstall("1.0.0")
+	if r := d.stage(d.pack("2.0.0", goodApp, nil)); r.Exit != control.ExitDone {
+		t.Fatalf("stage: %+v", r)
+	}
+	other := strings.Repeat("0", 64)
+	if r := d.agent.Activate(t.Context(), control.ActivateRequest{Digest: other}); r.Exit != control.ExitRefused || r.Code != agent.CodeOtherStaged {
+		t.Errorf("another package: %+v", r)
+	}
+	status, err := d.agent.Status(t.Context())
+	d.must(err)
+	if r := d.agent.Activate(t.Context(), control.ActivateRequest{Digest: slot(status, "b").Digest, Wait: true}); r.Exit != control.ExitDone {
+		t.Errorf("the package that is meant: %+v", r)
+	}
+}
