@@ -164,7 +164,7 @@ func TestWhatTheFleetSaysByTheLink(t *testing.T) {
 		order [][]byte
 		code  string
 	}{
-		{nil, verify.CodeNoOrder}, {order("cam-1", newKey(t)), verify.CodeUntrusted}, {order("cam-2", orders...), verify.CodeOrderForeign},
+		{nil, verify.CodeNoOrder}, {order("cam-1", newKey(t)), verify.CodeOrderSigner}, {order("cam-2", orders...), verify.CodeOrderForeign},
 	} {
 		if r := stage(refused.order); r.Exit != control.ExitRefused || r.Code != refused.code {
 			t.Errorf("got %+v, want %s", r, refused.code)

@@ -298,8 +298,8 @@ func TestEveryVerbArrivesAsItWasSent(t *testing.T) {
 		}
 	}
 	want := []string{
-		"stage {Path:/p.slip URL: Force:true}", "stage {Path: URL:https://x/p.slip Force:false}",
-		"activate {Force:false Wait:true}", "greenlight", "revert", "replace forwarder",
+		"stage {Path:/p.slip URL: Force:true Order:[]}", "stage {Path: URL:https://x/p.slip Force:false Order:[]}",
+		"activate {Force:false Wait:true Digest:}", "greenlight", "revert", "replace forwarder",
 	}
 	if diff := cmp.Diff(want, f.calls); diff != "" {
 		t.Error(diff)

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -92,23 +93,23 @@ func (l *link) once(ctx context.Context, h *held) (lasted time.Duration, err err
 	defer body.Close()
 	defer up.Close()
 	l.id.redial()
-	resp, err := l.connect(ctx, cancel, h, up)
+	down, peer, err := l.connect(ctx, cancel, h, up)
 	if err != nil {
 		return 0, err
 	}
-	defer resp.Body.Close()
+	defer down.Close()
 	linked := time.Now()
 	l.log.Info("linked to the panel", "panel", h.base.Host)
 
 	conn := newConn(body)
-	panel := &panel{link: l, held: h, conn: conn, tls: resp.TLS}
+	panel := &panel{link: l, held: h, conn: conn, peer: peer}
 	ended := make(chan error, 5)
 	var owned sync.WaitGroup
 	for _, part := range []func(context.Context) error{
 		func(ctx context.Context) error { return l.report(ctx, conn) },
 		func(ctx context.Context) error { return l.asks.desire.report(ctx, conn) },
 		func(ctx context.Context) error { return beat(ctx, conn) },
-		func(ctx context.Context) error { return panel.listen(ctx, resp.Body) },
+		func(ctx context.Context) error { return panel.listen(ctx, down) },
 		func(ctx context.Context) error { return panel.stayKnown(ctx) },
 	} {
 		owned.Go(func() { ended <- part(ctx) })
@@ -117,32 +118,32 @@ func (l *link) once(ctx context.Context, h *held) (lasted time.Duration, err err
 	cancel()
 	body.CloseWithError(context.Canceled)
 	up.CloseWithError(context.Canceled)
-	resp.Body.Close()
+	down.Close()
 	owned.Wait()
 	return time.Since(linked), err
 }
 
-// connect opens the stream and returns the panel's side of it. A panel that does
+// connect opens the stream and returns the panel's side of it, and who that is. A panel that does
 // not answer is given up after connectTimeout; ctx and cancel are those of the
 // whole stream.
-func (l *link) connect(ctx context.Context, cancel context.CancelFunc, h *held, up io.Reader) (*http.Response, error) {
+func (l *link) connect(ctx context.Context, cancel context.CancelFunc, h *held, up io.Reader) (io.ReadCloser, *tls.ConnectionState, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.base.JoinPath(wire.Path).String(), up)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the panel: %w", err)
+		return nil, nil, fmt.Errorf("connect to the panel: %w", err)
 	}
 	tooLong := time.AfterFunc(connectTimeout, cancel)
 	resp, err := l.id.RoundTrip(req)
 	if !tooLong.Stop() && err != nil {
-		return nil, fmt.Errorf("the panel did not answer in %v", connectTimeout)
+		return nil, nil, fmt.Errorf("the panel did not answer in %v", connectTimeout)
 	}
 	if err != nil {
-		return nil, why(err)
+		return nil, nil, why(err)
 	}
 	if resp.StatusCode == http.StatusOK {
-		return resp, nil
+		return resp.Body, resp.TLS, nil
 	}
 	resp.Body.Close()
-	return nil, refused(resp)
+	return nil, nil, refused(resp)
 }
 
 // why says what to do about a panel that ends the handshake: only its alert tells.

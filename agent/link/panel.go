@@ -16,7 +16,7 @@ type panel struct {
 	link *link
 	held *held // by which it was opened
 	conn *conn
-	tls  *tls.ConnectionState
+	peer *tls.ConnectionState // what it has shown
 }
 
 // listen takes the panel's lines and gives up when it hears nothing.
@@ -51,7 +51,7 @@ func (p *panel) trust(ctx context.Context, a wire.Authorities) {
 	if len(a.Certificates) > 0 && len(a.Certificates) <= maxAuthorities && !same(a.Certificates, p.held.Authorities) {
 		roots, err := pool(a.Certificates)
 		if err == nil {
-			err = vouched(p.tls.PeerCertificates, roots, p.held.base.Hostname())
+			err = vouched(p.peer.PeerCertificates, roots, p.held.base.Hostname())
 		}
 		if err == nil {
 			err = p.link.id.amend(p.held, func(d *document) { d.Authorities = a.Certificates })

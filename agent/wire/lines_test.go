@@ -127,3 +127,49 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseToken(f *testing.F) {
+	f.Add(wire.NewToken("").String())
+	f.Add("slipstream_ABCDEFGH_ABCDEFGHIJKLMNOPQRSTUVWXYZ_ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+	f.Fuzz(func(t *testing.T, text string) {
+		token, err := wire.ParseToken(text)
+		if err != nil {
+			return
+		}
+		if again, err := wire.ParseToken(token.String()); err != nil || again != token || token.String() != strings.TrimSpace(text) {
+			t.Errorf("%q was read as %q, %v", text, token, err)
+		}
+	})
+}
+
+func FuzzParseEnrollment(f *testing.F) {
+	f.Add([]byte(`{"device":"cam-1","certificate":["AAAA"],"authorities":[]}`))
+	f.Add([]byte(`{"certificate":null,"fleetRoot":"e30="}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		e, err := wire.ParseEnrollment(text)
+		if err == nil && (e.Device == "" || len(e.Certificate) == 0) {
+			t.Errorf("%q was taken for an enrolment", text)
+		}
+	})
+}
+
+func TestTokens(t *testing.T) {
+	token := wire.NewToken("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+	if len(token.Secret) < 26 {
+		t.Errorf("a secret of %d characters has less than 128 bits", len(token.Secret))
+	}
+	if got, err := wire.ParseToken(" " + token.String() + "\n"); err != nil || got != token {
+		t.Errorf("%+v, %v", got, err)
+	}
+	text := token.String()
+	for _, bad := range []string{
+		"", "slipstream", "cam-1~secret", text[1:], text[:len(text)-1], text + "A", text + "_", strings.ToLower(text),
+		"slipstream_A_" + token.Secret, "slipstream_" + token.ID + "_SHORT", "slipstream_" + token.ID + "_" + token.Secret + "_", strings.Repeat("A", 1<<20),
+	} {
+		if got, err := wire.ParseToken(bad); err == nil {
+			t.Errorf("%.40q was taken for %+v", bad, got)
+		} else if strings.Contains(err.Error(), token.Secret) {
+			t.Error("the error shows the secret")
+		}
+	}
+}

@@ -196,7 +196,7 @@ func TestWhatDoesNotGetBetter(t *testing.T) {
 			served(patterned[:at+9]).ServeHTTP(w, r)
 		}, "changed"},
 		"nothing there":               {says(http.StatusNotFound), `"404 Not Found" where a range was asked for; check the address`},
-		"nothing for us":              {says(http.StatusForbidden), "token"},
+		"nothing for us":              {says(http.StatusForbidden), "enrolled"},
 		"a server that knows no such": {says(http.StatusNotImplemented), "501"},
 		"another range": {func(w http.ResponseWriter, off int, honest http.Handler, r *http.Request) {
 			r.Header.Set("Range", fmt.Sprintf("bytes=%d-", off-1))
