@@ -2,10 +2,12 @@ package hub_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -336,5 +338,107 @@ func TestASlowWatcher(t *testing.T) {
 	}
 	if got := strings.Join(watch.Take(), " "); got != "cam-1 cam-2" {
 		t.Errorf("the watcher learned of %q", got)
+	}
+}
+
+// desired reads until the panel says what it desires.
+func (d device) desired(t *testing.T) wire.Desired {
+	t.Helper()
+	for {
+		var down wire.Down
+		if err := d.down.Read(&down); err != nil {
+			t.Fatal(err)
+		}
+		if down.Desired != nil {
+			return *down.Desired
+		}
+	}
+}
+
+// What is desired is said on every link, with what is left until its moment.
+func TestWhatIsDesiredIsSaidOnEveryLink(t *testing.T) {
+	h, url := serve(t)
+	want := wire.Desired{Epoch: 7, Live: wire.Target{Digest: "d"}, Activate: true}
+	if err := h.SetDesired("cam-1", want, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		d := dial(t, url, "cam-1~right").hello(t, "cam-1")
+		got := d.desired(t)
+		if left := time.Duration(got.ActivateInMS) * time.Millisecond; got.Epoch != 7 || left > time.Hour || left < time.Hour-patience {
+			t.Errorf("got %+v", got)
+		}
+		d.end()
+		until(t, h, "cam-1", offline)
+	}
+	d := dial(t, url, "cam-1~right").hello(t, "cam-1")
+	until(t, h, "cam-1", online)
+	if err := h.SetDesired("cam-1", wire.Desired{Epoch: 6}, time.Time{}); !errors.Is(err, hub.ErrOldEpoch) {
+		t.Errorf("an older epoch: %v", err)
+	}
+	if err := h.SetDesired("cam-1", wire.Desired{Epoch: 8}, time.Time{}); err != nil {
+		t.Error(err)
+	}
+	for got := d.desired(t); got.Epoch != 8; got = d.desired(t) {
+		if got.Epoch != 7 {
+			t.Errorf("got %+v", got)
+		}
+	}
+	d.send(t, wire.Up{Report: &wire.Report{Epoch: 7, State: wire.ReportPermanent}}) // too late
+	d.send(t, wire.Up{Report: &wire.Report{Epoch: 8, State: wire.ReportStaging}})
+	if got := until(t, h, "cam-1", func(d hub.Device) bool { return d.Report != nil }); got.Report.Epoch != 8 {
+		t.Errorf("the report is %+v", got.Report)
+	}
+}
+
+// A panel that ends says so, and takes nobody in any more.
+func TestDrain(t *testing.T) {
+	h, url := serve(t)
+	d := dial(t, url, "cam-1~right").hello(t, "cam-1")
+	until(t, h, "cam-1", online)
+	h.Drain(30 * time.Second)
+	for {
+		var down wire.Down
+		if err := d.down.Read(&down); err != nil {
+			t.Fatalf("the link ended without a word: %v", err)
+		}
+		if down.Leave != nil {
+			if down.Leave.PauseMS != 30_000 {
+				t.Errorf("got %+v", down.Leave)
+			}
+			break
+		}
+	}
+	d.ended(t)
+	if late := dial(t, url, "cam-2~right"); late.code != http.StatusServiceUnavailable {
+		t.Errorf("a newcomer got %d", late.code)
+	}
+}
+
+// Callers who say nothing must not keep others from the handshake for long, and a
+// door that is closed waits for nobody.
+func TestADoorIsClosedAtOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	door := hub.NewDoor(l, &tls.Config{MinVersion: tls.VersionTLS13}, slog.New(slog.DiscardHandler))
+	for range 200 { // more than there is room for
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	accepted := make(chan error, 1)
+	go func() {
+		_, err := door.Accept()
+		accepted <- err
+	}()
+	if err := door.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-accepted; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("accept ended with %v", err)
 	}
 }
