@@ -142,7 +142,7 @@ func (f *forwarder) viewOf(t *testing.T, stream string) *subscribe.Conn {
 func (f *forwarder) sample(t *testing.T, more ...string) (camera *exec.Cmd, log *bytes.Buffer) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "camera")
-	compile(t, "gcc", "-Wall", "-Wextra", "-Werror", "-std=c11", "-O2", "-pthread", "-o", program, "c/sample.c")
+	compile(t, "gcc", "-Wall", "-Wextra", "-Werror", "-std=c99", "-O2", "-pthread", "-o", program, "c/sample.c")
 	camera, log = exec.Command(program, append([]string{film, "30"}, more...)...), &bytes.Buffer{}
 	camera.Env = append(os.Environ(), "SLIPSTREAM_PUBLISH="+filepath.Join(f.run, "pub", "c-1.sock"))
 	camera.Stderr = log

@@ -2,17 +2,23 @@
  * sample.c: a camera in C. It plays an Annex B H.264 file round and round in
  * real time, as if it were captured now.
  *
- *	cc -std=c11 -pthread -o camera sample.c
+ *	cc -std=c99 -pthread -o camera sample.c
  *	./camera v1.h264 30       # under the agent, which sets SLIPSTREAM_PUBLISH
  *	./camera v1.h264 30 mic   # with a tone as stream "mic", declared as "pcmu"
  *
  * The file has no B-frames, one slice a frame and its parameter sets before
  * every key frame, as live encoders send them.
+ *
+ * It counts its pictures, and hands the count over as its state (app.state "count" in
+ * the manifest). CAMERA_SENSOR names a file that stands for a sensor which one process
+ * at a time may take from: it is opened once, handed on from version to version, and
+ * locked by the one whose turn it is. Whoever connects to the declared socket "count"
+ * is told the count.
  */
 #define _GNU_SOURCE
 #include "slipstream.h"
 
-#include <stdlib.h>
+#include <sys/file.h>
 
 enum { MAX_FILE = 64 << 20, MAX_NALS = 1 << 20, RTP_RATE = 90000, SECOND = 1000000000 };
 
@@ -127,23 +133,124 @@ static void sleep_until(int64_t at)
 		;
 }
 
+/* What the camera is besides its pictures. */
+static struct {
+	struct slipstream_control control;
+	uint64_t began, count; /* pictures of all versions, up to its start and up to now */
+	int sensor;            /* handed on from version to version; -1: it has none */
+	int turn;              /* our own way to it, while it is locked by us; -1: it is not */
+	int web;               /* the listening socket; -1: none is declared */
+} self = {.control = {.fd = -1}, .sensor = -1, .turn = -1, .web = -1};
+
+/* say tells people what the camera does. */
+static void say(const char *first)
+{
+	char words[200];
+	snprintf(words, sizeof words, "%sSTATUS=%s, %s, %llu pictures after %llu", first, self.control.role,
+		self.turn >= 0 ? "takes" : "holds", (unsigned long long)self.count, (unsigned long long)self.began);
+	slipstream_notify(words, -1); /* that nobody hears it must not stop the pictures */
+}
+
+/* begin takes up what the version before has left. */
+static void begin(void)
+{
+	const char *name = getenv("CAMERA_SENSOR"), *schema = getenv("SLIPSTREAM_STATE_SCHEMA");
+	self.web = slipstream_given("count");
+	self.sensor = slipstream_given("capture");
+	if (self.sensor < 0 && name != NULL) {
+		self.sensor = open(name, O_RDWR | O_CLOEXEC);
+		if (self.sensor < 0 || slipstream_store("capture", self.sensor) != 0)
+			die(name, strerror(errno));
+	}
+	if (schema != NULL && strcmp(schema, "count") == 0 && slipstream_state_take(&self.count, sizeof self.count) != sizeof self.count)
+		die("state", "it is none of this camera's");
+	self.began = self.count;
+}
+
+/* take has the sensor, or lets go of it. */
+static void take(int goes)
+{
+	char path[64];
+	if (!goes && self.turn >= 0) {
+		close(self.turn);
+		self.turn = -1;
+	}
+	if (!goes || self.turn >= 0 || self.sensor < 0)
+		return;
+	snprintf(path, sizeof path, "/proc/self/fd/%d", self.sensor);
+	self.turn = open(path, O_RDWR | O_CLOEXEC);
+	if (self.turn < 0 || flock(self.turn, LOCK_EX | LOCK_NB) != 0)
+		die("sensor", "another one takes from it");
+}
+
+/* attend does what the agent says, and tells visitors the count. */
+static void attend(void)
+{
+	char text[40];
+	int visitor;
+	while (slipstream_control_next(&self.control)) {
+		if (strcmp(self.control.word, "capture") == 0)
+			take(self.control.capture);
+		slipstream_control_held(&self.control); /* an error shows at the next word */
+		say("");
+	}
+	if (!self.control.listen || self.web < 0)
+		return;
+	fcntl(self.web, F_SETFL, O_NONBLOCK); /* it may be another version's, too */
+	visitor = accept(self.web, NULL, NULL);
+	if (visitor < 0)
+		return;
+	snprintf(text, sizeof text, "%llu\n", (unsigned long long)self.count);
+	send(visitor, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(visitor);
+}
+
+/* counted is called after each picture. */
+static void counted(unsigned fps)
+{
+	const char *marker = getenv("SLIPSTREAM_GREENLIGHT");
+	int made;
+	self.count++;
+	if (self.count % fps != 0)
+		return;
+	if (slipstream_state_give(&self.count, sizeof self.count) != 0)
+		fprintf(stderr, "camera: state: %s\n", strerror(errno));
+	say("");
+	if (marker == NULL || self.count - self.began < fps)
+		return; /* a second of pictures is its self-test */
+	made = open(marker, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	if (made >= 0)
+		close(made);
+}
+
 /* play sends the film over one connection until that ends. */
 static void play(struct slipstream *s, const struct film *f, unsigned fps)
 {
-	uint64_t frames = 0;
+	uint64_t frames = 0, sent = 0; /* while another one has the sensor time goes on */
 	int64_t begin = slipstream_now();
 	for (size_t i = 0;; i = (i + 1) % f->count) {
 		struct nal n = f->nals[i];
 		int64_t captured = begin + (int64_t)(frames * SECOND / fps);
 		uint32_t ts = s->ssrc + (uint32_t)(frames * RTP_RATE / fps);
 		if (i == 0 || is_slice(f->nals[i - 1])) {
+			attend();
+			if (self.sensor >= 0 && self.turn < 0) { /* at its turn it begins with a key frame */
+				sleep_until(captured + SECOND / fps);
+				frames++;
+				i = f->count - 1;
+				continue;
+			}
 			sleep_until(captured);
-			if (frames % fps == 0 && slipstream_clock(s, ts, captured, frames + 1) != 0)
+			if (sent % fps == 0 && slipstream_clock(s, ts, captured, sent + 1) != 0)
 				return;
 		}
 		if (slipstream_nal(s, n.data, n.size, ts, is_slice(n)) != 0)
 			return;
 		frames += (uint64_t)is_slice(n);
+		if (is_slice(n)) {
+			sent++;
+			counted(fps);
+		}
 		/* A live encoder would now be asked for a key frame; a film keeps its own. */
 		if (slipstream_key_wanted(s) < 0)
 			return;
@@ -204,6 +311,8 @@ int main(int argc, char **argv)
 	load(&film, argv[1]);
 	split(&film);
 	describe(sdp, sizeof sdp, &film);
+	begin();
+	say("READY=1\n"); /* before there are pictures: its turn may come only then */
 	for (;;) { /* the forwarder may be replaced while the camera works */
 		if (slipstream_open(&s, getenv("SLIPSTREAM_PUBLISH"), stream ? stream : "main", sdp) == 0)
 			play(&s, &film, (unsigned)fps);

@@ -1,5 +1,6 @@
 /*
- * slipstream.h: publish one stream of RTP to the Slipstream forwarder, from C.
+ * slipstream.h: publish one stream of RTP to the Slipstream forwarder, from C, and
+ * hand state, devices and sockets over from version to version.
  *
  * A single header without dependencies but libc and threads (-pthread). The
  * protocol is that of stream/publish/publish.go, which is its description.
@@ -40,6 +41,15 @@
  * connection is no longer usable: close it, open it again, go on with a key
  * frame. A struct slipstream belongs to one thread at a time.
  *
+ * Around that an app that is to be updated without a trace also does:
+ *
+ *	slipstream_state_take(&state, sizeof state);     at the start: what the version before knew
+ *	camera = slipstream_given("capture");            its open sensor; -1: open it yourself, then
+ *	slipstream_store("capture", camera);             have it kept for the next one
+ *	slipstream_notify("READY=1", -1);                before there are pictures, if it waits for its turn
+ *	while (slipstream_control_next(&c)) ...          now and then: whose turn it is, key frames
+ *	slipstream_state_give(&state, sizeof state);     whenever it has changed
+ *
  * The first slipstream_open starts a thread that does nothing but hold the
  * process's lock: a robust futex, by which the forwarder learns of this
  * process's death before the kernel has torn its memory down. A process that
@@ -64,6 +74,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -455,6 +466,282 @@ static inline int slipstream_key_wanted(struct slipstream *s)
 	wanted = s->key_wanted;
 	s->key_wanted = 0;
 	return wanted;
+}
+
+/*
+ * What follows is for apps that hand over more than pictures. All of it works without
+ * an agent: then nothing is given, and nothing is heard.
+ */
+
+enum {
+	SLIPSTREAM_MAX_STATE = 16 << 20, /* bytes that an app may hand over */
+	SLIPSTREAM_MAX_WORD = 128,       /* bytes that the agent says at once */
+	SLIPSTREAM_LISTEN_FDS = 3        /* the first descriptor that is given */
+};
+
+/* slipstream_send_with sends one message with a descriptor, -1 for none. */
+static inline int slipstream_send_with(int socket, const void *message, size_t size, int fd)
+{
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} rights;
+	struct iovec part;
+	struct msghdr msg;
+	struct cmsghdr *c;
+	ssize_t n;
+	memset(&msg, 0, sizeof msg);
+	memset(&rights, 0, sizeof rights);
+	part.iov_base = (void *)(uintptr_t)message;
+	part.iov_len = size;
+	msg.msg_iov = &part;
+	msg.msg_iovlen = 1;
+	if (fd >= 0) {
+		msg.msg_control = rights.bytes;
+		msg.msg_controllen = sizeof rights.bytes;
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof fd);
+		memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	}
+	while ((n = sendmsg(socket, &msg, MSG_NOSIGNAL)) < 0 && errno == EINTR)
+		;
+	return n < 0 ? -1 : 0;
+}
+
+/* slipstream_dial opens a unix socket of a kind and connects it to path. */
+static inline int slipstream_dial(int kind, const char *path)
+{
+	struct sockaddr_un address;
+	int fd, failed;
+	memset(&address, 0, sizeof address);
+	address.sun_family = AF_UNIX;
+	if (path == NULL || strlen(path) >= sizeof address.sun_path) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(address.sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, kind | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+		failed = errno;
+		close(fd);
+		errno = failed;
+		return -1;
+	}
+	return fd;
+}
+
+/* slipstream_notify says words such as "READY=1" or "WATCHDOG=1" to the agent (as
+ * sd_notify(3)), with a descriptor or -1: 0, or -1 with errno. Without NOTIFY_SOCKET
+ * nobody listens, which is no error. */
+static inline int slipstream_notify(const char *words, int fd)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	int socket, done, failed;
+	if (path == NULL)
+		return 0;
+	socket = slipstream_dial(SOCK_DGRAM, path);
+	if (socket < 0)
+		return -1;
+	done = slipstream_send_with(socket, words, strlen(words), fd);
+	failed = errno;
+	close(socket);
+	errno = failed;
+	return done;
+}
+
+/* slipstream_store has the agent keep a descriptor under a name of letters and digits:
+ * the next version, and the next run of this one, finds it by slipstream_given. */
+static inline int slipstream_store(const char *name, int fd)
+{
+	char words[300];
+	int n = snprintf(words, sizeof words, "FDSTORE=1\nFDNAME=%s", name);
+	if (n < 0 || (size_t)n >= sizeof words) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return slipstream_notify(words, fd);
+}
+
+/* slipstream_given is the descriptor that this process was started with under a name
+ * (sd_listen_fds(3)): one that was stored, or a listening socket that the manifest
+ * declares. -1: there is none. */
+static inline int slipstream_given(const char *name)
+{
+	const char *pid = getenv("LISTEN_PID"), *names = getenv("LISTEN_FDNAMES");
+	size_t length = strlen(name), part;
+	int i;
+	if (pid == NULL || names == NULL || strtol(pid, NULL, 10) != (long)getpid())
+		return -1;
+	for (i = 0;; i++) {
+		part = strcspn(names, ":");
+		if (part == length && memcmp(names, name, length) == 0)
+			return SLIPSTREAM_LISTEN_FDS + i;
+		if (names[part] == 0)
+			return -1;
+		names += part + 1;
+	}
+}
+
+/* slipstream_state_take reads the state that the version before has handed over; its
+ * schema is in SLIPSTREAM_STATE_SCHEMA. It returns its size, 0 if there is none, -1 with
+ * errno (EMSGSIZE: there is more than room). It may be read again. */
+static inline ssize_t slipstream_state_take(void *to, size_t room)
+{
+	int fd = slipstream_given("state");
+	off_t size;
+	size_t got = 0;
+	ssize_t n;
+	if (fd < 0)
+		return 0;
+	size = lseek(fd, 0, SEEK_END);
+	if (size < 0)
+		return -1;
+	if ((uint64_t)size > room) {
+		errno = EMSGSIZE;
+		return -1;
+	}
+	while (got < (size_t)size) {
+		n = pread(fd, (char *)to + got, (size_t)size - got, (off_t)got);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -1;
+		got += (size_t)n;
+	}
+	return (ssize_t)got;
+}
+
+/* slipstream_state_give hands a state over, in place of the one before: 0, or -1 with
+ * errno. Do so whenever it has changed: who dies cannot. The manifest must declare its
+ * schema (app.state). It is copied here and sealed, so that nobody can tear it. */
+static inline int slipstream_state_give(const void *state, size_t size)
+{
+	int fd, done = -1, failed;
+	size_t put = 0;
+	ssize_t n;
+	if (size > SLIPSTREAM_MAX_STATE) {
+		errno = EMSGSIZE;
+		return -1;
+	}
+	fd = (int)syscall(SYS_memfd_create, "state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -1;
+	while (put < size) {
+		n = write(fd, (const char *)state + put, size - put);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		put += (size_t)n;
+	}
+	if (put == size && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) == 0)
+		done = slipstream_store("state", fd);
+	failed = errno;
+	close(fd);
+	errno = failed;
+	return done;
+}
+
+/*
+ * struct slipstream_control is the conversation at SLIPSTREAM_CONTROL, which package
+ * stream/control describes. Set fd to -1 first, call slipstream_control_next in turn,
+ * and look at the rest.
+ */
+struct slipstream_control {
+	int fd;         /* -1: not connected; poll it for POLLIN to wait for words */
+	char role[32];  /* "permanent", "trial", "standby"; "" until it is told */
+	int capture;    /* 1: take from the sensor or encoder, 0: do not */
+	int listen;     /* 1: accept on the listening sockets, 0: do not */
+	int owes;       /* answers to holds, see slipstream_control_held */
+	char word[32];  /* the newest word and its argument */
+	char arg[SLIPSTREAM_MAX_WORD];
+	int64_t retry;  /* when to connect again */
+};
+
+/* slipstream_control_held answers the hold that was heard last, as soon as nothing of
+ * the device, or of the sockets, is in this process's hands. */
+static inline int slipstream_control_held(struct slipstream_control *c)
+{
+	char words[40];
+	int n;
+	if (!c->owes)
+		return 0;
+	c->owes = 0;
+	n = snprintf(words, sizeof words, "%s hold", c->word);
+	return slipstream_send_with(c->fd, words, (size_t)n, -1);
+}
+
+static inline void slipstream_control_lost(struct slipstream_control *c)
+{
+	close(c->fd);
+	c->fd = -1;
+	c->owes = 0;
+	c->retry = slipstream_now() + 100000000;
+}
+
+static inline void slipstream_control_connect(struct slipstream_control *c)
+{
+	const char *path = getenv("SLIPSTREAM_CONTROL");
+	if (path == NULL || slipstream_now() < c->retry)
+		return;
+	c->fd = slipstream_dial(SOCK_SEQPACKET, path);
+	if (c->fd < 0)
+		c->retry = slipstream_now() + 100000000;
+}
+
+/* slipstream_control_next takes one word, and says whether there was one: 1 or 0. It
+ * never blocks, and connects again by itself; until then everything stays as it was
+ * told last. At 1 look at c->word:
+ *
+ *	"role"      c->role is new
+ *	"keyframe"  the next picture of stream c->arg should be a key frame
+ *	"capture"   c->capture is new: at 0 let go of the device, and then, within 200 ms and
+ *	            before the next word, call slipstream_control_held
+ *	"listen"    the same for c->listen
+ */
+static inline int slipstream_control_next(struct slipstream_control *c)
+{
+	char buf[SLIPSTREAM_MAX_WORD + 1];
+	char *space;
+	ssize_t n;
+	int goes;
+	if (c->fd < 0)
+		slipstream_control_connect(c);
+	if (c->fd < 0)
+		return 0;
+	n = recv(c->fd, buf, sizeof buf - 1, MSG_DONTWAIT | MSG_TRUNC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0) {
+		slipstream_control_lost(c);
+		return 0;
+	}
+	c->word[0] = c->arg[0] = 0;
+	c->owes = 0;
+	if ((size_t)n >= sizeof buf)
+		return 1; /* of a later version */
+	buf[n] = 0;
+	space = strchr(buf, ' ');
+	if (space == NULL || (size_t)(space - buf) >= sizeof c->word)
+		return 1;
+	*space = 0;
+	memcpy(c->word, buf, strlen(buf) + 1);
+	memcpy(c->arg, space + 1, strlen(space + 1) + 1);
+	goes = strcmp(c->arg, "go") == 0;
+	if (strcmp(c->word, "role") == 0 && strlen(c->arg) < sizeof c->role)
+		memcpy(c->role, c->arg, strlen(c->arg) + 1);
+	if (strcmp(c->word, "capture") == 0)
+		c->capture = goes;
+	else if (strcmp(c->word, "listen") == 0)
+		c->listen = goes;
+	else
+		return 1;
+	c->owes = strcmp(c->arg, "hold") == 0;
+	return 1;
 }
 
 #ifdef __cplusplus
