@@ -167,6 +167,7 @@ func (a *Agent) shownSlot(s State, name string, app App) control.Slot {
 	if s.frozen(app) {
 		out.App = shownFrozen
 	}
+	out.Contract = a.contract(app.Source)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if app.Source != "" {

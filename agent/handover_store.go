@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"slipstream/agent/control"
 	"slipstream/stream/orders"
 	"slipstream/verify"
 )
@@ -21,17 +22,32 @@ type giver struct {
 	slot   string
 	place  string // of its state
 	schema string // "" if its manifest declares no state
+	rtsp   bool   // it publishes by its ingest
 }
 
 // expectStored lets an app store, from before it lives.
 func (a *Agent) expectStored(source orders.SourceID, slot, place string, m verify.Manifest) {
-	g := giver{slot: slot, place: place}
+	g := giver{slot: slot, place: place, rtsp: m.App.PublishRTSP}
 	if s := m.App.State; s != nil {
 		g.schema = s.Schema
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.givers[string(source)] = g
+}
+
+// contract is what a run makes use of; nil if nothing runs.
+func (a *Agent) contract(source orders.SourceID) *control.Contract {
+	a.mu.Lock()
+	g, runs := a.givers[string(source)]
+	a.mu.Unlock()
+	if !runs {
+		return nil
+	}
+	held := a.states.schema(g.place)
+	return &control.Contract{
+		Control: a.desk.Listens(string(source)), State: g.schema, Handed: g.schema != "" && held == g.schema, RTSP: g.rtsp,
+	}
 }
 
 // judgeStored takes the state of apps, and bounds what else they store. It runs where

@@ -223,6 +223,31 @@ func TestBadStatesAreRefusedAndSaid(t *testing.T) {
 	}
 }
 
+// What an app makes use of is shown, for people to see what it loses.
+func TestTheContractOfAnAppIsShown(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	d.must(os.WriteFile(d.shared("seed"), []byte("x"), 0o644))
+	shows := func(version, script string, change func(*verify.Manifest), want control.Contract) {
+		t.Helper()
+		if r := d.install(d.pack(version, script, change)); r.Exit != control.ExitDone {
+			t.Fatalf("install: %+v", r)
+		}
+		d.restart() // the next agent knows it, too
+		for _, s := range d.wait("idle", inPhase("idle")).Slots {
+			if s.Version == version && (s.Contract == nil || *s.Contract != want) {
+				t.Errorf("%s: got %+v, want %+v", version, s.Contract, want)
+			}
+			if s.Version != version && s.App == "stopped" && s.Contract != nil {
+				t.Errorf("the stopped %s has %+v", s.Version, s.Contract)
+			}
+		}
+	}
+	shows("1.0.0", goodApp, nil, control.Contract{})
+	shows("2.0.0", goodApp, stateful("count"), control.Contract{State: "count"})
+	shows("3.0.0", goodApp, func(m *verify.Manifest) { m.App.PublishRTSP = true }, control.Contract{RTSP: true})
+}
+
 // Descriptors of other names go to the trial as they are, not as copies.
 func TestOtherDescriptorsAreShared(t *testing.T) {
 	d := newDevice(t)

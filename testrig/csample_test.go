@@ -134,6 +134,12 @@ func TestAppInCHandsEverythingOver(t *testing.T) {
 		t.Errorf("2.0.0 has shown %d pictures after %d; its predecessor had shown %d", count, began, before)
 	}
 	before = r.visit(address)
+	s := r.permanent("2.0.0")
+	for _, slot := range s.Slots {
+		if want := (control.Contract{Control: true, State: "count", Handed: true}); slot.Name == "b" && (slot.Contract == nil || *slot.Contract != want) {
+			t.Errorf("2.0.0 makes use of %+v", slot.Contract)
+		}
+	}
 
 	r.stage(r.cSample("3.0.0", address, false))
 	if res := r.Client.Activate(r.ctx, control.ActivateRequest{Force: true}); res.Exit != control.ExitDone {

@@ -93,6 +93,13 @@ func (d *Desk) app(name string) App {
 	return App{Name: name}
 }
 
+// Listens says whether an app listens now.
+func (d *Desk) Listens(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.listens(name)
+}
+
 func (d *Desk) listens(name string) bool {
 	s := d.seats[name]
 	return s != nil && s.conn != nil

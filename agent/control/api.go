@@ -61,6 +61,16 @@ type Slot struct {
 	Restarts   int       `json:"restarts,omitempty"` // after it ended by itself
 	LastExit   string    `json:"lastExit,omitempty"` // how it ended the last time
 	LastExitAt time.Time `json:"lastExitAt,omitzero"`
+
+	Contract *Contract `json:"contract,omitempty"` // of an app that runs
+}
+
+// Contract is which parts of the contract an app makes use of that it can do without.
+type Contract struct {
+	Control bool   `json:"control"`         // it listens at SLIPSTREAM_CONTROL
+	State   string `json:"state,omitempty"` // schema of the state that its manifest declares
+	Handed  bool   `json:"handed"`          // there is a state of its to hand over
+	RTSP    bool   `json:"rtsp"`            // it publishes by RTSP
 }
 
 // System is one system slot, or one of Slipstream's own programs.

@@ -167,3 +167,27 @@ func TestWhatTheAgentSays(t *testing.T) {
 		t.Errorf("got %+v", all)
 	}
 }
+
+func TestWhatAnAppLosesThatSaysLittle(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		uses control.Contract
+		want []string // state and part of the text, of control and state
+	}{
+		{"nothing", control.Contract{}, []string{"missing 2.0.0 does not listen at SLIPSTREAM_CONTROL; it would hear its role", "missing the manifest of 2.0.0 declares no app.state; it would go on"}},
+		{"nothing, by RTSP", control.Contract{RTSP: true}, []string{"and be asked for key frames", "missing"}},
+		{"a state that never came", control.Contract{Control: true, State: "count"}, []string{"ok hear its role", `missing 2.0.0 declares a state of schema "count" and has handed none over`}},
+		{"everything", control.Contract{Control: true, State: "count", Handed: true}, []string{"ok", "ok"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			now := control.Status{Permanent: "2.0.0", Slots: []control.Slot{{Version: "1.0.0"}, {Version: "2.0.0", Contract: &test.uses}}}
+			all := running(t.Context(), word{now: now})
+			for i, name := range []string{"app-control", "app-state"} {
+				f := all[1+i]
+				if said := f.State + " " + f.Text; f.Name != name || f.Needed || !strings.Contains(said, test.want[i]) {
+					t.Errorf("got %s: %s; want %s: %s", f.Name, said, name, test.want[i])
+				}
+			}
+		})
+	}
+}

@@ -22,6 +22,11 @@ func running(ctx context.Context, a Agent) []Finding {
 	for _, p := range status.Protections {
 		all = append(all, protection(p))
 	}
+	for _, slot := range status.Slots {
+		if slot.Contract != nil && slot.Version == status.Permanent {
+			all = append(all, contract(slot.Version, *slot.Contract)...)
+		}
+	}
 	for _, problem := range status.Problems {
 		all = append(all, Finding{Name: "problem", State: Degraded, Text: problem})
 	}
@@ -52,6 +57,33 @@ func protection(p control.Protection) Finding {
 		}
 		return errors.New(p.Why)
 	}}.finding()
+}
+
+// contract tells what the installed version loses by the parts of the contract that it
+// makes no use of.
+func contract(version string, c control.Contract) []Finding {
+	look := func(name, brings string, err error) Finding {
+		return probe{name, brings, false, func() error { return err }}.finding()
+	}
+	var listens, state error
+	hears := "hear its role, and pass a sensor, an encoder or a listening socket that one process at a time may have to the next version " +
+		"(without that such a device needs the overlap none, with a gap at each update)"
+	if c.RTSP {
+		hears += ", and be asked for key frames (without that set its key frame interval to half a second: viewers see up to that much again at a revert)"
+	}
+	if !c.Control {
+		listens = fmt.Errorf("%s does not listen at SLIPSTREAM_CONTROL", version)
+	}
+	switch {
+	case c.State == "":
+		state = fmt.Errorf("the manifest of %s declares no app.state", version)
+	case !c.Handed:
+		state = fmt.Errorf("%s declares a state of schema %q and has handed none over", version, c.State)
+	}
+	return []Finding{
+		look("app-control", hears, listens),
+		look("app-state", "go on from what it knew, without a seam, in the next version and after a crash", state),
+	}
 }
 
 // lastCommit tells how long ago a version became permanent, and what was tried since.
