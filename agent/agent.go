@@ -94,6 +94,7 @@ type Agent struct {
 	arrived  map[uint64]*incoming       // verified packages, by request
 	words    map[orders.SourceID]string // newest STATUS= of each app
 	doubts   map[orders.SourceID]string // slots of adopted apps that were refused when they were looked at
+	unmarked unmarked
 	givers   map[string]giver           // apps that may store descriptors
 	untaken  map[orders.SourceID]string // why an app's newest state was not taken
 	checks   *checks                    // of the trial under way; nil while there is nothing to judge

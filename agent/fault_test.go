@@ -79,6 +79,39 @@ func TestFaultsOfApps(t *testing.T) {
 	}
 }
 
+// What lies at the marker's place and is none does not count, and the device says why; one that
+// was taken and is removed has counted.
+func TestFaultsOfMarkers(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	d.mustInstall("1.0.0")
+	for _, test := range []struct{ name, script, detail string }{
+		{"a symbolic link", `ln -s /etc/passwd "$SLIPSTREAM_GREENLIGHT"`, "it is not a regular file"},
+		{"a directory", `mkdir "$SLIPSTREAM_GREENLIGHT"`, "it is not a regular file"},
+		{"a FIFO", `mkfifo "$SLIPSTREAM_GREENLIGHT"`, "it is not a regular file"},
+		{"a hard link", `touch "$SLIPSTREAM_DATA/x" "${SLIPSTREAM_GREENLIGHT%/*}/y"; ln "${SLIPSTREAM_GREENLIGHT%/*}/y" "$SLIPSTREAM_GREENLIGHT"`, "it has more than one link"},
+		{"it is nowhere", `true`, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := d.install(d.pack("2.0.0-"+strings.ReplaceAll(test.name, " ", "-"), test.script+"; "+mute, func(m *verify.Manifest) {
+				m.App.StartTimeoutMS, m.App.DeadlineMS = 2000, 2000
+			}))
+			d.wait("idle", inPhase("idle"))
+			want := "no greenlight within 2s"
+			if test.detail != "" {
+				want += "; what lies at the marker's place does not count: " + test.detail
+			}
+			if last := d.last(); r.Exit != control.ExitReverted || last.Reason != "deadline" || !strings.HasPrefix(last.Detail, want) || test.detail == "" && last.Detail != want {
+				t.Errorf("install: %+v, history: %+v; want %q", r, last, want)
+			}
+		})
+	}
+	taken := `touch "$SLIPSTREAM_GREENLIGHT"; sleep 0.5; rm "$SLIPSTREAM_GREENLIGHT"; `
+	if r := d.install(d.pack("3.0.0", taken+mute, func(m *verify.Manifest) { m.App.SoakMS = 1500 })); r.Exit != control.ExitDone {
+		t.Errorf("removed after it was taken: %+v", r)
+	}
+}
+
 func has(s control.Status, protection string) bool { return why(s, protection) == "" }
 
 // why a protection is off.

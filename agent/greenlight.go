@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"slipstream/agent/control"
 	"slipstream/stream/orders"
 	"slipstream/verify"
 )
@@ -93,8 +94,9 @@ func (m markers) clean(but orders.TrialID) {
 }
 
 // watch calls seen once, when the marker is there as it must be, or returns when
-// ctx ends. What does not count is ignored, and said in the log once a reason.
-func (m markers) watch(ctx context.Context, id orders.TrialID, seen func()) {
+// ctx ends. What does not count is ignored, and said in the log once a reason, and by
+// none each time.
+func (m markers) watch(ctx context.Context, id orders.TrialID, seen func(), none func(reason string)) {
 	said := map[string]bool{}
 	for {
 		switch reason, found := m.look(id); {
@@ -103,6 +105,7 @@ func (m markers) watch(ctx context.Context, id orders.TrialID, seen func()) {
 			return
 		case found && !said[reason]:
 			said[reason] = true
+			none(reason)
 			m.log.Warn("greenlight marker ignored", "trial", id, "reason", reason)
 		}
 		if !Wait(ctx, markerEvery) {
@@ -133,4 +136,27 @@ func (m markers) look(id orders.TrialID) (reason string, found bool) {
 		return fmt.Sprintf("it belongs to user %d", st.Uid), true
 	}
 	return "", true
+}
+
+// unmarked is why what lies at a trial's marker is none, the newest reason.
+type unmarked struct {
+	trial  orders.TrialID
+	reason string
+}
+
+func (a *Agent) noMarker(id orders.TrialID, reason string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unmarked = unmarked{id, reason}
+}
+
+// withMarker tells people why a trial that waited for its greenlight in vain did not see
+// the marker that is there.
+func (a *Agent) withMarker(r control.Record) control.Record {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if u := a.unmarked; r.Reason == orders.CauseDeadline && string(u.trial) == r.Trial {
+		r.Detail += "; what lies at the marker's place does not count: " + u.reason
+	}
+	return r
 }

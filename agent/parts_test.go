@@ -113,7 +113,7 @@ func TestAMarkerBecomesGoodLater(t *testing.T) {
 	defer cancel()
 	seen := make(chan struct{})
 	var watching sync.WaitGroup
-	watching.Go(func() { m.watch(ctx, "t1", func() { close(seen) }) })
+	watching.Go(func() { m.watch(ctx, "t1", func() { close(seen) }, func(string) {}) })
 	for range 5 { // several looks at the bad one
 		Wait(ctx, markerEvery)
 	}

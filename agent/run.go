@@ -163,7 +163,7 @@ func (a *Agent) prune() {
 func (a *Agent) remembered(effects []Effect) (news []control.Record) {
 	for _, e := range effects {
 		if r, ok := e.(Remember); ok {
-			news = append(news, a.withSamples(r.Record))
+			news = append(news, a.withMarker(a.withSamples(r.Record)))
 		}
 	}
 	return news
@@ -294,7 +294,7 @@ func (a *Agent) watchMarker(ctx context.Context, id orders.TrialID) {
 		return // silence reverts
 	}
 	ctx, a.stopWatch = context.WithCancel(ctx)
-	a.wg.Go(func() { m.watch(ctx, id, func() { a.post(MarkerSeen{id}) }) })
+	a.wg.Go(func() { m.watch(ctx, id, func() { a.post(MarkerSeen{id}) }, func(reason string) { a.noMarker(id, reason) }) })
 }
 
 func (a *Agent) endTrial(e EndTrial) {
