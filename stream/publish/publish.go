@@ -205,16 +205,10 @@ func (c *Conn) read() {
 // WriteRTP sends one RTP packet of at most [MaxPacket] bytes. It blocks while
 // the forwarder is behind by more than the socket's buffer.
 func (c *Conn) WriteRTP(packet []byte) error {
-	if !sendable(packet) {
-		return errNotRTP
+	if len(packet) < 12 || len(packet) > MaxPacket || packet[0]>>6 != 2 {
+		return fmt.Errorf("publish: not an RTP packet of 12 to %d bytes", MaxPacket)
 	}
 	return c.write(packet)
-}
-
-var errNotRTP = fmt.Errorf("publish: not an RTP packet of 12 to %d bytes", MaxPacket)
-
-func sendable(packet []byte) bool {
-	return len(packet) >= 12 && len(packet) <= MaxPacket && packet[0]>>6 == 2
 }
 
 // WriteClock says when the frame with RTP time ts was captured, on
@@ -231,19 +225,14 @@ func (c *Conn) WriteClock(ts uint32, captured time.Duration, frames uint64) erro
 
 func (c *Conn) write(msg []byte) error {
 	if _, err := c.conn.Write(msg); err != nil {
-		return c.failure(err)
+		select {
+		case <-c.done: // the reader knows better why
+			return c.err
+		default:
+			return fmt.Errorf("publish: %w", err)
+		}
 	}
 	return nil
-}
-
-// failure is why a message could not be written.
-func (c *Conn) failure(err error) error {
-	select {
-	case <-c.done: // the reader knows better why
-		return c.err
-	default:
-		return fmt.Errorf("publish: %w", err)
-	}
 }
 
 // KeyFrames receives a value when the forwarder wants a key frame.

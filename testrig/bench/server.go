@@ -111,7 +111,14 @@ func (b *streamBench) begin(ctx context.Context, name string) (*server, sink, er
 // published is an app's own connection to the forwarder.
 type published struct{ *publish.Conn }
 
-func (p published) WriteFrame(packets [][]byte) error { return p.WriteUnit(packets) }
+func (p published) WriteFrame(packets [][]byte) error {
+	for _, packet := range packets {
+		if err := p.WriteRTP(packet); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func sdpOf(clip *camera.Clip) []byte {
 	return fmt.Appendf(nil, "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=bench\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"+
