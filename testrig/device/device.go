@@ -48,7 +48,8 @@ type Config struct {
 	Trust      string // PEM file of the release keys
 	PanelURL   string // where devices call; "" for none
 	PanelToken string
-	Kept       bool // the start program starts the agent, and is started again whenever that ends
+	Fetch      config.Fetch // how it downloads
+	Kept       bool         // the start program starts the agent, and is started again whenever that ends
 }
 
 // Device is one whole device.
@@ -118,7 +119,7 @@ func (d *Device) configure(cfg Config) error {
 	c.Device, c.Product, c.Hardware = cfg.Name, Product, Hardware
 	c.State, c.Run = filepath.Join(d.Dir, "state"), filepath.Join(d.Dir, "run")
 	c.Trust, c.Bin = cfg.Trust, cfg.Bin
-	c.Stream.StallMS = StallMS
+	c.Stream.StallMS, c.Fetch = StallMS, cfg.Fetch
 	c.Gateway = config.Gateway{Public: true, HTTP: ports[0], RTSP: ports[1], UDP: ports[2]}
 	if err := c.Validate(); err != nil {
 		return err

@@ -31,6 +31,7 @@ type Panel struct {
 	Link string // where devices call
 
 	bin  string
+	args []string
 	data string
 	log  string
 	cmd  *exec.Cmd
@@ -47,28 +48,43 @@ func StartPanel(ctx context.Context, bin, dir, listen, trust string) (*Panel, er
 	if listen == "" {
 		listen = ports[0]
 	}
-	p := &Panel{URL: "http://" + listen, Link: "https://" + ports[1], bin: filepath.Join(bin, "slipstream-panel"),
-		data: filepath.Join(dir, "panel"), log: filepath.Join(dir, "panel.log"), done: make(chan struct{})}
+	p := &Panel{
+		URL: "http://" + listen, Link: "https://" + ports[1], bin: filepath.Join(bin, "slipstream-panel"),
+		data: filepath.Join(dir, "panel"), log: filepath.Join(dir, "panel.log"),
+	}
+	p.args = []string{"--listen", listen, "--link", ports[1], "--data", p.data, "--trust", trust}
+	return p, p.Start(ctx)
+}
+
+// Start starts the panel, again if there was one, and waits until it answers.
+func (p *Panel) Start(ctx context.Context) error {
 	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer out.Close() // the process has its own
-	p.cmd = exec.Command(p.bin, "--listen", listen, "--link", ports[1], "--data", p.data, "--trust", trust)
-	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the demo alone
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the panel: %w", err)
+	cmd, done := exec.Command(p.bin, p.args...), make(chan struct{})
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the demo alone
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the panel: %w", err)
 	}
+	p.cmd, p.done = cmd, done
 	go func() {
-		defer close(p.done)
-		_ = p.cmd.Wait() // how it ended is in its log
+		defer close(done)
+		_ = cmd.Wait() // how it ended is in its log
 	}()
 	if err := p.waitReady(ctx); err != nil {
 		p.Stop()
-		return nil, err
+		return err
 	}
-	return p, nil
+	return nil
+}
+
+// Kill ends the panel by SIGKILL.
+func (p *Panel) Kill() {
+	p.cmd.Process.Kill()
+	<-p.done
 }
 
 func (p *Panel) waitReady(ctx context.Context) error {
