@@ -149,22 +149,27 @@ func (r *remote) here(off int64) []byte {
 // imageIn is where a slot gets a package's image from.
 func imageIn(file io.ReaderAt, p *verify.Payload) slots.Source {
 	if r, ok := file.(*remote); ok {
-		return remoteImage{r, p.Offset}
+		return &remoteImage{r: r, at: p.Offset}
 	}
 	return slots.File(p.Reader())
 }
 
 // remoteImage is an image within a package elsewhere.
 type remoteImage struct {
-	r  *remote
-	at int64
+	r     *remote
+	at    int64
+	given int64 // end of what was given of the read-ahead
 }
 
-// Range begins with what was read ahead: no byte is fetched twice. It ends with
-// either context.
-func (i remoteImage) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+// Range begins with what was read ahead: no byte is fetched twice, but one that is asked
+// for again, since it was not as it must be. It ends with either context.
+func (i *remoteImage) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	off += i.at
-	ahead := i.r.ahead(off, n)
+	var ahead []byte
+	if off >= i.given {
+		ahead = i.r.ahead(off, n)
+		i.given = off + int64(len(ahead))
+	}
 	if int64(len(ahead)) == n {
 		return io.NopCloser(bytes.NewReader(ahead)), nil
 	}

@@ -45,7 +45,7 @@ func TestImageElsewhere(t *testing.T) {
 	var ranges []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ranges = append(ranges, r.Header.Get("Range"))
-		if len(ranges) > 4 { // the last one gets an answer that does not end
+		if len(ranges) > 5 { // the last one gets an answer that does not end
 			first := 1000 + readAhead
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, first+readAhead-1, len(content)))
 			w.WriteHeader(http.StatusPartialContent)
@@ -63,11 +63,14 @@ func TestImageElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	image := remoteImage{r, 1000}
+	image := &remoteImage{r: r, at: 1000}
 	for _, test := range []struct {
 		off, n int64
 		asked  int // requests so far
-	}{{0, 10, 1}, {readAhead - 1010, 10, 1}, {readAhead - 1500, 1000, 2}, {readAhead - 1000, 5, 3}, {readAhead, readAhead, 4}} {
+	}{
+		{0, 10, 1}, {0, 10, 2}, // once more: it may have come damaged
+		{readAhead - 1600, 10, 2}, {readAhead - 1500, 1000, 3}, {readAhead - 1000, 5, 4}, {readAhead, readAhead, 5},
+	} {
 		part, err := image.Range(t.Context(), test.off, test.n)
 		if err != nil {
 			t.Fatal(err)
@@ -81,8 +84,8 @@ func TestImageElsewhere(t *testing.T) {
 			t.Errorf("%d bytes at %d: asked for %q", test.n, test.off, ranges)
 		}
 	}
-	if want := fmt.Sprintf("bytes=%d-%d", readAhead, readAhead+499); ranges[1] != want {
-		t.Errorf("asked for %s, want %s", ranges[1], want)
+	if want := fmt.Sprintf("bytes=%d-%d", readAhead, readAhead+499); ranges[2] != want {
+		t.Errorf("asked for %s, want %s", ranges[2], want)
 	}
 	part, err := image.Range(t.Context(), readAhead, readAhead)
 	if err != nil {

@@ -58,11 +58,11 @@ func drain(ctx context.Context, r *directReader, size int64, use func(p []byte))
 }
 
 // compareChunks reads an image whose list of chunks is known to be that of the
-// signed hash, with all processors.
+// signed hash, with all processors, and while they hash the disk reads on.
 func (w *writing) compareChunks(ctx context.Context) error {
 	var group sync.WaitGroup
 	runs := runsOf(w.content.Chunks)
-	workers := min(runtime.GOMAXPROCS(0), batches, len(runs))
+	workers := min(2*runtime.GOMAXPROCS(0), maxReaders, len(runs))
 	failed := make([]error, workers)
 	var next atomic.Int64
 	for i := range workers {
@@ -71,6 +71,9 @@ func (w *writing) compareChunks(ctx context.Context) error {
 	group.Wait()
 	return errors.Join(failed...)
 }
+
+// maxReaders bounds the memory of compareChunks: each has a batch.
+const maxReaders = 2 * batches
 
 // run is a row of chunks that is read at once.
 type run struct {

@@ -16,6 +16,19 @@ const (
 	loopTries   = 16 // others may take the free device before us
 )
 
+// loopBlock is what a loop device counts in: what a file has behind its last whole
+// one it does not show.
+const loopBlock = 512
+
+// fileSize is how long the file of an image is. A file system that ends within a block,
+// as mksquashfs -nopad makes it, has zeros behind it, which nobody reads.
+func (s state) fileSize() int64 {
+	if !mounted(s.Kind) {
+		return s.Size
+	}
+	return (s.Size + loopBlock - 1) &^ (loopBlock - 1)
+}
+
 // attach makes a read-only block device of a file, and returns it open: it is
 // there until it is closed and nothing is mounted from it any more.
 func attach(image *os.File, size int64) (*os.File, error) {

@@ -50,6 +50,8 @@ const (
 //
 // The mount outlives the process. Stage and Clear unmount.
 func (s *Set) Mount(ctx context.Context, name string) (root string, err error) {
+	ctx, end := s.whileOpen(ctx)
+	defer end()
 	st, done, err := s.claimStaged(ctx, name)
 	if err != nil {
 		return "", err
@@ -105,7 +107,7 @@ func (s *Set) mountImage(name string, st state, image *os.File, guarded bool) er
 	}
 	device := image.Name()
 	if info.Mode().IsRegular() {
-		loop, err := attach(image, st.Size)
+		loop, err := attach(image, st.fileSize())
 		if err != nil {
 			return err
 		}
@@ -149,7 +151,10 @@ func (s *Set) Unmount(name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	done, _ := s.claim(context.Background(), name)
+	done, err := s.claim(context.Background(), name)
+	if err != nil {
+		return fmt.Errorf("slots: unmount slot %s: %w", name, err)
+	}
 	defer done()
 	if err := s.release(name); err != nil {
 		return fmt.Errorf("slots: unmount slot %s: %w", name, err)

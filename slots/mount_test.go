@@ -31,7 +31,7 @@ func filesystem(t testing.TB, kind string) []byte {
 	return filesystemWith(t, kind, noise(1, 100_000)) // nothing that could be made smaller
 }
 
-func filesystemWith(t testing.TB, kind string, clip []byte) []byte {
+func filesystemWith(t testing.TB, kind string, clip []byte, options ...string) []byte {
 	t.Helper()
 	dir, out := t.TempDir(), filepath.Join(t.TempDir(), "image")
 	for name, data := range map[string][]byte{"app": []byte("#!/bin/sh\necho " + kind + "\n"), "clip": clip} {
@@ -43,6 +43,7 @@ func filesystemWith(t testing.TB, kind string, clip []byte) []byte {
 	if kind == slots.KindErofs {
 		cmd = exec.CommandContext(t.Context(), "mkfs.erofs", "-d0", "--all-root", out, dir)
 	}
+	cmd.Args = append(cmd.Args, options...)
 	if words, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, words)
 	}
@@ -144,6 +145,25 @@ func TestMount(t *testing.T) {
 			}
 			expectEmpty(t, s, "a")
 		})
+	}
+}
+
+// TestUnpaddedMount: the file system ends within a block of the loop device.
+func TestUnpaddedMount(t *testing.T) {
+	needRoot(t)
+	raw := filesystemWith(t, slots.KindSquashfs, noise(1, 100_000), "-nopad")
+	if len(raw)%512 == 0 {
+		raw = filesystemWith(t, slots.KindSquashfs, noise(1, 100_001), "-nopad")
+	}
+	dir := t.TempDir()
+	s := openDir(t, dir)
+	put(t, s, "a", slots.KindSquashfs, raw)
+	clip, err := os.ReadFile(filepath.Join(mount(t, s, "a"), "clip"))
+	if err != nil || !bytes.HasPrefix(clip, noise(1, 100_000)) {
+		t.Errorf("%d bytes, %v", len(clip), err)
+	}
+	if err := s.Unmount("a"); err != nil {
+		t.Error(err)
 	}
 }
 

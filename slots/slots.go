@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,6 +77,9 @@ type Set struct {
 
 	partitions map[string]string // as [Options] has them
 
+	open  context.Context // ends with Close
+	close context.CancelFunc
+
 	mu       sync.Mutex
 	verified map[string]verification // guarded by mu
 }
@@ -113,6 +117,10 @@ func open(dir string, o Options, wrap func(rootDisk) disk) (*Set, error) {
 		dir: dir, lock: lock, root: d.root, disk: wrap(d), partitions: o.Partitions,
 		busy: make(map[string]chan struct{}), verified: make(map[string]verification),
 	}
+	s.open, s.close = context.WithCancel(context.Background())
+	for _, name := range names {
+		s.busy[name] = make(chan struct{}, 1)
+	}
 	if err := s.makeSlots(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -121,7 +129,6 @@ func open(dir string, o Options, wrap func(rootDisk) disk) (*Set, error) {
 
 func (s *Set) makeSlots() error {
 	for _, name := range names {
-		s.busy[name] = make(chan struct{}, 1)
 		if err := s.makeSlot(name); err != nil {
 			return err
 		}
@@ -154,9 +161,15 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// Close lets other processes in. The lock is given up explicitly: a process that
-// is just being started still has a copy of everything open here.
+// Close ends what is under way, as if its context had ended, and lets other processes
+// in. The lock is given up explicitly: a process that is just being started still has
+// a copy of everything open here.
 func (s *Set) Close() error {
+	s.close()
+	for _, name := range names {
+		s.busy[name] <- struct{}{}
+		defer func() { <-s.busy[name] }()
+	}
 	return errors.Join(s.disk.Close(), unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close())
 }
 
@@ -237,6 +250,8 @@ func (s *Set) Manifest(name string) ([]byte, error) {
 // Verify reads all files of a staged version and compares them with the signed
 // hash of its image. It changes nothing, and keeps others from changing the slot.
 func (s *Set) Verify(ctx context.Context, name string) error {
+	ctx, end := s.whileOpen(ctx)
+	defer end()
 	st, done, err := s.claimStaged(ctx, name)
 	if err != nil {
 		return err
@@ -281,9 +296,24 @@ func (s *Set) claimStaged(ctx context.Context, name string) (st state, done func
 func (s *Set) claim(ctx context.Context, name string) (done func(), err error) {
 	select {
 	case s.busy[name] <- struct{}{}:
-		return func() { <-s.busy[name] }, nil
+		done = func() { <-s.busy[name] }
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	if s.open.Err() != nil {
+		done()
+		return nil, fmt.Errorf("the slots are closed: %w", fs.ErrClosed)
+	}
+	return done, nil
+}
+
+// whileOpen is a context that ends with the set as well.
+func (s *Set) whileOpen(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.open, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
 	}
 }
 
@@ -292,7 +322,10 @@ func (s *Set) Clear(name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	done, _ := s.claim(context.Background(), name)
+	done, err := s.claim(context.Background(), name)
+	if err != nil {
+		return fmt.Errorf("slots: clear slot %s: %w", name, err)
+	}
 	defer done()
 	if err := s.release(name); err != nil {
 		return fmt.Errorf("slots: clear slot %s: %w", name, err)

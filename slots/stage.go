@@ -47,6 +47,8 @@ func (s *Set) stage(ctx context.Context, name string, c Content, o StageOptions,
 	if err := c.check(); err != nil {
 		return err
 	}
+	ctx, end := s.whileOpen(ctx)
+	defer end()
 	done, err := s.claim(ctx, name)
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ func (w *writing) openTarget() (diskImage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := out.Resize(w.content.Size); err != nil {
+	if err := out.Resize(w.after.fileSize()); err != nil {
 		return nil, errors.Join(fmt.Errorf("make room for the image: %w", err), out.Close())
 	}
 	return out, nil

@@ -67,9 +67,30 @@ func (s *supply) read(ctx context.Context, chunk Chunk, buf []byte) (Origins, er
 		return Origins{}, s.broken(ctx, err)
 	}
 	if sha256.Sum256(buf) != chunk.SHA256 {
-		return Origins{}, fmt.Errorf("%w: chunk %d, %d bytes at %d, has another hash", ErrContent, s.next, n, s.off)
+		if err := s.readOnceMore(ctx, chunk, buf); err != nil {
+			return Origins{}, err
+		}
 	}
 	return Origins{Fetched: n}, nil
+}
+
+// readOnceMore asks for a chunk again that came otherwise than it was signed: a line or
+// a memory may have flipped a bit, and a package is refused for good.
+func (s *supply) readOnceMore(ctx context.Context, chunk Chunk, buf []byte) error {
+	s.close()
+	s.upTo = s.next + 1
+	var err error
+	if s.stream, err = s.content.Image.Range(ctx, s.off, int64(len(buf))); err != nil {
+		s.stream = nil
+		return s.broken(ctx, err)
+	}
+	if _, err := io.ReadFull(s.stream, buf); err != nil {
+		return s.broken(ctx, err)
+	}
+	if sha256.Sum256(buf) != chunk.SHA256 {
+		return fmt.Errorf("%w: chunk %d, %d bytes at %d, has another hash, and had when it was read before", ErrContent, s.next, len(buf), s.off)
+	}
+	return nil
 }
 
 // readFrom reads a chunk if the store has it indeed.

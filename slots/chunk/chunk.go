@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/jotfs/fastcdc-go"
 )
@@ -25,15 +24,19 @@ const (
 	average  = 64 << 10
 )
 
-// cutting is held for the one image that is cut at a time: the library keeps its
-// table in a global variable, and writes it whenever a chunker is made.
-var cutting sync.Mutex
+// cutting is full while an image is cut, one at a time: the library keeps its table
+// in a global variable, and writes it whenever a chunker is made.
+var cutting = make(chan struct{}, 1)
 
 // Cut hands each chunk of what r gives to use, in order. The bytes are valid until
 // use returns, and an error of it ends the cutting. At most two chunks are in memory.
 func Cut(ctx context.Context, r io.Reader, use func(data []byte) error) error {
-	cutting.Lock()
-	defer cutting.Unlock()
+	select {
+	case cutting <- struct{}{}:
+		defer func() { <-cutting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	cutter, err := fastcdc.NewChunker(r, fastcdc.Options{MinSize: smallest, AverageSize: average, MaxSize: Max})
 	if err != nil {
 		return fmt.Errorf("set up chunks: %w", err)

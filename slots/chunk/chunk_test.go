@@ -99,4 +99,10 @@ func TestCuttingEnds(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || calls != 1 {
 		t.Errorf("cancelled: %v after %d chunks", err, calls)
 	}
+	err = chunk.Cut(t.Context(), bytes.NewReader(noise(1<<20)), func([]byte) error {
+		return chunk.Cut(ctx, bytes.NewReader(nil), use) // waits for the one that is cut, and for no longer than it may
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled while another is cut: %v", err)
+	}
 }

@@ -24,8 +24,12 @@ func measure(ctx context.Context, r io.Reader) (measured, error) {
 	var m measured
 	whole := sha256.New()
 	err := chunk.Cut(ctx, r, func(data []byte) error {
-		if m.size += int64(len(data)); m.size > verify.MaxImageSize || m.count == verify.MaxChunks {
-			return fmt.Errorf("the image is larger than %d bytes or %d chunks", int64(verify.MaxImageSize), verify.MaxChunks)
+		if m.size += int64(len(data)); m.size > verify.MaxImageSize {
+			return fmt.Errorf("the image is larger than %d bytes, which is all that a package may bring for one slot", int64(verify.MaxImageSize))
+		}
+		if m.count == verify.MaxChunks {
+			return fmt.Errorf("the image falls into more than %d chunks, which is all that devices read: there are as many after %d of its bytes; "+
+				"make it smaller than that", verify.MaxChunks, m.size-int64(len(data)))
 		}
 		whole.Write(data)
 		m.index = verify.AppendIndex(m.index, verify.Chunk{Length: uint32(len(data)), SHA256: sha256.Sum256(data)})
