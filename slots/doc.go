@@ -32,7 +32,8 @@
 // # Where chunks come from
 //
 // Each chunk is looked for in the target itself, then in the slot in use, then
-// asked of the package, neighbours together. Lists of chunks and the journal only
+// asked of the package, neighbours together; one that comes otherwise than it was
+// signed is asked for once more, and then the package is refused. Lists of chunks and the journal only
 // say where to look: whatever is read, from wherever, is hashed in memory before
 // it is used, so that a wrong hint costs time and nothing else. An interrupted
 // stage goes on in this way, a damaged slot is mended, a version that is there
