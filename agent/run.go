@@ -294,7 +294,9 @@ func (a *Agent) watchMarker(ctx context.Context, id orders.TrialID) {
 		return // silence reverts
 	}
 	ctx, a.stopWatch = context.WithCancel(ctx)
-	a.wg.Go(func() { m.watch(ctx, id, func() { a.post(MarkerSeen{id}) }, func(reason string) { a.noMarker(id, reason) }) })
+	a.wg.Go(func() {
+		m.watch(ctx, id, func() { a.post(MarkerSeen{id}) }, func(reason string) { a.noMarker(id, reason) })
+	})
 }
 
 func (a *Agent) endTrial(e EndTrial) {
