@@ -162,8 +162,40 @@
 // that came up leaves in any case. A hardware watchdog that the configuration names is armed
 // before the reboot, fed by the agent's loop and stopped when the trial is over, so that what
 // hangs on the way ends as well, where it goes on over a reboot (package watchdog); an agent
-// that is ended during the trial leaves it running. Images for the slots of Slipstream's own
-// programs are refused.
+// that is ended during the trial leaves it running.
+//
+// # Slipstream's own programs
+//
+// Agent, forwarder, gateway and ingest may come as a package too, alone, where the start
+// program (cmd/slipstream-start) has started the agent. They are a tree in one of two slots:
+//
+//	idle ─stage→ staged ─activate→ arming ─→ renewing ─(exec)→ trial ─→ committing ─→ idle
+//	                                  └──────────┴───── reverting ──────┘
+//
+//	arming      the slot is read once more; then the new forwarder takes over from the one
+//	            that runs, which goes on by itself if it is not told of a first frame
+//	renewing    the agent asks for one try in the run directory, and becomes the start
+//	            program in its own process, which spends the try and becomes the new agent
+//	trial       the new agent was reached at its socket, has a forwarder and a gateway that
+//	            stays up, and viewers see the permanent version: all of it throughout the soak
+//	committing  the active record names the programs, for the system slot that it names
+//	reverting   the agent becomes the start program once more, and so the one before; that
+//	            has its own forwarder take over, or ends the other one, whose viewers are
+//	            kept by what it had stored
+//
+// Children stay children throughout. An agent on trial that ends, however, is followed by
+// the one before, because a try is spent before it is used; one that hangs past its
+// deadline is killed by a process of the start program that waits beside it. A forwarder
+// that ends during the trial is followed by one of the version before. The gateway is
+// started anew by each agent that finds another version's; RTSP over TLS, which ends with
+// it, is the one thing that viewers may notice. An ingest stays as it is until its app is
+// started again. An agent of programs that the record does not name and that knows of no
+// trial of them goes back by itself. If the permanent ones are damaged or keep ending before
+// they were reached, the built-in ones run and the status says so; the same version may be
+// staged again. What a manifest requires of the programs is compared with those that run.
+//
+// A package with programs and anything else is refused: its app would have to be tried by
+// an agent that is on trial itself.
 //
 // # State and data
 //

@@ -119,7 +119,7 @@ func (w *walk) returnForwarder(e agent.ReturnForwarder) {
 			w.programs.forwarder = w.homeOfForwarder()
 			w.connect()
 		}
-		w.step(agent.ForwarderReturned{Trial: e.Trial})
+		w.step(agent.ForwarderReturned(e))
 	})
 }
 

@@ -96,7 +96,9 @@
 //
 // Per system slot the record names the system version, and the live and runtime
 // versions that were permanent with it. [RuntimePlace.Runtime] is how a small
-// program that starts Slipstream finds its permanent version without an agent.
+// program that starts Slipstream finds its permanent version without an agent. A [Try]
+// in the run directory asks it for another version, once: [TakeTry] spends the word
+// before anything is done with it, and no reboot outlives it.
 //
 // # What it does not do
 //

@@ -5,10 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"slipstream/agent/control"
 	"slipstream/stream/publish"
@@ -35,6 +38,12 @@ var nextAgent = sync.OnceValues(func() (string, error) {
 
 // programs packs Slipstream's own programs; wrong are scripts in the place of some.
 func (r *rig) programs(version string, deadline time.Duration, wrong map[string]string) string {
+	r.t.Helper()
+	return r.programsBy(verify.GreenlightAuto, version, deadline, wrong)
+}
+
+// programsBy lets somebody else than the agent give the greenlight.
+func (r *rig) programsBy(greenlight, version string, deadline time.Duration, wrong map[string]string) string {
 	r.t.Helper()
 	next, err := nextAgent()
 	if err != nil {
@@ -63,7 +72,7 @@ func (r *rig) programs(version string, deadline time.Duration, wrong map[string]
 		Key: r.key, Images: []pack.Source{{Class: verify.ClassRuntime, Kind: verify.KindTree, Path: dir}},
 		Manifest: verify.Manifest{
 			Product: device.Product, Hardware: []string{device.Hardware}, Version: version, ReleaseCounter: r.counter,
-			Trial: &verify.TrialTerms{Greenlight: verify.GreenlightAuto, DeadlineMS: deadline.Milliseconds(), SoakMS: 300},
+			Trial: &verify.TrialTerms{Greenlight: greenlight, DeadlineMS: deadline.Milliseconds(), SoakMS: 300},
 		},
 	})
 	if err != nil {
@@ -216,4 +225,68 @@ func TestBadProgramsAreReverted(t *testing.T) {
 	if rec := r.tries(r.programs("2.0.1", 30*time.Second, nil)); rec.Outcome != control.OutcomePermanent {
 		t.Errorf("a good one afterwards: %+v", rec)
 	}
+}
+
+// Silence reverts programs as it does anything else: an agent on trial that is killed, and
+// everything that ends at once. An operator's word makes them permanent.
+func TestProgramsOnTrialThatAreKilled(t *testing.T) {
+	t.Parallel()
+	r := newRigOf(t, device.Config{Name: "cam", Kept: true})
+	r.mustBecome(r.build(release("1.0")))
+	agent := r.settles(mustStatus(r).Agent, "").Agent
+	path := r.programsBy(verify.GreenlightOperator, "2.0.0", time.Minute, nil)
+	onTrial := func() {
+		r.t.Helper()
+		r.stage(path)
+		if res := r.Client.Activate(r.ctx, control.ActivateRequest{Force: true}); res.Exit != control.ExitDone {
+			t.Fatalf("activate: %+v", res)
+		}
+		for {
+			s, err := r.Client.Status(r.ctx)
+			if err == nil && s.Agent == "2.0.0" && s.Trial != nil && !s.Trial.TookOver.IsZero() && r.runs("gateway") == "a/root/slipstream-gateway" {
+				return
+			}
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-r.ctx.Done():
+				t.Fatalf("not on trial: %+v", s)
+			}
+		}
+	}
+
+	onTrial()
+	pid, err := strconv.Atoi(strings.TrimSpace(string(readFile(t, filepath.Join(r.Config.Run, "agent.pid")))))
+	if err == nil {
+		err = unix.Kill(pid, unix.SIGKILL)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := mustSettle(r, agent); s.Last.Outcome != control.OutcomeReverted || s.Last.Reason != "start" {
+		t.Fatalf("an agent that was killed: %+v", s.Last)
+	}
+
+	onTrial()
+	if err := errors.Join(r.KillAll(), r.StartAgent(r.ctx)); err != nil {
+		t.Fatal(err)
+	}
+	if s := mustSettle(r, agent); s.Last.Outcome != control.OutcomeReverted || s.Last.Reason != "forwarder" {
+		t.Fatalf("everything was killed: %+v", s.Last)
+	}
+
+	onTrial()
+	if res := r.Client.Greenlight(r.ctx); res.Exit != control.ExitDone {
+		t.Errorf("greenlight: %+v", res)
+	}
+	r.settles("2.0.0", "a/root/")
+}
+
+// mustSettle waits until the built-in programs run again, after a trial.
+func mustSettle(r *rig, agent string) control.Status {
+	r.t.Helper()
+	s := r.settles(agent, "")
+	if s.Last == nil {
+		r.t.Fatal("no history")
+	}
+	return s
 }

@@ -8,8 +8,9 @@ the same package digest. The time is --issued-at, or the template's issuedAt, or
 SOURCE_DATE_EPOCH, or now.
 
 Instead of a directory, or besides it, a package can have images (--image): PATH,
-or CLASS:KIND:PATH, where CLASS is live (the app's slot) or system, and KIND is
-squashfs, erofs or disk for a file as it is flashed. A directory becomes a file
+or CLASS:KIND:PATH, where CLASS is live (the app's slot), system, or runtime
+(Slipstream's own programs, alone and as a tree: --image runtime:tree:DIR), and KIND
+is squashfs, erofs or disk for a file as it is flashed. A directory becomes a file
 system by mksquashfs or mkfs.erofs: --image live:squashfs:app. Devices say what
 they can run: those whose kernel cannot mount file systems take trees only.
 
