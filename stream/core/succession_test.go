@@ -113,9 +113,9 @@ func TestForwarderSucceedsItself(t *testing.T) {
 	a := newApart(t)
 	o, viewers, players := a.watchedBy([]string{handover.AES128, handover.AES128CM, handover.AES256}, true)
 	for range 3 {
-		before := viewers[0].spread()
+		viewers[0].until("as many pictures", viewers[0].count()+70, any1)
 		a.succeed()
-		viewers[0].lostOne(t, before) // at once: it is remembered for 128 pictures
+		viewers[0].lostOne(t, viewers[0].spread()) // at once: it is remembered for 128 pictures
 		goOn(t, viewers, players...)
 		if got := a.status(); got.Restored != len(viewers)+len(players) || got.Permanent != "a-1" {
 			t.Errorf("status: %+v", got)
@@ -130,12 +130,12 @@ func TestForwarderSucceedsItself(t *testing.T) {
 	goOn(t, viewers, players...)
 }
 
-// spread is a packet that the viewer was sent some time ago, as it came.
+// spread is a packet that the viewer was sent two thirds of a second ago, which is more
+// than a succession takes: pictures are of three packets each, and come every 10 ms.
 func (p *peer) spread() uint16 {
-	p.until("as many packets", 9, any1) // of three packets each
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.seq - 20
+	return p.seq - 200
 }
 
 // lostOne asks for a packet that an earlier process has sent. media compares it.
