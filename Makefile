@@ -90,6 +90,7 @@ size:
 bench: build
 	build/bin/slipstream-rig bench
 	build/bin/slipstream-rig bench --agent
+	@echo "Other figures: make bench-slots, bench-verify, bench-stream"
 
 # Staging images, beside the least that has to be done and beside rauc, and what a
 # security patch of Debian's costs: some minutes, on two cores and a disk that have
