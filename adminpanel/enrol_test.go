@@ -21,7 +21,7 @@ import (
 
 	"slipstream/adminpanel"
 	"slipstream/adminpanel/ca"
-	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/shelf"
 	"slipstream/agent/link"
 	"slipstream/agent/wire"
 )
@@ -140,7 +140,7 @@ func TestATokenEnrolsOnce(t *testing.T) {
 	if _, code := newHolder(t).enroll(t, w, wire.NewToken("").String(), "cam-1"); code != wire.CodeBadToken {
 		t.Errorf("a token that nobody made: %q", code)
 	}
-	var audit struct{ Audit []store.AuditLine }
+	var audit struct{ Audit []shelf.AuditLine }
 	if w.get(t, "/api/audit", &audit); len(audit.Audit) != 2 || audit.Audit[0].Action != "enrol" || audit.Audit[0].Device != "cam-1" {
 		t.Errorf("the audit says %+v", audit.Audit)
 	}
@@ -264,7 +264,7 @@ func TestADeviceSpeaksForItselfOnly(t *testing.T) {
 func TestARevokedDeviceIsCutOff(t *testing.T) {
 	w := start(t, adminpanel.Config{Data: t.TempDir()})
 	s := w.device(t, "cam-1")
-	if err := must(store.OpenEnrolled(w.data)).Revoke("cam-1"); err != nil {
+	if err := must(shelf.OpenEnrolled(w.data)).Revoke("cam-1"); err != nil {
 		t.Fatal(err)
 	}
 	w.until(t, "cam-1", func(d device) bool { return !d.Online })

@@ -15,7 +15,7 @@ import (
 	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/enrol"
 	"slipstream/adminpanel/hub"
-	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/shelf"
 	"slipstream/adminpanel/ui"
 	"slipstream/agent/wire"
 	"slipstream/verify"
@@ -48,7 +48,7 @@ type Config struct {
 
 // Panel is one panel with its data open.
 type Panel struct {
-	store     *store.Store
+	store     *shelf.Store
 	authority *ca.Authority
 	desk      *enrol.Desk
 	api       *api.API
@@ -73,7 +73,7 @@ func New(cfg Config, log *slog.Logger) (*Panel, error) {
 		}
 		root = fleet.Bytes()
 	}
-	s, err := store.Open(cfg.Data)
+	s, err := shelf.Open(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (p *Panel) Close() error {
 
 // remember keeps when a device was last here and what it ran then.
 func (p *Panel) remember(d hub.Device) {
-	known := store.Device{ID: d.ID, LastSeen: d.Seen.UTC()}
+	known := shelf.Device{ID: d.ID, LastSeen: d.Seen.UTC()}
 	if d.Status != nil {
 		known.Product, known.Hardware, known.Version = d.Status.Product, d.Status.Hardware, d.Status.Permanent
 	}

@@ -18,7 +18,7 @@ import (
 
 	"slipstream/adminpanel"
 	"slipstream/adminpanel/ca"
-	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/shelf"
 	"slipstream/agent/control"
 	"slipstream/agent/wire"
 	"slipstream/verify"
@@ -92,7 +92,7 @@ func token(t *testing.T, data, id string) string {
 		t.Fatal(err)
 	}
 	made := wire.NewToken(wire.Pin(authority.Pinned()))
-	if err := must(store.OpenTokens(data)).Add(made.ID, made.Secret, id, 1, time.Now().Add(time.Hour)); err != nil {
+	if err := must(shelf.OpenTokens(data)).Add(made.ID, made.Secret, id, 1, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	return made.String()
@@ -257,7 +257,7 @@ func TestAReleaseGoesToADeviceAndBecomesPermanent(t *testing.T) {
 	if w.get(t, "/api/devices/cam-1/history", &history); len(history.History) != 2 || history.History[0].To != "2.0.0" {
 		t.Errorf("the history is %+v", history)
 	}
-	var audit struct{ Audit []store.AuditLine }
+	var audit struct{ Audit []shelf.AuditLine }
 	w.get(t, "/api/audit", &audit)
 	var actions []string
 	for _, line := range audit.Audit {
@@ -374,7 +374,7 @@ func TestReleases(t *testing.T) {
 			t.Errorf("%s: %d %s", name, got.status, got.body)
 		}
 	}
-	var list struct{ Releases []store.Release }
+	var list struct{ Releases []shelf.Release }
 	if w.get(t, "/api/releases", &list); len(list.Releases) != 1 || !list.Releases[0].Verified || list.Releases[0].Version != "2.0.0" {
 		t.Errorf("the list is %+v", list)
 	}
@@ -416,11 +416,11 @@ func TestAPanelThatRestarts(t *testing.T) {
 	if d.Online || d.Version != "1.0" {
 		t.Errorf("the panel remembers %+v", d)
 	}
-	var list struct{ Releases []store.Release }
+	var list struct{ Releases []shelf.Release }
 	if again.get(t, "/api/releases", &list); len(list.Releases) != 1 {
 		t.Errorf("the releases are %+v", list)
 	}
-	if enrolled, err := (must(store.OpenEnrolled(data))).Devices(); err != nil || !slices.Equal(enrolled, []string{"cam-1"}) {
+	if enrolled, err := (must(shelf.OpenEnrolled(data))).Devices(); err != nil || !slices.Equal(enrolled, []string{"cam-1"}) {
 		t.Errorf("enrolled are %v, %v", enrolled, err)
 	}
 }

@@ -35,7 +35,9 @@ const policy = `
 	agent/appcontrol < stream/control
 	stream/handover < stream/seqpacket
 	stream/orders < stream/handover, stream/seqpacket
-	adminpanel/store, adminpanel/ui < NONE
+	adminpanel/store, adminpanel/shelf, adminpanel/ui < NONE
+	adminpanel/view < agent/control
+	adminpanel/fleet, adminpanel/rollout < adminpanel/view
 
 	# Slots are written with what their kinds need; how they are tested is theirs.
 	slots < slots/chunk, slots/verity

@@ -7,13 +7,13 @@ import (
 	"sync"
 
 	"slipstream/adminpanel/hub"
-	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/shelf"
 	"slipstream/verify"
 )
 
 // API serves the panel's routes. Close ends what it began.
 type API struct {
-	store *store.Store
+	store *shelf.Store
 	hub   *hub.Hub
 	trust *verify.Trust // nil: packages are listed unverified
 	log   *slog.Logger
@@ -34,7 +34,7 @@ const (
 
 // New makes the API. Without trust it lists every well-formed package and says
 // that it was not verified here.
-func New(s *store.Store, h *hub.Hub, trust *verify.Trust, log *slog.Logger) *API {
+func New(s *shelf.Store, h *hub.Hub, trust *verify.Trust, log *slog.Logger) *API {
 	a := &API{
 		store: s, hub: h, trust: trust, log: log,
 		uploads: make(chan struct{}, maxUploads),

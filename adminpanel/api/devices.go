@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"slipstream/adminpanel/hub"
-	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/shelf"
 	"slipstream/agent/control"
 	"slipstream/agent/wire"
 )
@@ -94,7 +94,7 @@ func (a *API) device(id string) (Device, error) {
 	return list[i], nil
 }
 
-func remembered(d store.Device) Device {
+func remembered(d shelf.Device) Device {
 	return Device{ID: d.ID, Product: d.Product, Hardware: d.Hardware, Version: d.Version, LastSeen: d.LastSeen}
 }
 

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/shelf"
 	"slipstream/verify"
 )
 
@@ -24,10 +24,10 @@ func (a *API) listReleases(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, map[string]any{"releases": list})
 }
 
-func (a *API) releaseList() ([]store.Release, error) {
+func (a *API) releaseList() ([]shelf.Release, error) {
 	list, err := a.store.Releases()
 	if list == nil {
-		list = []store.Release{}
+		list = []shelf.Release{}
 	}
 	return list, err
 }
@@ -41,7 +41,7 @@ func (a *API) postRelease(w http.ResponseWriter, r *http.Request) {
 		fail(w, problem{http.StatusServiceUnavailable, "busy", "other uploads are under way; try again soon"})
 		return
 	}
-	if r.ContentLength > store.MaxRelease {
+	if r.ContentLength > shelf.MaxRelease {
 		fail(w, tooLarge)
 		return
 	}
@@ -61,7 +61,7 @@ func (a *API) postRelease(w http.ResponseWriter, r *http.Request) {
 
 // judge describes an upload. Keys, if the panel was given any, decide; without
 // them the device alone does, and the release says so.
-func (a *API) judge(r io.ReaderAt, size int64) (store.Release, error) {
+func (a *API) judge(r io.ReaderAt, size int64) (shelf.Release, error) {
 	open := func() (*verify.Package, error) { return verify.Unverified(r, size) }
 	if a.trust != nil {
 		open = func() (*verify.Package, error) { return verify.Inspect(r, size, a.trust) }
@@ -71,22 +71,22 @@ func (a *API) judge(r io.ReaderAt, size int64) (store.Release, error) {
 		err = p.CheckAll(a.ctx)
 	}
 	if err != nil {
-		return store.Release{}, err
+		return shelf.Release{}, err
 	}
 	m := p.Manifest
-	return store.Release{
+	return shelf.Release{
 		Digest: p.Digest, Product: m.Product, Hardware: m.Hardware, Version: m.Version,
 		Counter: m.ReleaseCounter, Notes: m.Notes, Verified: a.trust != nil, Signer: p.Signer,
 	}, nil
 }
 
-var tooLarge = problem{http.StatusRequestEntityTooLarge, "too-large", store.ErrTooLarge.Error()}
+var tooLarge = problem{http.StatusRequestEntityTooLarge, "too-large", shelf.ErrTooLarge.Error()}
 
 func uploadProblem(err error) error {
 	switch code := verify.Code(err); {
 	case code != "":
 		return problem{http.StatusUnprocessableEntity, code, strings.TrimPrefix(err.Error(), "verify: ")}
-	case errors.Is(err, store.ErrTooLarge):
+	case errors.Is(err, shelf.ErrTooLarge):
 		return tooLarge
 	case errors.Is(err, syscall.ENOSPC):
 		return problem{http.StatusInsufficientStorage, "disk-full", "the panel's disk is full"}
@@ -99,7 +99,7 @@ func uploadProblem(err error) error {
 // before.
 func (a *API) ServeRelease(w http.ResponseWriter, r *http.Request) {
 	f, release, err := a.store.OpenRelease(r.PathValue("id"))
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, shelf.ErrNotFound) {
 		err = problem{http.StatusNotFound, "unknown-release", "the panel has no such release"}
 	}
 	if err != nil {

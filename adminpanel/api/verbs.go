@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"slipstream/adminpanel/hub"
-	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/shelf"
 	"slipstream/agent/control"
 	"slipstream/agent/wire"
 )
@@ -31,7 +31,7 @@ func (a *API) postStage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	release, err := a.store.Release(body.Release)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, shelf.ErrNotFound) {
 		err = problem{http.StatusNotFound, "unknown-release", "the panel has no such release"}
 	}
 	if err != nil {
@@ -119,8 +119,8 @@ func (a *API) carry(actor, id string, asked hub.Asked, ask wire.Ask, limit time.
 	return asked
 }
 
-func auditOf(actor, device string, asked hub.Asked, said string) store.AuditLine {
-	line := store.AuditLine{
+func auditOf(actor, device string, asked hub.Asked, said string) shelf.AuditLine {
+	line := shelf.AuditLine{
 		Time: time.Now().UTC(), Actor: actor, Action: asked.Kind, Device: device, Release: asked.Release, Detail: asked.Version,
 	}
 	if asked.Done {

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"slipstream/adminpanel/ca"
-	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/shelf"
 	"slipstream/agent/wire"
 )
 
@@ -25,11 +25,11 @@ const maxAsking = 16
 // Config is what a desk works with.
 type Config struct {
 	Authority *ca.Authority
-	Tokens    *store.Tokens
-	Enrolled  store.Enrolled
+	Tokens    *shelf.Tokens
+	Enrolled  shelf.Enrolled
 	Names     []string // by which devices reach the panel
 	FleetRoot []byte   // handed to devices; nil without a fleet
-	Audit     func(store.AuditLine) error
+	Audit     func(shelf.AuditLine) error
 	Log       *slog.Logger
 }
 
@@ -154,7 +154,7 @@ func (d *Desk) enroll(r *http.Request, body []byte) (wire.Enrollment, error) {
 	if err != nil {
 		return wire.Enrollment{}, badRequest(err)
 	}
-	if err := store.CheckDevice(ask.Device); err != nil {
+	if err := shelf.CheckDevice(ask.Device); err != nil {
 		return wire.Enrollment{}, badRequest(err)
 	}
 	key, err := keyOf(ask.CSR)
@@ -162,7 +162,7 @@ func (d *Desk) enroll(r *http.Request, body []byte) (wire.Enrollment, error) {
 		return wire.Enrollment{}, badRequest(err)
 	}
 	now := time.Now()
-	named, err := d.Tokens.Use(token.ID, token.Secret, store.Use{Device: ask.Device, Key: key}, now, func(named bool) error {
+	named, err := d.Tokens.Use(token.ID, token.Secret, shelf.Use{Device: ask.Device, Key: key}, now, func(named bool) error {
 		return d.Enrolled.May(ask.Device, key, named)
 	})
 	if err != nil {
@@ -177,7 +177,7 @@ func (d *Desk) enroll(r *http.Request, body []byte) (wire.Enrollment, error) {
 	}
 	e.FleetRoot = d.FleetRoot
 	d.Log.Info("device enrolled", "device", ask.Device, "token", token.ID, "from", r.RemoteAddr)
-	return e, d.Audit(store.AuditLine{
+	return e, d.Audit(shelf.AuditLine{
 		Time: now.UTC(), Actor: "token " + token.ID, Action: "enrol", Device: ask.Device, Detail: r.RemoteAddr,
 	})
 }
@@ -240,15 +240,15 @@ func problemOf(err error) *wire.Problem {
 		return &wire.Problem{Status: status, Code: code, Detail: err.Error()}
 	}
 	switch {
-	case errors.Is(err, store.ErrTokenUnknown):
+	case errors.Is(err, shelf.ErrTokenUnknown):
 		return say(http.StatusForbidden, wire.CodeBadToken)
-	case errors.Is(err, store.ErrTokenUsed):
+	case errors.Is(err, shelf.ErrTokenUsed):
 		return say(http.StatusForbidden, wire.CodeUsedToken)
-	case errors.Is(err, store.ErrTokenExpired):
+	case errors.Is(err, shelf.ErrTokenExpired):
 		return say(http.StatusForbidden, wire.CodeExpiredToken)
-	case errors.Is(err, store.ErrTokenDevice):
+	case errors.Is(err, shelf.ErrTokenDevice):
 		return say(http.StatusForbidden, wire.CodeOtherDevice)
-	case errors.Is(err, store.ErrNameTaken), errors.Is(err, store.ErrRevoked):
+	case errors.Is(err, shelf.ErrNameTaken), errors.Is(err, shelf.ErrRevoked):
 		return say(http.StatusConflict, wire.CodeTakenName)
 	}
 	return &wire.Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "the panel could not do it; its log says why"}

@@ -1,28 +1,30 @@
-// Package store keeps what the panel must still know after a restart: the
-// devices it has met, the releases it offers, and who did what.
+// Package store is what a panel remembers: an ordered map of keys and values that changes
+// by whole commits and can be watched. Package bolt keeps it in a file, for one panel;
+// package etcd in a cluster, for any number of them. Package storetest holds what both
+// promise.
 //
-// Under one directory:
+// What it keeps:
+//   - A commit happens wholly or not at all, and is on disk when Commit returns. Its
+//     conditions are looked at in the same instant.
+//   - Revisions grow with each commit and never go back. A key's revision is that of its
+//     last change, so that whoever read it can tell whether it has changed since.
+//   - A watcher gets every change after the revision it named, once and in order, or is told
+//     to start over by the end of its channel. It is never given a gap.
+//   - Who leads under a name is the only one whose commits can carry [Term.Cond] with success:
+//     a leader that has lost its place, and does not know it yet, changes nothing.
 //
-//	panel.db          bbolt: buckets device, release, audit; JSON values
-//	releases/ID.slip  the packages, named by the first half of their SHA-256
-//	incoming/         uploads under way; emptied at start
-//	tokens/ID         an enrolment token: SHA-256 of its secret, who used it; JSON
-//	enrolled/DEVICE   a device that may call: SHA-256 of its public key; JSON
+// What it does not do: presence, which would wear the disk out and is worth nothing after
+// a restart; files, which are beside it; secondary indexes, which package fleet has in
+// memory.
 //
-// What it keeps: a release that is listed is whole on disk (written, hashed,
-// fsynced and renamed before its record exists), and an ID always stands for the
-// same bytes; a token is used up on disk before anybody gets something for it. Tokens
-// and enrolled devices are files of their own, so that an operator can make one, and
-// revoke the other, while the panel runs and holds the database.
+// Keys of the panel:
 //
-// What it defends against: a disk copied by somebody (no token can be read from
-// it), guessing by time (hashes are compared in constant time), uploads without
-// end, and names that would leave the directory.
-//
-// What it does not do: presence, which belongs to the hub, and judging packages,
-// which the caller does through package verify before a release is listed.
-//
-// Rejected: bcrypt or argon2 for tokens. They slow down the guessing of words
-// that people choose; a token has 130 random bits. A list of revoked serial numbers:
-// it grows for ever, and a device has one key and any number of certificates over it.
+//	d/<id>            device              r/<rollout>          rollout
+//	da/<id>           newest ask of it    rd/<rollout>/<id>    a device's course in it
+//	rel/<id>          release             up/<id>              upload under way
+//	u/<name>          account             s/<hash>             session
+//	t/<id>            API token           e/<id>               enrolment
+//	a/<seq>           audit line          v/<time>             versions at that time
+//	ca/…  set/…       authority, settings lead/<name>          who leads
+//	hub/<panel>       a panel that lives  meta/schema          version of all this
 package store

@@ -8,7 +8,7 @@ import (
 
 	"slipstream/adminpanel"
 	"slipstream/adminpanel/ca"
-	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/shelf"
 )
 
 // revoke works while a panel runs on the same data, which then ends the device's
@@ -21,12 +21,12 @@ func revoke(data *string) *cobra.Command {
 			"it runs goes on. A token that names it lets it in again.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			enrolled, err := store.OpenEnrolled(*data)
+			enrolled, err := shelf.OpenEnrolled(*data)
 			if err != nil {
 				return err
 			}
 			err = enrolled.Revoke(args[0])
-			if errors.Is(err, store.ErrNotFound) {
+			if errors.Is(err, shelf.ErrNotFound) {
 				return fmt.Errorf("no device %s is enrolled", args[0])
 			}
 			return err

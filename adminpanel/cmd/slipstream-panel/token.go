@@ -12,7 +12,7 @@ import (
 
 	"slipstream/adminpanel"
 	"slipstream/adminpanel/ca"
-	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/shelf"
 	"slipstream/agent/wire"
 )
 
@@ -70,7 +70,7 @@ func issue(data string, w wish) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tokens, err := store.OpenTokens(data)
+	tokens, err := shelf.OpenTokens(data)
 	if err != nil {
 		return "", err
 	}

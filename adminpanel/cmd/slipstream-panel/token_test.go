@@ -10,7 +10,7 @@ import (
 
 	"slipstream/adminpanel"
 	"slipstream/adminpanel/ca"
-	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/shelf"
 	"slipstream/agent/wire"
 )
 
@@ -40,11 +40,11 @@ func enrols(t *testing.T, data, text, device string) bool {
 	if !token.Pins(authority.Pinned()) {
 		t.Error("the token does not name the panel's authority")
 	}
-	tokens, err := store.OpenTokens(data)
+	tokens, err := shelf.OpenTokens(data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = tokens.Use(token.ID, token.Secret, store.Use{Device: device, Key: device}, time.Now(), func(bool) error { return nil })
+	_, err = tokens.Use(token.ID, token.Secret, shelf.Use{Device: device, Key: device}, time.Now(), func(bool) error { return nil })
 	return err == nil
 }
 
@@ -95,7 +95,7 @@ func TestRevokeAndRotate(t *testing.T) {
 	if _, err := panel(t, data, "revoke", "cam-7"); err == nil || !strings.Contains(err.Error(), "no device cam-7 is enrolled") {
 		t.Errorf("revoke nobody: %v", err)
 	}
-	enrolled, err := store.OpenEnrolled(data)
+	enrolled, err := shelf.OpenEnrolled(data)
 	if err != nil {
 		t.Fatal(err)
 	}

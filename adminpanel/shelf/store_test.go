@@ -1,4 +1,4 @@
-package store_test
+package shelf_test
 
 import (
 	"errors"
@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/shelf"
 )
 
-func open(t *testing.T, dir string) *store.Store {
+func open(t *testing.T, dir string) *shelf.Store {
 	t.Helper()
-	s, err := store.Open(dir)
+	s, err := shelf.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,18 +22,18 @@ func open(t *testing.T, dir string) *store.Store {
 	return s
 }
 
-func takeAll(io.ReaderAt, int64) (store.Release, error) {
-	return store.Release{Product: "camera", Version: "1.0"}, nil
+func takeAll(io.ReaderAt, int64) (shelf.Release, error) {
+	return shelf.Release{Product: "camera", Version: "1.0"}, nil
 }
 
 func TestNamesOfDevices(t *testing.T) {
 	for _, good := range []string{"cam-1", "a", "site.north_7", strings.Repeat("x", 64)} {
-		if err := store.CheckDevice(good); err != nil {
+		if err := shelf.CheckDevice(good); err != nil {
 			t.Error(err)
 		}
 	}
 	for _, bad := range []string{"", ".", "..", "a/b", "-a", "a b", "a..b", "a~b", "ä", strings.Repeat("x", 65)} {
-		if store.CheckDevice(bad) == nil {
+		if shelf.CheckDevice(bad) == nil {
 			t.Errorf("%q names a device", bad)
 		}
 	}
@@ -43,7 +43,7 @@ func TestAReleaseIsWholeOrNotThere(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	refusal := errors.New("not this one")
-	if _, _, err := s.AddRelease(strings.NewReader("bad"), func(io.ReaderAt, int64) (store.Release, error) { return store.Release{}, refusal }, "test"); !errors.Is(err, refusal) {
+	if _, _, err := s.AddRelease(strings.NewReader("bad"), func(io.ReaderAt, int64) (shelf.Release, error) { return shelf.Release{}, refusal }, "test"); !errors.Is(err, refusal) {
 		t.Errorf("a refused upload: %v", err)
 	}
 	cut := io.MultiReader(strings.NewReader("half"), failing{})
@@ -74,7 +74,7 @@ func TestAReleaseIsWholeOrNotThere(t *testing.T) {
 		t.Errorf("the file holds %q, %v", text, err)
 	}
 	for _, id := range []string{"", "..", "../panel.db", strings.Repeat("0", 32)} {
-		if _, _, err := s.OpenRelease(id); !errors.Is(err, store.ErrNotFound) {
+		if _, _, err := s.OpenRelease(id); !errors.Is(err, shelf.ErrNotFound) {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
@@ -91,13 +91,13 @@ func TestAStoreThatIsOpenedAgain(t *testing.T) {
 	if _, _, err := s.AddRelease(strings.NewReader("good"), takeAll, "somebody"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SaveDevice(store.Device{ID: "cam-1", Product: "camera", Version: "1.0", LastSeen: time.Unix(1, 0)}); err != nil {
+	if err := s.SaveDevice(shelf.Device{ID: "cam-1", Product: "camera", Version: "1.0", LastSeen: time.Unix(1, 0)}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SaveDevice(store.Device{ID: "cam-1", LastSeen: time.Unix(2, 0)}); err != nil {
+	if err := s.SaveDevice(shelf.Device{ID: "cam-1", LastSeen: time.Unix(2, 0)}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Open(dir); err == nil || !strings.Contains(err.Error(), "another panel") {
+	if _, err := shelf.Open(dir); err == nil || !strings.Contains(err.Error(), "another panel") {
 		t.Errorf("a second panel: %v", err)
 	}
 	if err := errors.Join(s.Close(), os.WriteFile(filepath.Join(dir, "incoming", "upload-1"), nil, 0o600)); err != nil {
@@ -114,7 +114,7 @@ func TestAStoreThatIsOpenedAgain(t *testing.T) {
 	if err != nil || len(met) != 1 || met[0].Version != "1.0" || met[0].LastSeen.Unix() != 2 {
 		t.Errorf("devices %+v, %v", met, err)
 	}
-	if err := s.Audit(store.AuditLine{Action: "look"}); err != nil {
+	if err := s.Audit(shelf.AuditLine{Action: "look"}); err != nil {
 		t.Fatal(err)
 	}
 	lines, err := s.AuditLines(10)

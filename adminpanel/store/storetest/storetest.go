@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"slipstream/adminpanel/ordered"
+	"slipstream/adminpanel/store"
 )
 
 // Run tests stores that open makes. Each call with the same name opens the same store, as

@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"sync"
 
-	"slipstream/adminpanel/ordered"
+	"slipstream/adminpanel/store"
 )
 
 // leads holds who leads under which name in this process, which is the only one.

@@ -1,4 +1,4 @@
-package store
+package shelf
 
 import (
 	"encoding/json"

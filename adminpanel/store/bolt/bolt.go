@@ -12,7 +12,7 @@ import (
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 
-	"slipstream/adminpanel/ordered"
+	"slipstream/adminpanel/store"
 )
 
 var (

@@ -12,7 +12,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.uber.org/zap"
 
-	"slipstream/adminpanel/ordered"
+	"slipstream/adminpanel/store"
 )
 
 const (

@@ -9,9 +9,9 @@ import (
 	"sync"
 	"testing"
 
-	"slipstream/adminpanel/ordered"
-	"slipstream/adminpanel/ordered/bolt"
-	"slipstream/adminpanel/ordered/storetest"
+	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/storetest"
 )
 
 func open(t testing.TB, path string) *bolt.Store {

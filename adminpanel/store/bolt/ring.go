@@ -5,7 +5,7 @@ import (
 	"strings"
 	"sync"
 
-	"slipstream/adminpanel/ordered"
+	"slipstream/adminpanel/store"
 )
 
 // ringSize is how many changes a watcher may be behind.

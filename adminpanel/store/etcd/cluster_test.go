@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"slipstream/adminpanel/ordered/etcd"
+	"slipstream/adminpanel/store/etcd"
 )
 
 // cluster is three members of a real etcd, each in a network namespace of its own on one

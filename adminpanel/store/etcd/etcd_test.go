@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"slipstream/adminpanel/ordered"
-	"slipstream/adminpanel/ordered/etcd"
-	"slipstream/adminpanel/ordered/storetest"
+	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/store/etcd"
+	"slipstream/adminpanel/store/storetest"
 )
 
 func TestStore(t *testing.T) {
