@@ -89,6 +89,7 @@ type Agent struct {
 
 	mu       sync.Mutex // guards what follows
 	seen     snapshot
+	tries    map[string]boot.Slot       // what the boot loader counts, by system slot
 	news     chan struct{}              // closed and replaced at every change
 	answers  map[uint64]chan Answer     // requests that wait
 	arrived  map[uint64]*incoming       // verified packages, by request

@@ -33,7 +33,7 @@ func (a *Agent) Status(ctx context.Context) (control.Status, error) {
 	for i, name := range slotNames {
 		out.Slots = append(out.Slots, a.shownSlot(s, name, s.Apps[i]))
 	}
-	out.Systems, out.Runtimes = shownSystems(s), shownRuntimes(s)
+	out.Systems, out.Runtimes = a.withStored(shownSystems(s), a.systemTarget, a.triesLeft()), a.withStored(shownRuntimes(s), a.runtimeTarget, nil)
 	if s.Trial.under() {
 		out.Trial = a.shownTrial(s)
 	}
@@ -159,7 +159,7 @@ func (a *Agent) shownSlot(s State, name string, app App) control.Slot {
 	state, v := s.SlotState(name)
 	out := control.Slot{
 		Name: name, State: state, Version: v.Version, Digest: v.Digest, App: "stopped", PID: app.PID, Since: app.Since,
-		Restarts: app.Restarts, LastExit: app.LastExit, LastExitAt: app.LastExitAt,
+		Restarts: app.Restarts, LastExit: app.LastExit, LastExitAt: app.LastExitAt, Stored: a.stored(target{set: a.set, slot: name}),
 	}
 	if app.Status != AppStopped {
 		out.App = string(app.Status)

@@ -54,6 +54,7 @@ func (a *Agent) tell(ctx context.Context, what string, do func() error) (err err
 			break
 		}
 		if err = do(); err == nil {
+			a.noteTries()
 			return nil
 		}
 		a.log.Error("boot loader not told", "what", what, "reason", err)

@@ -140,6 +140,26 @@ func TestCancelAndClear(t *testing.T) {
 	}
 }
 
+// A slot says what the disk holds, and what it has cost.
+func TestSlotsAreShown(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	d.mustInstall("1.0.0")
+	path := d.pack("2.0.0", goodApp, nil)
+	if r := d.stage(path); r.Exit != control.ExitDone {
+		t.Fatalf("stage: %+v", r)
+	}
+	d.restart()
+	d.wait("state of the device", func(s control.Status) bool { return slot(s, "a").App == "ready" })
+	s, err := d.agent.Status(t.Context())
+	d.must(err)
+	got := slot(s, "b").Stored
+	if got == nil || got.State != slots.StateStaged || got.Version != "2.0.0" || got.Kind != slots.KindTree || got.By != "file "+filepath.Base(path) ||
+		got.StagedAt.IsZero() || got.VerifiedAt.Before(got.StagedAt) || got.Cost == nil || got.Cost.Written < got.Size || got.Size == 0 {
+		t.Errorf("slot b: %+v", got)
+	}
+}
+
 // What belongs to a version goes with it.
 func TestClearingTheVersionBefore(t *testing.T) {
 	t.Parallel()

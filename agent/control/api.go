@@ -63,6 +63,7 @@ type Slot struct {
 	LastExitAt time.Time `json:"lastExitAt,omitzero"`
 
 	Contract *Contract `json:"contract,omitempty"` // of an app that runs
+	Stored   *Stored   `json:"stored,omitempty"`
 }
 
 // Contract is which parts of the contract an app makes use of that it can do without.
@@ -79,6 +80,23 @@ type System struct {
 	State   string `json:"state,omitempty"` // "permanent", "staged", "trial", or "" for anything else
 	Version string `json:"version,omitempty"`
 	Running bool   `json:"running,omitempty"`
+
+	Stored    *Stored `json:"stored,omitempty"`
+	TriesLeft *int    `json:"triesLeft,omitempty"` // of a boot loader that counts
+}
+
+// Stored is what the disk says of a slot of any class.
+type Stored struct {
+	State      string    `json:"state"` // "empty", "writing", "staged" or "broken"
+	Version    string    `json:"version,omitempty"`
+	Digest     string    `json:"digest,omitempty"` // of the package
+	Kind       string    `json:"kind,omitempty"`   // "tree", "erofs", "squashfs" or "disk"
+	Size       int64     `json:"size,omitempty"`   // bytes of the image
+	By         string    `json:"by,omitempty"`     // where it came from
+	StagedAt   time.Time `json:"stagedAt,omitzero"`
+	VerifiedAt time.Time `json:"verifiedAt,omitzero"` // when all of it was read the last time that is known
+	Mount      string    `json:"mount,omitempty"`     // how it is mounted; "" if it is not
+	Cost       *Staged   `json:"cost,omitempty"`      // of the stage that has written it
 }
 
 // Trial is the trial under way.
