@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"slipstream/slots"
 )
 
@@ -63,7 +65,7 @@ func TestStatusSurvivesReopening(t *testing.T) {
 	before.VerifiedAt = time.Time{} // is this process's memory
 	s.Close()
 	s = openDir(t, dir)
-	if after, err := s.Status("a"); err != nil || after != before {
+	if after, err := s.Status("a"); err != nil || !cmp.Equal(after, before) {
 		t.Errorf("status %+v, %v, before %+v", after, err, before)
 	}
 	if err := s.Verify(t.Context(), "a"); err != nil {

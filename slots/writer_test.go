@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"slipstream/slots"
 )
 
@@ -598,7 +600,7 @@ func TestRefusedBeforeAnythingIsWritten(t *testing.T) {
 		if r, err := s.Stage(t.Context(), "a", large, slots.StageOptions{}); !errors.Is(err, want) || r.Written != 0 {
 			t.Errorf("too large: %+v, %v", r, err)
 		}
-		if after, _ := s.Status("a"); after != before {
+		if after, _ := s.Status("a"); !cmp.Equal(after, before) {
 			t.Errorf("status %+v, before %+v", after, before)
 		}
 		if err := s.Verify(t.Context(), "a"); err != nil {
