@@ -22,7 +22,9 @@ type firmware struct {
 	// path is what the configuration names. Lists of where an environment lies go
 	// into a second directory, for they are a part of the system.
 	path func(dir, conf string) (string, error)
-	open func(dir, conf string) (boot.Control, error)
+	// open uses the agent's own lock, so that nothing is seen of a change before all of
+	// it is on the disk.
+	open func(dir string) (boot.Control, error)
 	// boot is one start, up to the system that is started. What the boot loader has
 	// written is on storage then: it has no cache.
 	boot func(t *testing.T, dir string) (slot string, err error)
@@ -44,8 +46,8 @@ var plainFile = firmware{
 	kind: config.BootFile,
 	lay:  func(string) error { return nil },
 	path: func(dir, _ string) (string, error) { return filepath.Join(dir, "state"), nil },
-	open: func(dir, conf string) (boot.Control, error) {
-		return boot.NewFile(filepath.Join(dir, "state"), filepath.Join(conf, "state.lock"), nil), nil
+	open: func(dir string) (boot.Control, error) {
+		return boot.NewFile(filepath.Join(dir, "state"), filepath.Join(dir, "state.lock"), nil), nil
 	},
 	boot: func(t *testing.T, dir string) (string, error) {
 		own := t.TempDir()
@@ -66,8 +68,8 @@ var plainFile = firmware{
 func inEnvironment(kind string, format boot.Format, dialect boot.Dialect, script slotstest.Script) firmware {
 	const size = 1024 // two sectors, which may be torn apart
 	offsets := []int64{size, 3 * size}
-	open := func(dir, conf string) (boot.Control, error) {
-		c := boot.EnvConfig{Format: format, Size: size, Initial: "bootdelay=0\n", Lock: filepath.Join(conf, "env.lock")}
+	open := func(dir string) (boot.Control, error) {
+		c := boot.EnvConfig{Format: format, Size: size, Initial: "bootdelay=0\n"}
 		for _, offset := range offsets {
 			c.Copies = append(c.Copies, boot.Copy{Path: filepath.Join(dir, "env"), Offset: offset})
 		}
@@ -107,9 +109,7 @@ var inEntries = firmware{
 		return nil
 	},
 	path: func(dir, _ string) (string, error) { return dir, nil },
-	open: func(dir, conf string) (boot.Control, error) {
-		return boot.NewEntries(boot.EntriesConfig{Dir: dir, Lock: filepath.Join(conf, "entries.lock")})
-	},
+	open: func(dir string) (boot.Control, error) { return boot.NewEntries(boot.EntriesConfig{Dir: dir}) },
 	boot: func(_ *testing.T, dir string) (string, error) {
 		slot, err := slotstest.SystemdBoot{Dir: dir, Prefix: "slipstream"}.Boot(always)
 		return slot, errors.Join(err, flush(dir))

@@ -216,7 +216,7 @@ func (b *blackout) found(t *testing.T, disk string, told []string) error {
 	if err := wholeSlots(t.Context(), filepath.Join(disk, "state"), dir, record, may); err != nil {
 		return err
 	}
-	c, err := b.firmware.open(dir, b.conf)
+	c, err := b.firmware.open(dir)
 	if err != nil {
 		return err
 	}

@@ -18,10 +18,10 @@ import (
 // survivor is a device with two systems after a power cut.
 type survivor struct {
 	*testing.T
-	firmware  firmware
-	cfg       config.Config
-	dir, conf string // as rebooter has them
-	may       remains
+	firmware firmware
+	cfg      config.Config
+	dir      string // as rebooter has it
+	may      remains
 
 	agent   *agent.Agent
 	running string
@@ -37,9 +37,9 @@ func (b *blackout) surviving(t *testing.T, disk string, may remains) (*survivor,
 	if err != nil {
 		return nil, err
 	}
-	s := &survivor{T: t, firmware: b.firmware, cfg: b.cfg, dir: filepath.Join(disk, "firmware"), conf: t.TempDir(), may: may}
+	s := &survivor{T: t, firmware: b.firmware, cfg: b.cfg, dir: filepath.Join(disk, "firmware"), may: may}
 	s.cfg.State, s.cfg.Counter, s.cfg.Run = filepath.Join(disk, "state"), filepath.Join(disk, "counter"), run
-	s.cfg.System = systemsIn(t, s.dir, s.conf, b.firmware)
+	s.cfg.System = systemsIn(t, s.dir, b.firmware)
 	return s, nil
 }
 
@@ -146,7 +146,7 @@ func (s *survivor) agrees(is control.Status) bool {
 	if err != nil || record.System != s.running || is.Permanent != record.Live[record.System].Version {
 		return false
 	}
-	c, err := s.firmware.open(s.dir, s.conf)
+	c, err := s.firmware.open(s.dir)
 	if err != nil {
 		return false
 	}

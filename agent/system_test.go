@@ -27,7 +27,6 @@ type rebooter struct {
 	*device
 	firmware firmware
 	dir      string // of the partitions and of the boot loader's state
-	conf     string // of what is a part of the system
 	running  string
 	boots    int
 	asked    chan struct{} // a reboot was asked for
@@ -42,14 +41,14 @@ func newRebooter(t *testing.T) *rebooter {
 // newRebooterOn makes a device one with two systems.
 func newRebooterOn(d *device, dir string, f firmware) *rebooter {
 	d.Helper()
-	r := &rebooter{device: d, firmware: f, dir: dir, conf: d.TempDir(), running: "a", boots: 1, asked: make(chan struct{}, 100)}
+	r := &rebooter{device: d, firmware: f, dir: dir, running: "a", boots: 1, asked: make(chan struct{}, 100)}
 	for _, slot := range []string{"a", "b"} {
 		d.must(os.WriteFile(partition(dir, slot), factoryImage, 0o600))
 	}
 	d.must(f.lay(dir))
 	d.must(r.loader().Commit("b"))
 	d.must(r.loader().Commit("a")) // and b may be started too
-	d.cfg.System = systemsIn(d.T, dir, r.conf, f)
+	d.cfg.System = systemsIn(d.T, dir, f)
 	d.host = agent.Host{
 		BootID:  func() (string, error) { return fmt.Sprintf("boot-%d", r.boots), nil },
 		Running: func() (string, error) { return r.running, nil },
@@ -62,8 +61,8 @@ func newRebooterOn(d *device, dir string, f firmware) *rebooter {
 }
 
 // systemsIn is how such a device is configured.
-func systemsIn(t *testing.T, dir, conf string, f firmware) config.System {
-	path, err := f.path(dir, conf)
+func systemsIn(t *testing.T, dir string, f firmware) config.System {
+	path, err := f.path(dir, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +82,7 @@ func (r *rebooter) partition(slot string) string { return partition(r.dir, slot)
 
 func (r *rebooter) loader() boot.Control {
 	r.Helper()
-	c, err := r.firmware.open(r.dir, r.conf)
+	c, err := r.firmware.open(r.dir)
 	r.must(err)
 	return c
 }
