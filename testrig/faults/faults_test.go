@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"slipstream/testrig/device"
 	"slipstream/stream/orders"
+	"slipstream/testrig/device"
 	"slipstream/testrig/faults"
 	"slipstream/testrig/stand"
 	"slipstream/testrig/standtest"
@@ -86,7 +86,7 @@ func TestNobodyElseIsAffected(t *testing.T) {
 // comesToRest waits until the forwarder and the gateway have let go of everybody who
 // only seemed to be a viewer, and of what only seemed to be worth keeping.
 func comesToRest(t *testing.T, ctx context.Context, w *faults.World, before stand.Size) {
-	if _, err := w.Ask(ctx, orders.Request{DropOthers: true}); err != nil {
+	if err := w.Tell(orders.Request{DropOthers: true}); err != nil {
 		t.Fatal(err)
 	}
 	limit, tick := time.After(2*time.Minute), time.Tick(time.Second)

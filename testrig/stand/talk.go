@@ -84,6 +84,9 @@ func (s *Stand) Ask(ctx context.Context, r orders.Request, fds ...int) (orders.M
 	})
 }
 
+// Tell sends a request that is answered only if it is refused.
+func (s *Stand) Tell(r orders.Request) error { return s.talk.conn.Send(r) }
+
 // Event waits for an event that was told already, lately, or is to come.
 func (s *Stand) Event(ctx context.Context, what string, match func(orders.Message) bool) (orders.Message, error) {
 	t := s.talk
