@@ -235,6 +235,7 @@ type Alive struct {
 const (
 	CauseStart     = "start"     // the process could not be started, or was not on screen in time
 	CauseWatchdog  = "watchdog"  // no WATCHDOG=1 in time
+	CauseOOM       = "oom"       // the app came to its limit of memory
 	CauseOperator  = "operator"  // a person said so
 	CausePower     = "power"     // the device was started anew
 	CauseAgent     = "agent"     // agent, forwarder and app were gone together

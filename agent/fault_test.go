@@ -25,7 +25,7 @@ var faults = []struct {
 }{
 	{name: "exit 0 at once", script: `exit 0`, reason: "exit", detail: "exited with status 0"},
 	{name: "crash before the marker", script: `tell READY=1; kill -SEGV $$`, reason: "exit", detail: "killed by signal 11"},
-	{name: "crash after the marker", script: `tell READY=1; touch "$SLIPSTREAM_GREENLIGHT"; kill -SEGV $$`, reason: "exit", detail: "killed by signal 11"},
+	{name: "crash after the marker", script: `tell READY=1; touch "$SLIPSTREAM_GREENLIGHT"; kill -SEGV $$`, reason: "exit", detail: "killed by signal 11", change: soaksLong},
 	{name: "deaf to SIGTERM", script: `trap "" TERM; tell READY=1; tell WATCHDOG=trigger; while :; do sleep 1; done`, reason: "watchdog", detail: "WATCHDOG=trigger"},
 	{name: "all descriptors closed", script: `tell READY=1; exec 0<&- 1>&- 2>&- 3<&-; touch "$SLIPSTREAM_GREENLIGHT"; exec sleep 1000`},
 	{name: "floods of words and lines", script: `tell READY=1; yes "a line without end" & "$SLIPSTREAM_SHARED/tell" flood; touch "$SLIPSTREAM_GREENLIGHT"; wait`},
@@ -37,6 +37,11 @@ var faults = []struct {
 	{name: "an errno and the end", script: `tell ERRNO=28; tell STOPPING=1; exit 9`, reason: "exit", detail: "ERRNO=28: no space left on device"},
 	{name: "memory to its limit", limits: verify.Limits{MemoryMB: 16}, needs: supervise.ProtectMemory, script: `tell READY=1; exec tail /dev/zero`, reason: "oom", detail: "limit of memory"},
 	{name: "fork bomb", limits: verify.Limits{Pids: 30}, needs: supervise.ProtectTasks, script: `tell READY=1; f() { f | f & }; f; sleep 1; exit 6`, reason: "exit", detail: "no further process"},
+}
+
+// soaksLong keeps a marker from being the end of a trial, on however slow a machine.
+func soaksLong(m *verify.Manifest) {
+	m.App.SoakMS, m.App.DeadlineMS = 4*patience.Milliseconds(), 8*patience.Milliseconds()
 }
 
 func TestFaultsOfApps(t *testing.T) {
@@ -76,39 +81,6 @@ func TestFaultsOfApps(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// What lies at the marker's place and is none does not count, and the device says why; one that
-// was taken and is removed has counted.
-func TestFaultsOfMarkers(t *testing.T) {
-	t.Parallel()
-	d := newDevice(t)
-	d.mustInstall("1.0.0")
-	for _, test := range []struct{ name, script, detail string }{
-		{"a symbolic link", `ln -s /etc/passwd "$SLIPSTREAM_GREENLIGHT"`, "it is not a regular file"},
-		{"a directory", `mkdir "$SLIPSTREAM_GREENLIGHT"`, "it is not a regular file"},
-		{"a FIFO", `mkfifo "$SLIPSTREAM_GREENLIGHT"`, "it is not a regular file"},
-		{"a hard link", `touch "$SLIPSTREAM_DATA/x" "${SLIPSTREAM_GREENLIGHT%/*}/y"; ln "${SLIPSTREAM_GREENLIGHT%/*}/y" "$SLIPSTREAM_GREENLIGHT"`, "it has more than one link"},
-		{"it is nowhere", `true`, ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			r := d.install(d.pack("2.0.0-"+strings.ReplaceAll(test.name, " ", "-"), test.script+"; "+mute, func(m *verify.Manifest) {
-				m.App.StartTimeoutMS, m.App.DeadlineMS = 2000, 2000
-			}))
-			d.wait("idle", inPhase("idle"))
-			want := "no greenlight within 2s"
-			if test.detail != "" {
-				want += "; what lies at the marker's place does not count: " + test.detail
-			}
-			if last := d.last(); r.Exit != control.ExitReverted || last.Reason != "deadline" || !strings.HasPrefix(last.Detail, want) || test.detail == "" && last.Detail != want {
-				t.Errorf("install: %+v, history: %+v; want %q", r, last, want)
-			}
-		})
-	}
-	taken := `touch "$SLIPSTREAM_GREENLIGHT"; sleep 0.5; rm "$SLIPSTREAM_GREENLIGHT"; `
-	if r := d.install(d.pack("3.0.0", taken+mute, func(m *verify.Manifest) { m.App.SoakMS = 1500 })); r.Exit != control.ExitDone {
-		t.Errorf("removed after it was taken: %+v", r)
 	}
 }
 

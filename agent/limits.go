@@ -8,9 +8,6 @@ import (
 	"slipstream/verify"
 )
 
-// CauseOOM is that of a version that came to its limit of memory.
-const CauseOOM = "oom"
-
 // limitsOf are the manifest's, as the kernel takes them.
 func limitsOf(l *verify.Limits) supervise.Limits {
 	if l == nil {

@@ -166,44 +166,6 @@ func TestJournalKeepsAndBounds(t *testing.T) {
 	}
 }
 
-func TestBrokenJournalsAreMovedAside(t *testing.T) {
-	log := slog.New(slog.DiscardHandler)
-	for page := range 9 { // the last three times the file is cut there
-		at := page * 4096
-		if page >= 6 {
-			at = (page - 5) * 4096
-		}
-		dir := t.TempDir()
-		path := filepath.Join(dir, "journal.db")
-		j, s, _, err := openJournal(dir, log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := j.commit(s, []control.Record{{To: "1.0.0"}}); err != nil {
-			t.Fatal(err)
-		}
-		j.close()
-		raw, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := at; i < min(at+4096, len(raw)); i++ {
-			raw[i] ^= 0x5a
-		}
-		if page >= 6 {
-			raw = raw[:min(at, len(raw))]
-		}
-		if err := os.WriteFile(path, raw, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		j, _, _, err = openJournal(dir, log) // whole or fresh, but open
-		if err != nil {
-			t.Fatalf("page at %d: %v", at, err)
-		}
-		j.close()
-	}
-}
-
 // unowned leaves directories to the agent.
 func unowned(string) error { return nil }
 

@@ -7,6 +7,7 @@ const REASONS = {
   stall: 'its pictures stopped',
   media: 'its stream was not the one its package declares',
   start: 'its app did not start, or was not on screen in time',
+  oom: 'its app came to its limit of memory',
   watchdog: 'its app no longer answered the watchdog',
   deadline: 'nobody gave it the greenlight in time',
   lease: 'the agent was gone just before it became permanent',

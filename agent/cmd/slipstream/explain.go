@@ -88,7 +88,7 @@ func recordOf(ctx context.Context, agent *control.Client, trial string) (*contro
 
 // terse are the reasons whose sentences in a record say what was seen, and not what it
 // means.
-var terse = []string{"exit", "stall", "watchdog", "deadline", "record", "media", "forwarder"}
+var terse = []string{"exit", "oom", "stall", "watchdog", "deadline", "record", "media", "forwarder"}
 
 // why is the cause in one sentence: what it means, and what was seen.
 func why(r control.Record) string {

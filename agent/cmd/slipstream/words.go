@@ -113,6 +113,8 @@ var reasons = map[string]string{
 	"operator": "an operator asked for it",
 	"power":    "the device restarted during the trial",
 
+	"oom":       "its application came to its limit of memory",
+	"boot":      "the new system could not be started",
 	"start":     "it could not be started, or was not on viewers' screens in time",
 	"lease":     "the agent was not heard of again",
 	"media":     "a stream was not what its manifest declares",
