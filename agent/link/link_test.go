@@ -33,10 +33,12 @@ const patience = 20 * time.Second
 // panelEnd is one link as a scripted panel sees it.
 type panelEnd struct {
 	device string // by its certificate
-	up     *wire.Reader
-	down   *wire.Writer
-	raw    io.Writer
-	done   chan struct{} // close it to end the link
+
+	certificate *x509.Certificate
+	up          *wire.Reader
+	down        *wire.Writer
+	raw         io.Writer
+	done        chan struct{} // close it to end the link
 }
 
 // panel hands each link that devices open to the test. It certifies whoever asks.
@@ -46,8 +48,13 @@ func panel(t *testing.T) (*httptest.Server, <-chan panelEnd) {
 
 // panelWith sends other requests to others.
 func panelWith(t *testing.T, others http.Handler) (*httptest.Server, <-chan panelEnd) {
-	links := make(chan panelEnd, 4)
 	ca := newAuthority(t)
+	return panelThat(t, others, func(device string, csr []byte) []byte { return ca.certify(t, device, csr) })
+}
+
+// panelThat certifies devices by its own rules.
+func panelThat(t *testing.T, others http.Handler, certify func(device string, csr []byte) []byte) (*httptest.Server, <-chan panelEnd) {
+	links := make(chan panelEnd, 4)
 	mux := http.NewServeMux()
 	s := httptest.NewUnstartedServer(mux)
 	if others != nil {
@@ -59,7 +66,7 @@ func panelWith(t *testing.T, others http.Handler) (*httptest.Server, <-chan pane
 			t.Error(err)
 		}
 		json.NewEncoder(w).Encode(wire.Enrollment{
-			Device: ask.Device, Certificate: [][]byte{ca.certify(t, ask.Device, ask.CSR)}, Authorities: [][]byte{s.Certificate().Raw},
+			Device: ask.Device, Certificate: [][]byte{certify(ask.Device, ask.CSR)}, Authorities: [][]byte{s.Certificate().Raw},
 		})
 	})
 	mux.HandleFunc("POST "+wire.Path, func(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +75,8 @@ func panelWith(t *testing.T, others http.Handler) (*httptest.Server, <-chan pane
 		out := &flushing{w: w}
 		defer out.close()
 		end := panelEnd{up: wire.NewReader(r.Body), down: wire.NewWriter(out), raw: out, done: make(chan struct{})}
-		end.device, _ = wire.DeviceOf(r.TLS.PeerCertificates[0])
+		end.certificate = r.TLS.PeerCertificates[0]
+		end.device, _ = wire.DeviceOf(end.certificate)
 		links <- end
 		select {
 		case <-end.done:
@@ -111,14 +119,19 @@ func newAuthority(t *testing.T) authority {
 
 // certify makes a certificate that will be renewed in 40 minutes at the earliest.
 func (a authority) certify(t *testing.T, device string, csr []byte) []byte {
+	return a.certifyFrom(t, device, csr, time.Now().Add(-time.Minute))
+}
+
+// certifyFrom makes a certificate that is good for an hour from some time on.
+func (a authority) certifyFrom(t *testing.T, device string, csr []byte, from time.Time) []byte {
 	req, err := x509.ParseCertificateRequest(csr)
 	if err != nil {
 		t.Error(err)
 		return nil
 	}
 	c := &x509.Certificate{
-		SerialNumber: big.NewInt(2), URIs: []*url.URL{wire.DeviceURI(device)},
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(from.UnixNano()), URIs: []*url.URL{wire.DeviceURI(device)},
+		NotBefore: from, NotAfter: from.Add(time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, req.PublicKey, a.key)
