@@ -77,7 +77,7 @@ greenlight. Anything else, silence included, ends on the version before.`,
 	})
 	root.AddCommand(
 		c.statusCommand(), c.inspectCommand(), c.stageCommand(), c.cancelCommand(), c.clearCommand(), c.activateCommand(), c.installCommand(),
-		c.greenlightCommand(), c.revertCommand(), c.rehearseCommand(), c.resetCommand(), c.historyCommand(), c.explainCommand(), c.streamsCommand(), c.logsCommand(), c.watchCommand(), c.manCommand(), c.trustCommand(), c.enrollCommand(), c.leaveCommand(),
+		c.greenlightCommand(), c.revertCommand(), c.rehearseCommand(), c.resetCommand(), c.historyCommand(), c.explainCommand(), c.slotsCommand(), c.streamsCommand(), c.logsCommand(), c.watchCommand(), c.manCommand(), c.trustCommand(), c.enrollCommand(), c.leaveCommand(),
 		c.forwarderCommand(), c.viewerCommand(), c.configCommand(), c.doctorCommand(), c.agentCommand(), c.provisionCommand(),
 	)
 	return root

@@ -61,11 +61,20 @@ func (t terminal) lineOf(s control.Status, passed int64) string {
 	if s.Staging != nil {
 		return "staging " + clean(s.Staging.Version) + "  " + t.bar(s.Staging.Done, s.Staging.Total)
 	}
+	if s.Phase == "clearing" {
+		return "emptying a slot"
+	}
 	if s.Trial == nil {
 		return ""
 	}
 	version := clean(s.Trial.Version)
 	switch s.Phase {
+	case "arming":
+		return "preparing the boot loader for one try of " + version
+	case "rebooting":
+		return "rebooting into " + version
+	case "renewing":
+		return "handing over to the programs of " + version
 	case "starting":
 		return fmt.Sprintf("starting %s in slot %s   reverts in %s", version, clean(s.Trial.Slot), countdown(s.Trial.RemainingMS-passed))
 	case "committing":
@@ -134,6 +143,10 @@ func (p *progress) tell(s control.Status) {
 		p.once("soaked", "soak done")
 	}
 	switch s.Phase {
+	case "rebooting":
+		p.once("rebooting", "rebooting into %s", clean(t.Version))
+	case "renewing":
+		p.once("renewing", "handing over to the programs of %s", clean(t.Version))
 	case "committing":
 		p.once("committing", "making %s permanent", clean(t.Version))
 	case "reverting":
