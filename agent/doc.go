@@ -130,6 +130,12 @@
 // or were rotated since are a matter for the next start, and then for each one
 // anew. An adopted app is known by the digest of its package.
 //
+// A slot that turns out damaged when its version is to be started holds nothing that may
+// be started from then on, but keeps its bytes, for the next stage to mend. Its version was
+// not found bad, so it needs no force. A stage can be cancelled at any time, by its caller
+// or by anybody else, and goes on from there when it is asked for again. A spare slot can
+// be cleared; the boot loader, if it is a system's, is told first.
+//
 // # The system
 //
 // A package may bring an image for the other system slot, alone or beside its app's.
