@@ -35,9 +35,12 @@ const policy = `
 	agent/appcontrol < stream/control
 	stream/handover < stream/seqpacket
 	stream/orders < stream/handover, stream/seqpacket
-	adminpanel/store, adminpanel/shelf, adminpanel/ui < NONE
+	adminpanel/store, adminpanel/shelf, adminpanel/ui, adminpanel/config < NONE
 	adminpanel/view < agent/control
-	adminpanel/fleet, adminpanel/rollout < adminpanel/view
+	adminpanel/rollout < adminpanel/view
+	adminpanel/audit < adminpanel/store, adminpanel/view
+	adminpanel/fleet < adminpanel/audit, adminpanel/store, adminpanel/view, agent/control
+	adminpanel/release < adminpanel/audit, adminpanel/store, adminpanel/view, verify
 
 	# Slots are written with what their kinds need; how they are tested is theirs.
 	slots < slots/chunk, slots/verity
