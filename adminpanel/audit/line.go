@@ -118,3 +118,14 @@ func Value(v any) json.RawMessage {
 	}
 	return text
 }
+
+// Who does something, in the words of [view.AuditLine].
+type Who struct {
+	Actor string // "user NAME", "token ID", "device ID", "rollout ID" or "panel"
+	From  string // address, if it came from one
+}
+
+// Line is a line that tells of what they did.
+func (w Who) Line(action, object string) view.AuditLine {
+	return view.AuditLine{Actor: w.Actor, From: w.From, Action: action, Object: object}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/view"
@@ -62,10 +63,10 @@ func (l *Log) Lines(ctx context.Context, q Query) (lines []view.AuditLine, befor
 		if err != nil {
 			return nil, 0, fmt.Errorf("read the audit log: %w", err)
 		}
-		for i := len(page.Items) - 1; i >= 0; i-- {
-			line, err := decode(page.Items[i].Value)
+		for _, item := range slices.Backward(page.Items) {
+			line, err := decode(item.Value)
 			if err != nil {
-				return nil, 0, fmt.Errorf("%w: %s: %w", ErrBroken, page.Items[i].Key, err)
+				return nil, 0, fmt.Errorf("%w: %s: %w", ErrBroken, item.Key, err)
 			}
 			if q.Object != "" && line.Object != q.Object {
 				continue

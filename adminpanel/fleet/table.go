@@ -66,6 +66,18 @@ func (t *Table) Reverted(id, version string) {
 	t.tried[version][id] = true
 }
 
+// Tried sets which versions a device has tried and gone back from.
+func (t *Table) Tried(id string, versions []string) {
+	t.mu.Lock()
+	for _, devices := range t.tried {
+		delete(devices, id)
+	}
+	t.mu.Unlock()
+	for _, version := range versions {
+		t.Reverted(id, version)
+	}
+}
+
 // Get returns a device.
 func (t *Table) Get(id string) (view.Device, bool) {
 	t.mu.RLock()
@@ -87,12 +99,12 @@ func (t *Table) Len() int {
 // all is every device by id, as it is now.
 func (t *Table) all() []*view.Device {
 	t.mu.RLock()
-	sorted := t.sorted
+	sorted := slices.Clone(t.sorted) // Put replaces elements in place
 	t.mu.RUnlock()
 	if sorted == nil {
-		sorted = t.sort()
+		return t.sort()
 	}
-	return slices.Clone(sorted) // Put replaces elements in place
+	return sorted
 }
 
 func (t *Table) sort() []*view.Device {
