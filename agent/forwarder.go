@@ -37,12 +37,15 @@ type forwarder struct {
 	status   *orders.Status
 	changed  func()
 	wished   func(orders.KeyWish)
+	legs     map[string]func() // what is to be called when one has ended, by its name
 }
 
 // question is a request that waits for its answer.
 type question struct {
 	orders.Request
 	core bool // a status that the core asked for
+	// told takes the answer; nil: it is the core's. It does not wait for anything.
+	told func(orders.Message)
 }
 
 // connected tells the runner of a new connection. Requests pass only after it
@@ -92,12 +95,16 @@ func (f *forwarder) admit(number uint64) {
 }
 
 // ask sends a request, with descriptors. Without a connection it is dropped.
-func (f *forwarder) ask(q question, fds ...int) {
+func (f *forwarder) ask(q question, fds ...int) (sent bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.send(&q, fds) && len(f.pending) < maxPending {
+	if !f.send(&q, fds) {
+		return false
+	}
+	if len(f.pending) < maxPending {
 		f.pending[q.Req] = q
 	}
+	return true
 }
 
 // keep is a [keepFunc]. Nothing is answered but refusals.
@@ -169,6 +176,8 @@ func (f *forwarder) message(m orders.Message) {
 		}
 	case m.KeyWish != nil:
 		f.wished(*m.KeyWish)
+	case m.LegEnded != nil:
+		f.legEnded(*m.LegEnded)
 	case m.Breaking != nil:
 		f.log.Warn("invariant broken", "invariant", verdictName(*m.Breaking), "verdict", verdictText(*m.Breaking))
 	}
@@ -182,6 +191,8 @@ func (f *forwarder) answer(m orders.Message) {
 	delete(f.pending, m.Req)
 	f.mu.Unlock()
 	switch {
+	case q.told != nil:
+		q.told(m)
 	case m.Result == orders.ResultError:
 		f.log.Error("forwarder refuses a request", "reason", m.Error)
 	case !known:

@@ -30,13 +30,13 @@ func (a *Agent) streams(r *run) (out []orders.Stream) {
 
 // envelope is what viewers of a declared stream rely on.
 func envelope(s verify.Stream) orders.Stream {
-	return orders.Stream{Name: s.Name, Codec: s.Codec, Width: s.Width, Height: s.Height, Profile: s.Profile}
+	return orders.Stream{Name: s.Name, Codec: s.Codec, Width: s.Width, Height: s.Height, Profile: s.Profile, Audio: s.Audio}
 }
 
 // stream is a declared stream in the forwarder's words.
 func (a *Agent) stream(s verify.Stream) orders.Stream {
 	out := envelope(s)
-	out.StallMS, out.Audio = max(s.StallMS, a.cfg.Stream.StallMS), s.Audio
+	out.StallMS = max(s.StallMS, a.cfg.Stream.StallMS)
 	// Sound may fall silent by design (DTX), so only a limit of its own holds for it.
 	if s.Events || s.Sound() && s.StallMS == 0 {
 		out.StallMS = 0

@@ -54,7 +54,7 @@ const policy = `
 
 	# The device: nothing of the panel, and of the streams the contracts only.
 	agent/link < agent/control, agent/wire
-	agent/... < agent/..., slots, slots/boot, slots/fetch, slots/verity, verify, verify/trust, stream/control, stream/orders, stream/publish, stream/seqpacket, stream/viewers
+	agent/... < agent/..., slots, slots/boot, slots/fetch, slots/verity, verify, verify/trust, stream/control, stream/handover, stream/orders, stream/publish, stream/seqpacket, stream/viewers
 
 	stream/core < stream/handover, stream/orders, stream/publish, stream/subscribe
 	stream/gateway < stream/handover, stream/orders, stream/publish, stream/subscribe, stream/viewers

@@ -31,6 +31,7 @@ type asks struct {
 	media   Media
 	log     *slog.Logger
 	desire  *desire
+	legs    *legs
 
 	running sync.WaitGroup
 
@@ -44,11 +45,15 @@ func newAsks(ctx context.Context, id *Identity, backend control.Backend, media M
 		count: make(map[string]int),
 	}
 	a.desire = newDesire(a.stage, backend, log)
+	a.legs = newLegs(id, backend, log)
 	a.running.Go(func() { a.desire.run(ctx) })
 	return a
 }
 
-func (a *asks) wait() { a.running.Wait() }
+func (a *asks) wait() {
+	a.running.Wait()
+	a.legs.wait()
+}
 
 // begin starts an ask and does not wait for it, or answers that it is one too
 // many. That answer is sent before the next line is read: a panel that floods
@@ -99,6 +104,10 @@ func kindOf(ask wire.Ask) string {
 		return "whep"
 	case ask.EndWHEP != nil:
 		return "endWhep"
+	case ask.Leg != nil:
+		return "leg"
+	case ask.EndLeg != nil:
+		return "endLeg"
 	default:
 		return "unknown"
 	}
@@ -122,6 +131,11 @@ func (a *asks) do(ask wire.Ask, c *conn) {
 		a.say(ask, c, a.whep(ask))
 	case ask.EndWHEP != nil:
 		a.media.EndWHEP(ask.EndWHEP.Session)
+		a.say(ask, c, wire.Answer{ID: ask.ID})
+	case ask.Leg != nil:
+		a.say(ask, c, a.leg(ask, c))
+	case ask.EndLeg != nil:
+		a.legs.end(ask.EndLeg.ID)
 		a.say(ask, c, wire.Answer{ID: ask.ID})
 	default:
 		a.say(ask, c, errorAnswer(ask.ID, wire.CodeUnknownAsk, "this device does not know what the panel asks for"))
@@ -198,6 +212,19 @@ func (a *asks) whep(ask wire.Ask) wire.Answer {
 		return errorAnswer(ask.ID, wire.CodeFailed, fmt.Sprintf("no picture from the device: %v", err))
 	}
 	return wire.Answer{ID: ask.ID, WHEP: &wire.WHEPAnswer{SDP: string(sdp), Session: session}}
+}
+
+func (a *asks) leg(ask wire.Ask, c *conn) wire.Answer {
+	if err := ask.Leg.Check(); err != nil {
+		return errorAnswer(ask.ID, wire.CodeRefused, err.Error())
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, mediaTimeout)
+	defer cancel()
+	tracks, err := a.legs.open(ctx, c, *ask.Leg)
+	if err != nil {
+		return errorAnswer(ask.ID, wire.CodeFailed, fmt.Sprintf("no leg from the device: %v", err))
+	}
+	return wire.Answer{ID: ask.ID, Leg: &wire.LegAnswer{Tracks: tracks}}
 }
 
 // say sends an answer. One that is too long becomes an error, so that the panel

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"slipstream/agent/control"
 	"slipstream/agent/wire"
@@ -16,6 +17,7 @@ import (
 type conn struct {
 	lines *wire.Writer
 	hello chan struct{} // closed when the hello was sent, which is the first line
+	left  atomic.Bool   // the link has ended
 }
 
 func newConn(w io.Writer) *conn { return &conn{lines: wire.NewWriter(w), hello: make(chan struct{})} }

@@ -9,7 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"slipstream/agent/wire"
 )
@@ -31,7 +34,7 @@ const (
 func transport(config *tls.Config) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP2(true)
-	dialer := net.Dialer{Timeout: connectTimeout}
+	dialer := net.Dialer{Timeout: connectTimeout, Control: keepShort}
 	return &http.Transport{
 		Protocols:              &protocols,
 		DialContext:            dialer.DialContext,
@@ -46,6 +49,18 @@ func transport(config *tls.Config) *http.Transport {
 			PingTimeout:               deadAfter,
 		},
 	}
+}
+
+// maxUnsent is how much may wait in the kernel to be sent for the first time: a line
+// that comes behind a leg's packets waits for no more than that.
+const maxUnsent = 64 << 10
+
+// keepShort bounds what waits in the kernel. A socket that refuses that has longer
+// queues, and else nothing is amiss.
+func keepShort(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent)
+	})
 }
 
 // config is for a panel whose certificate anchors vouch for; nil stands for the

@@ -21,8 +21,14 @@
 // What is desired of the device ([wire.Desired]) is level-triggered: what the device
 // is now is compared with it again and again, and nothing of it is kept. Downloads go
 // over the link's own connection ([Identity.RoundTrip]), whose window is so small that
-// the lines beside them are never late; another stream beside them, such as framed
-// media to a panel behind a firewall, is one more request there.
+// the lines beside them are never late.
+//
+// A leg ([wire.Leg]) brings a stream to the panel, for viewers who cannot reach the
+// device: the forwarder sends it, over UDP to the panel's own host and nowhere else, or,
+// where UDP is blocked, through a request of its own on the link's connection. The panel's
+// window for that request, small pieces and a short queue in the kernel keep the lines
+// from waiting behind it; a panel that reads too slowly makes the forwarder go on with
+// the latest key frame, and nobody on the device notices. Legs end with their link.
 //
 // An enrolment is prepared aside, with the key first, and put in force by one rename:
 // a power cut leaves the device enrolled or not, and a lost answer can be asked for

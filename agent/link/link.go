@@ -120,6 +120,7 @@ func (l *link) once(ctx context.Context, h *held) (lasted time.Duration, err err
 	up.CloseWithError(context.Canceled)
 	down.Close()
 	owned.Wait()
+	l.asks.legs.leave(conn)
 	return time.Since(linked), err
 }
 

@@ -86,6 +86,7 @@ func panelThat(t *testing.T, others http.Handler, certify func(device string, cs
 	s.EnableHTTP2 = true
 	s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	s.Config.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: wire.LegWindow, MaxReceiveBufferPerConnection: wire.LinkWindow}
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s, links
@@ -290,7 +291,13 @@ func (d *device) askedOf() []string {
 }
 
 // run runs a device's link until the test ends.
-func run(t *testing.T, id *link.Identity, d *device) {
+func run(t *testing.T, id *link.Identity, d *device) { runOn(t, id, d) }
+
+// runOn is run on any backend that is a gateway, too.
+func runOn(t *testing.T, id *link.Identity, d interface {
+	control.Backend
+	link.Media
+}) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- link.Run(ctx, id, d, d, slog.New(slog.DiscardHandler)) }()

@@ -6,8 +6,9 @@
 //	POST /v1/renew    RenewRequest  → Enrollment     mutual TLS
 //	POST /v1/link     lines both ways                mutual TLS, HTTP/2
 //	GET  /v1/releases/ID   a package, by ranges      mutual TLS, on the link's connection
+//	POST /v1/leg/ID        packets both ways         mutual TLS, on the link's connection
 //
-// A refusal of the first two and the last is a [Problem]. The certificate's one URI,
+// A refusal of the first two and of a package is a [Problem]. The certificate's one URI,
 // slipstream:device:ID, says who calls; nothing that a caller says of himself does.
 //
 // The device opens one link, outbound, and keeps it:

@@ -89,6 +89,8 @@ type Ask struct {
 	History    *History  `json:"history,omitempty"`
 	WHEP       *WHEP     `json:"whep,omitempty"`
 	EndWHEP    *EndWHEP  `json:"endWhep,omitempty"`
+	Leg        *Leg      `json:"leg,omitempty"`
+	EndLeg     *EndLeg   `json:"endLeg,omitempty"`
 }
 
 // Stage asks for a package out of the panel's own releases.
@@ -150,6 +152,7 @@ type Answer struct {
 	Result  json.RawMessage `json:"result,omitempty"`  // control.Result: stage, activate, trust, greenlight, revert
 	History json.RawMessage `json:"history,omitempty"` // []control.Record, newest first
 	WHEP    *WHEPAnswer     `json:"whep,omitempty"`
+	Leg     *LegAnswer      `json:"leg,omitempty"`
 	Error   *Error          `json:"error,omitempty"`
 }
 
