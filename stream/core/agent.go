@@ -13,7 +13,7 @@ import (
 
 const (
 	maxSources = 8
-	maxStreams = 8 // of one source
+	maxStreams = 64 // of one source; a relay has many
 )
 
 // identifier is what a source, stream or trial may be called: it becomes part

@@ -135,6 +135,8 @@ func (c *Core) addSources(o *orders.Orders, fds []int, now int64) error {
 				return err
 			}
 			c.sources[spec.ID] = src
+		} else {
+			c.redeclare(src, spec.Streams)
 		}
 		if spec.Pidfd > 0 && fds[spec.Pidfd-1] >= 0 && !src.exited {
 			fd := fds[spec.Pidfd-1]
@@ -150,6 +152,27 @@ func (c *Core) addSources(o *orders.Orders, fds []int, now int64) error {
 		c.orderFreeze(src, spec, freezer, now)
 	}
 	return nil
+}
+
+// redeclare adds the streams that a source did not have and takes away those that it
+// has no more, as those of a relay come and go. What a stream was declared as stands.
+func (c *Core) redeclare(src *source, streams []orders.Stream) {
+	var declared []orders.Stream
+	for _, spec := range streams {
+		if known, ok := src.stream(spec.Name); ok {
+			spec = known
+		} else if c.ignores(orders.ByStall) {
+			spec.StallMS = 0
+		}
+		declared = append(declared, spec)
+	}
+	src.spec.Streams = declared
+	for name, l := range src.lines {
+		if _, ok := src.stream(name); !ok {
+			c.closeLine(l)
+			delete(src.lines, name)
+		}
+	}
 }
 
 // orderStreams opens the streams that some source declares and closes those

@@ -36,6 +36,8 @@ type Orders struct {
 type Source struct {
 	ID      SourceID `json:"id"`
 	Version string   `json:"version"`
+	// Streams may become more and fewer while the source runs, unless it is on trial;
+	// what one was declared as stands.
 	Streams []Stream `json:"streams"`
 	// Pidfd is 1 + the index, among the descriptors that came with this message,
 	// of the app's pidfd; 0 means none came and an earlier one stays in use.
