@@ -31,7 +31,7 @@ const (
 const policy = `
 	# Leaves: they can be read, used and trusted alone.
 	verify, slots/boot, slots/chunk, slots/fetch, slots/powercut, slots/verity, agent/wire, agent/control, agent/supervise, agent/config < NONE
-	stream/control, stream/publish, stream/seqpacket, stream/subscribe, stream/viewers < NONE
+	stream/control, stream/publish, stream/seqpacket, stream/subscribe, stream/viewers, stream/whep < NONE
 	agent/appcontrol < stream/control
 	stream/handover < stream/seqpacket
 	stream/orders < stream/handover, stream/seqpacket
@@ -54,7 +54,7 @@ const policy = `
 
 	# The device: nothing of the panel, and of the streams the contracts only.
 	agent/link < agent/control, agent/wire
-	agent/... < agent/..., slots, slots/boot, slots/fetch, slots/verity, verify, verify/trust, stream/control, stream/handover, stream/orders, stream/publish, stream/seqpacket, stream/viewers
+	agent/... < agent/..., slots, slots/boot, slots/fetch, slots/verity, verify, verify/trust, stream/control, stream/handover, stream/orders, stream/publish, stream/seqpacket, stream/viewers, stream/whep
 
 	stream/core < stream/handover, stream/orders, stream/publish, stream/subscribe
 	stream/gateway < stream/handover, stream/orders, stream/publish, stream/subscribe, stream/viewers
@@ -64,6 +64,7 @@ const policy = `
 	stream/cmd/slipstream-ingest < stream/ingest
 
 	# The panel knows devices by what travels on the link.
+	adminpanel/live < agent/wire, stream/orders, stream/publish, stream/whep
 	adminpanel/... < adminpanel/..., agent/wire, agent/control, verify
 
 	# The sample application is an application: it knows what applications know.

@@ -1,17 +1,6 @@
 package link
 
-import (
-	"bytes"
-	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"regexp"
-	"strings"
-
-	"slipstream/agent/wire"
-)
+import "context"
 
 // Media answers viewers' offers on the device.
 type Media interface {
@@ -20,81 +9,4 @@ type Media interface {
 	WHEP(ctx context.Context, stream string, offer []byte) (answer []byte, session string, err error)
 	// EndWHEP ends a session; one that has gone already is fine.
 	EndWHEP(session string)
-}
-
-// Gateway is the [Media] of the gateway at an HTTP address of this device.
-type Gateway struct {
-	base   string
-	secret string
-	client *http.Client
-}
-
-var _ Media = (*Gateway)(nil)
-
-// NewGateway speaks to the gateway that listens at addr, such as "127.0.0.1:8889",
-// and shows it the secret.
-func NewGateway(addr, secret string) *Gateway {
-	return &Gateway{"http://" + addr + "/whep/", secret, &http.Client{Timeout: mediaTimeout}}
-}
-
-var (
-	streamForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	// sessionForm is STREAM/ID: what follows /whep/ in the gateway's Location.
-	sessionForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,128}$`)
-)
-
-// WHEP implements [Media] by RFC 9725.
-func (g *Gateway) WHEP(ctx context.Context, stream string, offer []byte) ([]byte, string, error) {
-	if !streamForm.MatchString(stream) {
-		return nil, "", fmt.Errorf("%q cannot be the name of a stream", stream)
-	}
-	req, err := g.request(ctx, http.MethodPost, stream, bytes.NewReader(offer))
-	if err != nil {
-		return nil, "", err
-	}
-	req.Header.Set("Content-Type", "application/sdp")
-	resp, err := g.client.Do(req)
-	if err != nil {
-		return nil, "", fmt.Errorf("ask the gateway: %w", err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxOffer+1))
-	switch {
-	case err != nil:
-		return nil, "", fmt.Errorf("read the gateway's answer: %w", err)
-	case resp.StatusCode != http.StatusCreated:
-		return nil, "", fmt.Errorf("the gateway answered %s", resp.Status)
-	case len(answer) > wire.MaxOffer:
-		return nil, "", errors.New("the gateway's answer is too long")
-	}
-	_, session, _ := strings.Cut(resp.Header.Get("Location"), "/whep/")
-	if !sessionForm.MatchString(session) {
-		return nil, "", fmt.Errorf("the gateway named the session %q", resp.Header.Get("Location"))
-	}
-	return answer, session, nil
-}
-
-func (g *Gateway) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, method, g.base+path, body)
-	if err == nil {
-		req.Header.Set("Authorization", "Bearer "+g.secret)
-	}
-	return req, err
-}
-
-// EndWHEP implements [Media]. A session that cannot be ended ends by itself
-// when the gateway misses the viewer.
-func (g *Gateway) EndWHEP(session string) {
-	if !sessionForm.MatchString(session) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), mediaTimeout)
-	defer cancel()
-	req, err := g.request(ctx, http.MethodDelete, session, nil)
-	if err != nil {
-		return
-	}
-	if resp, err := g.client.Do(req); err == nil {
-		resp.Body.Close()
-	}
 }

@@ -17,6 +17,7 @@ import (
 	"slipstream/agent/config"
 	"slipstream/agent/control"
 	"slipstream/agent/link"
+	"slipstream/stream/whep"
 )
 
 // stopAllTimeout bounds the end of everything that the agent has started.
@@ -183,5 +184,5 @@ func outliveLog() (undo func()) {
 // keepLink keeps the device's link to its panel until ctx ends; it waits while there is
 // none. The field technician's way in does not depend on it.
 func keepLink(ctx context.Context, cfg config.Config, a *agent.Agent, log *slog.Logger) error {
-	return link.Run(ctx, a.Identity(), a, link.NewGateway(cfg.Gateway.HTTP, a.GatewaySecret()), log)
+	return link.Run(ctx, a.Identity(), a, whep.New(cfg.Gateway.HTTP, a.GatewaySecret()), log)
 }

@@ -1,4 +1,4 @@
-package link_test
+package whep_test
 
 import (
 	"io"
@@ -7,14 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"slipstream/agent/link"
-	"slipstream/agent/wire"
+	"slipstream/stream/whep"
 )
 
-func gateway(t *testing.T, h http.HandlerFunc) *link.Gateway {
+func gateway(t *testing.T, h http.HandlerFunc) *whep.Client {
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	return link.NewGateway(strings.TrimPrefix(s.URL, "http://"), "s3cret")
+	return whep.New(strings.TrimPrefix(s.URL, "http://"), "s3cret")
 }
 
 func TestTheGatewayIsAskedByWHEP(t *testing.T) {
@@ -50,7 +49,7 @@ func TestWhatTheGatewayMaySay(t *testing.T) {
 		},
 		"answers without bound": func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(201)
-			io.WriteString(w, strings.Repeat("x", wire.MaxOffer+1))
+			io.WriteString(w, strings.Repeat("x", whep.MaxSDP+1))
 		},
 	} {
 		if _, _, err := gateway(t, h).WHEP(t.Context(), "main", nil); err == nil {
