@@ -21,6 +21,7 @@ type Release struct {
 	Verified    bool       `json:"verified"`
 	Contents    []Content  `json:"contents"`
 	Greenlight  string     `json:"greenlight,omitempty"`
+	Notes       string     `json:"notes,omitempty"`
 	UploadedBy  string     `json:"uploadedBy"`
 	UploadedAt  time.Time  `json:"uploadedAt"`
 	Order       *OrderInfo `json:"order,omitempty"` // newest fleet order for it
