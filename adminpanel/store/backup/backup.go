@@ -1,0 +1,234 @@
+package backup
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/store/schema"
+)
+
+const (
+	format  = "slipstream-panel-backup"
+	version = 1
+	keyMark = "meta/backup"
+	// tries is how often a backup begins anew because changes came faster than they were
+	// written down.
+	tries = 5
+	// maxChanges bounds what is remembered of changes during the scan.
+	maxChanges = 200_000
+)
+
+// skipped are not worth keeping, and schema's mark must not be.
+var skipped = []string{"lead/", "hub/", "s/", "up/", keyMark, schema.KeyRestoring}
+
+func skip(key string) bool {
+	for _, prefix := range skipped {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+type header struct {
+	Format  string    `json:"format"`
+	Version int       `json:"version"`
+	Schema  int       `json:"schema"`
+	At      time.Time `json:"at"`
+}
+
+// line is a key, a deletion, or the end.
+type line struct {
+	Key     string `json:"key,omitempty"`
+	Value   []byte `json:"value,omitempty"`
+	Deleted bool   `json:"deleted,omitempty"`
+
+	End    bool   `json:"end,omitempty"`
+	Lines  int64  `json:"lines,omitempty"`
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+// Info is what a backup holds.
+type Info struct {
+	Schema int
+	At     time.Time
+	Lines  int64 // keys, and changes during the scan
+	SHA256 string
+}
+
+var errFell = errors.New("changes came faster than they could be read")
+
+// File writes a backup, which appears under its name when it is whole. A file that is
+// there is not replaced.
+func File(ctx context.Context, s store.Store, path string) (Info, error) {
+	if _, err := os.Lstat(path); err == nil {
+		return Info{}, fmt.Errorf("%s is there already: choose another name", path)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".backup-*") // with mode 0600
+	if err != nil {
+		return Info{}, fmt.Errorf("write a backup: %w", err)
+	}
+	defer os.Remove(f.Name()) // fails, and may, after the link
+	var info Info
+	for range tries {
+		if info, err = Write(ctx, s, f); !errors.Is(err, errFell) {
+			break
+		}
+		if _, again := f.Seek(0, io.SeekStart); again != nil {
+			return Info{}, errors.Join(again, f.Close())
+		}
+		if again := f.Truncate(0); again != nil {
+			return Info{}, errors.Join(again, f.Close())
+		}
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return Info{}, fmt.Errorf("write a backup: %w", err)
+	}
+	if err := os.Link(f.Name(), path); err != nil { // unlike a rename it replaces nothing
+		return Info{}, fmt.Errorf("write a backup: %w", err)
+	}
+	return info, syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// Write writes a backup of a store that others may be changing.
+func Write(ctx context.Context, s store.Store, w io.Writer) (Info, error) {
+	if _, err := s.Get(ctx, schema.KeyRestoring); !errors.Is(err, store.ErrNotFound) {
+		return Info{}, errors.Join(schema.ErrRestoring, err)
+	}
+	state, _, err := schema.Read(ctx, s)
+	if err != nil {
+		return Info{}, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	began, err := s.Scan(ctx, "", "", 1)
+	if err != nil {
+		return Info{}, err
+	}
+	events, err := s.Watch(ctx, "", began.Rev)
+	if err != nil {
+		return Info{}, err
+	}
+	changes := gather(events)
+	out := newWriter(w)
+	info := Info{Schema: state.Version, At: time.Now().UTC()}
+	out.put(header{format, version, info.Schema, info.At})
+	if _, err := store.All(ctx, s, "", func(item store.Item) error { out.change(item.Key, item.Value, false); return out.err }); err != nil {
+		return Info{}, err
+	}
+	mark, err := s.Commit(ctx, nil, []store.Op{{Key: keyMark, Value: []byte(info.At.Format(time.RFC3339))}})
+	if err != nil {
+		return Info{}, err
+	}
+	meanwhile, err := changes.until(ctx, mark)
+	if err != nil {
+		return Info{}, err
+	}
+	for _, e := range meanwhile {
+		out.change(e.Key, e.Value, e.Deleted)
+	}
+	info.Lines, info.SHA256 = out.lines, out.end()
+	return info, out.flush()
+}
+
+// gatherer remembers changes until somebody asks for them.
+type gatherer struct {
+	events []store.Event
+	asked  chan int64 // revision after which none is wanted
+	done   chan error
+}
+
+func gather(events <-chan store.Event) *gatherer {
+	g := &gatherer{asked: make(chan int64, 1), done: make(chan error, 1)}
+	go func() { g.done <- g.run(events) }()
+	return g
+}
+
+func (g *gatherer) run(events <-chan store.Event) error {
+	last := int64(-1)
+	for {
+		if n := len(g.events); last >= 0 && n > 0 && g.events[n-1].Rev >= last {
+			return nil
+		}
+		select {
+		case e, ok := <-events:
+			if !ok || len(g.events) == maxChanges {
+				return errFell
+			}
+			g.events = append(g.events, e)
+		case last = <-g.asked:
+		}
+	}
+}
+
+// until returns the changes up to a revision, which is that of one of them.
+func (g *gatherer) until(ctx context.Context, rev int64) ([]store.Event, error) {
+	g.asked <- rev
+	if err := <-g.done; err != nil {
+		return nil, errors.Join(ctx.Err(), err)
+	}
+	n := len(g.events)
+	for n > 0 && g.events[n-1].Rev > rev {
+		n--
+	}
+	return g.events[:n], nil
+}
+
+// writer counts and hashes lines.
+type writer struct {
+	to    *bufio.Writer
+	sum   hash.Hash
+	lines int64
+	err   error
+}
+
+func newWriter(w io.Writer) *writer { return &writer{to: bufio.NewWriter(w), sum: sha256.New()} }
+
+func (w *writer) put(v any) {
+	text, err := json.Marshal(v)
+	if err == nil && w.err == nil {
+		text = append(text, '\n')
+		w.sum.Write(text)
+		_, err = w.to.Write(text)
+	}
+	w.err = errors.Join(w.err, err)
+}
+
+func (w *writer) change(key string, value []byte, deleted bool) {
+	if skip(key) {
+		return
+	}
+	if deleted {
+		value = nil
+	}
+	w.put(line{Key: key, Value: value, Deleted: deleted})
+	w.lines++
+}
+
+func (w *writer) end() string {
+	sum := hex.EncodeToString(w.sum.Sum(nil))
+	w.put(line{End: true, Lines: w.lines, SHA256: sum})
+	return sum
+}
+
+func (w *writer) flush() error { return errors.Join(w.err, w.to.Flush()) }

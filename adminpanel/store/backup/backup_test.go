@@ -1,0 +1,251 @@
+package backup_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/store/backup"
+	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/schema"
+)
+
+func open(t *testing.T) store.Store {
+	t.Helper()
+	s, err := bolt.Open(filepath.Join(t.TempDir(), "panel.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func put(t *testing.T, s store.Store, key, value string) {
+	t.Helper()
+	if _, err := s.Commit(t.Context(), nil, []store.Op{{Key: key, Value: []byte(value)}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// filled is a store at work, with so many devices.
+func filled(t *testing.T, devices int) store.Store {
+	t.Helper()
+	s := open(t)
+	if err := schema.Prepare(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	for from := 0; from < devices; from += 100 {
+		var ops []store.Op
+		for i := from; i < min(devices, from+100); i++ {
+			ops = append(ops, store.Op{Key: fmt.Sprintf("d/%06d", i), Value: []byte("0")})
+		}
+		if _, err := s.Commit(t.Context(), nil, ops); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, s, "d/binary", "\x00\xff\n")
+	put(t, s, "d/empty", "")
+	for _, key := range []string{"lead/x", "hub/x", "s/x", "up/x"} {
+		put(t, s, key, "not to be kept")
+	}
+	return s
+}
+
+func dump(t *testing.T, s store.Store, prefix string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	if _, err := store.All(t.Context(), s, prefix, func(item store.Item) error {
+		all[item.Key] = string(item.Value)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestWhatIsRestoredIsWhatWas(t *testing.T) {
+	t.Parallel()
+	s, path := filled(t, 250), filepath.Join(t.TempDir(), "panel.backup")
+	put(t, s, "rel/large", strings.Repeat("x", store.MaxValue-20))
+	info, err := backup.File(t.Context(), s, path)
+	if err != nil || info.Lines != 254 || info.Schema != schema.Current {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	if _, err := backup.File(t.Context(), s, path); err == nil {
+		t.Error("a backup was replaced")
+	}
+	to := open(t)
+	if again, err := backup.Restore(t.Context(), to, path); err != nil || again != info {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	want := dump(t, s, "")
+	for _, key := range []string{"lead/x", "hub/x", "s/x", "up/x", "meta/backup"} {
+		delete(want, key)
+	}
+	for key := range want {
+		if strings.HasPrefix(key, "lead/") {
+			delete(want, key)
+		}
+	}
+	if diff := cmp.Diff(want, dump(t, to, "")); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := backup.Restore(t.Context(), to, path); !errors.Is(err, backup.ErrNotEmpty) {
+		t.Errorf("into a store that is not empty: %v", err)
+	}
+	if err := schema.Prepare(t.Context(), to); err != nil {
+		t.Error(err)
+	}
+}
+
+// While pairs of keys far from each other are always changed together, a backup that was not of one
+// moment would hold two that differ.
+func TestABackupIsOfOneMoment(t *testing.T) {
+	t.Parallel()
+	const devices = 12_000 // more than two pages
+	s := filled(t, devices)
+	ctx, stop := context.WithCancel(t.Context())
+	var writer sync.WaitGroup
+	begun := make(chan struct{})
+	writer.Go(func() {
+		for i := 1; ctx.Err() == nil; i++ {
+			value := []byte(fmt.Sprint(i))
+			near, far := i%100, devices-1-i%100
+			ops := []store.Op{{Key: fmt.Sprintf("d/%06d", near), Value: value}, {Key: fmt.Sprintf("d/%06d", far), Value: value}}
+			if i%3 == 0 {
+				ops[0].Delete, ops[1].Delete = true, true
+			}
+			if _, err := s.Commit(ctx, nil, ops); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+			if i == 10 {
+				close(begun)
+			}
+		}
+	})
+	<-begun
+	for i := range 3 {
+		path := filepath.Join(t.TempDir(), "panel.backup")
+		info, err := backup.File(t.Context(), s, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 && info.Lines <= devices {
+			t.Logf("nothing has changed meanwhile: %+v", info)
+		}
+		to := open(t)
+		if _, err := backup.Restore(t.Context(), to, path); err != nil {
+			t.Fatal(err)
+		}
+		got := dump(t, to, "d/")
+		for n := range 100 {
+			a, hasA := got[fmt.Sprintf("d/%06d", n)]
+			b, hasB := got[fmt.Sprintf("d/%06d", devices-1-n)]
+			if a != b || hasA != hasB {
+				t.Errorf("pair %d: %q %v and %q %v", n, a, hasA, b, hasB)
+			}
+		}
+	}
+	stop()
+	writer.Wait()
+}
+
+func TestDamageIsRefusedBeforeAnythingIsWritten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "panel.backup")
+	if _, err := backup.File(t.Context(), filled(t, 5), path); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := open(t)
+	refused := func(name string, text []byte) {
+		bad := filepath.Join(dir, "bad")
+		if err := os.WriteFile(bad, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := backup.Restore(t.Context(), to, bad); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+	for i := range whole {
+		text := bytes.Clone(whole)
+		text[i] ^= 0x04
+		refused(fmt.Sprint("a bit of byte ", i), text)
+	}
+	for n := 0; n < len(whole)-1; n += 7 {
+		refused(fmt.Sprint("the first bytes ", n), whole[:n])
+	}
+	refused("something behind it", append(bytes.Clone(whole), "{}\n"...))
+	if left := dump(t, to, ""); len(left) != 0 {
+		t.Errorf("%v was written", left)
+	}
+	if _, err := backup.Restore(t.Context(), to, path); err != nil {
+		t.Error(err)
+	}
+}
+
+// cutStore fails after some commits.
+type cutStore struct {
+	store.Store
+
+	left int
+}
+
+var errCut = errors.New("the power was cut")
+
+func (c *cutStore) Commit(ctx context.Context, ifs []store.Cond, ops []store.Op) (int64, error) {
+	if c.left--; c.left < 0 {
+		return 0, errCut
+	}
+	return c.Store.Commit(ctx, ifs, ops)
+}
+
+func TestARestoreThatIsCutIsSeen(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "panel.backup")
+	if _, err := backup.File(t.Context(), filled(t, 250), path); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 6 {
+		to := open(t)
+		_, err := backup.Restore(t.Context(), &cutStore{to, n}, path)
+		if n == 5 { // the mark, three batches, the mark's end
+			if err != nil {
+				t.Errorf("not cut: %v", err)
+			}
+			continue
+		}
+		if !errors.Is(err, errCut) {
+			t.Errorf("after %d commits: %v", n, err)
+		}
+		if n == 0 {
+			continue
+		}
+		if err := schema.Prepare(t.Context(), to); !errors.Is(err, schema.ErrRestoring) {
+			t.Errorf("a panel starts on half a store: %v", err)
+		}
+		if _, err := backup.Restore(t.Context(), to, path); !errors.Is(err, schema.ErrRestoring) {
+			t.Errorf("again: %v", err)
+		}
+		if _, err := backup.Write(t.Context(), to, &bytes.Buffer{}); !errors.Is(err, schema.ErrRestoring) {
+			t.Errorf("a backup of half a store: %v", err)
+		}
+	}
+}

@@ -1,0 +1,26 @@
+// Package backup writes what a store holds into a file, and fills an empty store from one; both may
+// be of either kind, so it is also the way from one to the other.
+//
+// The file is lines of JSON. The first says what it is, the last how many lines there were and the
+// SHA-256 of all bytes before it:
+//
+//	{"format":"slipstream-panel-backup","version":1,"schema":1,"at":"…"}
+//	{"key":"d/cam-1","value":"…base64…"}
+//	…
+//	{"key":"d/cam-7","deleted":true}
+//	{"end":true,"lines":1234,"sha256":"…"}
+//
+// First come all keys as a scan finds them, then the changes that were made while it went on, in their
+// order, up to a mark that the backup itself commits. Whoever applies the lines in their order has the
+// store as it was at the mark, while panels went on working.
+//
+// What it keeps: a file is whole or has another name (it is flushed and renamed at the end), and one
+// that is damaged or cut is refused before anything is written. A restore that is cut leaves a
+// mark by which panels refuse the store.
+//
+// What it leaves out: who leads, which panels live, sessions and uploads under way. They would be
+// wrong at another time. Files beside the store (packages, the authority's keys) are not in it.
+//
+// What it defends against: damage, not forgery. Who may write the file may write anything; the audit
+// log in it can be checked by itself.
+package backup
