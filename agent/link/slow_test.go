@@ -125,14 +125,21 @@ func TestAPanelThatStalls(t *testing.T) {
 
 // stall lets a panel answer at a path so, and then no more.
 func stall(s *httptest.Server, path string, answer func(http.ResponseWriter)) {
-	others := s.Config.Handler
-	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != path {
-			others.ServeHTTP(w, r)
-			return
-		}
+	instead(s, path, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, io.LimitReader(r.Body, 1))
 		answer(w)
 		<-r.Context().Done()
+	})
+}
+
+// instead lets a panel answer at a path in another way.
+func instead(s *httptest.Server, path string, answer http.HandlerFunc) {
+	others := s.Config.Handler
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == path {
+			answer(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
 	})
 }
