@@ -65,6 +65,17 @@ func (r *Rollout) leave(e Leave) {
 	}
 }
 
+func (r *Rollout) taken(e Taken) {
+	i, ok := r.index[e.Device]
+	if !ok || e.Epoch <= r.devices[i].Epoch {
+		return
+	}
+	r.change(i, func(d *device) { d.Epoch, d.Heard, d.Want = e.Epoch, e.Epoch, "" })
+	if !ended(r.devices[i].Phase) {
+		r.skip(i, "somebody else has asked it for something", e.At)
+	}
+}
+
 func (r *Rollout) skip(i int, why string, at time.Time) {
 	limits := r.limitsOf(&r.devices[i])
 	r.enter(i, view.PhaseSkipped, at)

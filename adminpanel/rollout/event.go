@@ -58,6 +58,14 @@ type Leave struct {
 	Device string
 }
 
+// Taken says that somebody else has asked a device for something, with that epoch. What
+// it says from then on is not about this rollout.
+type Taken struct {
+	At     time.Time
+	Device string
+	Epoch  int64
+}
+
 // What a device can be seen to be, in relation to the release that it was asked to take.
 const (
 	SeenStaging  = "staging"
@@ -93,4 +101,5 @@ func (Tick) event()        {}
 func (Link) event()        {}
 func (Join) event()        {}
 func (Leave) event()       {}
+func (Taken) event()       {}
 func (Seen) event()        {}

@@ -204,7 +204,7 @@ func (r *Rollout) pumpBack(now time.Time) {
 	for len(r.back) > 0 {
 		i := r.back[0]
 		d := &r.devices[i]
-		if d.Phase != view.PhaseDone || d.gone {
+		if d.Phase != view.PhaseDone || d.gone || d.Want == "" {
 			r.back = r.back[1:]
 			continue
 		}

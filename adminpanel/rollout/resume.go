@@ -28,11 +28,35 @@ func Restore(plan view.Plan, head Head, courses []Course, now time.Time) (*Rollo
 	if h := r.open(); h != nil && h.Verdict == waveSoaking {
 		r.alarms.set(h.Reached.Add(r.soak()), aboutWave)
 	}
-	if r.is(view.RolloutRollingBack) {
-		r.queueBack()
+	r.torn = r.is(view.RolloutRollingBack, view.RolloutAborted)
+	r.clean()
+	return r, nil
+}
+
+// Look makes a rollout to be shown and for nothing else: devices in flight are what the
+// journal says, and here if online says so.
+func Look(plan view.Plan, head Head, courses []Course, now time.Time, online func(device string) bool) (*Rollout, error) {
+	r, err := Restore(plan, head, courses, now)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range courses {
+		r.change(i, func(d *device) { d.unknown, d.online, d.Phase = false, online(c.Device), c.Phase })
 	}
 	r.clean()
 	return r, nil
+}
+
+// mend completes an abort or a roll-back whose head was journaled and whose devices were
+// not, or not all of them. What was done is not done again.
+func (r *Rollout) mend(now time.Time) {
+	r.torn = false
+	switch {
+	case r.is(view.RolloutAborted):
+		r.dropWaiting(now)
+	case r.is(view.RolloutRollingBack):
+		r.takeBack(now)
+	}
 }
 
 func (r *Rollout) restore(c Course, now time.Time) error {

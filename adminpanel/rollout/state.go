@@ -118,6 +118,7 @@ type Rollout struct {
 	worst      string
 	causes     map[string]*cause
 
+	torn  bool // the end of an abort or a roll-back may not be journaled
 	out   Outcome
 	dirty []int // devices to be journaled
 }

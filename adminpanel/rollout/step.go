@@ -20,6 +20,9 @@ func (r *Rollout) Step(e Event) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	if r.torn {
+		r.mend(now)
+	}
 	// Asking the last devices may be what the verdict waited for, and the verdict
 	// what others waited for.
 	for range 2 {
@@ -70,6 +73,9 @@ func (r *Rollout) take(e Event) (time.Time, error) {
 		return e.At, r.join(e)
 	case Leave:
 		r.leave(e)
+		return e.At, nil
+	case Taken:
+		r.taken(e)
 		return e.At, nil
 	case Seen:
 		r.seen(e)
@@ -193,6 +199,12 @@ func (r *Rollout) rollBack(at time.Time, why string) error {
 	}
 	r.become(view.RolloutRollingBack, why)
 	r.head.Ended = time.Time{}
+	r.takeBack(at)
+	return nil
+}
+
+// takeBack turns everyone round who is under way, and queues who has arrived.
+func (r *Rollout) takeBack(at time.Time) {
 	r.dropWaiting(at)
 	for i := range r.devices {
 		if d := &r.devices[i]; d.Phase == view.PhaseActivating || d.Phase == view.PhaseTrial {
@@ -200,7 +212,6 @@ func (r *Rollout) rollBack(at time.Time, why string) error {
 		}
 	}
 	r.queueBack()
-	return nil
 }
 
 // queueBack queues who took the release, those first who are here.

@@ -196,6 +196,31 @@ type RolloutDevices struct {
 	After   string          `json:"after,omitempty"`
 }
 
+// Preview is what a plan would do if it were started now.
+type Preview struct {
+	Release      string        `json:"release"`
+	Version      string        `json:"version"`
+	Devices      int           `json:"devices"` // that would be in it
+	Has          int           `json:"has"`     // of these, run the version already
+	Through      int           `json:"through"` // of these, have to pass other versions first
+	Waves        []PreviewWave `json:"waves"`
+	Refused      []Refusal     `json:"refused"` // the first of those that would not be
+	RefusedTotal int           `json:"refusedTotal"`
+}
+
+// PreviewWave is one of its waves.
+type PreviewWave struct {
+	Name    string   `json:"name,omitempty"`
+	Devices int      `json:"devices"`
+	Sample  []string `json:"sample"` // some of them
+}
+
+// Refusal says why a device that the selector meets is not taken.
+type Refusal struct {
+	Device string `json:"device"`
+	Why    string `json:"why"` // one plain sentence
+}
+
 // RolloutVerb is the body of a rollout's verbs. Expect guards against surprise: the
 // number of devices that the caller believes it concerns.
 type RolloutVerb struct {

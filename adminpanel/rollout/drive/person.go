@@ -1,0 +1,120 @@
+package drive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"slipstream/adminpanel/rollout"
+	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/view"
+)
+
+// Wish is what a person asks of one device.
+type Wish struct {
+	Device   string
+	Want     string // as in package rollout
+	Release  string // for WantStage and WantActivate; "" of an activation: what is staged by the newest ask
+	Force    bool
+	Activate bool // with WantStage: try it as soon as it is staged
+	By, From string
+}
+
+// Ask asks a device for something in a person's name. It returns when that is journaled;
+// where it stands then is in what the device says. A device that is in a rollout which has
+// not ended is not asked by anybody else.
+func (d *Driver) Ask(ctx context.Context, w Wish) (a Ask, err error) {
+	dev, ok := d.cfg.Fleet.Get(w.Device)
+	if !ok {
+		return a, fmt.Errorf("%w: device %s", store.ErrNotFound, w.Device)
+	}
+	err = d.do(ctx, func(ctx context.Context, l *leader) error {
+		a, err = l.wish(ctx, w, &dev)
+		return err
+	})
+	return a, err
+}
+
+func (l *leader) wish(ctx context.Context, w Wish, dev *view.Device) (Ask, error) {
+	before := l.asks[w.Device]
+	if r := l.holder(w.Device, ""); r != nil {
+		if c, _ := r.engine.Course(w.Device); !endedPhase(c.Phase) {
+			return before, refuse("%s is in rollout %s: abort that first, or wait for its end", w.Device, orElse(r.Plan.Name, r.ID))
+		}
+	}
+	now := time.Now()
+	a := Ask{
+		Device: w.Device, Epoch: before.Epoch + 1, Want: w.Want, Owner: w.By, At: now.UTC(),
+		Release: before.Release, Live: before.Live, Before: before.Before, Force: w.Force,
+	}
+	switch w.Want {
+	case rollout.WantStage, rollout.WantActivate:
+		if w.Release != "" || w.Want == rollout.WantStage {
+			rel, err := l.d.cfg.Release(ctx, w.Release)
+			if errors.Is(err, store.ErrNotFound) {
+				return before, refuse("the panel has no release %s", w.Release)
+			}
+			if err != nil {
+				return before, err
+			}
+			if rel.Withdrawn {
+				return before, refuse("release %s (%s) is withdrawn", rel.ID, rel.Version)
+			}
+			if why := unfit(rel, dev); why != "" {
+				return before, refuse("%s: %s", w.Device, why)
+			}
+			a.Release, a.Live = rel.ID, targetOf(rel)
+		}
+		if a.Live.Digest == "" {
+			return before, refuse("name the release: nothing was staged on %s by this panel", w.Device)
+		}
+		a.Activate, a.Before = w.Activate || w.Want == rollout.WantActivate, markOf(l.last(w.Device))
+	case rollout.WantConfirm, rollout.WantRevert, rollout.WantNothing:
+		a.Force = false
+	default:
+		return before, refuse("a device cannot be asked to %q", w.Want)
+	}
+	op, err := a.op()
+	if err != nil {
+		return before, err
+	}
+	line := view.AuditLine{At: now, Actor: w.By, From: w.From, Action: "device." + w.Want, Object: "device " + w.Device, Detail: a.Live.Version}
+	if _, err := l.d.cfg.Audit.Commit(ctx, []store.Cond{l.cond}, []store.Op{op}, line); err != nil {
+		return before, err
+	}
+	l.asks[w.Device] = a
+	for _, r := range l.holders[w.Device] {
+		l.step(r, rollout.Taken{At: now, Device: w.Device, Epoch: a.Epoch})
+	}
+	l.d.mu.Lock()
+	l.d.asks[w.Device] = a
+	l.d.mu.Unlock()
+	l.d.outbox.put(a, true)
+	return a, nil
+}
+
+func endedPhase(phase string) bool {
+	switch phase {
+	case view.PhaseDone, view.PhaseFailed, view.PhaseReverted, view.PhaseSkipped:
+		return true
+	}
+	return false
+}
+
+// Standing is where a device stands to the newest ask of it, as this panel knows it; false
+// if it was never asked, or nothing follows from what it has said.
+func (d *Driver) Standing(device string) (rollout.Seen, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a, ok := d.asks[device]
+	if !ok {
+		return rollout.Seen{}, false
+	}
+	var said *answer
+	if s, ok := d.answers[device]; ok {
+		said = &s
+	}
+	seen, _ := translate(a, d.words[device], said, time.Now())
+	return seen, seen.What != ""
+}

@@ -1,0 +1,278 @@
+package drive
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"slipstream/adminpanel/rollout"
+	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/view"
+)
+
+// Caller is who wants something of a rollout.
+type Caller struct {
+	By   string // as in view.AuditLine.Actor
+	From string // their address
+	Why  string
+	Rev  int64 // of the rollout as they saw it; 0: however it is
+}
+
+func (c Caller) line(verb, id string, now time.Time) view.AuditLine {
+	return view.AuditLine{At: now, Actor: c.By, From: c.From, Action: "rollout." + verb, Object: ofRollout + id, Detail: c.Why}
+}
+
+// Create makes a rollout of a plan. Needed is how many other people have to approve it;
+// with none it is approved.
+func (d *Driver) Create(ctx context.Context, plan view.Plan, needed int, c Caller) (v view.Rollout, err error) {
+	b, err := d.bring(ctx, plan)
+	if err != nil {
+		return v, err
+	}
+	err = d.do(ctx, func(ctx context.Context, l *leader) error {
+		now := time.Now().UTC()
+		engine, err := rollout.New(plan, nil)
+		if err != nil {
+			return refuse("%v", err)
+		}
+		r := &run{engine: engine, selector: b.selector, record: record{
+			ID: strings.ToLower(rand.Text()[:12]), Plan: plan, Head: engine.Head(), By: c.By, Created: now,
+			Needed: needed, Approvals: []view.Approval{}, Version: b.releases[plan.Release].Version, Targets: b.targets(),
+		}}
+		if needed == 0 {
+			r.Head.State = view.RolloutApproved
+		}
+		if err := l.restore(ctx, r, now); err != nil {
+			return refuse("%v", err)
+		}
+		if err := l.commitHead(ctx, r, []view.AuditLine{c.line("create", r.ID, now)}); err != nil {
+			return err
+		}
+		l.runs[r.ID] = r
+		v = r.show(now)
+		return nil
+	})
+	return v, err
+}
+
+// Preview tells what a plan would do now.
+func (d *Driver) Preview(ctx context.Context, plan view.Plan) (p view.Preview, err error) {
+	b, err := d.bring(ctx, plan)
+	if err != nil {
+		return p, err
+	}
+	var busy map[string]string
+	err = d.do(ctx, func(_ context.Context, l *leader) error {
+		busy = l.busy("")
+		return nil
+	})
+	if err != nil {
+		return p, err
+	}
+	c := d.choose(&b, func(device string) string { return busy[device] }, time.Now())
+	return c.preview(&b), nil
+}
+
+// busy names the rollout of each device that is in one which has not ended.
+func (l *leader) busy(but string) map[string]string {
+	busy := map[string]string{}
+	for device := range l.holders {
+		if r := l.holder(device, but); r != nil {
+			busy[device] = "rollout " + orElse(r.Plan.Name, r.ID)
+		}
+	}
+	return busy
+}
+
+// holder is the rollout that has a device and has not ended, besides one.
+func (l *leader) holder(device, but string) *run {
+	for _, r := range l.holders[device] {
+		if r.ID == but || r.engine.Over() {
+			continue
+		}
+		if c, ok := r.engine.Course(device); ok && c.Phase != view.PhaseSkipped {
+			return r
+		}
+	}
+	return nil
+}
+
+// Verbs of rollouts, in the words of view.Step.
+const (
+	VerbApprove     = "approve"
+	VerbStart       = "start"
+	VerbPause       = "pause"
+	VerbResume      = "resume"
+	VerbAbort       = "abort"
+	VerbAbortRevert = "abort-revert"
+	VerbRetry       = "retry"
+	VerbSkipWave    = "skip-wave"
+	VerbConfirm     = "confirm"
+)
+
+// Verb does something with a rollout, and returns it as it is then. When it returns
+// without an error, all of it is journaled.
+func (d *Driver) Verb(ctx context.Context, id, verb string, c Caller) (v view.Rollout, err error) {
+	err = d.do(ctx, func(ctx context.Context, l *leader) error {
+		r, ok := l.runs[id]
+		switch {
+		case !ok:
+			return fmt.Errorf("%w: rollout %s", store.ErrNotFound, id)
+		case c.Rev != 0 && c.Rev != r.rev:
+			return ErrStale
+		}
+		now := time.Now()
+		if r.engine == nil {
+			if err := l.restore(ctx, r, now); err != nil {
+				return err
+			}
+		}
+		if err := l.verb(ctx, r, verb, c, now); err != nil {
+			return err
+		}
+		if err := l.flush(ctx, now); err != nil {
+			return err
+		}
+		v = r.show(now)
+		return nil
+	})
+	return v, err
+}
+
+func (l *leader) verb(ctx context.Context, r *run, verb string, c Caller, now time.Time) error {
+	var e rollout.Event
+	switch verb {
+	case VerbApprove:
+		return l.approve(ctx, r, c, now)
+	case VerbStart:
+		return l.start(ctx, r, c, now)
+	case VerbPause:
+		e = rollout.Pause{At: now, Why: c.Why}
+	case VerbResume:
+		e = rollout.Resume{At: now}
+	case VerbAbort:
+		e = rollout.Abort{At: now, Why: c.Why}
+	case VerbAbortRevert:
+		e = rollout.AbortRevert{At: now, Why: c.Why}
+	case VerbRetry:
+		e = rollout.Retry{At: now}
+	case VerbSkipWave:
+		e = rollout.SkipWave{At: now}
+	case VerbConfirm:
+		e = rollout.Confirm{At: now}
+	default:
+		return refuse("a rollout has no %q", verb)
+	}
+	if err := r.step(e); err != nil {
+		return err
+	}
+	r.batch.lines = append(r.batch.lines, c.line(verb, r.ID, now))
+	return nil
+}
+
+// approve takes another person's word. Who made the rollout is none of them.
+func (l *leader) approve(ctx context.Context, r *run, c Caller, now time.Time) error {
+	switch {
+	case r.Head.State != view.RolloutDraft:
+		return fmt.Errorf("%w: a rollout that is %s cannot be approved", rollout.ErrState, r.Head.State)
+	case c.By == r.By:
+		return refuse("you made this rollout: somebody else has to approve it")
+	case slices.ContainsFunc(r.Approvals, func(a view.Approval) bool { return a.By == c.By }):
+		return refuse("you have approved this rollout already")
+	}
+	r.Approvals = append(r.Approvals, view.Approval{By: c.By, At: now.UTC()})
+	if len(r.Approvals) >= r.Needed {
+		r.Head.State = view.RolloutApproved
+	}
+	if err := l.restore(ctx, r, now); err != nil {
+		return err
+	}
+	return l.commitHead(ctx, r, []view.AuditLine{c.line(VerbApprove, r.ID, now)})
+}
+
+// start freezes the members and begins. Their courses are journaled before the head says
+// that it has begun: what a start that was cut short has left is swept by the next.
+func (l *leader) start(ctx context.Context, r *run, c Caller, now time.Time) error {
+	switch {
+	case r.Head.State == view.RolloutDraft:
+		return refuse("this rollout has %d of %d approvals", len(r.Approvals), r.Needed)
+	case r.Head.State != view.RolloutApproved:
+		return fmt.Errorf("%w: a rollout that is %s cannot be started", rollout.ErrState, r.Head.State)
+	case now.Before(r.Plan.NotBefore):
+		return refuse("this rollout starts by itself at %s, and not before", r.Plan.NotBefore.UTC().Format(time.RFC3339))
+	}
+	b, err := l.d.bring(ctx, r.Plan)
+	if err != nil {
+		return err
+	}
+	busy := l.busy(r.ID)
+	picked := l.d.choose(&b, func(device string) string { return busy[device] }, now)
+	if len(picked.members) == 0 {
+		return refuse("no device can take part: %s", whyNone(picked.refused))
+	}
+	for i := range picked.members {
+		m := &picked.members[i]
+		m.Epoch, m.Online = l.asks[m.Device].Epoch, l.online[m.Device]
+	}
+	engine, err := rollout.New(r.Plan, picked.members)
+	if err != nil {
+		return refuse("%v", err)
+	}
+	if err := l.sweep(ctx, r.ID); err != nil {
+		return err
+	}
+	if err := l.enrol(ctx, r.ID, engine, picked.members); err != nil {
+		return err
+	}
+	r.engine, r.Targets = engine, b.targets()
+	if err := r.step(rollout.Start{At: now}); err != nil {
+		return err
+	}
+	for _, m := range picked.members {
+		l.holders[m.Device] = append(l.holders[m.Device], r)
+	}
+	detail := fmt.Sprintf("%d devices", len(picked.members))
+	if len(picked.refused) > 0 {
+		detail += fmt.Sprintf(", without %d that cannot take part", len(picked.refused))
+	}
+	r.batch.notes = append([]string{"started with " + detail}, r.batch.notes...)
+	r.batch.lines = append(r.batch.lines, c.line(VerbStart, r.ID, now))
+	return nil
+}
+
+func whyNone(refused []view.Refusal) string {
+	if len(refused) == 0 {
+		return "none meets the selector"
+	}
+	return refused[0].Device + ": " + refused[0].Why
+}
+
+// sweep removes courses of a start that was cut short.
+func (l *leader) sweep(ctx context.Context, id string) error {
+	var ops []store.Op
+	_, err := store.All(ctx, l.d.cfg.Store, courseKey(id, ""), func(item store.Item) error {
+		ops = append(ops, store.Op{Key: item.Key, Delete: true})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return l.commitAll(ctx, slices.Collect(slices.Chunk(ops, store.MaxOps)))
+}
+
+// enrol journals who takes part.
+func (l *leader) enrol(ctx context.Context, id string, engine *rollout.Rollout, members []rollout.Member) error {
+	ops := make([]store.Op, 0, len(members))
+	for _, m := range members {
+		c, _ := engine.Course(m.Device)
+		op, err := courseOp(id, c)
+		if err != nil {
+			return err
+		}
+		ops = append(ops, op)
+	}
+	return l.commitAll(ctx, slices.Collect(slices.Chunk(ops, store.MaxOps)))
+}
