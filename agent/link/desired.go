@@ -148,6 +148,10 @@ func (d *desire) dueOf(w *wish) time.Time {
 
 // next does one step towards what is desired, if there is one to do now.
 func (d *desire) next(ctx context.Context, w *wish, s control.Status) (did bool) {
+	if w.nothing() {
+		d.say(wire.Report{Epoch: w.Epoch, State: wire.ReportNothing})
+		return false
+	}
 	d.mu.Lock()
 	w.freed(s)
 	standing := w.standing(s)
@@ -173,6 +177,9 @@ func (d *desire) next(ctx context.Context, w *wish, s control.Status) (did bool)
 	d.say(standing)
 	return false
 }
+
+// nothing is what is desired without a package.
+func (w *wish) nothing() bool { return w.Live.Digest == "" }
 
 // stageIn ends with its epoch.
 func (d *desire) stageIn(ctx context.Context, w *wish, ask wire.Stage) control.Result {
@@ -266,7 +273,7 @@ func (d *desire) activate(ctx context.Context, epoch uint64, force bool) control
 		d.mu.Lock()
 		w := d.newest
 		switch {
-		case w == nil || w.Epoch != epoch:
+		case w == nil || w.Epoch != epoch || w.nothing():
 			d.mu.Unlock()
 			return control.Result{Exit: control.ExitRefused, Code: wire.CodeOldEpoch, Message: "the device is not at this epoch: its panel must say what is desired first"}
 		case w.activated != nil:

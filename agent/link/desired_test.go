@@ -173,6 +173,20 @@ func TestABusyDeviceTriesAgainWhenItIsFree(t *testing.T) {
 	u.did(t, "stage r1 ", "stage r1 ")
 }
 
+// What is desired no more is neither staged nor activated.
+func TestNothingCanBeDesired(t *testing.T) {
+	u, links := update(t)
+	end := accept(t, links)
+	desire(t, end, 1, nil)
+	next(t, end, at(1, wire.ReportStaged))
+	desire(t, end, 2, func(d *wire.Desired) { d.Live, d.Activate = wire.Target{}, true })
+	next(t, end, at(2, wire.ReportNothing))
+	if answer := ask(t, end, wire.Ask{ID: 1, Activate: &wire.Activate{Epoch: 2}}); !strings.Contains(string(answer.Result), wire.CodeOldEpoch) {
+		t.Errorf("answered %s", answer.Result)
+	}
+	u.did(t, "stage r1 ")
+}
+
 // A newer epoch ends the stage of the one before.
 func TestANewerEpochEndsAStage(t *testing.T) {
 	u, links := update(t)

@@ -4,6 +4,9 @@ package wire
 // link anew, and whenever it changes; losing one is harmless. It is not kept over
 // the agent's end.
 //
+// Without a digest nothing is desired any more: a stage under way is given up, a trial
+// comes to its own end.
+//
 // The epoch counts up with each other target. A lower one than the newest is
 // ignored. The same one again changes at most whether it is to be activated: what
 // is under way goes on, what was done is not done again, what failed for want of a
@@ -37,6 +40,7 @@ const (
 	ReportReverted  = "reverted"
 	ReportFailed    = "failed"  // for want of something: the same epoch again tries again
 	ReportRefused   = "refused" // by the device: only another epoch helps
+	ReportNothing   = "nothing" // is desired
 )
 
 // Report says where the desired version of an epoch stands, on each change and on
