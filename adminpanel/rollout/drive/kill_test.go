@@ -8,13 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"slipstream/adminpanel/audit"
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/rollout"
 	"slipstream/adminpanel/rollout/drive"
@@ -36,6 +36,27 @@ func release(_ context.Context, id string) (view.Release, error) {
 		return view.Release{}, fmt.Errorf("%w: release %s", store.ErrNotFound, id)
 	}
 	return view.Release{ID: id, Version: v, Digest: "d" + v, Product: "cam", Hardware: []string{"rev-b"}, Classes: []string{"live"}}, nil
+}
+
+// chain is an audit log of numbered lines.
+type chain struct {
+	store store.Store
+	mu    sync.Mutex
+	lines int
+}
+
+func (c *chain) Commit(ctx context.Context, ifs []store.Cond, ops []store.Op, lines ...view.AuditLine) (int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, line := range lines {
+		text, err := json.Marshal(line)
+		if err != nil {
+			return 0, err
+		}
+		c.lines++
+		ops = append(ops, store.Op{Key: fmt.Sprintf("a/%d/%020d", time.Now().UnixNano(), c.lines), Value: text})
+	}
+	return c.store.Commit(ctx, ifs, ops)
 }
 
 // panel is one process that drives rollouts.
@@ -66,7 +87,7 @@ func start(t *testing.T, s *sim, path string, killAt int, after bool) *panel {
 	}
 	m := &mortal{Store: file, at: killAt, after: after, died: make(chan struct{})}
 	d := drive.New(drive.Config{
-		Store: m, Audit: audit.New(m), Fleet: s.table(), Release: release, Asker: asker{s, m.dead},
+		Store: m, Audit: &chain{store: m}, Fleet: s.table(), Release: release, Asker: asker{s, m.dead},
 	}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -119,9 +140,18 @@ type end struct {
 	Trials map[string]int
 }
 
-// drives brings a rollout to its end, however often the panel is killed: once, if at all.
-func drives(t *testing.T, s *sim, plan view.Plan, path string, killAt int, after bool) (e end, commits int) {
+// story is a rollout and what a person does when it stands in some way.
+type story struct {
+	devices func(*testing.T) *sim
+	plan    view.Plan
+	person  func(view.Rollout) (verb string)
+}
+
+// drives brings a rollout to its end, with the panel killed at a commit if killAt is not 0.
+// It tells whether that commit came.
+func (y story) drives(t *testing.T, path string, killAt int, after bool) (e end, killed bool) {
 	t.Helper()
+	s := y.devices(t)
 	p := start(t, s, path, killAt, after)
 	id := ""
 	for n := 0; ; n++ {
@@ -130,11 +160,10 @@ func drives(t *testing.T, s *sim, plan view.Plan, path string, killAt int, after
 			t.Fatalf("it does not end: %+v, %v", v, err)
 		}
 		if p.store.dead() {
-			commits += p.store.commits
 			p.stop()
-			p = start(t, s, path, 0, false)
+			p, killed = start(t, s, path, 0, false), true
 		}
-		v := p.push(&id, plan)
+		v := y.push(p, &id)
 		if v.State == view.RolloutCompleted || v.State == view.RolloutAborted {
 			break
 		}
@@ -143,21 +172,21 @@ func drives(t *testing.T, s *sim, plan view.Plan, path string, killAt int, after
 	}
 	time.Sleep(10 * time.Minute) // those whose words were late
 	synctest.Wait()
-	commits += p.store.commits
 	e = p.ended(s, id)
+	killed = killed || p.store.dead()
 	p.stop()
-	return e, commits
+	return e, killed
 }
 
 // push does what a person does who wants a rollout to go on, and sees what is.
-func (p *panel) push(id *string, plan view.Plan) view.Rollout {
-	ctx := p.t.Context()
+func (y story) push(p *panel, id *string) view.Rollout {
+	ctx, ann := p.t.Context(), drive.Caller{By: "user ann"}
 	list, err := p.List(ctx)
 	if err != nil || p.store.dead() {
 		return view.Rollout{}
 	}
 	if len(list) == 0 {
-		v, err := p.Create(ctx, plan, 0, drive.Caller{By: "user ann"})
+		v, err := p.Create(ctx, y.plan, 0, ann)
 		if err != nil {
 			p.mayFail(err)
 			return view.Rollout{}
@@ -166,10 +195,19 @@ func (p *panel) push(id *string, plan view.Plan) view.Rollout {
 	}
 	v := list[0]
 	*id = v.ID
-	if v.State == view.RolloutApproved {
-		if v, err = p.Verb(ctx, v.ID, drive.VerbStart, drive.Caller{By: "user ann", Rev: v.Rev}); err != nil {
-			p.mayFail(err)
-		}
+	verb := ""
+	switch {
+	case v.State == view.RolloutApproved:
+		verb = drive.VerbStart
+	case y.person != nil:
+		verb = y.person(v)
+	}
+	if verb == "" {
+		return v
+	}
+	ann.Rev = v.Rev
+	if v, err = p.Verb(ctx, v.ID, verb, ann); err != nil {
+		p.mayFail(err)
 	}
 	return v
 }
@@ -213,26 +251,90 @@ func (p *panel) ended(s *sim, id string) end {
 	return e
 }
 
-// A panel that is killed at any commit, before it is on disk or after, changes nothing
-// about how a rollout ends: each device comes to the same end, with as many trials.
-func TestKilledAtEveryCommit(t *testing.T) {
-	t.Parallel()
+// everywhere kills the panel at each commit, before it is on disk and after, and wants the
+// same end as without: for each device, with as many trials.
+func (y story) everywhere(t *testing.T) end {
+	t.Helper()
 	d := dir(t)
 	var want end
-	commits := 0
-	synctest.Test(t, func(t *testing.T) { want, commits = drives(t, mixed(t), careful, filepath.Join(d, "whole"), 0, false) })
-	t.Logf("%d commits: %+v", commits, want)
-	if want.State != view.RolloutCompleted || want.Trials["cam-old"] != 2 {
-		t.Fatalf("undisturbed it ended as %+v", want)
-	}
-	for n := 1; n <= commits && !t.Failed(); n++ {
+	synctest.Test(t, func(t *testing.T) { want, _ = y.drives(t, filepath.Join(d, "whole"), 0, false) })
+	kills := 0
+	for n, lives := 1, false; !lives && !t.Failed(); n++ {
+		lives = true
 		for _, after := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
-				got, _ := drives(t, mixed(t), careful, filepath.Join(d, fmt.Sprint(n, after)), n, after)
+				got, killed := y.drives(t, filepath.Join(d, fmt.Sprint(n, after)), n, after)
+				if killed {
+					lives = false
+					kills++
+				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("killed at commit %d (on disk: %v) it ended otherwise (-want +got):\n%s", n, after, diff)
 				}
 			})
 		}
+	}
+	t.Logf("killed %d times", kills)
+	if kills < 20 {
+		t.Errorf("it was killed %d times only", kills)
+	}
+	return want
+}
+
+func TestKilledAtEveryCommit(t *testing.T) {
+	t.Parallel()
+	want := story{devices: mixed, plan: careful}.everywhere(t)
+	phases := map[string]string{
+		"cam-0": "done ", "cam-1": "done ", "cam-2": "reverted stall", "cam-3": "done ", "cam-4": "done ", "cam-5": "failed silence",
+		"cam-6": "done ", "cam-old": "done ",
+	}
+	if diff := cmp.Diff(phases, want.Phases); diff != "" || want.State != view.RolloutCompleted || want.Trials["cam-old"] != 2 {
+		t.Errorf("undisturbed it ended as %+v\n%s", want, diff)
+	}
+}
+
+// A roll-back reaches who is on trial; who is through cannot go back by itself, and is listed.
+func TestKilledAtEveryCommitOfARollBack(t *testing.T) {
+	t.Parallel()
+	const done, waiting, away = 3, 2, 2
+	y := story{
+		devices: func(t *testing.T) *sim {
+			s := newSim(t)
+			for i := range done {
+				s.add(fmt.Sprint("cam-", i), good, "1.4")
+			}
+			for i := range waiting {
+				s.add(fmt.Sprint("cam-w", i), operator, "1.4")
+			}
+			for i := range away {
+				s.add(fmt.Sprint("cam-x", i), good, "1.4").online = false
+			}
+			return s
+		},
+		plan: careful,
+		person: func(v view.Rollout) string {
+			if v.State == view.RolloutRunning && v.Total.Done == done && v.Total.Trial == waiting {
+				return drive.VerbAbortRevert
+			}
+			return ""
+		},
+	}
+	y.plan.Greenlight, y.plan.MaxUnavailable, y.plan.MaxPerSite, y.plan.TrialDeadlineMS = view.Greenlight{}, 10, 0, hour
+	y.plan.Waves = []view.Wave{{}}
+	want := y.everywhere(t)
+	for id, phase := range want.Phases {
+		as := "failed cannot revert: no way back"
+		switch id[:5] {
+		case "cam-w":
+			as = "reverted asked to revert"
+		case "cam-x":
+			as = "skipped the rollout was aborted"
+		}
+		if phase != as {
+			t.Errorf("%s ended as %s, want %s", id, phase, as)
+		}
+	}
+	if want.State != view.RolloutAborted {
+		t.Errorf("it is %s", want.State)
 	}
 }
