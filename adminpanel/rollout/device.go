@@ -176,6 +176,8 @@ func (r *Rollout) seenDone(i int, at time.Time) {
 	switch {
 	case d.Phase == view.PhaseDone || d.Phase == view.PhaseReverted:
 		return
+	case d.Phase == view.PhaseFailed && d.Want == WantRevert:
+		return // that it has not gone back is no news
 	case d.Step+1 < len(d.Steps):
 		r.nextStep(i, at)
 		return

@@ -112,7 +112,7 @@ func (s *sim) table() *fleet.Table {
 	defer s.mu.Unlock()
 	t := fleet.NewTable()
 	for _, c := range s.cams {
-		t.Put(view.Device{ID: c.id, Product: "cam", Hardware: "rev-b", Running: c.status.Permanent, Online: c.online, Site: "site " + c.id[len(c.id)-1:]})
+		t.Put(view.Device{ID: c.id, Product: c.status.Product, Hardware: c.status.Hardware, Running: c.status.Permanent, Online: c.online, Site: "site " + c.id[len(c.id)-1:]})
 	}
 	return t
 }

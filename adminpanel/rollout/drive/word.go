@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"strings"
 	"time"
 
 	"slipstream/adminpanel/rollout"
@@ -29,8 +30,14 @@ func (a *answer) refused(epoch int64) bool {
 	return a != nil && a.epoch == epoch && (a.exit == control.ExitNothing || a.exit == control.ExitRefused)
 }
 
-// Causes that the driver finds.
+// causeNoWayBack is of a device that could not revert.
 const causeNoWayBack = "no way back"
+
+// Bounds of what a device says.
+const (
+	maxCause  = 80
+	maxDetail = 400
+)
 
 // Translate says what a device is in relation to what was asked of it; false if nothing
 // follows. With again it may be another one then, without a word of the device's.
@@ -64,10 +71,19 @@ func translate(a Ask, w Word, said *answer, now time.Time) (rollout.Seen, time.T
 			seen.What = rollout.SeenReady
 		}
 	}
+	// The device's words are journaled, and causes are shown side by side.
+	seen.Cause, seen.Detail = cut(seen.Cause, maxCause), cut(seen.Detail, maxDetail)
 	if a.Want == rollout.WantRevert && said.refused(a.Epoch) && seen.What != rollout.SeenReverted {
-		seen.What, seen.Cause, seen.Detail = rollout.SeenFailed, causeNoWayBack, said.message
+		seen.What, seen.Cause, seen.Detail = rollout.SeenFailed, causeNoWayBack, cut(said.message, maxDetail)
 	}
 	return seen, again
+}
+
+func cut(text string, most int) string {
+	if len(text) > most {
+		text = text[:most]
+	}
+	return strings.ToValidUTF8(text, "")
 }
 
 // standing is where a version is.
