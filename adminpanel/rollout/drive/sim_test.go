@@ -41,6 +41,7 @@ type sim struct {
 	cams   map[string]*cam
 	driver *drive.Driver // nil while no panel lives
 	store  store.Store   // what is on disk
+	most   int           // that may be on trial at a time; 0: any
 }
 
 // cam does what package link has a device do.
@@ -258,6 +259,7 @@ func (c *cam) try(d wire.Desired) {
 	if c.fate == operator {
 		c.status.Trial.Greenlight = "operator"
 	}
+	c.sim.crowd()
 	trial := c.status.Trial
 	c.after(startTakes, func() {
 		if c.status.Trial == trial {
@@ -273,6 +275,19 @@ func (c *cam) try(d wire.Desired) {
 			c.end(control.OutcomePermanent, "")
 		}
 	})
+}
+
+// crowd counts who is on trial. Whoever may be given up before its end is not counted.
+func (s *sim) crowd() {
+	n := 0
+	for _, c := range s.cams {
+		if c.status.Trial != nil && c.fate != silent && c.fate != operator {
+			n++
+		}
+	}
+	if s.most > 0 && n > s.most {
+		s.t.Errorf("%d devices are on trial, %d at most may be", n, s.most)
+	}
 }
 
 // end ends the trial.
