@@ -74,6 +74,10 @@ func (r *run) askOf(c rollout.Course, before Ask, last *control.Record, now time
 		Device: c.Device, Epoch: c.Epoch, Want: c.Want, Owner: ofRollout + r.ID, Release: c.Steps[c.Step],
 		Before: before.Before, At: before.At,
 	}
+	again := a.Epoch == before.Epoch && a.Owner == before.Owner
+	if again { // the course may be at the next release, which was not asked for yet
+		a.Release = before.Release
+	}
 	a.Live = r.Targets[a.Release]
 	switch c.Phase {
 	case view.PhaseActivating, view.PhaseTrial:
@@ -85,7 +89,7 @@ func (r *run) askOf(c rollout.Course, before Ask, last *control.Record, now time
 		// forgotten the first would be twice.
 		a.Force = c.Force
 	}
-	if a.Epoch == before.Epoch && a.Owner == before.Owner {
+	if again {
 		return a
 	}
 	a.At = now

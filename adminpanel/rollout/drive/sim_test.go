@@ -128,7 +128,7 @@ type asker struct {
 func (a asker) SetDesired(device string, d wire.Desired, _ time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.dead() {
+	if a.dead() || a.driver == nil {
 		return errKilled
 	}
 	c := a.cams[device]
@@ -175,7 +175,7 @@ func (a asker) Ask(_ context.Context, device string, ask wire.Ask) (wire.Answer,
 	defer a.mu.Unlock()
 	c := a.cams[device]
 	switch {
-	case a.dead():
+	case a.dead() || a.driver == nil:
 		return wire.Answer{}, errKilled
 	case !c.online:
 		return wire.Answer{}, hub.ErrOffline

@@ -147,7 +147,9 @@ func (w *walk) truth() {
 		case !endedPhase(d.Phase):
 			w.t.Errorf("%s is %s", d.ID, d.Phase)
 		case (d.Phase == view.PhaseDone) != runs && !(runs && a.Want == rollout.WantRevert):
-			w.t.Errorf("%s (%s) is %s (%s), and runs %s", d.ID, c.fate, d.Phase, d.Cause, c.status.Permanent)
+			w.t.Errorf("%s (%s) is %s (%s), and runs %s; %+v; asked %+v, last %+v", d.ID, c.fate, d.Phase, d.Cause, c.status.Permanent, c.status, a, c.status.Last)
+			item, _ := w.p.file.Get(w.t.Context(), "rd/"+w.id+"/"+d.ID)
+			w.t.Logf("%s", item.Value)
 		}
 	}
 }
