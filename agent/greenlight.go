@@ -12,16 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipstream/agent/control"
+	"slipstream/agent/inotify"
 	"slipstream/stream/orders"
 	"slipstream/verify"
 )
 
 const (
 	markerName = "greenlight"
-	// markerEvery is how often the marker is looked for while a trial runs. A
-	// look costs a microsecond, and unlike inotify it cannot overflow or miss
-	// the directory's own replacement.
-	markerEvery = 5 * time.Millisecond
+	// markerEvery is how often the marker is looked for while a trial runs, whatever
+	// inotify says, which may overflow and misses the directory's own replacement;
+	// without inotify it is markerPause.
+	markerEvery = 100 * time.Millisecond
+	// markerPause is the least time between two looks, for those who write there all
+	// the time.
+	markerPause = 5 * time.Millisecond
+	// markerChanges are all that may make a marker of what lies there.
+	markerChanges = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE | unix.IN_ATTRIB | unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW
 )
 
 // markers is the place of the greenlight markers: one directory a trial, named
@@ -98,6 +104,8 @@ func (m markers) clean(but orders.TrialID) {
 // none each time.
 func (m markers) watch(ctx context.Context, id orders.TrialID, seen func(), none func(reason string)) {
 	said := map[string]bool{}
+	next, stop := m.wait(ctx, id)
+	defer stop()
 	for {
 		switch reason, found := m.look(id); {
 		case found && reason == "":
@@ -108,10 +116,36 @@ func (m markers) watch(ctx context.Context, id orders.TrialID, seen func(), none
 			none(reason)
 			m.log.Warn("greenlight marker ignored", "trial", id, "reason", reason)
 		}
-		if !Wait(ctx, markerEvery) {
+		if !next() {
 			return
 		}
 	}
+}
+
+// wait returns what waits for the moment of the next look, and reports false once ctx
+// ends.
+func (m markers) wait(ctx context.Context, id orders.TrialID) (next func() bool, stop func()) {
+	w, err := inotify.New()
+	if err == nil {
+		if err = w.Add(m.trialDir(id), markerChanges); err != nil {
+			w.Close()
+		}
+	}
+	if err != nil {
+		m.log.Info("greenlight marker is looked for all the time", "trial", id, "reason", err)
+		return func() bool { return Wait(ctx, markerPause) }, func() {}
+	}
+	ends := context.AfterFunc(ctx, func() { w.Close() })
+	looked := time.Now()
+	next = func() bool {
+		_ = w.Wait(markerEvery) // whatever ended it, a look says more
+		if early := markerPause - time.Since(looked); early > 0 && !Wait(ctx, early) {
+			return false
+		}
+		looked = time.Now()
+		return ctx.Err() == nil
+	}
+	return next, func() { ends(); w.Close() }
 }
 
 // look judges what lies at the marker's path, without following any link on the

@@ -1,17 +1,24 @@
 package supervise
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/agent/inotify"
 )
 
 const (
-	// logCheck is how often a log's size is looked at. Between two looks a
-	// process may write more than MaxLog, but only so much as it can in this time.
+	// logCheck is how often the size of a log is looked at that is written to. Between
+	// two looks a process may write more than MaxLog, but only so much as it can in this
+	// time. One that is silent wakes nobody.
 	logCheck = 250 * time.Millisecond
 	tailSize = 64 << 10 // bytes looked at for the last lines
 	maxLine  = 400      // bytes shown of one line
@@ -43,26 +50,36 @@ func (o *output) keepBounded(log *slog.Logger) (stop func()) {
 	if o.file == nil {
 		return func() {}
 	}
-	quit := make(chan struct{})
+	w, err := inotify.New()
+	if err != nil {
+		log.Info("log is looked at all the time", "path", o.path, "reason", err)
+	}
+	ctx, quit := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		tick := time.NewTicker(logCheck)
-		defer tick.Stop()
 		said := false // a full disk would fill the agent's own log
-		for {
+		for ctx.Err() == nil {
+			armed := err == nil && w.Add(fmt.Sprintf("/proc/self/fd/%d", o.file.Fd()), unix.IN_MODIFY|unix.IN_ONESHOT) == nil
+			errBound := o.bound()
+			if errBound != nil && !said {
+				log.Warn("log not kept", "path", o.path, "err", errBound)
+			}
+			if said = errBound != nil; armed {
+				_ = w.Wait(0) // for the next write, or for stop
+			}
 			select {
-			case <-quit:
-				return
-			case <-tick.C:
+			case <-ctx.Done():
+			case <-time.After(logCheck):
 			}
-			err := o.bound()
-			if err != nil && !said {
-				log.Warn("log not kept", "path", o.path, "err", err)
-			}
-			said = err != nil
 		}
 	})
-	return func() { close(quit); wg.Wait() }
+	return func() {
+		quit()
+		if err == nil {
+			w.Close()
+		}
+		wg.Wait()
+	}
 }
 
 // bound moves the newer half to PATH.1 and empties the file. What is written
