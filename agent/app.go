@@ -70,7 +70,7 @@ func (a *Agent) startApp(ctx context.Context, e StartApp) {
 
 // launch verifies the slot and starts what is in it. Whatever may take long comes
 // first, so that nothing lies between the check and the start. The time is taken
-// before the process exists, so that its deadline never comes late.
+// before the program runs, so that its deadline never comes late.
 func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at int64, l launched, err error) {
 	if r.refused != nil {
 		return 0, l, r.refused
@@ -97,14 +97,43 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 		}
 		env = append(env, "SLIPSTREAM_PUBLISH_RTSP="+url)
 	}
-	if err = a.verifySlot(preparing, e.home(), r.version); err == nil {
-		at = int64(publish.Monotonic())
-		l.app, err = a.startProcess(ctx, e, r.manifest, env, l.group)
-	}
+	at, l.app, err = a.startVerified(ctx, preparing, e, r, env, l.group)
 	if err != nil && l.ingest != nil {
 		l.ingest.Stop(ingestGrace)
 	}
 	return at, l, err
+}
+
+// quickImage is what is verified while the process gets ready to run it. What takes
+// longer is verified before, so that the state that is handed over is not old.
+const quickImage = 32 << 20
+
+// startVerified starts the program once its slot is known to hold what was signed.
+func (a *Agent) startVerified(ctx, preparing context.Context, e StartApp, r *run, env []string, g *supervise.Group) (at int64, p *supervise.Process, err error) {
+	var unfit error
+	check := func() error {
+		unfit = a.verifySlot(preparing, e.home(), r.version)
+		at = int64(publish.Monotonic())
+		return cmp.Or(unfit, stillWanted(ctx))
+	}
+	if imageOf(r.manifest).Size > quickImage {
+		if err := check(); err != nil {
+			return at, nil, err
+		}
+		check = nil
+	}
+	if p, err = a.startProcess(ctx, e, r.manifest, env, g, check); unfit != nil {
+		err = unfit // and nothing is said of a process
+	}
+	return at, p, err
+}
+
+// stillWanted says that a start was called off meanwhile, if it was.
+func stillWanted(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return errors.New("called off")
+	}
+	return nil
 }
 
 // prepare makes what a run is to find: its directories, and for a trial copies of the
@@ -126,9 +155,9 @@ func (a *Agent) prepare(ctx context.Context, e StartApp, r *run, from string) (e
 	return err
 }
 
-func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest, env []string, g *supervise.Group) (*supervise.Process, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, errors.New("called off")
+func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest, env []string, g *supervise.Group, check func() error) (*supervise.Process, error) {
+	if err := stillWanted(ctx); err != nil {
+		return nil, err
 	}
 	exec := m.App.Exec
 	path := exec[0]
@@ -149,7 +178,7 @@ func (a *Agent) startProcess(ctx context.Context, e StartApp, m verify.Manifest,
 		Name: string(e.Source), Path: path, Args: exec[1:], Env: append(env, told...),
 		Dir:          a.data.of(e.data()), // what an app writes beside itself must not be written into its slot
 		NotifySocket: filepath.Join(a.cfg.Run, "notify", string(e.Source)+".sock"), FDStore: true, Group: g,
-		Confine: a.confinement(e, m.App), Listen: listen,
+		Confine: a.confinement(e, m.App), Listen: listen, Check: check,
 	})
 }
 

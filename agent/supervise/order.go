@@ -44,9 +44,13 @@ func (p *Process) orderOf(spec Spec) order {
 	return o
 }
 
-// order tells a launcher what to become, and returns when it has.
-func (s *Supervisor) order(launcher *os.File, o order) error {
+// order tells a launcher what to become, if check has nothing against it, and returns
+// when it has.
+func (s *Supervisor) order(launcher *os.File, o order, check func() error) error {
 	defer launcher.Close()
+	if err := check(); err != nil {
+		return err
+	}
 	raw, err := json.Marshal(o)
 	if err != nil {
 		return err
@@ -90,7 +94,7 @@ func (s *Supervisor) try(o order) error {
 		ours.Close()
 		return err
 	}
-	err = s.order(ours, o)
+	err = s.order(ours, o, Spec{}.check)
 	if err != nil {
 		_ = cmd.Process.Kill() // it may hang; one that has ended is no matter
 	}

@@ -64,6 +64,11 @@ func (s *Supervisor) launch(p *Process, r record, spec Spec) error {
 	if err := r.write(p.record); err != nil {
 		return err
 	}
+	if !spec.launches() {
+		if err := spec.check(); err != nil {
+			return err
+		}
+	}
 	launcher, err := p.fork(spec)
 	if err != nil {
 		return err
@@ -74,7 +79,7 @@ func (s *Supervisor) launch(p *Process, r record, spec Spec) error {
 		err = r.write(p.record)
 	}
 	if err == nil && launcher != nil {
-		err = s.order(launcher, p.orderOf(spec))
+		err = s.order(launcher, p.orderOf(spec), spec.check)
 	}
 	if err != nil {
 		p.killUnrecorded()
@@ -83,11 +88,21 @@ func (s *Supervisor) launch(p *Process, r record, spec Spec) error {
 	return nil
 }
 
+// launches says whether a launcher comes first, which waits for its order.
+func (spec Spec) launches() bool { return spec.Confine != nil && canLaunch }
+
+func (spec Spec) check() error {
+	if spec.Check == nil {
+		return nil
+	}
+	return spec.Check()
+}
+
 // fork starts the program, or the launcher that becomes it, with a pidfd that the
 // clone itself made.
 func (p *Process) fork(spec Spec) (launcher *os.File, err error) {
 	path, argv, stdin := spec.Path, append([]string{spec.Path}, spec.Args...), (*os.File)(nil)
-	if spec.Confine != nil && canLaunch {
+	if spec.launches() {
 		if launcher, stdin, err = connection(); err != nil {
 			return nil, err
 		}

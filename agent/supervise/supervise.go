@@ -51,6 +51,9 @@ type Spec struct {
 	// Confine is what the process may do; nil means what we may. A confined process is
 	// one that was started by [Launch], which sets LISTEN_PID and WATCHDOG_PID as well.
 	Confine *Confinement
+	// Check, if there is one, is asked at the last moment: the program runs only if it
+	// returns nil. A confined process gets ready meanwhile to become the program.
+	Check func() error
 }
 
 // Named is a descriptor with its name for LISTEN_FDNAMES: printable and without colons.
