@@ -163,6 +163,10 @@
 // Where the boot loader has started another system than the permanent one, for good, the
 // apps run that were permanent with that one, nothing is installed, and the status says so.
 //
+// What system a device comes with is known from the first update of one on, or from where
+// its image was made ([Provision]): the record names it then, for one slot or for both, and
+// packages may require it.
+//
 // A second start within a trial ends it, whichever system comes up. No reboot is asked
 // for that the journal does not know of, so that none is asked for twice; but a trial
 // that came up leaves in any case. A hardware watchdog that the configuration names is armed

@@ -270,6 +270,7 @@ const (
 	CodeOtherDevice = "other-device"  // the request was meant for another one
 	CodeOtherStaged = "other-staged"  // what is staged is not the package that was meant
 	CodeNoImage     = "no-live-image" // the package has nothing for a live slot
+	CodeNoSystem    = "no-system"     // the package has nothing for a system slot
 )
 
 // result is shorthand for the answers that Step gives.

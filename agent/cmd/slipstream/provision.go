@@ -18,6 +18,9 @@ import (
 type provisioning struct {
 	root, trust string
 	noCopy      bool
+	system      string
+	partitions  []string
+	both        bool
 }
 
 func (c *cli) provisionCommand() *cobra.Command {
@@ -35,21 +38,35 @@ factory's, for slipstream reset. Without --root it is this very device.
 The package is judged as the device would judge it. The state directory must have no
 version yet.
 
+A device with system slots comes with a system in slot a. With --system it is known which
+one that is, so that packages can require it before the first update of the system. It is
+put there by whoever makes the image, or, with --partitions, here: into the files or
+partitions that become the slots a and b, into a alone or with --both into either. What
+the boot loader starts first must be slot a.
+
 Exit status: 0 done, 1 error, 2 permanent already, 3 refused.`,
-		Example: `  slipstream provision --root image --trust release.pub cam-1.0.slip`,
-		Args:    args(cobra.ExactArgs(1), "one package file"),
+		Example: `  slipstream provision --root image --trust release.pub cam-1.0.slip
+  slipstream provision --root image --system os-1.0.slip --partitions a.img,b.img cam-1.0.slip`,
+		Args: args(cobra.ExactArgs(1), "one package file"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			return c.provision(cmd.Context(), p, given[0])
 		},
 	}
 	cmd.Flags().StringVar(&p.root, "root", "", "the `DIRECTORY` that becomes the root of the device")
 	cmd.Flags().StringVar(&p.trust, "trust", "", "copy this `FILE` (the vendor's root, or release keys) to where the configuration has it, first")
+	cmd.Flags().StringVar(&p.system, "system", "", "the package `FILE` of the system that the device comes with")
+	cmd.Flags().StringSliceVar(&p.partitions, "partitions", nil, "write the system: the files or partitions `A,B` that become the system slots")
+	cmd.Flags().BoolVar(&p.both, "both", false, "write it into slot b, too")
 	cmd.Flags().BoolVar(&p.noCopy, "no-copy", false, "do not keep the package in the image")
 	return cmd
 }
 
 func (c *cli) provision(ctx context.Context, p provisioning, path string) error {
 	cfg, err := p.config(c)
+	if err != nil {
+		return err
+	}
+	partitions, err := p.systems(cfg)
 	if err != nil {
 		return err
 	}
@@ -61,13 +78,38 @@ func (c *cli) provision(ctx context.Context, p provisioning, path string) error 
 	if err := packageFile(path); err != nil {
 		return err
 	}
-	r := agent.Provision(ctx, cfg, path, agentLog(c.err, false))
+	if p.system != "" {
+		if err := packageFile(p.system); err != nil {
+			return err
+		}
+	}
+	what := agent.Provisioned{Package: path, System: p.system, Partitions: partitions, Both: p.both}
+	r := agent.Provision(ctx, cfg, what, agentLog(c.err, false))
 	if (r.Exit == control.ExitDone || r.Exit == control.ExitNothing) && cfg.Factory != "" && p.root != "" && !p.noCopy {
 		if err := copyFile(cfg.Factory, path); err != nil {
 			return fmt.Errorf("keep the package in the image: %w", err)
 		}
 	}
 	return c.finish(r)
+}
+
+// systems are the partitions to be written, if what was asked for makes sense.
+func (p provisioning) systems(cfg config.Config) (map[string]string, error) {
+	switch {
+	case p.system == "" && (len(p.partitions) > 0 || p.both):
+		return nil, errors.New("there is no system to be written: name its package with --system")
+	case p.system != "" && !cfg.System.Is():
+		return nil, errors.New("the configuration has no system slots: name their partitions there ([system] a and b), or leave --system out")
+	case p.both && len(p.partitions) == 0:
+		return nil, errors.New("--both is about what is written: name what becomes the slots with --partitions A,B")
+	case len(p.partitions) == 0:
+		return nil, nil
+	case len(p.partitions) != 2:
+		return nil, errors.New("there are two system slots: --partitions A,B names what becomes a and b")
+	case p.root == "":
+		return nil, errors.New("this device runs one of its systems, which must not be written: stage the package (slipstream stage), or make an image (--root)")
+	}
+	return map[string]string{"a": p.partitions[0], "b": p.partitions[1]}, nil
 }
 
 // config is the image's, with paths as this machine has them.
