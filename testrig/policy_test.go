@@ -30,7 +30,8 @@ const (
 // a package holds; every package must be named.
 const policy = `
 	# Leaves: they can be read, used and trusted alone.
-	verify, slots/boot, slots/chunk, slots/fetch, slots/powercut, slots/verity, agent/wire, agent/control, agent/supervise, agent/config < NONE
+	verify, slots/boot, slots/chunk, slots/fetch, slots/powercut, slots/verity, agent/wire, agent/control, agent/inotify, agent/config < NONE
+	agent/supervise < agent/inotify
 	stream/control, stream/publish, stream/seqpacket, stream/subscribe, stream/viewers, stream/whep < NONE
 	agent/appcontrol < stream/control
 	stream/handover < stream/seqpacket
