@@ -59,7 +59,8 @@ func (r Release) Build(ctx context.Context, bin, outDir string, key *ecdsa.Priva
 
 // fill makes the slot's root: the camera, its configuration and its clip.
 func (r Release) fill(root, bin string) error {
-	config := camera.Config{Version: r.Version, Greenlight: r.Greenlight, Fault: r.Fault, RTSP: r.App.PublishRTSP, State: r.App.State != nil}
+	counts := r.App.State != nil && r.App.State.Schema == camera.StateSchema // else the state is somebody else's
+	config := camera.Config{Version: r.Version, Greenlight: r.Greenlight, Fault: r.Fault, RTSP: r.App.PublishRTSP, State: counts}
 	for _, name := range r.Streams {
 		config.Streams = append(config.Streams, camera.Stream{Name: name, Clip: r.Clip.File, Phase: r.Clip.Phase})
 	}
