@@ -1,0 +1,219 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"slipstream/agent/wire"
+)
+
+const (
+	linger = 40 * time.Second
+	// relayTime bounds the way of a picture to the relay, for one who asks to watch.
+	relayTime = 15 * time.Second
+	// maxLines bounds the streams that come here at once; each may have a sound, and the
+	// forwarder has 64 in all.
+	maxLines = 32
+)
+
+// Asker asks devices by their links.
+type Asker interface {
+	Ask(ctx context.Context, device string, ask wire.Ask) (wire.Answer, error)
+}
+
+// Way is where pictures go.
+type Way int
+
+const (
+	Direct  Way = iota // from the device to the browser
+	Relayed            // through the panel
+)
+
+var (
+	// ErrFull says that the relay takes no more streams just now.
+	ErrFull = fmt.Errorf("the panel brings %d streams to viewers already, as many as it can", maxLines)
+	// ErrNoSession says that a session is none, or is another device's.
+	ErrNoSession = errors.New("there is no such session")
+
+	errBadAnswer = errors.New("the device has answered something else than was asked")
+)
+
+// Live is safe for concurrent use.
+type Live struct {
+	cfg   Config
+	relay *relay
+	legs  *legs
+	ctx   context.Context
+	stop  context.CancelFunc
+	owned sync.WaitGroup
+	names atomic.Int64 // how many were given
+
+	mu     sync.Mutex // guards what follows
+	lines  map[string]*line
+	begun  bool // the relay runs
+	closed bool
+}
+
+// New makes a Live. Its relay runs from when the first stream is to go through it.
+func New(cfg Config) (*Live, error) {
+	if cfg.Linger == 0 {
+		cfg.Linger = linger
+	}
+	legs, err := newLegs(cfg.Legs)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRelay(cfg)
+	if err != nil {
+		if legs.udp != nil {
+			legs.udp.Close()
+		}
+		return nil, err
+	}
+	l := &Live{cfg: cfg, relay: r, legs: legs, lines: map[string]*line{}}
+	l.ctx, l.stop = context.WithCancel(context.Background())
+	if legs.udp != nil {
+		l.owned.Go(legs.read)
+	}
+	return l, nil
+}
+
+// Close ends all that goes through the panel. Nobody asks any more.
+func (l *Live) Close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.stop()
+	if l.legs.udp != nil {
+		l.legs.udp.Close()
+	}
+	l.owned.Wait()
+	l.relay.wait()
+}
+
+// Watch takes a browser's offer for a device's stream, and gives the answer and a name
+// by which the session can be ended.
+func (l *Live) Watch(ctx context.Context, device, stream string, offer []byte, way Way) (answer []byte, session string, err error) {
+	if way == Direct {
+		return l.direct(ctx, device, stream, offer)
+	}
+	ctx, cancel := context.WithTimeout(ctx, relayTime)
+	defer cancel()
+	line, err := l.line(device, stream)
+	if err != nil {
+		return nil, "", err
+	}
+	name, err := line.await(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	answer, session, err = l.relay.client.WHEP(ctx, name, offer)
+	if err != nil {
+		return nil, "", fmt.Errorf("ask the panel's relay: %w", err)
+	}
+	_, id, _ := strings.Cut(session, "/")
+	return answer, stream + "/" + relayed + name + "_" + id, nil
+}
+
+func (l *Live) direct(ctx context.Context, device, stream string, offer []byte) ([]byte, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	a, err := l.cfg.Asker.Ask(ctx, device, wire.Ask{WHEP: &wire.WHEP{Stream: stream, Offer: string(offer)}})
+	if err == nil && a.WHEP == nil {
+		err = errBadAnswer
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return []byte(a.WHEP.SDP), a.WHEP.Session, nil
+}
+
+// relayed begins the name of a session of the relay, behind the stream's.
+const relayed = "relay_"
+
+var relayedForm = regexp.MustCompile(`^([A-Za-z0-9_-]{1,64})/relay_(s[0-9]+)_([A-Za-z0-9_-]{1,128})$`)
+
+// End ends a session of a device that Watch has named. One that has gone is fine.
+func (l *Live) End(ctx context.Context, device, session string) error {
+	m := relayedForm.FindStringSubmatch(session)
+	if m == nil {
+		ctx, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		_, err := l.cfg.Asker.Ask(ctx, device, wire.Ask{EndWHEP: &wire.EndWHEP{Session: session}})
+		return err
+	}
+	l.mu.Lock()
+	its := l.lines[device+"/"+m[1]]
+	l.mu.Unlock()
+	if its == nil || !its.is(m[2]) {
+		return ErrNoSession
+	}
+	l.relay.client.EndWHEP(m[2] + "/" + m[3])
+	return nil
+}
+
+func (l *line) is(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.name == name
+}
+
+// line is a device's stream, which is asked for if it is not there.
+func (l *Live) line(device, stream string) (*line, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, context.Canceled
+	}
+	key := device + "/" + stream
+	if its := l.lines[key]; its != nil {
+		its.mu.Lock()
+		defer its.mu.Unlock()
+		its.asked = time.Now()
+		return its, nil
+	}
+	if len(l.lines) >= maxLines {
+		return nil, ErrFull
+	}
+	if !l.begun {
+		l.begun = true
+		l.relay.start(l.ctx)
+	}
+	its := &line{live: l, device: device, stream: stream, udp: l.legs.udp != nil, asked: time.Now(), changed: make(chan struct{})}
+	l.lines[key] = its
+	l.owned.Go(func() {
+		its.run(l.ctx)
+		l.drop(its)
+	})
+	return its, nil
+}
+
+// keeps says whether a line is wanted; one that is not is in the books no more.
+func (l *Live) keeps(its *line) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if its.wanted() {
+		return true
+	}
+	delete(l.lines, its.key())
+	return false
+}
+
+func (l *Live) drop(its *line) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lines[its.key()] == its {
+		delete(l.lines, its.key())
+	}
+}
+
+// newName is what a stream is called at the relay, once.
+func (l *Live) newName() string {
+	return fmt.Sprintf("s%d", l.names.Add(1))
+}
