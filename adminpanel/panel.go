@@ -15,6 +15,7 @@ import (
 	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/enrol"
 	"slipstream/adminpanel/hub"
+	"slipstream/adminpanel/live"
 	"slipstream/adminpanel/shelf"
 	"slipstream/adminpanel/ui"
 	"slipstream/agent/wire"
@@ -44,6 +45,8 @@ type Config struct {
 	// Names are the names and addresses by which devices reach the panel.
 	Names []string
 	Fleet string // file of the fleet's root, which devices get when they enrol; "" for none
+	// Live is how people watch devices through the panel; without Live.Media they cannot.
+	Live live.Config
 }
 
 // Panel is one panel with its data open.
@@ -53,6 +56,7 @@ type Panel struct {
 	desk      *enrol.Desk
 	api       *api.API
 	hub       *hub.Hub
+	live      *live.Live // nil: nobody watches through the panel
 	log       *slog.Logger
 }
 
@@ -86,7 +90,13 @@ func New(cfg Config, log *slog.Logger) (*Panel, error) {
 		Authority: authority, Tokens: s.Tokens, Enrolled: s.Enrolled, Names: cfg.Names, FleetRoot: root, Audit: s.Audit, Log: log,
 	})
 	p.hub = hub.New(hub.Config{Identify: p.desk.Identify, Authorities: p.desk.Authorities, Changed: p.remember}, log)
-	p.api = api.New(s, p.hub, trust, log)
+	if cfg.Live.Media != "" {
+		cfg.Live.Asker, cfg.Live.Log = p.hub, log
+		if p.live, err = live.New(cfg.Live); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	p.api = api.New(s, p.hub, trust, p.live, log)
 	return p, nil
 }
 
@@ -96,6 +106,9 @@ func AuthorityDir(data string) string { return filepath.Join(data, "ca") }
 // Close ends what the panel began and closes its data. Serve has returned before.
 func (p *Panel) Close() error {
 	p.api.Close()
+	if p.live != nil {
+		p.live.Close()
+	}
 	p.hub.Wait()
 	return p.store.Close()
 }
@@ -126,11 +139,24 @@ func (p *Panel) DeviceHandler() http.Handler {
 	mux := http.NewServeMux()
 	p.desk.Register(mux)
 	mux.Handle("POST "+wire.Path, p.hub)
+	if p.live != nil {
+		mux.HandleFunc("POST "+wire.LegPath+"/{id}", p.takeLeg)
+	}
 	mux.Handle("GET "+wire.ReachPath, p.desk.Devices(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	})))
 	mux.Handle("GET /v1/releases/{id}", p.desk.Devices(http.HandlerFunc(p.api.ServeRelease)))
 	return mux
+}
+
+// takeLeg takes pictures that come on a device's link.
+func (p *Panel) takeLeg(w http.ResponseWriter, r *http.Request) {
+	device, ok := p.desk.Identify(r)
+	if !ok {
+		http.Error(w, "a leg is for enrolled devices", http.StatusUnauthorized)
+		return
+	}
+	p.live.ServeLeg(w, r, device)
 }
 
 // Serve serves people and devices until ctx ends or a listener fails, and closes both.
@@ -177,8 +203,10 @@ func (p *Panel) server(requests context.Context, h http.Handler) *http.Server {
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
-		BaseContext:       func(net.Listener) context.Context { return requests },
-		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		// What is not read of one request must leave room for the lines of a link.
+		HTTP2:       &http.HTTP2Config{MaxReceiveBufferPerStream: wire.LegWindow, MaxReceiveBufferPerConnection: wire.LinkWindow},
+		BaseContext: func(net.Listener) context.Context { return requests },
+		ErrorLog:    slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
 }
 

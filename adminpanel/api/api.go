@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"slipstream/adminpanel/hub"
+	"slipstream/adminpanel/live"
 	"slipstream/adminpanel/shelf"
 	"slipstream/verify"
 )
@@ -16,6 +17,7 @@ type API struct {
 	store *shelf.Store
 	hub   *hub.Hub
 	trust *verify.Trust // nil: packages are listed unverified
+	live  *live.Live    // nil: nobody watches through the panel
 	log   *slog.Logger
 
 	uploads  chan struct{} // one token for each upload under way
@@ -33,10 +35,10 @@ const (
 )
 
 // New makes the API. Without trust it lists every well-formed package and says
-// that it was not verified here.
-func New(s *shelf.Store, h *hub.Hub, trust *verify.Trust, log *slog.Logger) *API {
+// that it was not verified here; without l nobody watches through the panel.
+func New(s *shelf.Store, h *hub.Hub, trust *verify.Trust, l *live.Live, log *slog.Logger) *API {
 	a := &API{
-		store: s, hub: h, trust: trust, log: log,
+		store: s, hub: h, trust: trust, live: l, log: log,
 		uploads: make(chan struct{}, maxUploads),
 		readers: make(chan struct{}, maxReaders),
 	}

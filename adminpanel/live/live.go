@@ -94,7 +94,7 @@ func (l *Live) Close() {
 		l.legs.udp.Close()
 	}
 	l.owned.Wait()
-	l.relay.wait()
+	l.relay.close()
 }
 
 // Watch takes a browser's offer for a device's stream, and gives the answer and a name

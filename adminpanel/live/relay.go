@@ -45,16 +45,17 @@ type relay struct {
 }
 
 func newRelay(cfg Config) (*relay, error) {
-	if err := os.MkdirAll(cfg.Run, 0o700); err != nil {
-		return nil, fmt.Errorf("the relay's directory: %w", err)
-	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("an address for the relay: %w", err)
 	}
-	defer l.Close() // the gateway takes it
+	defer l.Close()                             // the gateway takes it
+	run, err := os.MkdirTemp("", "slip-relay-") // sockets need short paths
+	if err != nil {
+		return nil, fmt.Errorf("the relay's directory: %w", err)
+	}
 	r := &relay{
-		cfg: cfg, run: cfg.Run, http: l.Addr().String(), secret: rand.Text(),
+		cfg: cfg, run: run, http: l.Addr().String(), secret: rand.Text(),
 		streams: map[*line][]orders.Stream{}, viewers: map[string]int{}, changed: make(chan struct{}),
 	}
 	r.client = whep.New(r.http, r.secret)
@@ -72,7 +73,13 @@ func (r *relay) start(ctx context.Context) {
 	r.owned.Go(func() { r.talk(ctx) })
 }
 
-func (r *relay) wait() { r.owned.Wait() }
+// close is for when start's context has ended.
+func (r *relay) close() {
+	r.owned.Wait()
+	if err := os.RemoveAll(r.run); err != nil {
+		r.cfg.Log.Warn("the relay's directory is left behind", "cause", err)
+	}
+}
 
 // keep runs a program, again and again. It dies with the panel: its thread is its parent.
 func (r *relay) keep(ctx context.Context, name string, env []string, args ...string) {
@@ -217,7 +224,6 @@ func (r *relay) heard(m orders.Message) {
 type Config struct {
 	Asker Asker
 	Bin   string // directory of slipstream-forward and slipstream-gateway
-	Run   string // directory for the relay's sockets, which is made; a short path
 	Media string // UDP address at which browsers reach the relay, such as ":8190"
 	// Legs is the UDP address at which legs come, on the host by whose name devices know
 	// the panel; "": all come on their links.

@@ -39,8 +39,8 @@ type Panel struct {
 }
 
 // StartPanel starts a panel that keeps its data below dir, and waits until it
-// answers. listen is a loopback address; "" is any free port.
-func StartPanel(ctx context.Context, bin, dir, listen, trust string) (*Panel, error) {
+// answers. listen is a loopback address; "" is any free port. more are further arguments.
+func StartPanel(ctx context.Context, bin, dir, listen, trust string, more ...string) (*Panel, error) {
 	ports, err := freePorts()
 	if err != nil {
 		return nil, err
@@ -53,6 +53,7 @@ func StartPanel(ctx context.Context, bin, dir, listen, trust string) (*Panel, er
 		data: filepath.Join(dir, "panel"), log: filepath.Join(dir, "panel.log"),
 	}
 	p.args = []string{"--listen", listen, "--link", ports[1], "--data", p.data, "--trust", trust}
+	p.args = append(p.args, more...)
 	return p, p.Start(ctx)
 }
 
@@ -218,3 +219,6 @@ func (p *Panel) ask(ctx context.Context, method, path string, body []byte) ([]by
 	}
 	return reply, nil
 }
+
+// LogFile is the panel's log.
+func (p *Panel) LogFile() string { return p.log }

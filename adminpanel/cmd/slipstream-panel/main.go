@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -46,8 +48,25 @@ func command() *cobra.Command {
 	root.Flags().StringSliceVar(&cfg.Names, "name", nil, "name or address by which devices reach the panel; default: this machine's")
 	root.Flags().StringVar(&cfg.Trust, "trust", "", "file of public keys: releases they did not sign are refused")
 	root.Flags().StringVar(&cfg.Fleet, "fleet", "", "file of the fleet's root: devices that enrol belong to that fleet")
+	root.Flags().StringVar(&cfg.Live.Media, "media", "", "UDP address by which browsers watch through the panel, such as :8190; \"\": they cannot")
+	root.Flags().StringVar(&cfg.Live.Legs, "legs", "", "UDP address to which devices bring pictures for them; \"\": they bring them on their links")
+	root.Flags().StringVar(&cfg.Live.Bin, "bin", filepath.Dir(executable()), "directory of slipstream-forward and slipstream-gateway, with which it does that")
+	root.Flags().Func("advertise", "IP told to browsers in place of this machine's own; may be repeated", func(text string) error {
+		addr, err := netip.ParseAddr(text)
+		cfg.Live.Advertise = append(cfg.Live.Advertise, addr)
+		return err
+	})
 	root.AddCommand(token(&cfg.Data), revoke(&cfg.Data), authority(&cfg.Data))
 	return root
+}
+
+// executable is where this program is; "" if nobody knows.
+func executable() string {
+	name, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 func serve(ctx context.Context, listen, link string, cfg adminpanel.Config) error {
