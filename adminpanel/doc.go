@@ -3,7 +3,8 @@
 //
 // Its parts: hub holds the devices' links, enrol lets devices in, ca is the
 // certificate authority by which they and the panel know each other, store remembers,
-// api is the HTTP interface, ui the page. People and devices have an address each.
+// api is the HTTP interface, ui the page, live brings pictures to those who cannot reach
+// a device. People and devices have an address each.
 //
 // What it keeps: the panel may stop at any moment; devices go on without it and
 // nothing about an update depends on its being there.

@@ -1,8 +1,16 @@
 package testrig_test
 
 import (
+	"context"
+	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"slipstream/agent/control"
 	"slipstream/stream/publish"
@@ -11,26 +19,23 @@ import (
 	"slipstream/testrig/viewer"
 )
 
-// legRig is a device that is linked to a panel with a relay.
-func legRig(t *testing.T, legs string) (*rig, *device.Panel) {
+// legRig is a device that is linked to a panel with a relay at an address. start is
+// [device.Start], or does it elsewhere.
+func legRig(t *testing.T, at, legs string, start func(device.Config) (*device.Device, error)) (*rig, *device.Panel) {
 	t.Helper()
 	r := newRig(t) // for its keys
-	media, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	media.Close()
-	args := []string{"--media", media.LocalAddr().String(), "--legs", legs, "--advertise", "127.0.0.1"}
+	args := []string{"--media", freeUDP(t, at), "--legs", legs, "--advertise", at, "--link", freeTCP(t, at), "--name", at}
 	panel, err := device.StartPanel(r.ctx, r.bin, r.dir, "", r.trust, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(panel.Stop)
+	panel.Link = "https://" + args[7]
 	token, err := panel.Token(r.ctx, "cam-1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := device.Start(r.ctx, device.Config{Name: "cam-1", Bin: r.bin, Trust: r.trust, PanelURL: panel.Link, PanelToken: token})
+	d, err := start(device.Config{Name: "cam-1", Bin: r.bin, Trust: r.trust, PanelURL: panel.Link, PanelToken: token})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,43 +56,160 @@ func legRig(t *testing.T, legs string) (*rig, *device.Panel) {
 	return cam, panel
 }
 
+func freeUDP(t *testing.T, ip string) string {
+	t.Helper()
+	c, err := net.ListenPacket("udp4", ip+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.LocalAddr().String()
+}
+
+func freeTCP(t *testing.T, ip string) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", ip+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// watchThrough has two people watch through the panel while the device is updated, and
+// goes back from another update.
+func watchThrough(t *testing.T, cam *rig, panel *device.Panel) {
+	t.Helper()
+	from := publish.Monotonic()
+	var all []*viewer.Viewer
+	for range 2 { // by one leg
+		v, err := viewer.DialWHEP(cam.ctx, panel.URL+"/api/devices/cam-1/whep/main?via=panel", viewer.Repair())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(v.Close)
+		cam.sees(v, "1.0", from)
+		all = append(all, v)
+	}
+	one := func(s control.Status) bool { return len(s.Streams) == 1 && s.Streams[0].Viewers == 1 }
+	if s, err := cam.WaitStatus(cam.ctx, "one viewer at the device", one); err != nil {
+		t.Errorf("%v: %+v", err, s.Streams)
+	}
+	from = publish.Monotonic()
+	cam.mustBecome(cam.build(release("2.0")))
+	for _, v := range all {
+		cam.sees(v, "2.0", from)
+	}
+	bad := release("3.0")
+	bad.Fault, bad.Greenlight.By = camera.Fault{Kind: camera.FaultExit, AfterMS: 600}, "never"
+	if r := cam.install(cam.build(bad)); r.Outcome != control.OutcomeReverted {
+		t.Errorf("the bad version: %+v", r)
+	}
+	after := publish.Monotonic()
+	for _, v := range all {
+		cam.sees(v, "2.0", after)
+		clean(t, v, from, publish.Monotonic())
+	}
+}
+
 // Whoever watches a device through the panel sees an update and a revert as who watches
 // at the device does: he does not notice.
 func TestWatchedThroughThePanel(t *testing.T) {
 	for name, legs := range map[string]string{"udp": "127.0.0.1:0", "link": ""} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cam, panel := legRig(t, legs)
-			from := publish.Monotonic()
-			var all []*viewer.Viewer
-			for range 2 { // by one leg
-				v, err := viewer.DialWHEP(cam.ctx, panel.URL+"/api/devices/cam-1/whep/main?via=panel", viewer.Repair())
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(v.Close)
-				cam.sees(v, "1.0", from)
-				all = append(all, v)
-			}
-			s, err := cam.WaitStatus(cam.ctx, "one viewer at the device", func(s control.Status) bool { return len(s.Streams) == 1 && s.Streams[0].Viewers == 1 })
-			if err != nil {
-				t.Errorf("%v: %+v", err, s.Streams)
-			}
-			from = publish.Monotonic()
-			cam.mustBecome(cam.build(release("2.0")))
-			for _, v := range all {
-				cam.sees(v, "2.0", from)
-			}
-			bad := release("3.0")
-			bad.Fault = camera.Fault{Kind: camera.FaultExit, AfterMS: 600}
-			bad.Greenlight.By = "never"
-			reverted := publish.Monotonic()
-			cam.install(cam.build(bad))
-			after := publish.Monotonic()
-			for _, v := range all {
-				cam.sees(v, "2.0", max(after, reverted))
-				clean(t, v, from, publish.Monotonic())
+			cam, panel := legRig(t, "127.0.0.1", legs, func(c device.Config) (*device.Device, error) { return device.Start(t.Context(), c) })
+			watchThrough(t, cam, panel)
+		})
+	}
+}
+
+// Addresses of a device behind a NAT, and of a panel that has a public one.
+const (
+	natDevice, natInside = "10.20.31.2", "10.20.31.1"
+	natOutside, natPanel = "198.51.100.1", "198.51.100.2"
+
+	natPlace = "SLIPSTREAM_TEST_NAT_DEVICE" // where the device is; set: this is where the panel is
+)
+
+// A device behind a NAT is watched through the panel, over UDP, and where UDP is blocked
+// on its link, which the panel finds out by itself.
+func TestWatchedThroughNAT(t *testing.T) {
+	if place := os.Getenv(natPlace); place != "" {
+		watchFromOutside(t, place)
+		return
+	}
+	for _, by := range []string{"udp", "link"} {
+		t.Run(by, func(t *testing.T) {
+			inside, outside := nat(t, by == "link")
+			cmd := exec.Command("ip", "netns", "exec", outside, os.Args[0], "-test.run=^TestWatchedThroughNAT$", "-test.v", "-test.timeout=3m")
+			cmd.Env = append(os.Environ(), natPlace+"="+inside)
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "by "+by) {
+				t.Errorf("%v\n%s", err, out)
 			}
 		})
 	}
+}
+
+func watchFromOutside(t *testing.T, place string) {
+	cam, panel := legRig(t, natPanel, natPanel+":0", func(c device.Config) (d *device.Device, err error) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // and never unlock: what it starts is in the device's place
+			var fd int
+			if fd, err = unix.Open("/run/netns/"+place, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+				return
+			}
+			defer unix.Close(fd)
+			if err = unix.Setns(fd, unix.CLONE_NEWNET); err == nil {
+				d, err = device.Start(context.Background(), c)
+			}
+		}()
+		<-done
+		return d, err
+	})
+	watchThrough(t, cam, panel)
+	log := string(readFile(t, panel.LogFile()))
+	for _, by := range []string{"link", "udp"} { // the last resort first
+		if strings.Contains(log, `"a stream is asked for" device=cam-1 stream=main by=`+by) {
+			t.Log("it came by " + by)
+			return
+		}
+	}
+	t.Error("no stream was asked for")
+}
+
+// nat makes two places with a NAT between them, which may let no UDP through.
+func nat(t *testing.T, blocked bool) (inside, outside string) {
+	t.Helper()
+	name := func(kind string) string { return fmt.Sprintf("slip-leg%s-%d", kind, os.Getpid()) }
+	inside, outside = name("dev"), name("pub")
+	for _, place := range []string{inside, name("nat"), outside} {
+		if out, err := exec.Command("ip", "netns", "add", place).CombinedOutput(); err != nil {
+			t.Skipf("no network namespaces here: %s %v", out, err)
+		}
+		t.Cleanup(func() { exec.Command("ip", "netns", "del", place).Run() })
+	}
+	block := ""
+	if blocked {
+		block = "add table ip blocked; add chain ip blocked way { type filter hook forward priority 0; }; add rule ip blocked way meta l4proto udp drop;"
+	}
+	script := fmt.Sprintf(`set -e
+ip link add d0 netns %[1]s type veth peer name in0 netns %[2]s
+ip link add p0 netns %[3]s type veth peer name out0 netns %[2]s
+ip -n %[1]s addr add %[4]s/24 dev d0
+ip -n %[2]s addr add %[5]s/24 dev in0
+ip -n %[2]s addr add %[6]s/24 dev out0
+ip -n %[3]s addr add %[7]s/24 dev p0
+for l in "%[1]s d0" "%[1]s lo" "%[2]s in0" "%[2]s out0" "%[3]s p0" "%[3]s lo"; do set -- $l; ip -n $1 link set $2 up; done
+ip -n %[1]s route add default via %[5]s
+ip netns exec %[2]s sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+ip netns exec %[2]s nft 'add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; }; add rule ip nat out oifname out0 masquerade; %[8]s'
+`, inside, name("nat"), outside, natDevice, natInside, natOutside, natPanel, block)
+	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return inside, outside
 }

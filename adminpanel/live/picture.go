@@ -63,7 +63,9 @@ func (s sets) look(codec string, payload []byte) (key bool) {
 func (s sets) unitH264(unit []byte) (key bool) {
 	switch unit[0] & 0x1f {
 	case h264SPS:
-		s[0] = bytes.Clone(unit)
+		if len(unit) >= 4 { // its profile and level stand in the SDP
+			s[0] = bytes.Clone(unit)
+		}
 		return true
 	case h264PPS:
 		s[1] = bytes.Clone(unit)
