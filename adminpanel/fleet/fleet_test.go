@@ -18,6 +18,7 @@ import (
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/etcd/etcdtest"
 	"slipstream/adminpanel/store/storetest"
 	"slipstream/adminpanel/view"
 	"slipstream/agent/control"
@@ -268,14 +269,26 @@ func TestRevokedStaysOutUntilItEnrols(t *testing.T) {
 	}
 }
 
-// However watches end and commits conflict, panels on one store come to know the same.
 func TestPanelsAgree(t *testing.T) {
 	t.Parallel()
 	s := open(t)
+	panelsAgree(t, s, s, s, s)
+}
+
+// Each panel has another member of the cluster.
+func TestPanelsOnEtcdAgree(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.New(t)
+	panelsAgree(t, c.Open(t, "/fleet/", 0, 1, 2), c.Open(t, "/fleet/", 0), c.Open(t, "/fleet/", 1), c.Open(t, "/fleet/", 2))
+}
+
+// panelsAgree says that panels come to know the same, however watches end and commits
+// conflict. A panel is on each of the stores, which are ways to s.
+func panelsAgree(t *testing.T, s store.Store, ways ...store.Store) {
 	const devices, rounds = 20, 30
 	var panels []*fleet.Fleet
-	for i := range 3 {
-		f, _ := begin(t, storetest.NewFaulty(s, uint64(i), 0.3, 0.05), fmt.Sprint("p", i)) //nolint:gosec // small
+	for i, way := range ways {
+		f, _ := begin(t, storetest.NewFaulty(way, uint64(i), 0.3, 0.05), fmt.Sprint("p", i)) //nolint:gosec // small
 		panels = append(panels, f)
 	}
 	var all sync.WaitGroup
@@ -393,5 +406,23 @@ func TestTheTrendHasAPointEachQuarter(t *testing.T) {
 	}
 	if again, _ := f.History(t.Context(), time.Time{}); len(again) != len(all) {
 		t.Error("a panel that does not lead has written a point")
+	}
+}
+
+func BenchmarkLoad100000(b *testing.B) {
+	s := open(b)
+	for from := 0; from < 100_000; from += store.MaxOps {
+		var ops []store.Op
+		for i := from; i < from+store.MaxOps; i++ {
+			id := fmt.Sprintf("cam-%06d", i)
+			ops = append(ops, store.Op{Key: "d/" + id, Value: fmt.Appendf(nil, `{"id":%q,"site":"site-%d","tags":["lab"],"product":"c2","running":"1.%d.0","slot":"a"}`, id, i%50, i%10)})
+		}
+		if _, err := s.Commit(b.Context(), nil, ops); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		_, stop := begin(b, s, "p")
+		stop()
 	}
 }

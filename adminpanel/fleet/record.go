@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -114,11 +115,19 @@ func checkZone(zone string) error {
 	if zone == "" {
 		return nil
 	}
+	if _, ok := zones.Load(zone); ok {
+		return nil
+	}
 	if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
 		return fmt.Errorf("there is no time zone %.80q; one is Europe/Berlin", zone)
 	}
+	zones.Store(zone, nil)
 	return nil
 }
+
+// zones are names that were found to be right: to look for one reads a file, and each
+// record has one.
+var zones sync.Map
 
 // encode writes a record for the store.
 func (r *Record) encode() ([]byte, error) {

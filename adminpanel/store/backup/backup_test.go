@@ -16,6 +16,7 @@ import (
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/store/backup"
 	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/etcd/etcdtest"
 	"slipstream/adminpanel/store/schema"
 )
 
@@ -108,6 +109,28 @@ func TestWhatIsRestoredIsWhatWas(t *testing.T) {
 	}
 	if err := schema.Prepare(t.Context(), to); err != nil {
 		t.Error(err)
+	}
+}
+
+// A fleet that outgrows one machine goes to a cluster by way of a backup, and could return.
+func TestFromAFileToEtcdAndBack(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.New(t)
+	from, cluster, back := filled(t, 250), c.Open(t, "/backup/", 0, 1, 2), open(t)
+	for i, way := range [][2]store.Store{{from, cluster}, {cluster, back}} {
+		path := filepath.Join(t.TempDir(), fmt.Sprint(i))
+		if _, err := backup.File(t.Context(), way[0], path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := backup.Restore(t.Context(), way[1], path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := backup.Restore(t.Context(), way[1], path); !errors.Is(err, backup.ErrNotEmpty) {
+			t.Errorf("into a store that is not empty: %v", err)
+		}
+	}
+	if diff := cmp.Diff(dump(t, from, "d/"), dump(t, back, "d/")); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -9,13 +9,14 @@ import (
 
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/store/etcd"
+	"slipstream/adminpanel/store/etcd/etcdtest"
 	"slipstream/adminpanel/store/storetest"
 )
 
 func TestStore(t *testing.T) {
-	c := newCluster(t)
+	c := etcdtest.New(t)
 	t.Run("promises", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T, name string) store.Store { return c.open(t, "/"+name+"/", 0, 1, 2) })
+		storetest.Run(t, func(t *testing.T, name string) store.Store { return c.Open(t, "/"+name+"/", 0, 1, 2) })
 	})
 	t.Run("a member is killed", func(t *testing.T) { killed(t, c) })
 	t.Run("a leader is cut off", func(t *testing.T) { cutOff(t, c) })
@@ -35,25 +36,25 @@ func commit(t *testing.T, s store.Store, key string) {
 	}
 }
 
-func killed(t *testing.T, c *cluster) {
-	s := c.open(t, "/killed/", 0, 1, 2)
+func killed(t *testing.T, c *etcdtest.Cluster) {
+	s := c.Open(t, "/killed/", 0, 1, 2)
 	commit(t, s, "before")
-	c.kill(0)
+	c.Kill(0)
 	commit(t, s, "after")
 	n := 0
 	if _, err := store.All(t.Context(), s, "", func(store.Item) error { n++; return nil }); err != nil || n != 2 {
 		t.Errorf("%d of 2 keys are there, %v", n, err)
 	}
-	c.start(0)
-	behind := c.open(t, "/killed/", 0)
+	c.Start(0)
+	behind := c.Open(t, "/killed/", 0)
 	if _, err := behind.Get(t.Context(), "after"); err != nil {
 		t.Errorf("the member that came back: %v", err)
 	}
 }
 
 // A panel whose member is cut off must not go on leading, and another one must take over.
-func cutOff(t *testing.T, c *cluster) {
-	lonely, others := c.open(t, "/cut/", 2), c.open(t, "/cut/", 0, 1)
+func cutOff(t *testing.T, c *etcdtest.Cluster) {
+	lonely, others := c.Open(t, "/cut/", 2), c.Open(t, "/cut/", 0, 1)
 	old, err := lonely.Lead(t.Context(), "rollouts")
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +63,7 @@ func cutOff(t *testing.T, c *cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.cut(2)
+	c.Cut(2)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	next, err := others.Lead(ctx, "rollouts")
@@ -80,7 +81,7 @@ func cutOff(t *testing.T, c *cluster) {
 	if item, err := lonely.Get(short, "x"); err == nil {
 		t.Errorf("a member that is cut off answered with %q", item.Value)
 	}
-	c.mend(2)
+	c.Mend(2)
 	for {
 		_, err = lonely.Commit(ctx, []store.Cond{old.Cond()}, []store.Op{{Key: "x", Value: []byte("old")}})
 		if errors.Is(err, store.ErrConflict) {
@@ -102,8 +103,8 @@ func TestNobodyThere(t *testing.T) {
 }
 
 func BenchmarkCommit(b *testing.B) {
-	c := newCluster(b)
-	s := c.open(b, "/bench/", 0, 1, 2)
+	c := etcdtest.New(b)
+	s := c.Open(b, "/bench/", 0, 1, 2)
 	value := make([]byte, 1000)
 	i := 0
 	for b.Loop() {

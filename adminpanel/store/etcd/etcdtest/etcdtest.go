@@ -1,4 +1,5 @@
-package etcd_test
+// Package etcdtest starts a real etcd of three members for tests, kills them and cuts them off.
+package etcdtest
 
 import (
 	"context"
@@ -19,11 +20,11 @@ import (
 	"slipstream/adminpanel/store/etcd"
 )
 
-// cluster is three members of a real etcd, each in a network namespace of its own on one
+// Cluster is three members of a real etcd, each in a network namespace of its own on one
 // wire. Clients reach every member by its own loopback, also when its wire is cut:
 // the worst that a partition can be.
-type cluster struct {
-	testing.TB
+type Cluster struct {
+	tb      testing.TB
 	members []*member
 }
 
@@ -36,13 +37,13 @@ type member struct {
 
 const memberCount = 3
 
-// newCluster needs root, for the namespaces.
-func newCluster(t testing.TB) *cluster {
+// New starts the cluster, which ends with the test. It needs root, for the namespaces.
+func New(t testing.TB) *Cluster {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")
 	}
-	c := &cluster{TB: t}
+	c := &Cluster{tb: t}
 	prefix := fmt.Sprintf("slip%d-", os.Getpid())
 	wire := prefix + "wire"
 	c.run("ip", "netns", "add", wire)
@@ -62,19 +63,20 @@ func newCluster(t testing.TB) *cluster {
 		m.url = c.forward(m)
 	}
 	for i := range c.members {
-		c.start(i)
+		c.Start(i)
 	}
 	return c
 }
 
-func (c *cluster) run(command string, args ...string) {
-	c.Helper()
+func (c *Cluster) run(command string, args ...string) {
+	c.tb.Helper()
 	if out, err := exec.Command(command, args...).CombinedOutput(); err != nil {
-		c.Fatalf("%s %s: %v: %s", command, strings.Join(args, " "), err, out)
+		c.tb.Fatalf("%s %s: %v: %s", command, strings.Join(args, " "), err, out)
 	}
 }
 
-func (c *cluster) start(i int) {
+// Start starts a member that was killed.
+func (c *Cluster) Start(i int) {
 	m := c.members[i]
 	var peers []string
 	for i, m := range c.members {
@@ -86,32 +88,46 @@ func (c *cluster) start(i int) {
 		"--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
 		"--heartbeat-interval", "100", "--election-timeout", "1000", "--log-level", "error")
 	m.process.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	if err := m.process.Start(); err != nil {
-		c.Fatal(err)
-	}
 	m.ended = make(chan struct{})
-	go func() { m.process.Wait(); close(m.ended) }() //nolint:errcheck // it is killed
-	c.Cleanup(func() { c.kill(i) })
+	started := make(chan error)
+	go func() {
+		// The member ends with the thread that it was started by: one of dialIn's is
+		// thrown away soon.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(m.ended)
+		err := m.process.Start()
+		started <- err
+		if err == nil {
+			m.process.Wait() //nolint:errcheck // it is killed
+		}
+	}()
+	if err := <-started; err != nil {
+		c.tb.Fatal(err)
+	}
+	c.tb.Cleanup(func() { c.Kill(i) })
 }
 
-// kill ends a member as a power cut would.
-func (c *cluster) kill(i int) {
+// Kill ends a member as a power cut would.
+func (c *Cluster) Kill(i int) {
 	m := c.members[i]
 	m.process.Process.Kill() //nolint:errcheck // it may have ended
 	<-m.ended
 }
 
-// cut takes a member from the wire, and mend puts it back.
-func (c *cluster) cut(i int)  { c.run("ip", "-n", c.members[i].netns, "link", "set", "eth0", "down") }
-func (c *cluster) mend(i int) { c.run("ip", "-n", c.members[i].netns, "link", "set", "eth0", "up") }
+// Cut takes a member from the wire.
+func (c *Cluster) Cut(i int) { c.run("ip", "-n", c.members[i].netns, "link", "set", "eth0", "down") }
+
+// Mend puts it back.
+func (c *Cluster) Mend(i int) { c.run("ip", "-n", c.members[i].netns, "link", "set", "eth0", "up") }
 
 // forward makes an address on the test's loopback that leads to the member's.
-func (c *cluster) forward(m *member) string {
+func (c *Cluster) forward(m *member) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		c.Fatal(err)
+		c.tb.Fatal(err)
 	}
-	c.Cleanup(func() { l.Close() }) //nolint:errcheck // that ends it
+	c.tb.Cleanup(func() { l.Close() }) //nolint:errcheck // that ends it
 	go func() {
 		for {
 			in, err := l.Accept()
@@ -167,8 +183,8 @@ func dialIn(netns, address string) (net.Conn, error) {
 	return r.c, r.err
 }
 
-// open opens a store by way of some of the members.
-func (c *cluster) open(t testing.TB, prefix string, members ...int) *etcd.Store {
+// Open opens a store by way of some of the members.
+func (c *Cluster) Open(t testing.TB, prefix string, members ...int) *etcd.Store {
 	t.Helper()
 	cfg := etcd.Config{Prefix: prefix}
 	for _, i := range members {
