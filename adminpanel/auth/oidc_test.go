@@ -116,6 +116,8 @@ func listen(t *testing.T) (net.Listener, string) {
 	return l, "http://" + l.Addr().String()
 }
 
+// startProvider's tests come one after the other: each new provider writes into variables
+// of its package, which those before it read.
 func startProvider(t *testing.T, change func(*auth.OIDCConfig)) *provider {
 	t.Helper()
 	here, panelURL := listen(t)
@@ -232,10 +234,8 @@ func (b *browser) signIn(name, next string) (status int, text string) {
 }
 
 func TestPeopleSignInAtTheProvider(t *testing.T) {
-	t.Parallel()
 	for name, inToken := range map[string]bool{"groups in the id token": true, "groups asked for": false} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			p := startProvider(t, nil)
 			p.directory.inToken.Store(inToken)
 			p.directory.set("id-cid", "video-ops", "something else")
@@ -271,7 +271,6 @@ func TestPeopleSignInAtTheProvider(t *testing.T) {
 }
 
 func TestPeopleWhoAreNotLetIn(t *testing.T) {
-	t.Parallel()
 	p := startProvider(t, nil)
 	for _, u := range people {
 		p.directory.set(u.ID, "video-leads")
@@ -308,7 +307,6 @@ func TestPeopleWhoAreNotLetIn(t *testing.T) {
 }
 
 func TestAMailAddressIsANameIfItIsVerified(t *testing.T) {
-	t.Parallel()
 	p := startProvider(t, func(c *auth.OIDCConfig) { c.NameClaim = "email" })
 	p.directory.set("id-cid", "video-leads")
 	p.directory.set("id-dan", "video-leads")
@@ -322,7 +320,6 @@ func TestAMailAddressIsANameIfItIsVerified(t *testing.T) {
 
 // The answer of the provider is good for one browser, one login and one time.
 func TestAnswersOfTheProviderThatAreNotGood(t *testing.T) {
-	t.Parallel()
 	p := startProvider(t, nil)
 	p.directory.set("id-cid", "video-leads")
 	if status, _ := p.browser().signIn("cid", ""); status != 200 {
@@ -427,7 +424,6 @@ func (p *provider) freshCode(change func(url.Values)) *http.Request {
 }
 
 func TestCodesHangOnTheirLogin(t *testing.T) {
-	t.Parallel()
 	p := startProvider(t, nil)
 	p.directory.set("id-cid", "video-leads")
 	for name, change := range map[string]func(url.Values){
@@ -450,7 +446,6 @@ func TestCodesHangOnTheirLogin(t *testing.T) {
 }
 
 func TestAProviderThatIsAway(t *testing.T) {
-	t.Parallel()
 	l, issuer := listen(t)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)

@@ -31,7 +31,7 @@ const (
 type session struct {
 	Name    string    `json:"name"`
 	Account string    `json:"account"` // id
-	Era     string    `json:"era"`
+	Era     string    `json:"era"`     // of the account; no two have the same one
 	From    string    `json:"from"`
 	Agent   string    `json:"agent,omitempty"`
 	Created time.Time `json:"created"`
@@ -49,7 +49,7 @@ func (s *session) end(idle time.Duration) time.Time {
 
 // of tells whether it is a session of an account as that is now.
 func (s *session) of(u *account) bool {
-	return u.ID != "" && s.Account == u.ID && s.Era == u.Era && !u.Disabled
+	return u.Era != "" && s.Era == u.Era && !u.Disabled
 }
 
 // Session is what a login gives: who it is, and the cookie that shows it from now on.
@@ -85,7 +85,7 @@ func (a *Auth) Login(r *http.Request, name, password string) (Session, error) {
 	if err != nil {
 		return Session{}, err
 	}
-	if !good || u.Disabled {
+	if !good {
 		a.log.Warn("login refused", "known", u.ID != "", "from", from)
 		return Session{}, ErrWrong
 	}
