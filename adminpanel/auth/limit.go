@@ -61,28 +61,10 @@ func (b *buckets) bucket() *rate.Limiter {
 
 // take takes one from a key's bucket, or tells when there will be one.
 func (b *buckets) take(key string, now time.Time) error {
-	return taken(b.of(key, now), now)
-}
-
-func taken(l *rate.Limiter, now time.Time) error {
-	r := l.ReserveN(now, 1)
+	r := b.of(key, now).ReserveN(now, 1)
 	if wait := r.DelayFrom(now); wait > 0 {
 		r.CancelAt(now)
 		return limited(wait)
-	}
-	return nil
-}
-
-// empty tells when a key's bucket will have one again, if it has none. It takes nothing.
-func (b *buckets) empty(key string, now time.Time) error {
-	b.mu.Lock()
-	l, ok := b.keys[key]
-	b.mu.Unlock()
-	if !ok {
-		return nil
-	}
-	if have := l.TokensAt(now); have < 1 {
-		return limited(time.Duration((1 - have) * float64(b.limit.Every)))
 	}
 	return nil
 }

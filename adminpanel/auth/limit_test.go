@@ -109,6 +109,11 @@ func TestTokensAreLimited(t *testing.T) {
 		expect(t, far(), auth.ErrSignedOut)
 	}
 	slowed(t, far())
+	beside := bearer(two.Text) // somebody else behind the same address
+	beside.RemoteAddr = "203.0.113.9:2"
+	if _, err := p.Authenticate(beside); err != nil {
+		t.Error(err)
+	}
 	for range 5 {
 		if err := use(one); err != nil {
 			t.Fatal(err)

@@ -152,12 +152,10 @@ func isTokenID(id string) bool {
 }
 
 // byToken looks a token up. Who comes with bad ones is slowed down by the address, not by
-// the token, or knowing its id were enough to keep its owner out.
+// the token, or knowing its id were enough to keep its owner out. Good ones from there go
+// through: many share an address, and nobody guesses a secret of 256 bits.
 func (a *Auth) byToken(ctx context.Context, text, from string) (Caller, error) {
 	now, stranger := a.now(), network(from)
-	if err := a.strangers.empty(stranger, now); err != nil {
-		return Caller{}, err
-	}
 	rest, marked := strings.CutPrefix(text, tokenMark)
 	id, secret, cut := strings.Cut(rest, "_")
 	if !marked || !cut || !isTokenID(id) || len(secret) != letters.EncodedLen(secretBytes) {
