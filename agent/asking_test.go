@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"slipstream/agent"
 	"slipstream/agent/control"
 	"slipstream/verify"
@@ -121,5 +123,35 @@ tell STATUS=pinged; while :; do tell WATCHDOG=1; sleep 0.2; done`
 	after := d.wait("pings", func(s control.Status) bool { return slot(s, "a").Status == "pinged" })
 	if n := after.Seq - before.Seq; n > 5 {
 		t.Errorf("%d news of 15 pings", n)
+	}
+}
+
+// While a trial runs nothing is written over the only way back, or over what is tried.
+func TestOneTrialAtATime(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	d.mustInstall("1.0.0")
+	d.begin(d.pack("2.0.0", mute, byOperator))
+	d.wait("trial", inPhase("trial"))
+	before, next := d.files("slots"), d.pack("3.0.0", goodApp, nil)
+	for what, r := range map[string]control.Result{
+		"stage":    d.stage(next),
+		"force":    d.agent.Stage(t.Context(), control.StageRequest{Path: next, Force: true}),
+		"activate": d.agent.Activate(t.Context(), control.ActivateRequest{}),
+		"rehearse": d.agent.Rehearse(t.Context(), control.RehearseRequest{}),
+	} {
+		if r.Exit != control.ExitRefused || r.Code != agent.CodeBusy {
+			t.Errorf("%s: %+v", what, r)
+		}
+	}
+	if diff := cmp.Diff(before, d.files("slots")); diff != "" {
+		t.Errorf("what the slots hold (-before +after):\n%s", diff)
+	}
+	if r := d.agent.Greenlight(t.Context()); r.Exit != control.ExitDone {
+		t.Errorf("greenlight: %+v", r)
+	}
+	d.wait("commit", func(s control.Status) bool { return s.Phase == "idle" && s.Permanent == "2.0.0" })
+	if r := d.install(next); r.Exit != control.ExitDone {
+		t.Errorf("afterwards: %+v", r)
 	}
 }

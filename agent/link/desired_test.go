@@ -118,6 +118,12 @@ func TestAnOlderEpochIsIgnored(t *testing.T) {
 	desire(t, end, 7, nil)
 	next(t, end, at(7, wire.ReportStaged))
 	desire(t, end, 6, func(d *wire.Desired) { d.Live.Digest, d.Activate = "d0", true })
+	for id := range uint64(3) { // time for it to be done, were it taken
+		if answer := ask(t, end, wire.Ask{ID: id + 1, Activate: &wire.Activate{Epoch: 6}}); !strings.Contains(string(answer.Result), wire.CodeOldEpoch) {
+			t.Errorf("the older epoch is in force: %s", answer.Result)
+		}
+	}
+	u.did(t, "stage r7 ")
 	desire(t, end, 7, func(d *wire.Desired) { d.Activate = true })
 	next(t, end, at(7, wire.ReportTrial))
 	u.did(t, "stage r7 ", "activate "+wanted)

@@ -52,7 +52,7 @@ func TestACertificateIsRenewedByItsAge(t *testing.T) {
 			second := accept(t, links)
 			ask(t, second, wire.Ask{ID: 1, Revert: &struct{}{}})
 			if len(asked) != test.asked {
-				t.Errorf("the device asked %d times", len(asked))
+				t.Fatalf("the device asked %d times", len(asked))
 			}
 			old := <-asked
 			if second.certificate.Equal(old) || !old.Equal(first.certificate) || string(second.certificate.RawSubjectPublicKeyInfo) != string(old.RawSubjectPublicKeyInfo) {
