@@ -6,15 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
-	"sync"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipstream/adminpanel/audit"
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/rollout"
 	"slipstream/adminpanel/rollout/drive"
@@ -36,27 +38,6 @@ func release(_ context.Context, id string) (view.Release, error) {
 		return view.Release{}, fmt.Errorf("%w: release %s", store.ErrNotFound, id)
 	}
 	return view.Release{ID: id, Version: v, Digest: "d" + v, Product: "cam", Hardware: []string{"rev-b"}, Classes: []string{"live"}}, nil
-}
-
-// chain is an audit log of numbered lines.
-type chain struct {
-	store store.Store
-	mu    sync.Mutex
-	lines int
-}
-
-func (c *chain) Commit(ctx context.Context, ifs []store.Cond, ops []store.Op, lines ...view.AuditLine) (int64, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, line := range lines {
-		text, err := json.Marshal(line)
-		if err != nil {
-			return 0, err
-		}
-		c.lines++
-		ops = append(ops, store.Op{Key: fmt.Sprintf("a/%d/%020d", time.Now().UnixNano(), c.lines), Value: text})
-	}
-	return c.store.Commit(ctx, ifs, ops)
 }
 
 // panel is one process that drives rollouts.
@@ -85,9 +66,23 @@ func start(t *testing.T, s *sim, path string, killAt int, after bool) *panel {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := startOn(t, s, file, killAt, after)
+	stop := p.stop
+	p.stop = func() {
+		stop()
+		if err := file.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	return p
+}
+
+// startOn starts a panel on a store that outlives it.
+func startOn(t *testing.T, s *sim, file *bolt.Store, killAt int, after bool) *panel {
+	t.Helper()
 	m := &mortal{Store: file, at: killAt, after: after, died: make(chan struct{})}
 	d := drive.New(drive.Config{
-		Store: m, Audit: &chain{store: m}, Fleet: s.table(), Release: release, Asker: asker{s, m.dead},
+		Store: m, Audit: audit.New(m), Fleet: s.table(), Release: release, Asker: asker{s, m.dead},
 	}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -101,9 +96,6 @@ func start(t *testing.T, s *sim, path string, killAt int, after bool) *panel {
 		s.begin(nil, nil)
 		cancel()
 		<-ended
-		if err := file.Close(); err != nil {
-			t.Error(err)
-		}
 	}}
 }
 
@@ -111,7 +103,11 @@ func (s *sim) table() *fleet.Table {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := fleet.NewTable()
-	for _, c := range s.cams {
+	cams := slices.Collect(maps.Values(s.cams))
+	if s.others != nil {
+		cams = slices.AppendSeq(cams, maps.Values(s.others.cams))
+	}
+	for _, c := range cams {
 		t.Put(view.Device{ID: c.id, Product: c.status.Product, Hardware: c.status.Hardware, Running: c.status.Permanent, Online: c.online, Site: "site " + c.id[len(c.id)-1:]})
 	}
 	return t

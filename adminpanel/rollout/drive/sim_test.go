@@ -35,7 +35,8 @@ const (
 
 // sim is devices and the hub that they are linked to. Both outlive panels.
 type sim struct {
-	t *testing.T
+	t      *testing.T
+	others *sim // that are linked to another panel
 
 	mu     sync.Mutex // guards what follows
 	cams   map[string]*cam
