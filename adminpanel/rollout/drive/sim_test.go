@@ -132,7 +132,10 @@ func (a asker) SetDesired(device string, d wire.Desired, _ time.Time) error {
 	if a.dead() || a.driver == nil {
 		return errKilled
 	}
-	c := a.cams[device]
+	c, here := a.cams[device]
+	if !here {
+		return nil // a hub keeps it for a device that may never call
+	}
 	if d.Epoch < c.hub.Epoch {
 		return hub.ErrOldEpoch
 	}
@@ -178,7 +181,7 @@ func (a asker) Ask(_ context.Context, device string, ask wire.Ask) (wire.Answer,
 	switch {
 	case a.dead() || a.driver == nil:
 		return wire.Answer{}, errKilled
-	case !c.online:
+	case c == nil || !c.online:
 		return wire.Answer{}, hub.ErrOffline
 	}
 	r := control.Result{Exit: control.ExitNothing, Message: "no version is on trial"}
