@@ -12,6 +12,7 @@ import (
 	"slipstream/adminpanel/rollout"
 	"slipstream/adminpanel/rollout/drive"
 	"slipstream/adminpanel/view"
+	"slipstream/agent/control"
 )
 
 var (
@@ -164,6 +165,49 @@ func TestOneOwner(t *testing.T) {
 		synctest.Wait()
 		if seen, _ := p.Standing("cam-9"); seen.What != rollout.SeenReverted || s.cams["cam-9"].status.Permanent != "2.0" {
 			t.Errorf("cam-9 stands at %+v", seen)
+		}
+		// Nor does it take back what is not its own any more.
+		p.verb(first.ID, drive.VerbAbortRevert, ann)
+		p.until(first.ID, view.RolloutAborted)
+		for id, owner := range map[string]string{"cam-1": "rollout " + second.ID, "cam-9": "user bob"} {
+			if a, _ := p.Asked(id); a.Owner != owner {
+				t.Errorf("%s is asked by %s, and was %s's", id, a.Owner, owner)
+			}
+		}
+	})
+}
+
+// A status that tells all of it is enough: nothing waits for a report.
+func TestTheStatusAloneIsEnough(t *testing.T) {
+	driven(t, func(s *sim) {
+		c := s.add("cam-0", mute, "1.4")
+		c.status.Slots[1] = control.Slot{Name: "b", State: control.StateStaged, Version: "2.0", Digest: "d2.0"}
+	}, func(t *testing.T, s *sim, p *panel) {
+		v := p.create(plain, 0)
+		p.verb(v.ID, drive.VerbStart, ann)
+		if v = p.until(v.ID, view.RolloutCompleted); v.Total.Done != 1 || s.cams["cam-0"].stages != 0 {
+			t.Errorf("it ended with %+v", v.Total)
+		}
+	})
+}
+
+// A device that cannot go back stays listed as that, whatever it says later of the version
+// that it runs, and to whichever panel.
+func TestWhoCannotGoBack(t *testing.T) {
+	driven(t, good3, func(t *testing.T, s *sim, p *panel) {
+		v := p.create(plain, 0)
+		p.verb(v.ID, drive.VerbStart, ann)
+		p.until(v.ID, view.RolloutCompleted)
+		p.verb(v.ID, drive.VerbAbortRevert, ann)
+		p.until(v.ID, view.RolloutAborted)
+		p.halt()
+		next := startOn(t, s, p.file, 0, false)
+		defer next.halt()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		v, err := next.Show(t.Context(), v.ID)
+		if err != nil || v.Total.Failed != 3 || v.Failures[0].Cause != "cannot revert: no way back" {
+			t.Errorf("it is %+v, %v, %v", v.Total, v.Failures, err)
 		}
 	})
 }

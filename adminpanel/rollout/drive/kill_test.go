@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,7 +47,8 @@ type panel struct {
 	t     *testing.T
 	file  *bolt.Store
 	store *mortal
-	stop  func()
+	stop  func() // as a process
+	halt  func() // with its store left open
 }
 
 // dir is on a file system in memory: what is tested is the order of commits, not the disk.
@@ -67,9 +69,8 @@ func start(t *testing.T, s *sim, path string, killAt int, after bool) *panel {
 		t.Fatal(err)
 	}
 	p := startOn(t, s, file, killAt, after)
-	stop := p.stop
 	p.stop = func() {
-		stop()
+		p.halt()
 		if err := file.Close(); err != nil {
 			t.Error(err)
 		}
@@ -80,7 +81,7 @@ func start(t *testing.T, s *sim, path string, killAt int, after bool) *panel {
 // startOn starts a panel on a store that outlives it.
 func startOn(t *testing.T, s *sim, file *bolt.Store, killAt int, after bool) *panel {
 	t.Helper()
-	m := &mortal{Store: file, at: killAt, after: after, died: make(chan struct{})}
+	m := &mortal{Store: file, t: t, at: killAt, after: after, died: make(chan struct{})}
 	d := drive.New(drive.Config{
 		Store: m, Audit: audit.New(m), Fleet: s.table(), Release: release, Asker: asker{s, m.dead},
 	}, slog.New(slog.DiscardHandler))
@@ -92,11 +93,12 @@ func startOn(t *testing.T, s *sim, file *bolt.Store, killAt int, after bool) *pa
 	}()
 	s.begin(d, file)
 	synctest.Wait()
-	return &panel{Driver: d, t: t, file: file, store: m, stop: func() {
+	halt := sync.OnceFunc(func() {
 		s.begin(nil, nil)
 		cancel()
 		<-ended
-	}}
+	})
+	return &panel{Driver: d, t: t, file: file, store: m, halt: halt}
 }
 
 func (s *sim) table() *fleet.Table {

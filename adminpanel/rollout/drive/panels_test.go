@@ -56,12 +56,12 @@ func TestTwoPanels(t *testing.T) {
 		if v, err = second.Show(ctx, v.ID); err != nil || v.State != view.RolloutRunning || v.Total.Done != 3 || v.Total.Queued != 3 {
 			t.Errorf("the second shows %+v, %v", v.Total, err)
 		}
-		first.stop()
+		first.halt()
 		time.Sleep(5 * time.Second)
 		if v = second.until(v.ID, view.RolloutCompleted); v.Total.Done != 6 {
 			t.Errorf("it ended with %+v", v.Total)
 		}
-		second.stop()
+		second.halt()
 	})
 }
 

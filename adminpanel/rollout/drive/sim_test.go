@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +32,7 @@ const (
 	unstable = "unstable" // the first stage fails
 	silent   = "silent"   // the trial never ends
 	operator = "operator" // somebody has to give the greenlight
+	mute     = "mute"     // it says nothing but changes of its slots
 )
 
 // sim is devices and the hub that they are linked to. Both outlive panels.
@@ -313,6 +315,9 @@ func (c *cam) end(outcome, reason string) {
 
 // tell reports where things stand, as far as they show.
 func (c *cam) tell() {
+	if c.fate == mute {
+		return
+	}
 	words := map[string]string{
 		control.StateStaged: wire.ReportStaged, control.StateTrial: wire.ReportTrial,
 		control.StatePermanent: wire.ReportPermanent, control.StateReverted: wire.ReportReverted,
@@ -338,6 +343,7 @@ var errKilled = errors.New("killed")
 // mortal is a store that dies with its panel at a commit.
 type mortal struct {
 	store.Store
+	t       *testing.T
 	mu      sync.Mutex
 	commits int
 	at      int  // the commit that it dies at; 0: it lives
@@ -346,6 +352,10 @@ type mortal struct {
 }
 
 func (m *mortal) Commit(ctx context.Context, ifs []store.Cond, ops []store.Op) (int64, error) {
+	fenced := slices.ContainsFunc(ifs, func(c store.Cond) bool { return c.Key == "lead/rollouts" && c.Rev > 0 })
+	if !fenced {
+		m.t.Errorf("a commit of %s without the leader's condition", ops[0].Key)
+	}
 	m.mu.Lock()
 	m.commits++
 	n := m.commits
