@@ -168,7 +168,9 @@ func TestOneOwner(t *testing.T) {
 		}
 		// Nor does it take back what is not its own any more.
 		p.verb(first.ID, drive.VerbAbortRevert, ann)
-		p.until(first.ID, view.RolloutAborted)
+		if v := p.until(first.ID, view.RolloutAborted); v.Total.Done != 2 {
+			t.Errorf("the first is rolled back as %+v", v.Total)
+		}
 		for id, owner := range map[string]string{"cam-1": "rollout " + second.ID, "cam-9": "user bob"} {
 			if a, _ := p.Asked(id); a.Owner != owner {
 				t.Errorf("%s is asked by %s, and was %s's", id, a.Owner, owner)
