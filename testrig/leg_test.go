@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -123,6 +124,38 @@ func TestWatchedThroughThePanel(t *testing.T) {
 		})
 	}
 }
+
+// A panel that reads nothing costs nobody at the device a picture, and when it goes on,
+// its viewers have whole pictures again.
+func TestAPanelThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	cam, panel := legRig(t, "127.0.0.1", "", func(c device.Config) (*device.Device, error) { return device.Start(t.Context(), c) })
+	local := cam.watch("1.0")
+	far, err := viewer.DialWHEP(cam.ctx, panel.URL+"/api/devices/cam-1/whep/main?via=panel", viewer.Repair())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(far.Close)
+	from := publish.Monotonic()
+	cam.sees(far, "1.0", from)
+	panel.Freeze()
+	t.Cleanup(panel.Thaw)
+	frozen := publish.Monotonic()
+	for publish.Monotonic() < frozen+stopReading { // for as long as pictures come to the device's own viewer
+		cam.sees(local, "1.0", publish.Monotonic())
+	}
+	panel.Thaw()
+	after := publish.Monotonic()
+	cam.sees(far, "1.0", after)
+	clean(t, local, from, publish.Monotonic())
+	rep := far.Report(from, publish.Monotonic())
+	if rep.SeqBreaks > 0 || !far.Alive() {
+		t.Errorf("the panel's viewer: %+v, %s", rep, far.Ended())
+	}
+}
+
+// stopReading is longer than a link's buffers last, and the forwarder's patience.
+const stopReading = 8 * time.Second
 
 // Addresses of a device behind a NAT, and of a panel that has a public one.
 const (

@@ -8,7 +8,8 @@
 //	POST   /api/devices/ID/activate            {"force":BOOL}
 //	POST   /api/devices/ID/greenlight
 //	POST   /api/devices/ID/revert
-//	POST   /api/devices/ID/whep/STREAM         SDP offer → 201, SDP answer, Location
+//	POST   /api/devices/ID/whep/STREAM         SDP offer → 201, SDP answer, Location;
+//	                                           ?via=panel: the pictures pass the panel
 //	DELETE /api/devices/ID/whep/STREAM/SESSION
 //	GET    /api/releases
 //	POST   /api/releases                       the bytes of a .slip file

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -51,10 +52,22 @@ func (a *API) relayWHEP(w http.ResponseWriter, r *http.Request, offer []byte) {
 	id := r.PathValue("id")
 	answer, session, err := a.live.Watch(r.Context(), id, r.PathValue("stream"), offer, live.Relayed)
 	if err != nil {
-		fail(w, err)
+		fail(w, liveProblem(err))
 		return
 	}
 	answerWHEP(w, id, session, string(answer))
+}
+
+func liveProblem(err error) error {
+	switch {
+	case errors.Is(err, live.ErrFull):
+		return problem{http.StatusServiceUnavailable, "relay-full", err.Error()}
+	case errors.Is(err, live.ErrNoSession):
+		return problem{http.StatusNotFound, "no-such-session", err.Error()}
+	case err != nil:
+		return linkProblem(err)
+	}
+	return nil
 }
 
 func answerWHEP(w http.ResponseWriter, device, session, sdp string) {
@@ -69,7 +82,7 @@ func (a *API) deleteWHEP(w http.ResponseWriter, r *http.Request) {
 	session := r.PathValue("stream") + "/" + r.PathValue("session")
 	var err error
 	if a.live != nil {
-		err = a.live.End(r.Context(), r.PathValue("id"), session)
+		err = liveProblem(a.live.End(r.Context(), r.PathValue("id"), session))
 	} else {
 		_, err = a.ask(r.Context(), r.PathValue("id"), wire.Ask{EndWHEP: &wire.EndWHEP{Session: session}}, whepTimeout)
 	}

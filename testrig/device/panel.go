@@ -88,6 +88,12 @@ func (p *Panel) Kill() {
 	<-p.done
 }
 
+// Freeze stops the panel where it is: it reads nothing, and its connections stand.
+func (p *Panel) Freeze() { p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw ends a Freeze.
+func (p *Panel) Thaw() { p.cmd.Process.Signal(syscall.SIGCONT) }
+
 func (p *Panel) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, panelTimeout)
 	defer cancel()
