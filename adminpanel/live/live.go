@@ -113,7 +113,7 @@ func (l *Live) Watch(ctx context.Context, device, stream string, offer []byte, w
 	if err != nil {
 		return nil, "", err
 	}
-	answer, session, err = l.relay.client.WHEP(ctx, name, offer)
+	answer, session, err = l.relay.offer(ctx, name, offer)
 	if err != nil {
 		return nil, "", fmt.Errorf("ask the panel's relay: %w", err)
 	}

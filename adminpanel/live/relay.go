@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -113,6 +114,17 @@ func rest(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-t.C:
+	}
+}
+
+// offer asks the gateway for a session. One that is just being started is waited for.
+func (r *relay) offer(ctx context.Context, stream string, offer []byte) (answer []byte, session string, err error) {
+	for {
+		answer, session, err = r.client.WHEP(ctx, stream, offer)
+		if !errors.Is(err, syscall.ECONNREFUSED) || ctx.Err() != nil {
+			return answer, session, err
+		}
+		rest(ctx, dialEvery)
 	}
 }
 
