@@ -41,6 +41,7 @@ const policy = `
 	adminpanel/rollout < adminpanel/view
 	adminpanel/audit < adminpanel/store, adminpanel/view
 	adminpanel/fleet < adminpanel/audit, adminpanel/store, adminpanel/view, agent/control
+	adminpanel/settings < adminpanel/audit, adminpanel/fleet, adminpanel/store, adminpanel/view
 	adminpanel/release < adminpanel/audit, adminpanel/store, adminpanel/view, verify
 
 	# Slots are written with what their kinds need; how they are tested is theirs.

@@ -254,12 +254,11 @@ func (f *Fleet) Run(ctx context.Context) error {
 	defer owned.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	owned.Go(func() { f.follow(ctx, prefixPanel, f.panelChanged, f.panelsSwept, nil) })
+	owned.Go(func() { f.follow(ctx, prefixPanel, f.panelChanged, f.panelsSwept) })
 	owned.Go(func() { f.write(ctx) })
 	owned.Go(func() { f.live(ctx) })
 	owned.Go(func() { f.lead(ctx) })
-	var once sync.Once
-	f.follow(ctx, prefixDevice, f.deviceChanged, f.devicesSwept, func() { once.Do(func() { close(f.loaded) }) })
+	f.follow(ctx, prefixDevice, f.deviceChanged, f.devicesSwept)
 	return ctx.Err()
 }
 
@@ -291,5 +290,10 @@ func (f *Fleet) devicesSwept(found map[string]bool, rev int64) {
 		if !found[id] {
 			f.drop(id, rev)
 		}
+	}
+	select {
+	case <-f.loaded:
+	default:
+		close(f.loaded)
 	}
 }

@@ -27,4 +27,5 @@
 //	a/<seq>           audit line          v/<time>             versions at that time
 //	ca/…  set/…       authority, settings lead/<name>          who leads
 //	hub/<panel>       a panel that lives  meta/schema          version of all this
+//	meta/audit        end of the log      meta/backup          newest backup
 package store
