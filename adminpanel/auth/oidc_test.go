@@ -301,8 +301,9 @@ func TestPeopleWhoAreNotLetIn(t *testing.T) {
 	if _, err := p.ChangeAccount(t.Context(), p.ann.Caller, "cid", view.AccountPatch{Disabled: new(true)}, 0); err != nil {
 		t.Fatal(err)
 	}
-	if status, text := p.browser().signIn("cid", ""); status != 401 {
-		t.Errorf("disabled here: %d %s", status, text)
+	before := p.keys("s/")
+	if status, text := p.browser().signIn("cid", ""); status != 401 || p.keys("s/") != before {
+		t.Errorf("disabled here: %d %s, %d sessions more", status, text, p.keys("s/")-before)
 	}
 }
 
