@@ -1,14 +1,12 @@
 package ui
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"io/fs"
 	"net/http"
 	"path"
-	"time"
 )
 
 //go:embed page
@@ -30,36 +28,33 @@ var kinds = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// Handler serves the page at /.
+// Handler serves today's page at /; see [Next].
 func Handler() http.Handler {
-	files := load()
+	files := load(embedded, "page")
+	files["/"] = files["/index.html"]
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f, ok := files[r.URL.Path]
 		if !ok {
 			http.NotFound(w, r)
 			return
 		}
-		w.Header().Set("Content-Type", f.kind)
-		w.Header().Set("Cache-Control", "no-cache")
-		w.Header().Set("ETag", f.tag)
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.content))
+		f.serve(w, r)
 	})
 }
 
-func load() map[string]file {
+func load(from embed.FS, dir string) map[string]file {
 	files := map[string]file{}
-	entries, err := fs.ReadDir(embedded, "page")
+	entries, err := fs.ReadDir(from, dir)
 	if err != nil {
 		panic(err) // it is in the program
 	}
 	for _, e := range entries {
-		content, err := embedded.ReadFile(path.Join("page", e.Name()))
+		content, err := from.ReadFile(path.Join(dir, e.Name()))
 		if err != nil {
 			panic(err)
 		}
 		sum := sha256.Sum256(content)
 		files["/"+e.Name()] = file{content, kinds[path.Ext(e.Name())], `"` + hex.EncodeToString(sum[:8]) + `"`}
 	}
-	files["/"] = files["/index.html"]
 	return files
 }
