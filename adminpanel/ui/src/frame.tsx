@@ -67,8 +67,10 @@ function keys(e: KeyboardEvent): void {
 // step moves the focus through a page's list; tables that are longer than the page do it
 // themselves.
 function step(by: number): void {
+  const grid = document.querySelector<HTMLElement>('#main [role=grid]');
+  if (grid) return grid.focus();
   const rows = [...document.querySelectorAll<HTMLElement>('#main [data-row]')];
-  if (!rows.length || document.activeElement?.closest('[role=grid]')) return;
+  if (!rows.length) return;
   const at = rows.findIndex((r) => r.contains(document.activeElement));
   rows[Math.min(rows.length - 1, Math.max(0, at + by))]?.focus();
 }
