@@ -14,7 +14,7 @@ TOOLS := gcc g++ libc6-dev ffmpeg chromium openssl jq fonts-dejavu-core iproute2
 	$(addprefix gstreamer1.0-,tools plugins-base plugins-good plugins-bad plugins-ugly rtsp libav)
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
-.PHONY: build test test-arm race lint fuzz interop powercut size bench bench-slots bench-verify bench-stream soak demo clips deb
+.PHONY: build test test-arm race lint fuzz interop powercut size bench bench-slots bench-verify bench-stream soak demo clips deb test-ui
 
 build:
 	@mkdir -p build/bin
@@ -38,6 +38,14 @@ test-arm:
 	for arch in arm:arm arm64:aarch64; do \
 		GOARM=7 GOARCH=$${arch%:*} go test -short -timeout 8m -exec qemu-$${arch#*:}-static -skip '$(BEYOND_EMULATION)' ./verify ./verify/trust ./slots ./slots/fetch; \
 	done
+
+# The panel's pages: that what is committed is what their sources make, that their types
+# hold, and axe. With npm's packages, which nothing else needs. Pictures are in build/pages.
+test-ui:
+	@.ci/need chromium fonts-dejavu-core nodejs npm
+	@mkdir -p build/pages
+	cd adminpanel/ui && npm ci --no-audit --no-fund
+	SLIPSTREAM_SCREENSHOTS=$(abspath build/pages) go test -timeout 8m -count 1 -tags npm ./adminpanel/ui/...
 
 race:
 	@.ci/need $(TOOLS)

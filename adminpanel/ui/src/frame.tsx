@@ -25,7 +25,7 @@ const help = signal(false);
 const menu = signal(false);
 const kiosk = computed(() => path.value === '/wall' && query.value.has('kiosk'));
 
-let led = 0; // when g was pressed
+let led = -Infinity; // when g was pressed
 
 function typing(e: KeyboardEvent): boolean {
   const el = e.target as HTMLElement;
@@ -35,7 +35,7 @@ function typing(e: KeyboardEvent): boolean {
 function keys(e: KeyboardEvent): void {
   if (e.defaultPrevented || e.ctrlKey || e.metaKey || e.altKey || typing(e)) return;
   if (performance.now() - led < 1500) {
-    led = 0;
+    led = -Infinity;
     const place = places.find(([key]) => key === e.key);
     if (place) {
       e.preventDefault();
@@ -101,7 +101,7 @@ export function Frame({ children }: { children: ComponentChildren }) {
             ))}
           </nav>
           <Presence />
-          <button type="button" class="quiet" aria-label="Keys and help" onClick={() => (help.value = true)}><Icon name="help" /></button>
+          <button type="button" class="quiet keyhelp" aria-label="Keys and help" onClick={() => (help.value = true)}><Icon name="help" /></button>
           <span class="who">{me.value?.name} <button type="button" class="quiet" onClick={leave}>Log out</button></span>
         </header>
       )}

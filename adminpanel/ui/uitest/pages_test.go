@@ -121,7 +121,14 @@ func (p *page) run(actions ...chromedp.Action) {
 func (p *page) until(expr string) {
 	p.t.Helper()
 	var ok bool
-	if err := chromedp.Run(p.tab, chromedp.Poll(expr, &ok, chromedp.WithPollingTimeout(patience/2))); err != nil {
+	poll := func() error {
+		return chromedp.Run(p.tab, chromedp.Poll("!!("+expr+")", &ok, chromedp.WithPollingTimeout(patience/2)))
+	}
+	err := poll()
+	if err != nil && strings.Contains(err.Error(), "Cannot find context") {
+		err = poll() // a new document came in between
+	}
+	if err != nil {
 		var text string
 		chromedp.Run(p.tab, chromedp.Evaluate(`document.body.innerText`, &text))
 		p.t.Fatalf("never became true: %s: %v\n%s", expr, err, text)
@@ -218,7 +225,8 @@ func TestAllThatMatchAreMeantBySelector(t *testing.T) {
 	p.press("j", "x")
 	p.run(chromedp.Click(`[data-testid=select-all]`), chromedp.Click(`[data-testid=bulk-rollout]`))
 	p.until(`location.pathname === '/rollouts/new'`)
-	p.run(chromedp.WaitVisible(`[data-testid=plan-release] option:nth-child(2)`), chromedp.SetValue(`[data-testid=plan-release]`, "c08e11aa"),
+	p.until(`document.querySelector('[data-testid=plan-release] option[value=c08e11aa]')`)
+	p.run(chromedp.SetValue(`[data-testid=plan-release]`, "c08e11aa"),
 		chromedp.Evaluate(`document.querySelector('[data-testid=plan-release]').dispatchEvent(new Event('change', {bubbles: true}))`, nil))
 	p.until(text("preview") + `.includes('667 devices')`)
 	p.run(chromedp.Click(`[data-testid=plan-make]`))
@@ -276,7 +284,7 @@ func TestNoPageIsWiderThanAPhone(t *testing.T) {
 	for _, path := range paths {
 		p.run(chromedp.Navigate(p.url + path))
 		p.until(`document.querySelector('#main h1') && !document.querySelector('.waiting')`)
-		p.is(true, `document.documentElement.scrollWidth <= 360`)
+		p.is(path+" ", fmt.Sprintf(`%q + ' ' + [...document.querySelectorAll('body *')].filter(e => document.documentElement.scrollWidth > 360 && e.getBoundingClientRect().right > 360 && !e.closest('.scroll')).map(e => e.className || e.tagName)`, path))
 	}
 }
 

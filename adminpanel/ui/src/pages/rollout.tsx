@@ -96,7 +96,7 @@ function Waves({ r }: { r: Rollout }) {
   return (
     <section class="card" aria-labelledby="waves-title">
       <h2 id="waves-title">Waves</h2>
-      <div class="scroll" tabIndex={0} role="region" aria-label="Waves">
+      <div class="scroll" tabIndex={0} role="region" aria-label="Table of waves">
         <table class="waves" data-testid="waves">
           <thead><tr>{['Wave', 'Devices', 'Staged', 'Activating', 'Trial', 'Done', 'Failed', 'Reverted', 'Away', '', 'Verdict'].map((h, i) => <th key={i} scope="col" class={i && i < 9 ? 'num' : ''}>{h || <span class="unseen">Share</span>}</th>)}</tr></thead>
           <tbody>{r.waves.map((w, i) => <Wave key={i} r={r} w={w} n={i + 1} />)}</tbody>

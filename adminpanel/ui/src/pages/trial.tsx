@@ -66,7 +66,7 @@ function Ring({ part, text }: { part: number; text: string }) {
     <div class="ring" role="timer" aria-label="Time left for the greenlight" data-testid="countdown" data-left={text}>
       <svg viewBox="0 0 100 100" aria-hidden="true">
         <circle cx="50" cy="50" r="42" class="track" />
-        <circle cx="50" cy="50" r="42" class="part" strokeDasharray={String(around)} strokeDashoffset={String(around * (1 - part))} />
+        <circle cx="50" cy="50" r="42" class="part" stroke-dasharray={String(around)} stroke-dashoffset={String(around * (1 - part))} />
       </svg>
       <b>{text}</b>
     </div>
