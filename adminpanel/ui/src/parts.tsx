@@ -61,11 +61,14 @@ interface ButtonProps {
 export function Button({ children, onClick, kind = 'plain', denied, testid }: ButtonProps) {
   const busy = useSignal(false);
   const id = useId();
+  // The element may still hold the handler of an earlier state, which knew another reason.
+  const newest = useRef({ denied, onClick });
+  newest.current = { denied, onClick };
   const press = async () => {
-    if (denied || busy.value) return;
+    if (newest.current.denied || busy.value) return;
     busy.value = true;
     try {
-      await onClick();
+      await newest.current.onClick();
     } catch (err) {
       toast('bad', why(err));
     } finally {

@@ -131,7 +131,7 @@ func (p *page) until(expr string) {
 	if err != nil {
 		var text string
 		chromedp.Run(p.tab, chromedp.Evaluate(`document.body.innerText`, &text))
-		p.t.Fatalf("never became true: %s: %v\n%s", expr, err, text)
+		p.t.Fatalf("never became true: %s: %v; asked %q\n%s", expr, err, p.server.Asked(), text)
 	}
 }
 
@@ -288,7 +288,7 @@ func TestNoPageIsWiderThanAPhone(t *testing.T) {
 	}
 }
 
-var paths = []string{"/devices", "/devices/cam-00000", "/rollouts", "/rollouts/42", "/rollouts/new?q=tag:door", "/versions", "/releases", "/wall?q=site:harbour", "/audit", "/settings", "/settings?tab=accounts", "/settings?tab=tokens", "/settings?tab=enrolment", "/settings?tab=walls", "/setup"}
+var paths = []string{"/devices", "/devices/cam-00000", "/rollouts", "/rollouts/42", "/rollouts/new?q=tag:door", "/versions", "/releases", "/wall?q=site:harbour+state:trial,staged,problem", "/audit", "/settings", "/settings?tab=accounts", "/settings?tab=tokens", "/settings?tab=enrolment", "/settings?tab=walls", "/setup"}
 
 // TestScreenshots makes pictures for people where SLIPSTREAM_SCREENSHOTS says.
 func TestScreenshots(t *testing.T) {

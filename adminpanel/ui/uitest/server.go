@@ -2,6 +2,7 @@ package uitest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -155,8 +156,8 @@ func (s *Server) handle(pattern string, f func(r *http.Request, body []byte) (an
 func write(w http.ResponseWriter, raw []byte, err error) {
 	w.Header().Set("Cache-Control", "no-store")
 	if err != nil {
-		p, ok := err.(*problem)
-		if !ok {
+		var p *problem
+		if !errors.As(err, &p) {
 			p = &problem{"Internal Server Error", http.StatusInternalServerError, err.Error(), "internal"}
 		}
 		w.Header().Set("Content-Type", "application/problem+json")

@@ -97,7 +97,7 @@ export function NewRollout() {
               <Text label="Size" hint={i === d.waves.length - 1 ? 'empty: the rest' : '10 or 5%'} value={w.size} set={(v) => wave(i, { size: v.trim() })} />
               <Text label="Soak, minutes" inputMode="numeric" value={w.soak} set={(v) => wave(i, { soak: v.trim() })} />
               <label class="check"><input type="checkbox" checked={w.pause} onChange={(e) => wave(i, { pause: e.currentTarget.checked })} /> then wait for a person</label>
-              {d.waves.length > 1 && <button type="button" class="quiet" aria-label={`Remove wave ${i + 1}`} onClick={() => change({ waves: d.waves.filter((_, n) => n !== i) })}><Icon name="close" /></button>}
+              {d.waves.length > 1 && <button type="button" class="quiet drop-wave" aria-label={`Remove wave ${i + 1}`} onClick={() => change({ waves: d.waves.filter((_, n) => n !== i) })}><Icon name="close" /></button>}
             </fieldset>
           ))}
           <div class="buttons"><button type="button" onClick={() => change({ waves: [...d.waves.slice(0, -1), { name: '', size: '25%', soak: '60', pause: false }, ...d.waves.slice(-1)] })}>Add a wave</button></div>
