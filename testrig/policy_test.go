@@ -206,7 +206,7 @@ func TestFilesAreFormattedAndShort(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (d.Name() == "build" || d.Name() == ".git") {
+		if d.IsDir() && (d.Name() == "build" || d.Name() == ".git" || d.Name() == "node_modules") {
 			return fs.SkipDir
 		}
 		if filepath.Ext(name) == ".go" {

@@ -61,14 +61,11 @@ interface ButtonProps {
 export function Button({ children, onClick, kind = 'plain', denied, testid }: ButtonProps) {
   const busy = useSignal(false);
   const id = useId();
-  // The element may still hold the handler of an earlier state, which knew another reason.
-  const newest = useRef({ denied, onClick });
-  newest.current = { denied, onClick };
   const press = async () => {
-    if (newest.current.denied || busy.value) return;
+    if (denied || busy.value) return;
     busy.value = true;
     try {
-      await newest.current.onClick();
+      await onClick();
     } catch (err) {
       toast('bad', why(err));
     } finally {

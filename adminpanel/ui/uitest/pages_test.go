@@ -157,7 +157,7 @@ const (
 )
 
 func text(testid string) string {
-	return fmt.Sprintf(`document.querySelector('[data-testid=%q]')?.innerText ?? ''`, testid)
+	return fmt.Sprintf(`(document.querySelector('[data-testid=%q]')?.innerText ?? '')`, testid)
 }
 
 func TestLoginLeadsWhereOneWantedToGo(t *testing.T) {
