@@ -42,27 +42,6 @@ type Enrolments struct {
 	Enrolments []Enrolment `json:"enrolments"`
 }
 
-// Preview is what a plan would do if it were started now.
-type Preview struct {
-	Devices int            `json:"devices"`
-	Waves   []PreviewWave  `json:"waves"`
-	Refused []PreviewCause `json:"refused"` // devices of the selector that it cannot be brought to
-}
-
-// PreviewWave is a wave's share.
-type PreviewWave struct {
-	Name    string `json:"name"`
-	Devices int    `json:"devices"`
-	Offline int    `json:"offline"`
-}
-
-// PreviewCause says why devices are left out, in a plain sentence.
-type PreviewCause struct {
-	Why     string   `json:"why"`
-	Devices int      `json:"devices"`
-	Sample  []string `json:"sample"`
-}
-
 // EnrolmentRequest makes a token that lets devices join.
 type EnrolmentRequest struct {
 	Device string    `json:"device,omitempty"`

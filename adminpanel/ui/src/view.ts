@@ -79,6 +79,7 @@ export interface Release {
   verified: boolean;
   contents: Content[];
   greenlight?: string;
+  notes?: string;
   uploadedBy: string;
   uploadedAt: string;
   order?: OrderInfo;
@@ -176,9 +177,14 @@ export interface Enrolments {
 }
 
 export interface Preview {
+  release: string;
+  version: string;
   devices: number;
+  has: number;
+  through: number;
   waves: PreviewWave[];
-  refused: PreviewCause[];
+  refused: Refusal[];
+  refusedTotal: number;
 }
 
 export interface EnrolmentRequest {
@@ -392,15 +398,14 @@ export interface Record {
 }
 
 export interface PreviewWave {
-  name: string;
-  devices: number;
-  offline: number;
-}
-
-export interface PreviewCause {
-  why: string;
+  name?: string;
   devices: number;
   sample: string[];
+}
+
+export interface Refusal {
+  device: string;
+  why: string;
 }
 
 export interface Wall {

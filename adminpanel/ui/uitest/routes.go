@@ -141,22 +141,18 @@ func (s *Server) piece(r *http.Request, body []byte) (any, error) {
 	return up, nil
 }
 
-func (s *Server) matching(selector string) (n, away int, err error) {
+func (s *Server) matching(selector string) (n int, err error) {
 	sel, err := fleet.ParseSelector(selector)
 	if err != nil {
-		return 0, 0, refuse(http.StatusUnprocessableEntity, "selector", err.Error())
+		return 0, refuse(http.StatusUnprocessableEntity, "selector", err.Error())
 	}
 	now := time.Now()
 	for i := range s.Data.Devices {
-		if !sel.Meets(&s.Data.Devices[i], now) {
-			continue
-		}
-		n++
-		if !s.Data.Devices[i].Online {
-			away++
+		if sel.Meets(&s.Data.Devices[i], now) {
+			n++
 		}
 	}
-	return n, away, nil
+	return n, nil
 }
 
 func (s *Server) preview(_ *http.Request, body []byte) (any, error) {
@@ -164,11 +160,11 @@ func (s *Server) preview(_ *http.Request, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &plan); err != nil {
 		return nil, err
 	}
-	n, away, err := s.matching(plan.Selector)
+	n, err := s.matching(plan.Selector)
 	if err != nil {
 		return nil, err
 	}
-	p := view.Preview{Devices: n, Waves: []view.PreviewWave{}, Refused: []view.PreviewCause{}}
+	p := view.Preview{Devices: n, Waves: []view.PreviewWave{}, Refused: []view.Refusal{}}
 	left := n
 	for _, w := range plan.Waves {
 		take := min(left, w.Count+int(w.Percent*float64(n)/100))
@@ -176,7 +172,7 @@ func (s *Server) preview(_ *http.Request, body []byte) (any, error) {
 			take = left
 		}
 		left -= take
-		p.Waves = append(p.Waves, view.PreviewWave{Name: w.Name, Devices: take, Offline: away * take / max(1, n)})
+		p.Waves = append(p.Waves, view.PreviewWave{Name: w.Name, Devices: take, Sample: []string{}})
 	}
 	return p, nil
 }
@@ -187,7 +183,7 @@ func (s *Server) plan(_ *http.Request, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &r.Plan); err != nil {
 		return nil, err
 	}
-	n, _, err := s.matching(r.Plan.Selector)
+	n, err := s.matching(r.Plan.Selector)
 	r.Total = view.Counts{Devices: n, Queued: n}
 	for _, w := range r.Plan.Waves {
 		r.Waves = append(r.Waves, view.WaveState{Name: w.Name, Verdict: "waiting"})

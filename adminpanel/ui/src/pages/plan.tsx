@@ -127,8 +127,9 @@ export function NewRollout() {
             {!release.value ? <p class="soft">Choose a release to see what would happen.</p> : error.value ? <Fault text={error.value} /> : !p ? <p class="soft">Counting …</p> : (
               <>
                 <p><b>{devices(p.devices)}</b> in {p.waves.length} waves</p>
-                <ol>{p.waves.map((w, i) => <li key={i}>{w.name || `wave ${i + 1}`}: {devices(w.devices)}{w.offline > 0 && `, ${count(w.offline)} away now`}</li>)}</ol>
-                {p.refused.map((c) => <p key={c.why} class="fault"><Icon name="skipped" /><span>{devices(c.devices)} left out: {c.why} ({c.sample.slice(0, 3).join(', ')})</span></p>)}
+                <ol>{p.waves.map((w, i) => <li key={i}>{w.name || `wave ${i + 1}`}: {devices(w.devices)}{w.sample.length > 0 && <span class="soft"> ({w.sample.slice(0, 3).join(', ')}{w.devices > 3 && ' …'})</span>}</li>)}</ol>
+                {p.has > 0 && <p class="soft">{devices(p.has)} of them run it already{p.through > 0 && `; ${count(p.through)} pass another version first`}.</p>}
+                {p.refusedTotal > 0 && <p class="fault"><Icon name="skipped" /><span>{devices(p.refusedTotal)} left out: {p.refused.slice(0, 3).map((r) => `${r.device}, ${r.why}`).join('; ')}</span></p>}
               </>
             )}
           </div>
