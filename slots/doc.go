@@ -28,7 +28,7 @@
 // leaves "staged" on a slot that was not read back whole, and a slot in state
 // "writing" runs nothing. [Set.Clear] removes state.json first, which needs no
 // space and so works on a full disk. [Set.Distrust] is for a slot that was found
-// damaged: its state is "broken" from then on, and its bytes stay to be mended.
+// damaged: its state is "writing" from then on, and its bytes stay to be mended.
 //
 // # Where chunks come from
 //
