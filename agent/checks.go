@@ -83,7 +83,7 @@ func (a *Agent) watchChecks(ctx context.Context, e WatchChecks) {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &checks{trial: e.Trial, stop: cancel}
 	ready := make(chan struct{})
-	c.watch = invariant.Start(ctx, r.manifest.App.Checks, a.subject(r), func() {
+	c.watch = invariant.Start(ctx, tightenChecks(a.cfg.Tighten, r.manifest.App.Checks), a.subject(r), func() {
 		<-ready
 		a.post(ChecksSeen{Trial: e.Trial, Verdicts: c.verdicts(false)})
 	})

@@ -304,6 +304,12 @@ func TestManifestsStreamsInOrders(t *testing.T) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 
+	// The device's own word is heard, too.
+	a.cfg.Tighten = []config.Tighten{{Stream: "main", Name: "rate", Min: new(0.95)}}
+	if got := a.streams(r); *got[0].Invariants[0].Min != 0.95 {
+		t.Errorf("tightened: got %+v", got[0])
+	}
+
 	// Of a slot that was refused its version's names and codecs are still known.
 	a.state.Permanent = versionOf(r.manifest, "digest", "a")
 	r.slot, r.refused = "a", errors.New("it is damaged")

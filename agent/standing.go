@@ -41,7 +41,7 @@ func (a *Agent) stream(s verify.Stream) orders.Stream {
 	if s.Events || s.Sound() && s.StallMS == 0 {
 		out.StallMS = 0
 	}
-	for _, i := range s.Invariants {
+	for _, i := range tightenStream(a.cfg.Tighten, s) {
 		out.Invariants = append(out.Invariants, orders.Invariant{
 			Name: i.Name, Measure: i.Measure, Against: i.Against, Min: i.Min, Max: i.Max,
 			WindowMS: i.Window().Milliseconds(), Required: i.Required(),

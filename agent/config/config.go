@@ -26,6 +26,8 @@ type Config struct {
 	Bin      string `toml:"bin"`      // directory of slipstream-forward and its siblings
 	Cgroup   string `toml:"cgroup"`   // of version 2, below which apps get their own; "": the agent's
 
+	Tighten []Tighten `toml:"tighten"`
+
 	Stream  Stream  `toml:"stream"`
 	Apps    Apps    `toml:"apps"`
 	Gateway Gateway `toml:"gateway"`

@@ -39,6 +39,7 @@ func (c Config) Validate() error {
 		absoluteIfSet("fleet.root", c.Fleet.Root),
 		absolute("bin", c.Bin),
 		c.validateCgroup(),
+		validateTighten(c.Tighten),
 		c.Stream.validate(),
 		c.Apps.validate(),
 		c.Gateway.validate(),

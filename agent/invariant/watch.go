@@ -10,10 +10,12 @@ import (
 	"slipstream/verify"
 )
 
+// DefaultFailures is how many failures in a row break a check that names no number.
+const DefaultFailures = 3
+
 const (
-	defaultEvery    = time.Second
-	defaultTimeout  = time.Second
-	defaultFailures = 3
+	defaultEvery   = time.Second
+	defaultTimeout = time.Second
 	// maxSamples bounds the values kept of each check. When there are as many,
 	// every other one is dropped, so that they always span the whole trial.
 	maxSamples = 60
@@ -147,7 +149,7 @@ func (w *Watch) note(i int, c verify.Check, r reading) bool {
 	} else {
 		w.failed[i]++
 		v.Detail = r.fault
-		if w.failed[i] >= cmp.Or(c.Failures, defaultFailures) {
+		if w.failed[i] >= cmp.Or(c.Failures, DefaultFailures) {
 			v.Judged, v.Holds = true, false
 		}
 	}
