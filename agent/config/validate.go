@@ -204,8 +204,3 @@ func between(key string, n, limit int) error {
 	}
 	return nil
 }
-
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
-}
