@@ -196,6 +196,7 @@ func TestKilledAgentLosesNoDescriptor(t *testing.T) {
 		told(`1.0.0: web="first,second" note="1.0.0 note" state="1.0.0 state"`)
 		r.sees(v, "1.0", from)
 	}
+	ready(t, r) // one that is still on its way up would end with the agent, and its next run hear the third
 	if err := r.KillAgent(); err != nil {
 		t.Fatal(err)
 	}
@@ -205,6 +206,23 @@ func TestKilledAgentLosesNoDescriptor(t *testing.T) {
 	knock("third")
 	r.mustBecome(r.build(visited(t, "2.0", address, out)))
 	told(`2.0.0: web="third" note="1.0.0 note" state="1.0.0 state"`)
+}
+
+// ready waits until the agent has heard the permanent version's READY=1.
+func ready(t *testing.T, r *rig) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; <-time.After(10 * time.Millisecond) {
+		s, err := r.Client.Status(r.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(s.Slots, func(s control.Slot) bool { return s.App == "ready" }) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the app does not become ready: %+v", s.Slots)
+		}
+	}
 }
 
 func waitGone(t *testing.T, pid int) {
