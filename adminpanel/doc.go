@@ -2,9 +2,15 @@
 // through its page and bring releases to them.
 //
 // Its parts: hub holds the devices' links, enrol lets devices in, ca is the
-// certificate authority by which they and the panel know each other, store remembers,
+// certificate authority by which they and the panel know each other, shelf remembers,
 // api is the HTTP interface, ui the page, live brings pictures to those who cannot reach
 // a device. People and devices have an address each.
+//
+// Parts of a larger panel stand beside them, tested and not in use yet: store keeps
+// things in a file or in a cluster, fleet finds and counts devices, rollout brings
+// releases to them in waves, release takes uploads, auth knows who calls, audit chains
+// what they did, and settings, config and view are what their names say. They take the
+// place of shelf and of today's page ([ui.Next]) when the API speaks their language.
 //
 // What it keeps: the panel may stop at any moment; devices go on without it and
 // nothing about an update depends on its being there.

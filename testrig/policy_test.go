@@ -36,11 +36,11 @@ const policy = `
 	agent/appcontrol < stream/control
 	stream/handover < stream/seqpacket
 	stream/orders < stream/handover, stream/seqpacket
-	adminpanel/store, adminpanel/shelf, adminpanel/ui, adminpanel/config < NONE
+	adminpanel/store, adminpanel/shelf, adminpanel/ui, adminpanel/config, adminpanel/canary < NONE
 	adminpanel/view < agent/control
-	adminpanel/rollout < adminpanel/view
+	adminpanel/rollout < adminpanel/canary, adminpanel/view
 	adminpanel/audit < adminpanel/store, adminpanel/view
-	adminpanel/fleet < adminpanel/audit, adminpanel/store, adminpanel/view, agent/control
+	adminpanel/fleet < adminpanel/audit, adminpanel/canary, adminpanel/store, adminpanel/view, agent/control
 	adminpanel/settings < adminpanel/audit, adminpanel/fleet, adminpanel/store, adminpanel/view
 	adminpanel/release < adminpanel/audit, adminpanel/store, adminpanel/view, verify
 

@@ -1,14 +1,13 @@
 package fleet
 
 import (
-	"cmp"
-	"hash/fnv"
 	"slices"
 	"sort"
 	"strings"
 	"sync"
 	"time"
 
+	"slipstream/adminpanel/canary"
 	"slipstream/adminpanel/view"
 )
 
@@ -187,28 +186,17 @@ func (t *Table) Versions(s Selector, now time.Time) view.Versions {
 }
 
 // At returns devices that run a version, at most n of them (all, if n is 0), and how
-// many there are. Their order is that of a hash of the id: the first few are the same
-// each time, and not all of one site.
+// many there are. Their order is that of [canary.Sort], as is that of rollouts.
 func (t *Table) At(version string, n int) (ids []string, total int) {
-	type hashed struct {
-		id   string
-		hash uint64
-	}
-	var list []hashed
+	ids = []string{}
 	for _, d := range t.all() {
 		if d.Running == version {
-			h := fnv.New64a()
-			h.Write([]byte(d.ID))
-			list = append(list, hashed{d.ID, h.Sum64() * 0x9e3779b97f4a7c15})
+			ids = append(ids, d.ID)
 		}
 	}
-	slices.SortFunc(list, func(a, b hashed) int { return cmp.Or(cmp.Compare(a.hash, b.hash), strings.Compare(a.id, b.id)) })
-	ids = []string{}
-	for i, d := range list {
-		if n > 0 && i == n {
-			break
-		}
-		ids = append(ids, d.id)
+	ids, total = canary.Sort(ids), len(ids)
+	if n > 0 && n < total {
+		ids = ids[:n]
 	}
-	return ids, len(list)
+	return ids, total
 }

@@ -3,10 +3,10 @@ package rollout
 import (
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"time"
 
+	"slipstream/adminpanel/canary"
 	"slipstream/adminpanel/view"
 )
 
@@ -66,8 +66,7 @@ func checkWaves(waves []view.Wave) error {
 // comes first is decided by a hash of the id, so that the same canaries are taken each
 // time and no site goes first because of its name. Meets judges waves' own selectors.
 func Divide(waves []view.Wave, ids []string, meets func(selector, id string) bool) map[string]int {
-	order := slices.Clone(ids)
-	slices.SortFunc(order, func(a, b string) int { return compareHash(a, b) })
+	order := canary.Sort(ids)
 	of := make(map[string]int, len(ids))
 	for i, w := range waves {
 		room := len(order)
@@ -89,33 +88,6 @@ func Divide(waves []view.Wave, ids []string, meets func(selector, id string) boo
 		order = rest
 	}
 	return of
-}
-
-// compareHash orders ids by their hash, and by themselves where that is the same.
-func compareHash(a, b string) int {
-	x, y := hashOf(a), hashOf(b)
-	switch {
-	case x < y:
-		return -1
-	case x > y:
-		return 1
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
-func hashOf(id string) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(id))
-	// FNV leaves the high bits of short names nearly alike.
-	x := h.Sum64()
-	x ^= x >> 33
-	x *= 0xff51afd7ed558ccd
-	x ^= x >> 33
-	return x
 }
 
 func span(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
