@@ -222,23 +222,11 @@ func runtimeProblem(s State) string {
 }
 
 // shownRuntimes are the slots of Slipstream's own programs, as people see them.
-func shownRuntimes(s State) (out []control.System) {
+func shownRuntimes(s State) []control.System {
 	if !s.Runtime.Able {
 		return nil
 	}
-	for _, name := range slotNames {
-		shown := control.System{Name: name, Running: name == s.Runtime.Running}
-		switch name {
-		case s.Runtime.Permanent.Slot:
-			shown.State, shown.Version = control.StatePermanent, s.Runtime.Permanent.Version
-		case s.Trial.To.Runtime.Slot:
-			shown.State, shown.Version = control.StateTrial, s.Trial.To.Version
-		case s.Package.Runtime.Slot:
-			shown.State, shown.Version = control.StateStaged, s.Package.Version
-		}
-		out = append(out, shown)
-	}
-	return out
+	return shownSlots(s.Runtime.Running, s.Runtime.Permanent, s.Trial.To.Runtime, s.Package.Runtime, s)
 }
 
 // class is the slot class of what a version brings, for the history; "" for an app alone.

@@ -225,18 +225,24 @@ func systemProblem(s State) string {
 }
 
 // shownSystems are the system slots, as people see them.
-func shownSystems(s State) (out []control.System) {
+func shownSystems(s State) []control.System {
 	if s.System.Running == "" {
 		return nil
 	}
+	return shownSlots(s.System.Running, s.System.Permanent, s.Trial.To.System, s.Package.System, s)
+}
+
+// shownSlots are both slots of a class beside the apps', by which of its parts runs, is
+// permanent, on trial and staged.
+func shownSlots(running string, permanent, trial, staged Part, s State) (out []control.System) {
 	for _, name := range slotNames {
-		shown := control.System{Name: name, Running: name == s.System.Running}
+		shown := control.System{Name: name, Running: name == running}
 		switch name {
-		case s.System.Permanent.Slot:
-			shown.State, shown.Version = control.StatePermanent, s.System.Permanent.Version
-		case s.Trial.To.System.Slot:
+		case permanent.Slot:
+			shown.State, shown.Version = control.StatePermanent, permanent.Version
+		case trial.Slot:
 			shown.State, shown.Version = control.StateTrial, s.Trial.To.Version
-		case s.Package.System.Slot:
+		case staged.Slot:
 			shown.State, shown.Version = control.StateStaged, s.Package.Version
 		}
 		out = append(out, shown)
