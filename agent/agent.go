@@ -86,6 +86,7 @@ type Agent struct {
 	staging      staging
 	bootQueue    chan struct{} // closed when all that was asked of the boot loader is done
 	runtimeQueue chan struct{} // closed when all that was asked for programs on trial is done
+	doubtQueue   chan struct{} // closed when all slots are marked that were found damaged
 
 	mu       sync.Mutex // guards what follows
 	seen     snapshot

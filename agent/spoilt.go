@@ -53,9 +53,16 @@ func (m *machine) stillSpoilt() {
 	m.do(Distrust{slices.Clone(m.Spoilt)})
 }
 
-// distrust is the runner's part.
+// distrust is the runner's part. One follows the other, and a stage follows both: a slot
+// that was written anew meanwhile must not be taken for the damaged one.
 func (a *Agent) distrust(ctx context.Context, e Distrust) {
+	before, done := a.doubtQueue, make(chan struct{})
+	a.doubtQueue = done
 	a.wg.Go(func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
 		for _, name := range e.Slots {
 			t := a.targetOf(name)
 			if t.set == nil {

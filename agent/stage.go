@@ -183,9 +183,12 @@ func (a *Agent) stageSlot(ctx context.Context, e StageSlot) {
 	if in != nil {
 		in.look = e.Look
 	}
-	disabled := a.disableBoot(ctx, e.System)
+	disabled, distrusted := a.disableBoot(ctx, e.System), a.doubtQueue
 	a.wg.Go(func() {
 		defer cancel()
+		if distrusted != nil {
+			<-distrusted
+		}
 		done := StageDone{Attempt: e.Attempt}
 		cost, err := slots.Report{}, disabled()
 		if err == nil && e.System != "" && a.systems == nil {
