@@ -33,7 +33,8 @@ type rebooter struct {
 }
 
 func newRebooter(t *testing.T) *rebooter {
-	r := newRebooterOn(newDevice(t), t.TempDir(), plainFile)
+	dir := t.TempDir() // before the device, so that it is removed after its agent has ended
+	r := newRebooterOn(newDevice(t), dir, plainFile)
 	r.mustInstall("1.0.0")
 	return r
 }
