@@ -11,12 +11,12 @@ import (
 	"sync"
 	"time"
 
-	"slipstream/adminpanel/api"
 	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/enrol"
 	"slipstream/adminpanel/hub"
 	"slipstream/adminpanel/live"
 	"slipstream/adminpanel/shelf"
+	"slipstream/adminpanel/shelf/api"
 	"slipstream/adminpanel/ui"
 	"slipstream/agent/wire"
 	"slipstream/verify"
