@@ -1,0 +1,85 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"slipstream/adminpanel/audit"
+	"slipstream/adminpanel/auth"
+	"slipstream/adminpanel/fleet"
+	"slipstream/adminpanel/hub"
+	"slipstream/adminpanel/live"
+	"slipstream/adminpanel/release"
+	"slipstream/adminpanel/rollout/drive"
+	"slipstream/adminpanel/settings"
+	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/view"
+)
+
+// Config is what the API speaks for. OIDC, Live and Enrolments may be nil: their routes
+// answer 501 then.
+type Config struct {
+	Store      store.Store
+	Fleet      *fleet.Fleet
+	Hub        *hub.Hub
+	Drive      *drive.Driver
+	Auth       *auth.Auth
+	OIDC       *auth.OIDC
+	Audit      *audit.Log
+	Settings   *settings.Settings
+	Releases   *release.Releases
+	Live       *live.Live
+	Enrolments Enrolments
+	Log        *slog.Logger
+}
+
+// Enrolments are the one-time tokens by which devices join.
+type Enrolments interface {
+	Add(ctx context.Context, who audit.Who, e view.Enrolment) (view.Enrolment, error) // with Text and Line
+	List(ctx context.Context) ([]view.Enrolment, error)
+	Remove(ctx context.Context, who audit.Who, id string) error
+}
+
+// API is the handler of everything below /api/v1/ and of /openapi.json.
+type API struct {
+	cfg     Config
+	log     *slog.Logger
+	mux     *http.ServeMux
+	huma    huma.API
+	handler http.Handler
+	replays *replays
+
+	ctx  context.Context // ends what outlives its request, and readers of events
+	end  context.CancelFunc
+	work sync.WaitGroup
+}
+
+// New makes the API. Close ends what it began.
+func New(cfg Config) (*API, error) {
+	if cfg.Store == nil || cfg.Fleet == nil || cfg.Hub == nil || cfg.Drive == nil || cfg.Auth == nil ||
+		cfg.Audit == nil || cfg.Settings == nil || cfg.Releases == nil || cfg.Log == nil {
+		return nil, errors.New("api: a part of the panel that it speaks for is missing")
+	}
+	a := &API{cfg: cfg, log: cfg.Log, mux: http.NewServeMux(), replays: newReplays()}
+	a.ctx, a.end = context.WithCancel(context.Background())
+	a.huma = newHuma(a.mux)
+	a.handler = cfg.Auth.Guard(http.HandlerFunc(a.admit), a.refuse)
+	a.register()
+	return a, nil
+}
+
+// register adds all routes.
+func (a *API) register() {
+	a.registerMe()
+}
+
+// Close ends readers of events and what is under way, and waits for it.
+func (a *API) Close() {
+	a.end()
+	a.work.Wait()
+}
