@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds every wait of these tests; nothing is expected to take it.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // device is a whole device on this machine, but for the media.
 type device struct {
@@ -195,14 +195,20 @@ func (d *device) begin(path string) {
 	}
 }
 
-// wait waits for the status to be as wanted.
+// wait waits for the status to be as wanted, or for what no news of a status tells: it
+// looks again now and then.
 func (d *device) wait(what string, found func(control.Status) bool) control.Status {
 	d.Helper()
 	ctx, cancel := context.WithTimeout(d.Context(), patience)
 	defer cancel()
 	var s control.Status
 	for {
-		next, err := d.agent.WaitStatus(ctx, s.Seq)
+		again, done := context.WithTimeout(ctx, 100*time.Millisecond)
+		next, err := d.agent.WaitStatus(again, s.Seq)
+		if again.Err() != nil && ctx.Err() == nil {
+			next, err = d.agent.Status(ctx)
+		}
+		done()
 		if err != nil {
 			d.Fatalf("no %s: %v; %+v", what, err, s)
 		}

@@ -22,9 +22,6 @@ const (
 	successorDies  = "dies"  // after it was given everything
 )
 
-// fakePatience is how long the fake waits for its successor's word.
-const fakePatience = 500 * time.Millisecond
-
 // fakeReady notes what was inherited, waits for successors, and says READY=1.
 func fakeReady(run string, succeeded bool) error {
 	if _, err := os.Stat(filepath.Join(run, "poison")); err == nil && os.Getenv("LISTEN_FDS") != "" {
@@ -58,7 +55,7 @@ func fakeReady(run string, succeeded bool) error {
 func fakeGiveAway(conn net.Conn) {
 	defer conn.Close()
 	conn.Write([]byte("yours"))
-	conn.SetReadDeadline(time.Now().Add(fakePatience))
+	conn.SetReadDeadline(time.Now().Add(patience))
 	word := make([]byte, 100)
 	if n, err := conn.Read(word); err == nil && string(word[:n]) == "first frame sent" {
 		os.Exit(0)

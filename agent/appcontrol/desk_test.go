@@ -18,7 +18,7 @@ import (
 	"slipstream/stream/control"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // device can be opened by one at a time, like most sensors.
 type device struct{ path string }

@@ -16,7 +16,7 @@ import (
 // refused starts a server that must not begin to serve.
 func refused(t *testing.T, socket string) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return control.NewServer(newFake(), nil).Serve(ctx, socket)
 }
@@ -100,7 +100,7 @@ func TestOneOfManyServes(t *testing.T) {
 			if !errors.Is(err, control.ErrInUse) {
 				t.Errorf("got %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("more than one server goes on")
 		}
 	}

@@ -20,7 +20,7 @@ import (
 const fast = 10
 
 // patience bounds every wait; it says nothing about speed.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 type world struct {
 	*testing.T

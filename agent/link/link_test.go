@@ -28,7 +28,7 @@ import (
 )
 
 // patience bounds every wait of these tests.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // panelEnd is one link as a scripted panel sees it.
 type panelEnd struct {

@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds every wait of these tests; none needs nearly as much.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // init runs on the first thread of the process; one helper ends that alone.
 func init() {

@@ -39,7 +39,7 @@ func runOnce(t *testing.T, before func()) (during, after uint32, log string) {
 	select {
 	case p := <-done:
 		return p.during, p.after, out.String()
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the core did not stop")
 		return 0, 0, ""
 	}

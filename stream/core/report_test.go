@@ -63,7 +63,7 @@ func TestBusyPlayerHasItsTurn(t *testing.T) {
 		}
 		return n
 	}
-	for deadline := time.Now().Add(20 * time.Second); left() < sent && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); left() < sent && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	for turns := 1; left() > 0; turns++ {

@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds every wait of these tests; the machines are busy.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // world is a real forwarder and a gateway before it.
 type world struct {

@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds every wait.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // TestMain lets the test binary be the camera, so that faults hit a process of
 // their own.

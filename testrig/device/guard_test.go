@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds every wait.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // TestMain lets the test binary play the other processes: the guard, a program
 // that works for a device, and a user of a device that dies.

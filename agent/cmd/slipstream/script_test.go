@@ -102,11 +102,11 @@ func serveScript(ts *testscript.TestScript, _ bool, args []string) {
 
 // poll waits for what no event announces.
 func poll(ts *testscript.TestScript, ok func() bool) {
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-deadline:
-			ts.Fatalf("waited for 20 s")
+			ts.Fatalf("waited for a minute")
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
