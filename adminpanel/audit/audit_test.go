@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,24 +15,10 @@ import (
 
 	"slipstream/adminpanel/audit"
 	"slipstream/adminpanel/store"
-	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/bolt/bolttest"
 	"slipstream/adminpanel/store/storetest"
 	"slipstream/adminpanel/view"
 )
-
-func open(t testing.TB) store.Store {
-	t.Helper()
-	s, err := bolt.Open(filepath.Join(t.TempDir(), "panel.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 func line(i int) view.AuditLine {
 	return view.AuditLine{
@@ -65,7 +50,7 @@ func verify(t testing.TB, s store.Store, seq int64) audit.Head {
 
 func TestLinesOfSeveralPanelsAreOneChain(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	const panels, each = 4, 25
 	var all sync.WaitGroup
 	for p := range panels {
@@ -87,7 +72,7 @@ func TestLinesOfSeveralPanelsAreOneChain(t *testing.T) {
 
 func TestAChangeAndItsLineAreOne(t *testing.T) {
 	t.Parallel()
-	ctx, s := t.Context(), open(t)
+	ctx, s := t.Context(), bolttest.Open(t)
 	l := filled(t, s, 3)
 	put := []store.Op{{Key: "d/cam-1", Value: []byte("x")}}
 	rev, err := l.Commit(ctx, []store.Cond{{Key: "d/cam-1"}}, put, line(3))
@@ -118,7 +103,7 @@ func TestAChangeAndItsLineAreOne(t *testing.T) {
 
 func TestAnEmptyLog(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	verify(t, s, 0)
 	lines, more, err := audit.New(s).Lines(t.Context(), audit.Query{})
 	if err != nil || len(lines) != 0 || more != 0 {
@@ -128,7 +113,7 @@ func TestAnEmptyLog(t *testing.T) {
 
 func TestLinesNewestFirst(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	l := filled(t, s, 20)
 	for object, want := range map[string]int{"": 20, "device cam-1": 7, "device cam-9": 0} {
 		var got []int64
@@ -155,7 +140,7 @@ func TestLinesNewestFirst(t *testing.T) {
 
 func TestAnExportIsCheckedWithSha256sum(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	l := filled(t, s, 5)
 	head := verify(t, s, 5)
 	var b bytes.Buffer
@@ -186,7 +171,7 @@ echo "$before"`
 
 func TestALongLineIsCut(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	long := line(1)
 	long.Detail = strings.Repeat("ü", 5000)
 	long.After = audit.Value(strings.Repeat("x", 1<<20))
@@ -244,7 +229,7 @@ func damage(t *rapid.T, s store.Store, n int) (first int64) {
 
 func TestDamageIsFound(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	const n = 8
 	filled(t, s, n)
 	verify(t, s, n)
@@ -273,7 +258,7 @@ func TestDamageIsFound(t *testing.T) {
 // hash that was kept elsewhere.
 func TestAnotherChainIsFoundByAnAnchor(t *testing.T) {
 	t.Parallel()
-	mine, theirs := open(t), open(t)
+	mine, theirs := bolttest.Open(t), bolttest.Open(t)
 	filled(t, mine, 5)
 	anchor := verify(t, mine, 5)
 	l := filled(t, theirs, 3)

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"slipstream/adminpanel/auth"
+	"slipstream/adminpanel/store/bolt/bolttest"
 	"slipstream/adminpanel/view"
 )
 
 func TestSetupIsForOne(t *testing.T) {
 	t.Parallel()
-	s := openStore(t)
+	s := bolttest.Open(t)
 	a := newAuth(t, s, auth.Config{Hosts: []string{"panel.example"}, Effort: quick})
 	old, err := a.SetupToken(t.Context())
 	if err != nil {

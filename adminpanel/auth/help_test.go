@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +14,7 @@ import (
 	"slipstream/adminpanel/audit"
 	"slipstream/adminpanel/auth"
 	"slipstream/adminpanel/store"
-	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/bolt/bolttest"
 	"slipstream/adminpanel/view"
 )
 
@@ -55,20 +54,6 @@ type panel struct {
 	ann   auth.Session
 }
 
-func openStore(t *testing.T) store.Store {
-	t.Helper()
-	s, err := bolt.Open(filepath.Join(t.TempDir(), "panel.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
 func newAuth(t *testing.T, s store.Store, cfg auth.Config) *auth.Auth {
 	t.Helper()
 	a, err := auth.New(s, audit.New(s), cfg, slog.New(slog.DiscardHandler))
@@ -80,7 +65,7 @@ func newAuth(t *testing.T, s store.Store, cfg auth.Config) *auth.Auth {
 
 func start(t *testing.T, change ...func(*auth.Config)) *panel {
 	t.Helper()
-	p := &panel{t: t, store: openStore(t), clock: &clock{at: time.Now()}}
+	p := &panel{t: t, store: bolttest.Open(t), clock: &clock{at: time.Now()}}
 	free := auth.Limit{Every: time.Microsecond, Burst: 1 << 20}
 	p.cfg = auth.Config{Hosts: []string{"panel.example"}, Effort: quick, Now: p.clock.Now,
 		Limits: auth.Limits{LoginName: free, LoginAddress: free, Token: free, Stranger: free}}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"slipstream/adminpanel/auth"
+	"slipstream/adminpanel/store/bolt/bolttest"
 	"slipstream/adminpanel/view"
 )
 
@@ -80,7 +81,7 @@ func TestLoginsOfOneAddressAreLimited(t *testing.T) {
 
 func TestSetupIsLimited(t *testing.T) {
 	t.Parallel()
-	a := newAuth(t, openStore(t), auth.Config{Hosts: []string{"panel.example"}, Effort: quick})
+	a := newAuth(t, bolttest.Open(t), auth.Config{Hosts: []string{"panel.example"}, Effort: quick})
 	var err error
 	for range auth.DefaultLimits.LoginAddress.Burst + 1 {
 		_, err = a.Setup(request("POST", "/"), view.SetupRequest{Token: "guess", Name: "eve", Password: annPassword})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -17,7 +16,7 @@ import (
 	"slipstream/adminpanel/audit"
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/store"
-	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/bolt/bolttest"
 	"slipstream/adminpanel/store/etcd/etcdtest"
 	"slipstream/adminpanel/store/storetest"
 	"slipstream/adminpanel/view"
@@ -25,20 +24,6 @@ import (
 )
 
 var ann = audit.Who{Actor: "user ann", From: "10.0.0.7"}
-
-func open(t testing.TB) store.Store {
-	t.Helper()
-	s, err := bolt.Open(filepath.Join(t.TempDir(), "panel.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 // begin runs a panel's fleet until the test, or stop, ends it.
 func begin(t testing.TB, s store.Store, name string) (f *fleet.Fleet, stop func()) {
@@ -110,7 +95,7 @@ func here(version string) fleet.Link {
 
 func TestOnlyEdgesAreWritten(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	f, _ := begin(t, s, "p")
 	if err := fleet.CheckID("../x"); err == nil {
 		t.Error("a path names a device")
@@ -153,7 +138,7 @@ func TestOnlyEdgesAreWritten(t *testing.T) {
 
 func TestLongAbsenceIsWrittenOnce(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	f, _ := begin(t, s, "p")
 	f.Heard("cam-1", here("1.2"))
 	until(t, f, "the record is written", func() bool { return get(f, "cam-1").Rev > 0 })
@@ -175,7 +160,7 @@ func TestLongAbsenceIsWrittenOnce(t *testing.T) {
 
 func TestANewStartKnowsTheFleet(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	f, stop := begin(t, s, "p")
 	name, site := "Front Door", "north"
 	f.Heard("cam-1", here("1.2"))
@@ -200,7 +185,7 @@ func recordOf(t testing.TB, s store.Store, id string) fleet.Record {
 
 func TestPatches(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	f, _ := begin(t, s, "p")
 	f.Heard("cam-1", here("1.2"))
 	until(t, f, "the record is written", func() bool { return get(f, "cam-1").Rev > 0 })
@@ -231,7 +216,7 @@ func TestPatches(t *testing.T) {
 
 func TestRevokedStaysOutUntilItEnrols(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	f, _ := begin(t, s, "p")
 	use := []store.Op{{Key: "e/1", Value: []byte("used")}}
 	free := []store.Cond{{Key: "e/1"}}
@@ -271,7 +256,7 @@ func TestRevokedStaysOutUntilItEnrols(t *testing.T) {
 
 func TestPanelsAgree(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	panelsAgree(t, s, s, s, s)
 }
 
@@ -333,7 +318,7 @@ func panelsAgree(t *testing.T, s store.Store, ways ...store.Store) {
 
 func TestADeviceThatCallsAnotherPanel(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	one, stopOne := begin(t, s, "one")
 	two, _ := begin(t, s, "two")
 	one.Heard("cam-1", here("1.2"))
@@ -359,7 +344,7 @@ func TestADeviceThatCallsAnotherPanel(t *testing.T) {
 // Of a watch that ends with each change nothing is learnt but that there is something.
 func TestWhatAWatchMissed(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	f, _ := begin(t, storetest.NewFaulty(s, 1, 0.5, 1), "p")
 	for i := range 10 {
 		f.Heard(fmt.Sprint("cam-", i), here("1.2"))
@@ -379,7 +364,7 @@ func TestWhatAWatchMissed(t *testing.T) {
 
 func TestTheTrendHasAPointEachQuarter(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	f := fleet.New(fleet.Config{Store: s, Audit: audit.New(s), Log: slog.New(slog.DiscardHandler)})
 	for i := range 10 {
 		f.Heard(fmt.Sprint("cam-", i), here(fmt.Sprint("1.", i%2)))
@@ -410,7 +395,7 @@ func TestTheTrendHasAPointEachQuarter(t *testing.T) {
 }
 
 func BenchmarkLoad100000(b *testing.B) {
-	s := open(b)
+	s := bolttest.Open(b)
 	for from := 0; from < 100_000; from += store.MaxOps {
 		var ops []store.Op
 		for i := from; i < from+store.MaxOps; i++ {

@@ -18,7 +18,7 @@ import (
 	"slipstream/adminpanel/audit"
 	"slipstream/adminpanel/release"
 	"slipstream/adminpanel/store"
-	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/bolt/bolttest"
 	"slipstream/adminpanel/store/storetest"
 	"slipstream/verify"
 	"slipstream/verify/pack"
@@ -37,15 +37,7 @@ type world struct {
 // newWorld is a store in which others are at work, a directory, and a key that is trusted.
 func newWorld(t *testing.T, change func(*release.Config)) world {
 	t.Helper()
-	s, err := bolt.Open(filepath.Join(t.TempDir(), "panel.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := bolttest.Open(t)
 	key, err := pack.GenerateKey()
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -12,26 +11,12 @@ import (
 	"slipstream/adminpanel/audit"
 	"slipstream/adminpanel/settings"
 	"slipstream/adminpanel/store"
-	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/bolt/bolttest"
 	"slipstream/adminpanel/store/storetest"
 	"slipstream/adminpanel/view"
 )
 
 var ann = audit.Who{Actor: "user ann"}
-
-func open(t *testing.T) store.Store {
-	t.Helper()
-	s, err := bolt.Open(filepath.Join(t.TempDir(), "panel.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 func begin(t *testing.T, s store.Store) *settings.Settings {
 	t.Helper()
@@ -45,7 +30,7 @@ func begin(t *testing.T, s store.Store) *settings.Settings {
 
 func TestAChangeReachesAllPanels(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	one, two := begin(t, s), begin(t, storetest.NewFaulty(s, 1, 0, 0.5))
 	if one.OfflineAfter() != 10*time.Minute || one.SessionIdle() != 12*time.Hour {
 		t.Errorf("%+v", one.Now())
@@ -82,7 +67,7 @@ func TestAChangeReachesAllPanels(t *testing.T) {
 
 func TestWhatCannotBe(t *testing.T) {
 	t.Parallel()
-	s := settings.New(open(t), nil, slog.New(slog.DiscardHandler))
+	s := settings.New(bolttest.Open(t), nil, slog.New(slog.DiscardHandler))
 	for name, change := range map[string]func(*view.Settings){
 		"a zone":             func(v *view.Settings) { v.Zone = "Mars" },
 		"no zone":            func(v *view.Settings) { v.Zone = "" },
@@ -108,7 +93,7 @@ func TestWhatCannotBe(t *testing.T) {
 
 func TestNonsenseInTheStoreChangesNothing(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	set := begin(t, s)
 	good := set.Now()
 	good.ApproveAbove = 5

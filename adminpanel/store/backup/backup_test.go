@@ -15,24 +15,10 @@ import (
 
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/store/backup"
-	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/bolt/bolttest"
 	"slipstream/adminpanel/store/etcd/etcdtest"
 	"slipstream/adminpanel/store/schema"
 )
-
-func open(t *testing.T) store.Store {
-	t.Helper()
-	s, err := bolt.Open(filepath.Join(t.TempDir(), "panel.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 func put(t *testing.T, s store.Store, key, value string) {
 	t.Helper()
@@ -44,7 +30,7 @@ func put(t *testing.T, s store.Store, key, value string) {
 // filled is a store at work, with so many devices.
 func filled(t *testing.T, devices int) store.Store {
 	t.Helper()
-	s := open(t)
+	s := bolttest.Open(t)
 	if err := schema.Prepare(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +74,7 @@ func TestWhatIsRestoredIsWhatWas(t *testing.T) {
 	if _, err := backup.File(t.Context(), s, path); err == nil {
 		t.Error("a backup was replaced")
 	}
-	to := open(t)
+	to := bolttest.Open(t)
 	if again, err := backup.Restore(t.Context(), to, path); err != nil || again != info {
 		t.Fatalf("%+v, %v", again, err)
 	}
@@ -116,7 +102,7 @@ func TestWhatIsRestoredIsWhatWas(t *testing.T) {
 func TestFromAFileToEtcdAndBack(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.New(t)
-	from, cluster, back := filled(t, 250), c.Open(t, "/backup/", 0, 1, 2), open(t)
+	from, cluster, back := filled(t, 250), c.Open(t, "/backup/", 0, 1, 2), bolttest.Open(t)
 	for i, way := range [][2]store.Store{{from, cluster}, {cluster, back}} {
 		path := filepath.Join(t.TempDir(), fmt.Sprint(i))
 		if _, err := backup.File(t.Context(), way[0], path); err != nil {
@@ -169,7 +155,7 @@ func TestABackupIsOfOneMoment(t *testing.T) {
 		if i == 0 && info.Lines <= devices {
 			t.Logf("nothing has changed meanwhile: %+v", info)
 		}
-		to := open(t)
+		to := bolttest.Open(t)
 		if _, err := backup.Restore(t.Context(), to, path); err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +183,7 @@ func TestDamageIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to := open(t)
+	to := bolttest.Open(t)
 	refused := func(name string, text []byte) {
 		bad := filepath.Join(dir, "bad")
 		if err := os.WriteFile(bad, text, 0o600); err != nil {
@@ -247,7 +233,7 @@ func TestARestoreThatIsCutIsSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range 6 {
-		to := open(t)
+		to := bolttest.Open(t)
 		_, err := backup.Restore(t.Context(), &cutStore{to, n}, path)
 		if n == 5 { // the mark, three batches, the mark's end
 			if err != nil {

@@ -3,29 +3,14 @@ package schema_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync"
 	"testing"
 
 	"slipstream/adminpanel/store"
-	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/bolt/bolttest"
 	"slipstream/adminpanel/store/schema"
 	"slipstream/adminpanel/store/storetest"
 )
-
-func open(t *testing.T) store.Store {
-	t.Helper()
-	s, err := bolt.Open(filepath.Join(t.TempDir(), "panel.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 func version(t *testing.T, s store.Store) int {
 	t.Helper()
@@ -38,7 +23,7 @@ func version(t *testing.T, s store.Store) int {
 
 func TestANewStore(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := bolttest.Open(t)
 	for range 2 {
 		if err := schema.Prepare(t.Context(), s); err != nil || version(t, s) != schema.Current {
 			t.Fatalf("version %d, %v", version(t, s), err)
@@ -59,7 +44,7 @@ func TestANewStore(t *testing.T) {
 // its order, and none after its version was written.
 func TestStepsAreDoneInOrderAndOnce(t *testing.T) {
 	t.Parallel()
-	s := storetest.NewFaulty(open(t), 3, 0.3, 0)
+	s := storetest.NewFaulty(bolttest.Open(t), 3, 0.3, 0)
 	var mu sync.Mutex
 	var ran []int
 	cut := errors.New("the power was cut")
