@@ -38,6 +38,7 @@ const policy = `
 	stream/orders < stream/handover, stream/seqpacket
 	adminpanel/store, adminpanel/shelf, adminpanel/ui, adminpanel/config, adminpanel/canary < NONE
 	adminpanel/view < agent/control
+	adminpanel/client < adminpanel/view
 	adminpanel/rollout < adminpanel/canary, adminpanel/view
 	adminpanel/audit < adminpanel/store, adminpanel/view
 	adminpanel/fleet < adminpanel/audit, adminpanel/canary, adminpanel/store, adminpanel/view, agent/control
