@@ -22,6 +22,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"slipstream/adminpanel/view"
 )
 
 // Bounds.
@@ -289,8 +291,8 @@ func (c *Client) problem(resp *http.Response) error {
 	p := &Problem{}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil || kind != "application/problem+json" || json.Unmarshal(text, p) != nil || p.Detail == "" && p.Title == "" {
-		*p = Problem{Detail: fmt.Sprintf("%s answers with HTTP status %d and not as a panel does: is the address right?", c.base, resp.StatusCode)}
+	if err != nil || kind != "application/problem+json" || json.Unmarshal(text, &p.Problem) != nil || p.Detail == "" && p.Title == "" {
+		p.Problem = view.Problem{Detail: fmt.Sprintf("%s answers with HTTP status %d and not as a panel does: is the address right?", c.base, resp.StatusCode)}
 	}
 	p.Status = resp.StatusCode
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {

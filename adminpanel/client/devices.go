@@ -103,8 +103,8 @@ func (c *Client) Follow(ctx context.Context, device, ask string, each func(view.
 		}
 		switch {
 		case d.Asked == nil || d.Asked.ID != ask:
-			return view.Asked{}, &Problem{Status: http.StatusConflict, Code: "changed",
-				Detail: "somebody has asked " + device + " for something else meanwhile: look at it again"}
+			return view.Asked{}, &Problem{Problem: view.Problem{Status: http.StatusConflict, Code: "changed",
+				Detail: "somebody has asked " + device + " for something else meanwhile: look at it again"}}
 		case d.Asked.Done:
 			return *d.Asked, nil
 		}

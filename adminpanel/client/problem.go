@@ -1,51 +1,28 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"time"
+
+	"slipstream/adminpanel/view"
 )
 
-// Problem is a refusal of the panel's, as RFC 9457 has it.
+// Problem is a refusal of the panel's.
 type Problem struct {
-	Status int     `json:"status"`
-	Code   string  `json:"code"` // stable, for programs
-	Title  string  `json:"title"`
-	Detail string  `json:"detail"` // one plain sentence
-	Errors []Field `json:"errors"`
+	view.Problem
+
 	// After is when to try again, if the panel says so.
-	After time.Duration `json:"-"`
+	After time.Duration
 }
 
-// Field is what is wrong with a part of the request.
-type Field struct {
-	Location string `json:"location"`
-	Message  string `json:"message"`
-}
-
-// Error is the panel's sentence, and what it says of single fields.
-func (p *Problem) Error() string {
-	text := p.Detail
-	if text == "" {
-		text = p.Title
-	}
-	for i, f := range p.Errors {
-		sign := "; "
-		if i == 0 {
-			sign = ": "
-		}
-		if strings.Contains(text, f.Message) {
-			continue
-		}
-		text += sign + strings.TrimSpace(f.Location+" "+f.Message)
-	}
-	return text
-}
+// Error is the panel's sentence.
+func (p *Problem) Error() string { return cmp.Or(p.Detail, p.Title) }
 
 // IsCode tells whether an error is a problem with a code.
 func IsCode(err error, code string) bool {
