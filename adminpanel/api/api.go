@@ -53,6 +53,8 @@ type API struct {
 	huma    huma.API
 	handler http.Handler
 	replays *replays
+	feed    *feed
+	readers *readers
 
 	ctx  context.Context // ends what outlives its request, and readers of events
 	end  context.CancelFunc
@@ -65,20 +67,27 @@ func New(cfg Config) (*API, error) {
 		cfg.Audit == nil || cfg.Settings == nil || cfg.Releases == nil || cfg.Log == nil {
 		return nil, errors.New("api: a part of the panel that it speaks for is missing")
 	}
-	a := &API{cfg: cfg, log: cfg.Log, mux: http.NewServeMux(), replays: newReplays()}
+	a := &API{cfg: cfg, log: cfg.Log, mux: http.NewServeMux(), replays: newReplays(), feed: newFeed(cfg), readers: newReaders()}
 	a.ctx, a.end = context.WithCancel(context.Background())
 	a.huma = newHuma(a.mux)
 	a.handler = cfg.Auth.Guard(http.HandlerFunc(a.admit), a.refuse)
 	a.register()
+	a.work.Go(func() { a.feed.run(a.ctx) })
 	return a, nil
 }
 
 // register adds all routes.
 func (a *API) register() {
 	a.registerMe()
+	a.registerDevices()
+	a.registerVerbs()
+	a.registerVersions()
+	a.registerWHEP()
+	a.registerEvents()
 }
 
-// Close ends readers of events and what is under way, and waits for it.
+// Close ends readers of events, so that a server can be shut down whose requests they are,
+// and what was begun by New.
 func (a *API) Close() {
 	a.end()
 	a.work.Wait()

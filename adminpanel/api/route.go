@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -55,6 +56,7 @@ func nameOf(method, path string) string {
 
 // add serves a route of JSON. What the handler returns as an error becomes a problem.
 func add[I, O any](a *API, pattern, summary string, handle func(context.Context, *I) (*O, error), with ...func(*huma.Operation)) {
+	checkEmbedded(pattern, reflect.TypeFor[I]())
 	huma.Register(a.huma, operation(pattern, summary, with), func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)
 		if err != nil {
@@ -62,6 +64,15 @@ func add[I, O any](a *API, pattern, summary string, handle func(context.Context,
 		}
 		return out, nil
 	})
+}
+
+// checkEmbedded refuses inputs whose embedded parameters huma would not see.
+func checkEmbedded(pattern string, in reflect.Type) {
+	for f := range in.Fields() {
+		if f.Anonymous && !f.IsExported() {
+			panic(pattern + ": the input embeds " + f.Name + ", whose parameters nobody would read")
+		}
+	}
 }
 
 // raw serves a route whose bodies are not JSON. An error is for before anything was

@@ -28,15 +28,26 @@ func (e *SelectorError) Error() string {
 
 // Selector says which devices are meant. The zero Selector means all.
 type Selector struct {
-	text  string
-	terms []term
+	text   string
+	terms  []term
+	scoped bool
+	scope  []Selector // of which one has to mean the device as well, if scoped
 }
 
 // String is the text that it was parsed from.
 func (s Selector) String() string { return s.text }
 
 // All tells whether it means every device, whatever it is.
-func (s Selector) All() bool { return len(s.terms) == 0 }
+func (s Selector) All() bool { return len(s.terms) == 0 && !s.scoped }
+
+// Within means the devices that s means and one of the scope does. A scope of none means
+// no device.
+func (s Selector) Within(scope []Selector) Selector {
+	if !slices.ContainsFunc(scope, Selector.All) {
+		s.scoped, s.scope = true, scope
+	}
+	return s
+}
 
 // Meets tells whether a device is meant, at a time by the panel's clock.
 func (s Selector) Meets(d *view.Device, now time.Time) bool {
@@ -45,7 +56,7 @@ func (s Selector) Meets(d *view.Device, now time.Time) bool {
 			return false
 		}
 	}
-	return true
+	return !s.scoped || slices.ContainsFunc(s.scope, func(one Selector) bool { return one.Meets(d, now) })
 }
 
 // term is one condition; one of its values has to hold.

@@ -128,3 +128,26 @@ func TestVersionsInOrder(t *testing.T) {
 		}
 	}
 }
+
+func TestWithin(t *testing.T) {
+	all, lab, cams := fleet.Selector{}, selector(t, "tag:lab"), selector(t, "id:cam-*")
+	for name, c := range map[string]struct {
+		s          fleet.Selector
+		door, shed bool
+	}{
+		"all within all":            {all.Within([]fleet.Selector{all}), true, true},
+		"all within one":            {all.Within([]fleet.Selector{lab}), true, false},
+		"all within two":            {all.Within([]fleet.Selector{lab, selector(t, `site:"the shed"`)}), true, true},
+		"some within all":           {lab.Within([]fleet.Selector{cams, all}), true, false},
+		"some within others":        {lab.Within([]fleet.Selector{selector(t, "site:south")}), false, false},
+		"all within none":           {all.Within(nil), false, false},
+		"all within one within one": {all.Within([]fleet.Selector{all.Within([]fleet.Selector{lab})}), true, false},
+	} {
+		if c.s.Meets(&door, now) != c.door || c.s.Meets(&shed, now) != c.shed {
+			t.Errorf("%s: %v, %v", name, c.s.Meets(&door, now), c.s.Meets(&shed, now))
+		}
+		if c.s.All() != (c.door && c.shed && name == "all within all") {
+			t.Errorf("%s: all is %v", name, c.s.All())
+		}
+	}
+}

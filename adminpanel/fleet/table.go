@@ -185,11 +185,12 @@ func (t *Table) Versions(s Selector, now time.Time) view.Versions {
 	return v
 }
 
-// At returns devices that run a version, at most n of them (all, if n is 0), and how
-// many there are. Their order is that of [canary.Sort], as is that of rollouts.
-func (t *Table) At(version string, n int) (ids []string, total int) {
+// At returns devices that a selector means and that run a version, at most n of them (all,
+// if n is 0), and how many there are. Their order is that of [canary.Sort], as is that of
+// rollouts.
+func (t *Table) At(s Selector, version string, n int, now time.Time) (ids []string, total int) {
 	ids = []string{}
-	for _, d := range t.all() {
+	for _, d := range t.Select(s, now) {
 		if d.Running == version {
 			ids = append(ids, d.ID)
 		}

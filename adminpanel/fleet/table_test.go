@@ -80,12 +80,12 @@ func TestVersionsAddUp(t *testing.T) {
 
 func TestTheFirstFewAreTheSameEachTime(t *testing.T) {
 	tab := table(1000)
-	ten, total := tab.At("1.3.0", 10)
+	ten, total := tab.At(fleet.Selector{}, "1.3.0", 10, now)
 	if total != 100 || len(ten) != 10 || slices.IsSorted(ten) {
 		t.Fatalf("%v of %d", ten, total)
 	}
-	again, _ := tab.At("1.3.0", 10)
-	all, _ := tab.At("1.3.0", 0)
+	again, _ := tab.At(fleet.Selector{}, "1.3.0", 10, now)
+	all, _ := tab.At(fleet.Selector{}, "1.3.0", 0, now)
 	if !slices.Equal(ten, again) || len(all) != 100 || !slices.Equal(all[:10], ten) {
 		t.Errorf("%v, then %v", ten, again)
 	}

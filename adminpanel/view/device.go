@@ -73,7 +73,7 @@ type Certificate struct {
 // Asked is something that was asked of a device, and then what it said.
 type Asked struct {
 	ID      string    `json:"id"`
-	Kind    string    `json:"kind" enum:"stage,activate,confirm,revert,cancel"`
+	Kind    string    `json:"kind" enum:"stage,activate,upgrade,confirm,revert,cancel"`
 	By      string    `json:"by"` // account, or "rollout ID"
 	Release string    `json:"release,omitempty"`
 	Version string    `json:"version,omitempty"`
@@ -140,4 +140,11 @@ type VersionCount struct {
 type VersionPoint struct {
 	At      time.Time      `json:"at"`
 	Running map[string]int `json:"running"`
+}
+
+// At are devices that run a version, in an order that stays the same: a hash of their ids.
+type At struct {
+	Version string   `json:"version"`
+	Devices []string `json:"devices"`
+	Total   int      `json:"total"` // that run it
 }

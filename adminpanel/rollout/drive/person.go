@@ -118,3 +118,22 @@ func (d *Driver) Standing(device string) (rollout.Seen, bool) {
 	seen, _ := translate(a, d.words[device], said, time.Now())
 	return seen, seen.What != ""
 }
+
+// Said is what a device answered to being asked to confirm or revert.
+type Said struct {
+	Exit    int // as of the device's commands
+	Message string
+}
+
+// Said is the answer to the newest ask of a device; false if there is none, or another
+// panel has it.
+func (d *Driver) Said(device string) (Said, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a, asked := d.asks[device]
+	s, ok := d.answers[device]
+	if !asked || !ok || s.epoch != a.Epoch {
+		return Said{}, false
+	}
+	return Said{s.exit, s.message}, true
+}

@@ -325,7 +325,7 @@ export interface Status {
 
 export interface Asked {
   id: string;
-  kind: 'stage' | 'activate' | 'confirm' | 'revert' | 'cancel';
+  kind: 'stage' | 'activate' | 'upgrade' | 'confirm' | 'revert' | 'cancel';
   by: string;
   release?: string;
   version?: string;
