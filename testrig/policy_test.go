@@ -68,6 +68,7 @@ const policy = `
 
 	# The panel knows devices by what travels on the link.
 	adminpanel/live < agent/wire, stream/orders, stream/publish, stream/whep
+	adminpanel/simulate < agent/control, agent/link, agent/wire, slots/fetch, verify
 	adminpanel/... < adminpanel/..., agent/wire, agent/control, verify
 
 	# The sample application is an application: it knows what applications know.

@@ -23,7 +23,7 @@ import (
 // key and certificate, who vouches for the panel, and where it is. It is safe for
 // concurrent use; one process has it open.
 type Identity struct {
-	dir    string
+	dir    string // "": it is kept nowhere
 	device string
 
 	mu      sync.Mutex // guards what follows
@@ -84,6 +84,12 @@ func OpenIdentity(dir, device string) (*Identity, error) {
 	return i, nil
 }
 
+// NewIdentity is of a device that has no disk: it belongs to no panel, and what it comes to
+// is lost with the process.
+func NewIdentity(device string) *Identity {
+	return &Identity{device: device, changed: make(chan struct{})}
+}
+
 // Recover ends an enrolment that was cut off. joined says whether the device belongs
 // to the fleet of a root by now: then all else was done before.
 func (i *Identity) Recover(joined func(root []byte) bool) error {
@@ -111,7 +117,7 @@ func (i *Identity) drop() error {
 
 // prepare keeps what an enrolment has come to. The caller holds mu.
 func (i *Identity) prepare(d document) error {
-	if err := replaceJSON(filepath.Join(i.dir, beginning), d); err != nil {
+	if err := i.keep(beginning, d); err != nil {
 		return fmt.Errorf("link: keep the enrolment: %w", err)
 	}
 	i.pending = &d
@@ -129,9 +135,11 @@ func (i *Identity) Commit() error {
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
-	err = os.Rename(filepath.Join(i.dir, beginning), filepath.Join(i.dir, enrolled))
-	if err = errors.Join(err, syncDir(i.dir)); err != nil {
-		return fmt.Errorf("link: keep the enrolment: %w", err)
+	if i.dir != "" {
+		err = os.Rename(filepath.Join(i.dir, beginning), filepath.Join(i.dir, enrolled))
+		if err = errors.Join(err, syncDir(i.dir)); err != nil {
+			return fmt.Errorf("link: keep the enrolment: %w", err)
+		}
 	}
 	i.pending = nil
 	i.take(h)
@@ -142,18 +150,33 @@ func (i *Identity) Commit() error {
 func (i *Identity) Forget() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	var errs []error
-	for _, name := range []string{enrolled, beginning} {
-		if err := os.Remove(filepath.Join(i.dir, name)); !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	if err := errors.Join(append(errs, syncDir(i.dir))...); err != nil {
+	if err := i.remove(enrolled, beginning); err != nil {
 		return fmt.Errorf("link: forget the panel: %w", err)
 	}
 	i.pending = nil
 	i.take(nil)
 	return nil
+}
+
+// keep writes a document down, unless there is no disk.
+func (i *Identity) keep(name string, d document) error {
+	if i.dir == "" {
+		return nil
+	}
+	return replaceJSON(filepath.Join(i.dir, name), d)
+}
+
+func (i *Identity) remove(names ...string) error {
+	if i.dir == "" {
+		return nil
+	}
+	var errs []error
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(i.dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, syncDir(i.dir))...)
 }
 
 // take puts another identity in force. The caller holds mu.
@@ -199,7 +222,7 @@ func (i *Identity) amend(from *held, change func(*document)) error {
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
-	if err := replaceJSON(filepath.Join(i.dir, enrolled), d); err != nil {
+	if err := i.keep(enrolled, d); err != nil {
 		return fmt.Errorf("link: keep the enrolment: %w", err)
 	}
 	i.take(h)
