@@ -60,6 +60,9 @@ func (l *link) expect() (uint64, <-chan wire.Answer, error) {
 	if len(l.pending) >= maxPending {
 		return 0, nil, ErrBusy
 	}
+	if l.pending == nil {
+		l.pending = map[uint64]chan wire.Answer{}
+	}
 	l.next++
 	answered := make(chan wire.Answer, 1)
 	l.pending[l.next] = answered

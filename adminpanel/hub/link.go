@@ -48,7 +48,8 @@ type link struct {
 
 	mu      sync.Mutex // guards what follows
 	next    uint64
-	pending map[uint64]chan wire.Answer
+	pending map[uint64]chan wire.Answer // nil until something is asked
+	pulse   *time.Timer                 // the next ping; nil: there is none any more
 }
 
 // ServeHTTP takes a device's link and returns when it has ended.
@@ -77,19 +78,17 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, device string) error
 	ctx, end := context.WithCancelCause(r.Context())
 	rc := http.NewResponseController(w)
 	out := &promptWriter{w: w, rc: rc, ctx: ctx}
-	l := &link{
-		device: device, request: r, ctx: ctx, end: end,
-		lines:   wire.NewWriter(out),
-		pending: map[uint64]chan wire.Answer{},
-	}
-	var owned sync.WaitGroup
+	l := &link{device: device, request: r, ctx: ctx, end: end, lines: wire.NewWriter(out)}
+	// There are ten thousand links: none has a goroutine besides this one that waits.
+	var woken sync.WaitGroup
 	defer out.close()
-	defer owned.Wait()
+	defer woken.Wait()
 	defer end(nil)
 	// Whatever ends the link must also end a read that waits for the device and a
 	// write that the device does not take.
-	owned.Go(func() {
-		<-ctx.Done()
+	woken.Add(1)
+	context.AfterFunc(ctx, func() {
+		defer woken.Done()
 		rc.SetReadDeadline(time.Now())
 		rc.SetWriteDeadline(time.Now())
 	})
@@ -97,7 +96,8 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, device string) error
 	if err := rc.Flush(); err != nil {
 		return err
 	}
-	owned.Go(l.beat)
+	l.begin()
+	defer l.still()
 	return h.listen(l, lineReader{wire.NewReader(r.Body), rc, ctx})
 }
 
@@ -213,19 +213,30 @@ func (r lineReader) read(up *wire.Up) error {
 	return err
 }
 
-// beat pings until the link ends, and ends it when the device does not read.
+// begin pings from now on.
+func (l *link) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pulse = time.AfterFunc(wire.PingEvery, l.beat)
+}
+
+// still ends the pings. One under way is the writer's to wait for.
+func (l *link) still() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pulse.Stop()
+	l.pulse = nil
+}
+
+// beat pings, and ends the link when the device does not read.
 func (l *link) beat() {
-	tick := time.NewTicker(wire.PingEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-l.ctx.Done():
-			return
-		case <-tick.C:
-			if err := l.lines.Write(wire.Down{Ping: &wire.Ping{}}); err != nil {
-				l.end(err)
-				return
-			}
-		}
+	if err := l.lines.Write(wire.Down{Ping: &wire.Ping{}}); err != nil {
+		l.end(err)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pulse != nil {
+		l.pulse.Reset(wire.PingEvery)
 	}
 }

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -13,52 +12,89 @@ import (
 // ErrTooLong is returned for a line of more than [MaxLine] bytes.
 var ErrTooLong = errors.New("the line is longer than the link allows")
 
-// Reader reads lines. It is not safe for concurrent use.
+// Reader reads lines. It is not safe for concurrent use. Between lines it holds little
+// memory, for a panel has one for each device.
 type Reader struct {
-	scan *bufio.Scanner
+	r        io.Reader
+	buf      []byte
+	from, to int // what of buf was not given out
+	seen     int // so much of that has no end of a line
 }
+
+const (
+	// restSize is what a Reader has room for when it rests.
+	restSize = 512
+	// maxIdle bounds reads that bring nothing, one after the other.
+	maxIdle = 100
+)
 
 // NewReader reads lines from r.
-func NewReader(r io.Reader) *Reader {
-	s := bufio.NewScanner(r)
-	s.Buffer(nil, MaxLine)
-	s.Split(splitLine)
-	return &Reader{s}
-}
-
-// splitLine differs from bufio.ScanLines in dropping an unfinished last line:
-// a link that was cut is an end, not nonsense.
-func splitLine(data []byte, atEOF bool) (advance int, line []byte, err error) {
-	if i := bytes.IndexByte(data, '\n'); i >= 0 {
-		return i + 1, data[:i], nil
-	}
-	if atEOF {
-		return len(data), nil, nil
-	}
-	return 0, nil, nil
-}
+func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 
 // Read decodes the next line into v, which should be zero: members that the
-// line lacks are left alone. The end of the stream is io.EOF.
+// line lacks are left alone. The end of the stream is io.EOF, also within a line: a
+// link that was cut is an end, not nonsense.
 func (r *Reader) Read(v any) error {
-	if !r.scan.Scan() {
-		return r.end()
+	line, err := r.line()
+	if err != nil {
+		return err
 	}
-	if err := json.Unmarshal(r.scan.Bytes(), v); err != nil {
+	if err := json.Unmarshal(line, v); err != nil {
 		return fmt.Errorf("read a line of the link: %w", err)
 	}
 	return nil
 }
 
-func (r *Reader) end() error {
-	switch err := r.scan.Err(); {
-	case err == nil:
-		return io.EOF
-	case errors.Is(err, bufio.ErrTooLong):
-		return ErrTooLong
-	default:
-		return fmt.Errorf("read the link: %w", err)
+// line is good until the next call.
+func (r *Reader) line() ([]byte, error) {
+	for {
+		if i := bytes.IndexByte(r.buf[r.from+r.seen:r.to], '\n'); i >= 0 {
+			begin, end := r.from, r.from+r.seen+i
+			r.from, r.seen = end+1, 0
+			return r.buf[begin:end:end], nil
+		}
+		r.seen = r.to - r.from
+		if r.seen >= MaxLine {
+			return nil, ErrTooLong
+		}
+		r.makeRoom()
+		if err := r.more(); err != nil {
+			return nil, err
+		}
 	}
+}
+
+// makeRoom moves what is left of the lines before to the front, and to a smaller buffer
+// if it fits one.
+func (r *Reader) makeRoom() {
+	left, buf := r.buf[r.from:r.to], r.buf
+	switch {
+	case len(left) < restSize:
+		if len(buf) != restSize {
+			buf = make([]byte, restSize)
+		}
+	case len(left) == len(buf):
+		buf = make([]byte, min(2*len(left), MaxLine))
+	case r.from == 0:
+		return
+	}
+	r.from, r.to, r.buf = 0, copy(buf, left), buf
+}
+
+func (r *Reader) more() error {
+	for range maxIdle {
+		n, err := r.r.Read(r.buf[r.to:])
+		r.to += n
+		switch {
+		case n > 0: // an error comes again
+			return nil
+		case errors.Is(err, io.EOF):
+			return io.EOF
+		case err != nil:
+			return fmt.Errorf("read the link: %w", err)
+		}
+	}
+	return io.ErrNoProgress
 }
 
 // Writer writes lines, each whole and at once. Any goroutine may call it.

@@ -59,6 +59,51 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// However the bytes come, the lines are the same; and between them a reader has little
+// room, because a panel has as many as devices.
+func TestReadInPieces(t *testing.T) {
+	sizes := []int{30, 511, 512, 513, 70_000, 40, wire.MaxLine, 100, 1000, 50}
+	var text strings.Builder
+	for _, n := range sizes {
+		text.WriteString(lineOf(n))
+	}
+	for _, most := range []int{1, 7, 511, 4096, wire.MaxLine} {
+		in := &pieces{text: text.String(), most: most}
+		r := wire.NewReader(in)
+		for _, n := range sizes {
+			var up wire.Up
+			if err := r.Read(&up); err != nil {
+				t.Fatalf("a line of %d bytes, by %d: %v", n, most, err)
+			}
+			if want := len(lineOf(n)) - len(`{"status":}`) - 1; len(up.Status) != want {
+				t.Errorf("a line of %d bytes, by %d: its status has %d bytes, not %d", n, most, len(up.Status), want)
+			}
+		}
+		if err := r.Read(&wire.Up{}); !errors.Is(err, io.EOF) {
+			t.Errorf("behind the last line: %v", err)
+		}
+		if in.room > 1024 {
+			t.Errorf("by %d: at rest the reader has room for %d bytes", most, in.room)
+		}
+	}
+}
+
+// pieces gives a text out in small parts, and remembers how much was asked for last.
+type pieces struct {
+	text       string
+	most, room int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	p.room = len(b)
+	n := copy(b[:min(len(b), p.most)], p.text)
+	p.text = p.text[n:]
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
 func TestReadOfACutLinkIsItsEnd(t *testing.T) {
 	if err := wire.NewReader(strings.NewReader(`{"ping":`)).Read(&wire.Up{}); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want io.EOF", err)
