@@ -31,7 +31,7 @@ type Spec struct {
 	ID       string
 	Product  string // "sample-camera"
 	Hardware string // "rig"
-	Version  string // that it has at first; "1.0"
+	Version  string // that it has at first; "1.0.0"
 	Marker   string // who ends its trials, "app" or "operator"; "" is "app"
 	Fate     Fate
 	Behind   time.Duration // its clock
@@ -96,7 +96,7 @@ func New(spec Spec, log *slog.Logger) (*Device, error) {
 
 func newDevice(spec Spec, heads *heads, log *slog.Logger) (*Device, error) {
 	spec.Product, spec.Hardware = cmp.Or(spec.Product, "sample-camera"), cmp.Or(spec.Hardware, "rig")
-	spec.Version, spec.Marker = cmp.Or(spec.Version, "1.0"), cmp.Or(spec.Marker, "app")
+	spec.Version, spec.Marker = cmp.Or(spec.Version, "1.0.0"), cmp.Or(spec.Marker, "app")
 	spec.Times.Deadline = cmp.Or(spec.Times.Deadline, deadline)
 	d := &Device{
 		Spec: spec, heads: heads, log: log.With("device", spec.ID), cut: func() {},

@@ -20,6 +20,10 @@ const (
 	// enrolAtOnce is less than a panel takes at a time.
 	enrolAtOnce = 8
 	enrolPause  = 250 * time.Millisecond
+	// enrolTries of one device: a panel that starts anew is waited for, one that is
+	// another than the token's is not waited for without end.
+	enrolTries = 20
+	maxPause   = 5 * time.Second
 )
 
 // Config is what a fleet is made of.
@@ -119,14 +123,19 @@ func (f *Fleet) Run(ctx context.Context) error {
 
 // enrol tries until the panel takes the device or refuses it.
 func (f *Fleet) enrol(ctx context.Context, d *Device) error {
-	for {
+	wait := enrolPause
+	for tries := 0; ; {
 		err := d.Enrol(ctx, f.cfg.Panel, f.cfg.Token)
 		code, refused := link.IsRefusal(err)
-		if err == nil || ctx.Err() != nil || refused && code != wire.CodeBusy {
+		if code != wire.CodeBusy {
+			tries++
+			wait = min(2*wait, maxPause)
+		}
+		if err == nil || ctx.Err() != nil || refused && code != wire.CodeBusy || tries == enrolTries {
 			return errors.Join(err, ctx.Err())
 		}
 		f.cfg.Log.Debug("a device was not enrolled; trying again", "device", d.ID, "cause", err)
-		if pause(ctx, d.some(enrolPause)) != nil {
+		if pause(ctx, d.some(wait)) != nil {
 			return ctx.Err()
 		}
 	}

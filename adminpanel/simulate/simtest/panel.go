@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ type Panel struct {
 	URL       string
 	Token     wire.Token
 	Releases  http.Handler // of GET /v1/releases/…; nil: there are none
+	Full      atomic.Bool  // nobody may enrol any more
 	authority *ca.Authority
 	server    *http.Server
 	address   string
@@ -73,7 +75,7 @@ func (p *Panel) Open(change func(*hub.Config)) {
 		Handler: mux, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: wire.LegWindow, MaxReceiveBufferPerConnection: wire.LinkWindow},
 	}
-	go p.server.Serve(p.Door) // it ends with the server
+	go func() { _ = p.server.Serve(p.Door) }() // it ends with the server
 }
 
 // Close ends the panel as a crash would, but for what the kernel says to the devices.
@@ -92,6 +94,10 @@ func identify(r *http.Request) (string, bool) {
 
 // enrol lets in whoever asks: the panel's real desk is package enrol.
 func (p *Panel) enrol(w http.ResponseWriter, r *http.Request) {
+	if p.Full.Load() {
+		reply(w, http.StatusForbidden, wire.Problem{Status: http.StatusForbidden, Code: wire.CodeUsedToken, Detail: "the token was used"})
+		return
+	}
 	var ask wire.EnrollRequest
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, wire.MaxEnrollment)).Decode(&ask)
 	var chain [][]byte
@@ -102,7 +108,12 @@ func (p *Panel) enrol(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	json.NewEncoder(w).Encode(wire.Enrollment{Device: ask.Device, Certificate: chain, Authorities: p.authority.Roots()})
+	reply(w, http.StatusOK, wire.Enrollment{Device: ask.Device, Certificate: chain, Authorities: p.authority.Roots()})
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // to whoever still reads
 }
 
 // Online is how many devices are linked.
