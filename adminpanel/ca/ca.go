@@ -1,7 +1,7 @@
 package ca
 
 import (
-	"cmp"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,13 +10,11 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -33,7 +31,7 @@ var ErrLast = errors.New("there is one generation of the authority only: make an
 
 // Authority is safe for concurrent use. Several processes may have one open.
 type Authority struct {
-	dir string
+	keeper keeper
 
 	mu          sync.Mutex   // guards what follows
 	generations []generation // oldest first, at least one
@@ -41,12 +39,27 @@ type Authority struct {
 	names       []string // that server is for
 }
 
+// keeper is where generations are.
+type keeper interface {
+	list() (map[int]parts, error)
+	// add keeps a generation, unless there is one of that number.
+	add(number int, p parts) error
+	// retire keeps a generation under another name.
+	retire(number int) error
+	// follow says when there may be others, until ctx ends.
+	follow(ctx context.Context, look func(), failed func(error))
+}
+
 // Open opens the authority in a directory, and makes one if there is none.
 func Open(dir string) (*Authority, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("ca: %w", err)
 	}
-	a := &Authority{dir: dir}
+	return open(files(dir))
+}
+
+func open(k keeper) (*Authority, error) {
+	a := &Authority{keeper: k}
 	generations, err := a.read()
 	if err == nil && len(generations) == 0 {
 		if err = a.add(1); err == nil {
@@ -60,50 +73,41 @@ func Open(dir string) (*Authority, error) {
 	return a, nil
 }
 
-// read lists what is on disk, oldest first.
+// read lists what is kept, oldest first.
 func (a *Authority) read() (list []generation, err error) {
-	entries, err := os.ReadDir(a.dir)
+	kept, err := a.keeper.list()
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range entries {
-		number, err := strconv.Atoi(e.Name())
-		if err != nil || number < 1 || strconv.Itoa(number) != e.Name() {
-			continue
-		}
-		g, err := readGeneration(filepath.Join(a.dir, e.Name()), number)
+	for _, number := range slices.Sorted(maps.Keys(kept)) {
+		g, err := readGeneration(kept[number], number)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("generation %d: %w", number, err)
 		}
 		list = append(list, g)
 	}
-	slices.SortFunc(list, func(x, y generation) int { return cmp.Compare(x.number, y.number) })
 	return list, nil
 }
 
 // add makes a generation. If another process was faster, its generation is as good.
 func (a *Authority) add(number int) error {
-	dir, err := os.MkdirTemp(a.dir, ".new-")
+	p, err := makeGeneration(number, time.Now())
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) // of this name nothing is left after the rename
-	if err := errors.Join(makeGeneration(dir, number, time.Now()), syncDir(dir)); err != nil {
-		return err
-	}
-	err = os.Rename(dir, filepath.Join(a.dir, strconv.Itoa(number)))
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return syncDir(a.dir)
+	return a.keeper.add(number, p)
 }
 
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+// Run looks for what others change, until ctx ends, and says when it took that in.
+func (a *Authority) Run(ctx context.Context, changed func(), failed func(error)) {
+	a.keeper.follow(ctx, func() {
+		switch other, err := a.Reload(); {
+		case err != nil:
+			failed(err)
+		case other:
+			changed()
+		}
+	}, failed)
 }
 
 // Rotate adds a generation, by which devices' certificates are made from now on.
@@ -118,19 +122,18 @@ func (a *Authority) Rotate() error {
 	return err
 }
 
-// Retire drops the oldest generation: its files are kept under another name.
+// Retire drops the oldest generation, which is kept under another name.
 func (a *Authority) Retire() error {
 	a.mu.Lock()
-	count, oldest := len(a.generations), strconv.Itoa(a.generations[0].number)
+	count, oldest := len(a.generations), a.generations[0].number
 	a.mu.Unlock()
 	if count < 2 {
 		return ErrLast
 	}
-	err := os.Rename(filepath.Join(a.dir, oldest), filepath.Join(a.dir, "retired-"+oldest))
-	if err = errors.Join(err, syncDir(a.dir)); err != nil {
+	if err := a.keeper.retire(oldest); err != nil {
 		return fmt.Errorf("ca: retire a generation: %w", err)
 	}
-	_, err = a.Reload()
+	_, err := a.Reload()
 	return err
 }
 

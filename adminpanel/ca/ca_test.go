@@ -1,6 +1,7 @@
 package ca_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,10 +12,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"slipstream/adminpanel/ca"
+	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/store/bolt"
 )
 
 func open(t *testing.T, dir string) *ca.Authority {
@@ -35,6 +39,25 @@ func csr(t *testing.T, key any) []byte {
 		t.Fatal(err)
 	}
 	return der
+}
+
+func openStore(t *testing.T) store.Store {
+	t.Helper()
+	s, err := bolt.Open(filepath.Join(t.TempDir(), "panel.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func openIn(t *testing.T, s store.Store, dir string) *ca.Authority {
+	t.Helper()
+	a, err := ca.OpenStore(s, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 func newKey(t *testing.T, curve elliptic.Curve) *ecdsa.PrivateKey {
@@ -136,9 +159,22 @@ func TestThePanelsOwnCertificate(t *testing.T) {
 	}
 }
 
+// Two panels, or a panel and a command, have one authority between them.
 func TestRotation(t *testing.T) {
-	dir, now := t.TempDir(), time.Now()
-	a, elsewhere := open(t, dir), open(t, dir)
+	t.Run("in files", func(t *testing.T) {
+		dir := t.TempDir()
+		rotates(t, func() *ca.Authority { return open(t, dir) })
+	})
+	t.Run("in a store", func(t *testing.T) {
+		s := openStore(t)
+		rotates(t, func() *ca.Authority { return openIn(t, s, "") })
+	})
+}
+
+func rotates(t *testing.T, open func() *ca.Authority) {
+	t.Helper()
+	now := time.Now()
+	a, elsewhere := open(), open()
 	first, between := device(t, a, now)
 	pinned := a.Pinned()
 	if err := a.Retire(); !errors.Is(err, ca.ErrLast) {
@@ -160,7 +196,7 @@ func TestRotation(t *testing.T) {
 	if err := elsewhere.Retire(); err != nil {
 		t.Fatal(err)
 	}
-	a = open(t, dir) // as after a restart
+	a = open() // as after a restart
 	if err := vouched(first, a.Pool(), between, x509.ExtKeyUsageClientAuth, now); err == nil {
 		t.Error("the retired one still vouches")
 	}
@@ -189,5 +225,54 @@ func TestTheKeysAreTheirOwnersOnly(t *testing.T) {
 	}
 	if _, err := ca.Open(dir); err == nil {
 		t.Error("an authority without its key was opened")
+	}
+}
+
+// A panel that moves to a store which others can share takes its authority along, once: a
+// panel with another one of its own does not bring it in.
+func TestAnAuthorityMovesIntoAStore(t *testing.T) {
+	s, dir := openStore(t), t.TempDir()
+	own := open(t, dir)
+	if err := own.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	foreign := t.TempDir()
+	open(t, foreign)
+	for _, from := range []string{dir, foreign, "", filepath.Join(dir, "none")} {
+		a := openIn(t, s, from)
+		if !a.Pinned().Equal(own.Pinned()) || len(a.Roots()) != 2 {
+			t.Errorf("beside %q the authority is another one", from)
+		}
+	}
+}
+
+// A panel hears of what another one has changed.
+func TestAChangeIsNoticed(t *testing.T) {
+	s, dir := openStore(t), t.TempDir()
+	for name, open := range map[string]func() *ca.Authority{
+		"in files": func() *ca.Authority { return open(t, dir) }, "in a store": func() *ca.Authority { return openIn(t, s, "") },
+	} {
+		a, elsewhere := open(), open()
+		ctx, cancel := context.WithCancel(t.Context())
+		changed := make(chan int, 10)
+		var owned sync.WaitGroup
+		owned.Go(func() {
+			a.Run(ctx, func() { changed <- len(a.Roots()) }, func(err error) { t.Error(err) })
+		})
+		for want, change := range []func() error{elsewhere.Rotate, elsewhere.Retire} {
+			if err := change(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case got := <-changed:
+				if got != 2-want {
+					t.Errorf("%s: %d generations, want %d", name, got, 2-want)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("%s: nothing was noticed", name)
+			}
+		}
+		cancel()
+		owned.Wait()
 	}
 }

@@ -9,8 +9,12 @@
 //	N/issuing.pem  its certificate by the root, 10 years
 //
 // A generation appears whole, by the rename of its directory, and is never changed.
-// The root's key can be kept elsewhere: nothing but a new generation needs it, and a
-// generation without it works.
+// The root's key can be kept elsewhere: a generation without it works.
+//
+// Panels that share a store share their authority too ([OpenStore]): there a generation is
+// the same four texts at ca/N, in one value. So whoever reads such a store can speak for
+// the panels, as whoever reads the directory can; the cluster's own TLS and accounts
+// keep others away.
 //
 // # Rotation
 //
@@ -32,5 +36,7 @@
 //
 // Rejected: one key for both (to replace the one that signs day by day, every device
 // would have to hear of it); RSA and Ed25519 (devices' stacks and key stores have
-// P-256); a serial number that counts (two panels would have to agree).
+// P-256); a serial number that counts (two panels would have to agree); the keys in the file
+// of a panel that is alone (it is copied as a backup, and commands could not rotate them
+// while the panel has it open).
 package ca

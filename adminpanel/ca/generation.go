@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -20,7 +18,6 @@ const (
 	issuingLife = 10 * 365 * 24 * time.Hour
 	// backdated is for peers whose clock is behind.
 	backdated = 24 * time.Hour
-	maxFile   = 64 << 10
 )
 
 // generation is one root with what signs for it.
@@ -31,35 +28,53 @@ type generation struct {
 	key     *ecdsa.PrivateKey // of issuing
 }
 
-// makeGeneration writes a generation into a directory that has none.
-func makeGeneration(dir string, number int, now time.Time) error {
+// parts are a generation as it is kept: PEM by name.
+type parts map[string][]byte
+
+const (
+	partRootKey    = "root.key"
+	partRoot       = "root.pem"
+	partIssuingKey = "issuing.key"
+	partIssuing    = "issuing.pem"
+)
+
+// makeGeneration makes one with new keys.
+func makeGeneration(number int, now time.Time) (parts, error) {
 	rootKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	issuingKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	root := authority(fmt.Sprintf("Slipstream panel, root %d", number), now, rootLife)
 	root.MaxPathLen = 1
 	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, rootKey.Public(), rootKey)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if root, err = x509.ParseCertificate(rootDER); err != nil {
-		return err
+		return nil, err
 	}
 	issuing := authority(fmt.Sprintf("Slipstream panel, issuing %d", number), now, issuingLife)
 	issuing.MaxPathLenZero = true
 	issuingDER, err := x509.CreateCertificate(rand.Reader, issuing, root, issuingKey.Public(), rootKey)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(
-		writeKey(filepath.Join(dir, "root.key"), rootKey), writePEM(filepath.Join(dir, "root.pem"), "CERTIFICATE", rootDER),
-		writeKey(filepath.Join(dir, "issuing.key"), issuingKey), writePEM(filepath.Join(dir, "issuing.pem"), "CERTIFICATE", issuingDER),
-	)
+	rootPEM, err := keyPEM(rootKey)
+	if err != nil {
+		return nil, err
+	}
+	issuingPEM, err := keyPEM(issuingKey)
+	if err != nil {
+		return nil, err
+	}
+	return parts{
+		partRootKey: rootPEM, partRoot: pem.EncodeToMemory(&pem.Block{Type: typeCertificate, Bytes: rootDER}),
+		partIssuingKey: issuingPEM, partIssuing: pem.EncodeToMemory(&pem.Block{Type: typeCertificate, Bytes: issuingDER}),
+	}, nil
 }
 
 func authority(name string, now time.Time, life time.Duration) *x509.Certificate {
@@ -78,86 +93,69 @@ func serial() *big.Int {
 	return new(big.Int).SetBytes(raw[:])
 }
 
-func readGeneration(dir string, number int) (g generation, err error) {
+// readGeneration reads what is needed day by day: the root's key is not.
+func readGeneration(p parts, number int) (g generation, err error) {
 	g.number = number
-	if g.root, err = readCertificate(filepath.Join(dir, "root.pem")); err != nil {
+	if g.root, err = readCertificate(p, partRoot); err != nil {
 		return generation{}, err
 	}
-	if g.issuing, err = readCertificate(filepath.Join(dir, "issuing.pem")); err != nil {
+	if g.issuing, err = readCertificate(p, partIssuing); err != nil {
 		return generation{}, err
 	}
-	if g.key, err = readKey(filepath.Join(dir, "issuing.key")); err != nil {
+	if g.key, err = readKey(p, partIssuingKey); err != nil {
 		return generation{}, err
 	}
 	if !g.key.PublicKey.Equal(g.issuing.PublicKey) {
-		return generation{}, fmt.Errorf("%s: the key is not the certificate's", dir)
+		return generation{}, errors.New("the key is not the certificate's")
 	}
 	if err := g.issuing.CheckSignatureFrom(g.root); err != nil {
-		return generation{}, fmt.Errorf("%s: %w", dir, err)
+		return generation{}, err
 	}
 	return g, nil
 }
 
-func writeKey(path string, key *ecdsa.PrivateKey) error {
+const (
+	typeCertificate = "CERTIFICATE"
+	typeKey         = "PRIVATE KEY"
+)
+
+func keyPEM(key *ecdsa.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	return writePEM(path, "PRIVATE KEY", der)
+	return pem.EncodeToMemory(&pem.Block{Type: typeKey, Bytes: der}), err
 }
 
-func writePEM(path, kind string, der []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func readPEM(path, kind string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s is too long", path)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(text)
+func readPEM(p parts, name, kind string) ([]byte, error) {
+	block, _ := pem.Decode(p[name])
 	if block == nil || block.Type != kind {
-		return nil, fmt.Errorf("%s holds no %s as PEM", path, kind)
+		return nil, fmt.Errorf("%s holds no %s as PEM", name, kind)
 	}
 	return block.Bytes, nil
 }
 
-func readCertificate(path string) (*x509.Certificate, error) {
-	der, err := readPEM(path, "CERTIFICATE")
+func readCertificate(p parts, name string) (*x509.Certificate, error) {
+	der, err := readPEM(p, name, typeCertificate)
 	if err != nil {
 		return nil, err
 	}
 	c, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return c, nil
 }
 
-func readKey(path string) (*ecdsa.PrivateKey, error) {
-	der, err := readPEM(path, "PRIVATE KEY")
+func readKey(p parts, name string) (*ecdsa.PrivateKey, error) {
+	der, err := readPEM(p, name, typeKey)
 	if err != nil {
 		return nil, err
 	}
 	any, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	key, ok := any.(*ecdsa.PrivateKey)
 	if !ok || key.Curve != elliptic.P256() {
-		return nil, fmt.Errorf("%s holds no key of P-256", path)
+		return nil, fmt.Errorf("%s holds no key of P-256", name)
 	}
 	return key, nil
 }

@@ -16,7 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slipstream/adminpanel"
+	"slipstream/adminpanel/shelf/panel"
 )
 
 func main() {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slipstream/adminpanel"
+	"slipstream/adminpanel/shelf/panel"
 	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/shelf"
 	"slipstream/agent/wire"

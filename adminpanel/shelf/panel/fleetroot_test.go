@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"slipstream/adminpanel"
+	"slipstream/adminpanel/shelf/panel"
 	"slipstream/agent"
 	"slipstream/agent/config"
 	"slipstream/agent/control"

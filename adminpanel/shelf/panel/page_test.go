@@ -13,7 +13,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
-	"slipstream/adminpanel"
+	"slipstream/adminpanel/shelf/panel"
 	"slipstream/agent/control"
 )
 

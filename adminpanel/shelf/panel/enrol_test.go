@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"slipstream/adminpanel"
+	"slipstream/adminpanel/shelf/panel"
 	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/shelf"
 	"slipstream/agent/link"

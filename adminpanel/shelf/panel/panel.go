@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"slipstream/adminpanel/ca"
-	"slipstream/adminpanel/enrol"
+	"slipstream/adminpanel/shelf/enrol"
 	"slipstream/adminpanel/hub"
 	"slipstream/adminpanel/live"
 	"slipstream/adminpanel/shelf"

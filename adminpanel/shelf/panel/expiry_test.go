@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"slipstream/adminpanel"
+	"slipstream/adminpanel/shelf/panel"
 	"slipstream/adminpanel/ca"
-	"slipstream/adminpanel/enrol"
+	"slipstream/adminpanel/shelf/enrol"
 	"slipstream/adminpanel/shelf"
 	"slipstream/agent/wire"
 )

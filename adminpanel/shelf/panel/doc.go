@@ -1,0 +1,3 @@
+// Package adminpanel is the panel that devices and people know today, until package
+// slipstream/adminpanel has taken its place.
+package adminpanel
