@@ -43,6 +43,8 @@ type Enrolled struct {
 	Until  time.Time
 	Site   string   // given by the token, if it has none yet
 	Tags   []string // likewise
+	// May, if set, judges the record as it is in the instant in which the device is let in.
+	May func(r Record, known bool) error
 }
 
 // Enrol lets a device in, also one that was revoked or has another key now. Ifs and ops are
@@ -52,6 +54,11 @@ func (f *Fleet) Enrol(ctx context.Context, who audit.Who, d Enrolled, ifs []stor
 		return view.Device{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return f.changeWith(ctx, d.ID, 0, ifs, ops, func(r *Record, known bool) (Record, *view.AuditLine, error) {
+		if d.May != nil {
+			if err := d.May(*r, known); err != nil {
+				return *r, nil, err
+			}
+		}
 		after := *r
 		after.ID, after.Key, after.Serial, after.Until = d.ID, d.Key, d.Serial, d.Until.UTC()
 		after.Enrolled, after.Revoked = time.Now().UTC().Truncate(time.Second), time.Time{}

@@ -116,6 +116,19 @@ func (f *Fleet) Admitted(id, key string) bool {
 	return ok && r.Key == key && key != "" && r.Revoked.IsZero()
 }
 
+// Admit is [Fleet.Admitted], but before it says no it asks the store: another panel may have
+// let the device in just now.
+func (f *Fleet) Admit(ctx context.Context, id, key string) bool {
+	if f.Admitted(id, key) {
+		return true
+	}
+	if CheckID(id) != nil {
+		return false
+	}
+	f.refresh(ctx, id)
+	return f.Admitted(id, key)
+}
+
 // Heard takes in what the hub knows of a device: that it came or went, or its newest
 // status. One that the store does not know is added, unless it was revoked.
 func (f *Fleet) Heard(id string, l Link) {

@@ -96,9 +96,19 @@ func (h *Hub) all() (links []*link) {
 	return links
 }
 
-// Recheck ends the links of devices that may not call any more.
-func (h *Hub) Recheck() {
-	for _, l := range h.all() {
+// Recheck ends the links of devices that may not call any more: of these, or of all if
+// none is named.
+func (h *Hub) Recheck(devices ...string) {
+	links := make([]*link, 0, len(devices))
+	for _, device := range devices {
+		if l := h.linkOf(device); l != nil {
+			links = append(links, l)
+		}
+	}
+	if len(devices) == 0 {
+		links = h.all()
+	}
+	for _, l := range links {
 		if device, ok := h.cfg.Identify(l.request); !ok || device != l.device {
 			l.end(errUnknown)
 		}

@@ -6,9 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slipstream/adminpanel/shelf/panel"
 	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/shelf"
+	"slipstream/adminpanel/shelf/panel"
 )
 
 // revoke works while a panel runs on the same data, which then ends the device's

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slipstream/adminpanel/shelf/panel"
 	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/shelf"
+	"slipstream/adminpanel/shelf/panel"
 	"slipstream/agent/wire"
 )
 

@@ -19,9 +19,9 @@ import (
 	"testing"
 	"time"
 
-	"slipstream/adminpanel/shelf/panel"
 	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/shelf"
+	"slipstream/adminpanel/shelf/panel"
 	"slipstream/agent/link"
 	"slipstream/agent/wire"
 )

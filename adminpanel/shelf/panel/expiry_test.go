@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"slipstream/adminpanel/shelf/panel"
 	"slipstream/adminpanel/ca"
-	"slipstream/adminpanel/shelf/enrol"
 	"slipstream/adminpanel/shelf"
+	"slipstream/adminpanel/shelf/enrol"
+	"slipstream/adminpanel/shelf/panel"
 	"slipstream/agent/wire"
 )
 

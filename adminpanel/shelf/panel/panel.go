@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"slipstream/adminpanel/ca"
-	"slipstream/adminpanel/shelf/enrol"
 	"slipstream/adminpanel/hub"
 	"slipstream/adminpanel/live"
 	"slipstream/adminpanel/shelf"
 	"slipstream/adminpanel/shelf/api"
+	"slipstream/adminpanel/shelf/enrol"
 	"slipstream/adminpanel/ui"
 	"slipstream/agent/wire"
 	"slipstream/verify"

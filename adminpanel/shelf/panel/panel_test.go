@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"slipstream/adminpanel/shelf/panel"
 	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/shelf"
+	"slipstream/adminpanel/shelf/panel"
 	"slipstream/agent/control"
 	"slipstream/agent/wire"
 	"slipstream/verify"
