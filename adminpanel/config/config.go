@@ -26,6 +26,7 @@ type Config struct {
 	TLS   TLS   `toml:"tls"`
 	Store Store `toml:"store"`
 	OIDC  OIDC  `toml:"oidc"`
+	Live  Live  `toml:"live"`
 	Log   Log   `toml:"log"`
 }
 
@@ -74,6 +75,15 @@ type OIDC struct {
 	Groups     map[string]string `toml:"groups"`
 }
 
+// Live says how people watch devices that their browsers cannot reach. It is off without
+// Media.
+type Live struct {
+	Media     string   `toml:"media"`     // UDP address by which browsers watch through the panel
+	Legs      string   `toml:"legs"`      // UDP address to which devices bring pictures; "": on their links
+	Bin       string   `toml:"bin"`       // directory of slipstream-forward and slipstream-gateway; "": the panel's own
+	Advertise []string `toml:"advertise"` // IPs told to browsers in place of this machine's own
+}
+
 // Log says how the panel logs.
 type Log struct {
 	Level  string `toml:"level"`  // "debug", "info", "warn" or "error"
@@ -103,7 +113,7 @@ func (c Config) Validate() error {
 		absolute("data", c.Data), address("listen", c.Listen), address("devices", c.Devices), optional("metrics", c.Metrics, address),
 		optional("trust", c.Trust, absolute), optional("fleet", c.Fleet, absolute), optional("url", c.URL, webURL),
 		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"), oneOf("log.format", c.Log.Format, "text", "json"),
-		c.TLS.validate(), c.Store.validate(), c.OIDC.validate(c.URL), c.exposed(),
+		c.TLS.validate(), c.Store.validate(), c.OIDC.validate(c.URL), c.Live.validate(), c.exposed(),
 	}
 	if c.Panel == "" || len(c.Panel) > 60 || strings.ContainsFunc(c.Panel, func(r rune) bool { return r <= ' ' || r == '/' || r > '~' }) {
 		problems = append(problems, fmt.Errorf("panel = %q must be a short name without blanks and slashes", c.Panel))
@@ -121,6 +131,19 @@ func (c Config) exposed() error {
 		return fmt.Errorf("listen = %q is reachable from elsewhere without TLS: set tls.mode, or tls.proxy if a proxy does it", c.Listen)
 	}
 	return nil
+}
+
+func (l Live) validate() error {
+	problems := []error{optional("live.media", l.Media, address), optional("live.legs", l.Legs, address), optional("live.bin", l.Bin, absolute)}
+	if l.Media == "" && (l.Legs != "" || l.Bin != "" || len(l.Advertise) > 0) {
+		problems = append(problems, errors.New("live.legs and what belongs to it need live.media"))
+	}
+	for _, ip := range l.Advertise {
+		if net.ParseIP(ip) == nil {
+			problems = append(problems, fmt.Errorf("live.advertise: %q is no IP address", ip))
+		}
+	}
+	return errors.Join(problems...)
 }
 
 func (t TLS) validate() error {

@@ -126,6 +126,7 @@ func TestMistakesAreTold(t *testing.T) {
 		"another store":             {"[store]\nkind = \"sql\"\n", "", []string{"store.kind"}},
 		"half a provider":           {"[oidc]\nclient_id = \"x\"\n", "", []string{"oidc.issuer"}},
 		"a provider for nobody":     {"[oidc]\nissuer = \"https://x\"\n[oidc.groups]\ng = \"king\"\n", "", []string{"oidc.client_id", "oidc.secret_file", "url is not set", "oidc.groups.g"}},
+		"half of a relay":           {"[live]\nlegs = \"x\"\nbin = \"y\"\nadvertise = [\"here\"]\n", "", []string{"live.legs = ", "live.bin", "live.advertise", "need live.media"}},
 		"another level":             {"[log]\nlevel = \"loud\"\nformat = \"xml\"\n", "", []string{"log.level", "log.format"}},
 	} {
 		var env []string

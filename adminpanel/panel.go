@@ -1,0 +1,263 @@
+package adminpanel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"slipstream/adminpanel/api"
+	"slipstream/adminpanel/audit"
+	"slipstream/adminpanel/auth"
+	"slipstream/adminpanel/ca"
+	"slipstream/adminpanel/config"
+	"slipstream/adminpanel/enrol"
+	"slipstream/adminpanel/fleet"
+	"slipstream/adminpanel/hub"
+	"slipstream/adminpanel/live"
+	"slipstream/adminpanel/release"
+	"slipstream/adminpanel/rollout/drive"
+	"slipstream/adminpanel/settings"
+	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/store/schema"
+	"slipstream/adminpanel/view"
+	"slipstream/verify"
+)
+
+// Panel is one panel with its parts.
+type Panel struct {
+	cfg   config.Config
+	at    Listeners
+	log   *slog.Logger
+	plain bool     // people come by HTTP, on this machine
+	names []string // by which the panel is known
+
+	metrics   *metrics
+	store     store.Store
+	authority *ca.Authority
+	audit     *audit.Log
+	settings  *settings.Settings
+	fleet     *fleet.Fleet
+	releases  *release.Releases
+	auth      *auth.Auth
+	desk      *enrol.Desk
+	hub       *hub.Hub
+	live      *live.Live // nil: nobody watches through the panel
+	drive     *drive.Driver
+	api       *api.API
+
+	rotated chan struct{} // holds one token when the authority is another one
+}
+
+// New opens what a configuration names and puts the parts together. The listeners are the
+// panel's from then on, unless it fails. Close closes it.
+func New(ctx context.Context, cfg config.Config, at Listeners, log *slog.Logger) (*Panel, error) {
+	p := &Panel{cfg: cfg, at: at, log: log, metrics: newMetrics(), rotated: make(chan struct{}, 1)}
+	p.plain = cfg.TLS.Mode == config.TLSOff && !cfg.TLS.Proxy
+	p.names = namesOf(cfg, at.Devices.Addr())
+	s, err := OpenStore(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	p.store = counted{s, p.metrics.commits}
+	if err := p.assemble(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	p.metrics.registry.MustRegister(gauges{p})
+	return p, nil
+}
+
+// namesOf are the names by which people and devices reach the panel. The first one is told to devices.
+func namesOf(cfg config.Config, devices net.Addr) []string {
+	names := slices.Clone(cfg.Names)
+	if len(names) == 0 {
+		names = defaultNames(devices)
+	}
+	if u, err := url.Parse(cfg.URL); err == nil && u.Hostname() != "" {
+		names = append(names, u.Hostname())
+	}
+	var once []string
+	for _, name := range append(names, cfg.TLS.Hosts...) {
+		if !slices.Contains(once, name) {
+			once = append(once, name)
+		}
+	}
+	return once
+}
+
+// assemble makes the parts. What it began is ended if it fails.
+func (p *Panel) assemble(ctx context.Context) (err error) {
+	if err := schema.Prepare(ctx, p.store); err != nil {
+		return err
+	}
+	p.audit = audit.New(p.store)
+	p.settings = settings.New(p.store, p.audit, p.log)
+	p.fleet = fleet.New(fleet.Config{
+		Store: p.store, Audit: p.audit, Panel: p.cfg.Panel, OfflineAfter: p.settings.OfflineAfter, Log: p.log,
+	})
+	if p.authority, err = OpenAuthority(p.cfg, p.store); err != nil {
+		return err
+	}
+	if p.releases, err = p.openReleases(); err != nil {
+		return err
+	}
+	if p.auth, err = p.newAuth(); err != nil {
+		return err
+	}
+	oidc, err := p.newOIDC()
+	if err != nil {
+		return err
+	}
+	tokens := enrol.NewTokens(p.store, p.audit, p.authority, p.deviceURL(), p.log)
+	if p.desk, err = p.newDesk(tokens); err != nil {
+		return err
+	}
+	p.hub = hub.New(hub.Config{Identify: p.desk.Identify, Authorities: p.desk.Authorities}, p.log)
+	p.drive = drive.New(drive.Config{
+		Store: p.store, Audit: p.audit, Fleet: p.fleet.Table(), Release: p.releases.Get, Zone: p.zone, Asker: p.hub,
+	}, p.log)
+	if p.live, err = p.newLive(); err != nil {
+		return err
+	}
+	p.api, err = api.New(api.Config{
+		Store: p.store, Fleet: p.fleet, Hub: p.hub, Drive: p.drive, Auth: p.auth, OIDC: oidc, Audit: p.audit,
+		Settings: p.settings, Releases: p.releases, Live: p.live, Enrolments: tokens, Log: p.log,
+	})
+	if err != nil && p.live != nil {
+		p.live.Close()
+	}
+	return err
+}
+
+func (p *Panel) openReleases() (*release.Releases, error) {
+	cfg := release.Config{Store: p.store, Audit: p.audit, Dir: p.cfg.ReleasesDir(), Log: p.log}
+	if p.cfg.Trust != "" {
+		trust, err := verify.LoadTrust(p.cfg.Trust)
+		if err != nil {
+			return nil, fmt.Errorf("the panel's trusted keys: %w", err)
+		}
+		cfg.Trust = func() *verify.Trust { return trust }
+	}
+	return release.Open(cfg)
+}
+
+// private are the networks on which a proxy is believed.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("fc00::/7"),
+}
+
+func (p *Panel) newAuth() (*auth.Auth, error) {
+	cfg := auth.Config{Plain: p.plain, Hosts: p.names, Idle: p.settings.SessionIdle}
+	if p.cfg.TLS.Proxy {
+		cfg.Proxies = private
+	}
+	return auth.New(p.store, p.audit, cfg, p.log)
+}
+
+// newOIDC returns nil without an identity provider.
+func (p *Panel) newOIDC() (*auth.OIDC, error) {
+	cfg := p.cfg.OIDC
+	if cfg.Issuer == "" {
+		return nil, nil
+	}
+	text, err := secret(cfg.SecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("the secret for the identity provider: %w", err)
+	}
+	groups := map[string][]view.Grant{}
+	for group, role := range cfg.Groups {
+		groups[group] = []view.Grant{{Role: role}}
+	}
+	back, err := url.JoinPath(p.cfg.URL, "/api/v1/oidc/callback")
+	if err != nil {
+		return nil, err
+	}
+	return auth.NewOIDC(p.auth, auth.OIDCConfig{
+		Issuer: cfg.Issuer, Client: cfg.ClientID, Secret: text, Redirect: back, GroupsClaim: cfg.Claim, Groups: groups,
+	})
+}
+
+func (p *Panel) newDesk(tokens *enrol.Tokens) (*enrol.Desk, error) {
+	cfg := enrol.Config{Authority: p.authority, Tokens: tokens, Fleet: p.fleet, Names: p.names, Log: p.log}
+	if p.cfg.Fleet != "" {
+		root, err := verify.LoadFleet(p.cfg.Fleet)
+		if err != nil {
+			return nil, fmt.Errorf("the fleet's root: %w", err)
+		}
+		cfg.FleetRoot = root.Bytes()
+	}
+	return enrol.New(cfg), nil
+}
+
+// newLive returns nil if nobody watches through the panel.
+func (p *Panel) newLive() (*live.Live, error) {
+	if p.cfg.Live.Media == "" {
+		return nil, nil
+	}
+	cfg := live.Config{Asker: p.hub, Bin: p.cfg.Live.Bin, Media: p.cfg.Live.Media, Legs: p.cfg.Live.Legs, Log: p.log}
+	if cfg.Bin == "" {
+		own, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("find the programs that bring pictures to viewers: %w", err)
+		}
+		cfg.Bin = filepath.Dir(own)
+	}
+	for _, text := range p.cfg.Live.Advertise {
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Advertise = append(cfg.Advertise, ip)
+	}
+	return live.New(cfg)
+}
+
+// zone is the time zone of a device, in which the windows of rollouts are.
+func (p *Panel) zone(device string) string {
+	if r, _, ok := p.fleet.Record(device); ok && r.Zone != "" {
+		return r.Zone
+	}
+	return p.settings.Now().Zone
+}
+
+// deviceURL is where devices call.
+func (p *Panel) deviceURL() string {
+	_, port, err := net.SplitHostPort(p.at.Devices.Addr().String())
+	if err != nil {
+		port = "8443" // it is no TCP; only tests do that
+	}
+	return "https://" + net.JoinHostPort(p.names[0], port)
+}
+
+// URL is where people find the panel.
+func (p *Panel) URL() string {
+	if p.cfg.URL != "" {
+		return p.cfg.URL
+	}
+	scheme := "https"
+	if p.plain {
+		scheme = "http"
+	}
+	return scheme + "://" + p.at.People.Addr().String()
+}
+
+// SetupToken makes the token by which a new panel gets its first account; "" if there has
+// been one.
+func (p *Panel) SetupToken(ctx context.Context) (string, error) { return p.auth.SetupToken(ctx) }
+
+// Close ends what the panel began and closes its store. Serve has returned before.
+func (p *Panel) Close() error {
+	p.api.Close()
+	if p.live != nil {
+		p.live.Close()
+	}
+	p.hub.Wait()
+	return errors.Join(p.at.Close(), p.store.Close())
+}
