@@ -42,6 +42,7 @@ type panel struct {
 	tokens    *enrol.Tokens
 	desk      *enrol.Desk
 	url       string
+	deaf      func() // it hears of nothing any more that others write
 }
 
 func open(t *testing.T) store.Store {
@@ -79,7 +80,8 @@ func begin(t *testing.T, s store.Store, name string) *panel {
 	ctx, cancel := context.WithCancel(context.Background())
 	var owned sync.WaitGroup
 	owned.Go(func() { _ = p.fleet.Run(ctx) }) // it ends with ctx
-	t.Cleanup(func() { cancel(); owned.Wait() })
+	p.deaf = func() { cancel(); owned.Wait() }
+	t.Cleanup(p.deaf)
 	select {
 	case <-p.fleet.Loaded():
 	case <-time.After(time.Minute):
@@ -306,6 +308,18 @@ func TestTwoPanelsUseATokenOnce(t *testing.T) {
 	}
 	if got := panels[1].fleet.Table().Len(); got > 5 {
 		t.Errorf("the fleet has %d devices", got)
+	}
+}
+
+// A device may call another panel before that has heard of it.
+func TestADeviceIsKnownBeforeTheNewsOfIt(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	one, two := begin(t, s, "one"), begin(t, s, "two")
+	two.deaf()
+	own := one.must(newHolder(t).enroll(one, one.forDevice("cam-1"), "cam-1"))
+	if got := two.reaches(own); got != http.StatusNoContent {
+		t.Errorf("the panel that has not heard of it answers %d", got)
 	}
 }
 
