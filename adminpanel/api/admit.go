@@ -18,6 +18,8 @@ const (
 	maxSignIn  = 16 << 10 // of one whose sender is not known yet
 	bodyTime   = 20 * time.Second
 	stallLimit = 30 * time.Second // how long a body that streams, or a reader, may make no progress
+	// unwantedTime is for the rest of a body whose request was refused.
+	unwantedTime = time.Second
 )
 
 // ServeHTTP serves /api/v1/ and /openapi.json.
@@ -125,7 +127,14 @@ func bodyError(err error) error {
 	return newProblem(http.StatusBadRequest, "broken-body", "the body broke off")
 }
 
-func (a *API) refuse(w http.ResponseWriter, _ *http.Request, err error) { a.fail(w, a.problem(err)) }
+// refuse does not wait long for a body that nobody wants any more: HTTP/1 reads the rest
+// of it before the answer goes out.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if p, unread := r.Body.(*patient); unread {
+		p.rc.SetReadDeadline(time.Now().Add(unwantedTime))
+	}
+	a.fail(w, a.problem(err))
+}
 
 // patient is a body that may take long as long as it makes progress.
 type patient struct {

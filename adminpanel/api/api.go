@@ -84,6 +84,17 @@ func (a *API) register() {
 	a.registerVersions()
 	a.registerWHEP()
 	a.registerEvents()
+	a.registerSetup()
+	a.registerSessions()
+	a.registerOIDC()
+	a.registerAccess()
+	a.registerTokens()
+	a.registerEnrolments()
+	a.registerSettings()
+	a.registerReleases()
+	a.registerUploads()
+	a.registerRollouts()
+	a.registerAudit()
 }
 
 // Close ends readers of events, so that a server can be shut down whose requests they are,

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,7 @@ type world struct {
 	devices string // of devices
 	ann     string // her token
 	annWho  auth.Caller
+	cookie  *http.Cookie // of her session
 }
 
 // newWorld starts all of it. Changes are made to the configuration before the API is.
@@ -108,12 +110,20 @@ func (w *world) parts(s store.Store, dir string) api.Config {
 	}
 	c.Drive = drive.New(drive.Config{Store: s, Audit: c.Audit, Fleet: c.Fleet.Table(), Release: c.Releases.Get, Asker: c.Hub}, log)
 	free := auth.Limit{Every: time.Microsecond, Burst: 1 << 20}
-	if c.Auth, err = auth.New(s, c.Audit, auth.Config{Plain: true, Idle: c.Settings.SessionIdle,
-		Effort: auth.Effort{Rounds: 1, MemoryKiB: 64, Threads: 1},
-		Limits: auth.Limits{LoginName: free, LoginAddress: free, Token: free, Stranger: free}}, log); err != nil {
-		w.Fatal(err)
-	}
+	w.guarded(auth.Limits{LoginName: free, LoginAddress: free, Token: free, Stranger: free})(&c)
 	return c
+}
+
+// guarded lets callers try so often.
+func (w *world) guarded(limits auth.Limits) func(*api.Config) {
+	return func(c *api.Config) {
+		var err error
+		c.Auth, err = auth.New(c.Store, c.Audit, auth.Config{Plain: true, Idle: c.Settings.SessionIdle,
+			Effort: auth.Effort{Rounds: 1, MemoryKiB: 64, Threads: 1}, Limits: limits}, c.Log)
+		if err != nil {
+			w.Fatal(err)
+		}
+	}
 }
 
 // follow brings the fleet what the hub hears.
@@ -146,7 +156,7 @@ func (w *world) setUp() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.annWho = session.Caller
+	w.annWho, w.cookie = session.Caller, session.Cookie
 	w.ann = w.tokenOf(session.Caller, session.Caller.Grants)
 }
 
@@ -265,6 +275,7 @@ func (g got) is(status int, v any) got {
 		g.w.Fatalf("%s: %d %s, want %d", g.what, g.status, g.body, status)
 	}
 	if v != nil {
+		reflect.ValueOf(v).Elem().SetZero() // what is left out now is not as it was before
 		if err := json.Unmarshal(g.body, v); err != nil {
 			g.w.Fatalf("%s: %v in %s", g.what, err, g.body)
 		}

@@ -28,8 +28,7 @@ func (a *Auth) SetupToken(ctx context.Context) (text string, err error) {
 		if err != nil || s.Done {
 			return err
 		}
-		some, err := a.store.Scan(ctx, accountPrefix, store.PrefixEnd(accountPrefix), 1)
-		if err != nil || len(some.Items) > 0 {
+		if some, err := a.anybody(ctx); err != nil || some {
 			return err
 		}
 		secret := newSecret()
@@ -44,11 +43,18 @@ func (a *Auth) SetupToken(ctx context.Context) (text string, err error) {
 	return text, nil
 }
 
-// IsSetUp tells whether there has been a first account.
+// IsSetUp tells whether there has been a first account, by whatever way it was made.
 func (a *Auth) IsSetUp(ctx context.Context) (bool, error) {
 	var s setup
-	_, err := a.get(ctx, setupKey, &s)
-	return s.Done, err
+	if _, err := a.get(ctx, setupKey, &s); err != nil || s.Done {
+		return s.Done, err
+	}
+	return a.anybody(ctx)
+}
+
+func (a *Auth) anybody(ctx context.Context) (bool, error) {
+	some, err := a.store.Scan(ctx, accountPrefix, store.PrefixEnd(accountPrefix), 1)
+	return len(some.Items) > 0, err
 }
 
 // Setup makes the first account, which may do everything, and signs it in. The token is

@@ -62,7 +62,7 @@ func (r *Releases) Add(ctx context.Context, who audit.Who, name string, size int
 	if err != nil {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWrite)
 		defer cancel()
-		err = errors.Join(err, r.Drop(last, u.ID))
+		err = errors.Join(err, r.drop(last, u.ID))
 	}
 	return rel, added, err
 }
@@ -124,10 +124,7 @@ func describe(p *verify.Package, size int64, verified bool) view.Release {
 func (r *Releases) refused(ctx context.Context, who audit.Who, u upload, reason error) error {
 	line := who.Line("release.refuse", "upload "+u.ID)
 	line.Detail = verify.Code(reason) + ": " + strings.TrimPrefix(reason.Error(), "verify: ") + " (" + u.Name + ")"
-	if err := r.cfg.Audit.Append(ctx, line); err != nil {
-		return errors.Join(reason, err)
-	}
-	return errors.Join(reason, r.Drop(ctx, u.ID))
+	return errors.Join(reason, r.drop(ctx, u.ID, line))
 }
 
 // keep gives an upload that is flushed its name. The record comes after.

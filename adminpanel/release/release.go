@@ -25,7 +25,7 @@ const prefix = "rel/"
 
 // Errors that callers tell apart. One with a [verify.Code] is the refusal of a package.
 var (
-	ErrUnknown   = errors.New("the panel has no such release")
+	ErrUnknown   = error(unknown{}) // is a store.ErrNotFound
 	ErrWithdrawn = errors.New("this release was withdrawn")
 	ErrNoUpload  = errors.New("there is no such upload: it was finished, dropped, or nobody went on with it for too long")
 	ErrOffset    = errors.New("the upload goes on elsewhere")
@@ -35,6 +35,13 @@ var (
 	ErrNotWhole  = errors.New("the upload is not whole yet")
 	ErrDiskFull  = errors.New("the panel's disk has no room for it")
 )
+
+type unknown struct{}
+
+func (unknown) Error() string { return "the panel has no such release" }
+
+// Is lets callers who know nothing of releases take it as they take other absences.
+func (unknown) Is(target error) bool { return target == store.ErrNotFound }
 
 // MaxSize bounds a package: one image of 4 GiB, its chunk index and its head.
 const MaxSize = 4<<30 + 16<<20
@@ -76,6 +83,9 @@ func Open(cfg Config) (*Releases, error) {
 	}
 	return r, nil
 }
+
+// Verifies tells whether packages are judged by somebody's keys.
+func (r *Releases) Verifies() bool { return r.cfg.Trust != nil && r.cfg.Trust() != nil }
 
 func (r *Releases) incoming() string { return filepath.Join(r.cfg.Dir, "incoming") }
 

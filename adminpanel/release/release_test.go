@@ -275,7 +275,7 @@ func TestTheSameBytesAreOneRelease(t *testing.T) {
 	if _, _, err := w.File(t.Context(), id); err != nil {
 		t.Errorf("offered again: %v", err)
 	}
-	lines, _, err := audit.New(w.store).Lines(t.Context(), audit.Query{})
+	lines, _, err := audit.New(w.store).Lines(t.Context(), audit.Query{Object: "release " + id})
 	if err != nil || len(lines) != 3 {
 		t.Errorf("%+v, %v", lines, err)
 	}

@@ -64,7 +64,14 @@ func (r *Releases) Begin(ctx context.Context, who audit.Who, name string, size i
 	if err := errors.Join(f.Close(), syncDir(r.incoming())); err != nil {
 		return view.Upload{}, fmt.Errorf("begin an upload: %w", err)
 	}
-	return u.view(0), r.putUpload(ctx, u, 0)
+	op, err := u.op()
+	if err != nil {
+		return view.Upload{}, err
+	}
+	line := who.Line("upload.begin", "upload "+u.ID)
+	line.Detail = fmt.Sprintf("%s, %d bytes", u.Name, u.Size)
+	_, err = r.cfg.Audit.Commit(ctx, []store.Cond{{Key: op.Key}}, []store.Op{op}, line)
+	return u.view(0), err
 }
 
 func cutName(name string) string {
@@ -104,12 +111,22 @@ func (u upload) view(offset int64) view.Upload {
 	return view.Upload{ID: u.ID, Size: u.Size, Offset: offset, Until: u.Until}
 }
 
-func (r *Releases) putUpload(ctx context.Context, u upload, rev int64) error {
+func (u upload) op() (store.Op, error) {
 	value, err := json.Marshal(u)
+	return store.Op{Key: prefixUpload + u.ID, Value: value}, err
+}
+
+// prolong keeps an upload that somebody goes on with.
+func (r *Releases) prolong(ctx context.Context, u upload, rev int64) error {
+	u.Until = time.Now().Add(r.cfg.Keep).UTC()
+	op, err := u.op()
 	if err != nil {
 		return err
 	}
-	_, err = r.cfg.Store.Commit(ctx, []store.Cond{{Key: prefixUpload + u.ID, Rev: rev}}, []store.Op{{Key: prefixUpload + u.ID, Value: value}})
+	_, err = r.cfg.Store.Commit(ctx, []store.Cond{{Key: op.Key, Rev: rev}}, []store.Op{op})
+	if errors.Is(err, store.ErrConflict) {
+		return nil // somebody else has prolonged it, or has dropped it, which the next call says
+	}
 	return err
 }
 
@@ -172,12 +189,7 @@ func (r *Releases) Append(ctx context.Context, id string, offset int64, body io.
 	if err = errors.Join(err, f.Sync()); err != nil {
 		return u.view(size), appendError(err)
 	}
-	u.Until = time.Now().Add(r.cfg.Keep).UTC()
-	err = r.putUpload(ctx, u, rev)
-	if errors.Is(err, store.ErrConflict) {
-		err = nil // somebody else has prolonged it, or has dropped it, which the next call says
-	}
-	return u.view(size), err
+	return u.view(size), r.prolong(ctx, u, rev)
 }
 
 func appendError(err error) error {
@@ -205,12 +217,25 @@ func (r *Releases) lock(id string) (f *os.File, size int64, err error) {
 	return f, info.Size(), nil
 }
 
-// Drop forgets an upload.
-func (r *Releases) Drop(ctx context.Context, id string) error {
-	if !uploadForm.MatchString(id) {
-		return ErrNoUpload
+// Drop forgets an upload that somebody wants no more.
+func (r *Releases) Drop(ctx context.Context, who audit.Who, id string) error {
+	u, _, err := r.getUpload(ctx, id)
+	if err != nil {
+		return err
 	}
-	_, err := r.cfg.Store.Commit(ctx, nil, []store.Op{{Key: prefixUpload + id, Delete: true}})
+	line := who.Line("upload.drop", "upload "+id)
+	line.Detail = u.Name
+	return r.drop(ctx, id, line)
+}
+
+// drop forgets an upload; without a line nobody has asked for that.
+func (r *Releases) drop(ctx context.Context, id string, lines ...view.AuditLine) (err error) {
+	gone := []store.Op{{Key: prefixUpload + id, Delete: true}}
+	if len(lines) > 0 {
+		_, err = r.cfg.Audit.Commit(ctx, nil, gone, lines...)
+	} else {
+		_, err = r.cfg.Store.Commit(ctx, nil, gone)
+	}
 	if err != nil {
 		return err
 	}
@@ -231,7 +256,7 @@ func (r *Releases) Sweep(ctx context.Context, now time.Time) error {
 		}
 		known[u.ID] = true
 		if now.After(u.Until) {
-			problems = append(problems, r.Drop(ctx, u.ID))
+			problems = append(problems, r.drop(ctx, u.ID))
 		}
 		return nil
 	})

@@ -32,6 +32,11 @@ type Accounts struct {
 	Accounts []Account `json:"accounts"`
 }
 
+// Sessions are those that last.
+type Sessions struct {
+	Sessions []Session `json:"sessions"`
+}
+
 // Tokens are all API tokens, without their texts.
 type Tokens struct {
 	Tokens []Token `json:"tokens"`
@@ -44,21 +49,21 @@ type Enrolments struct {
 
 // EnrolmentRequest makes a token that lets devices join.
 type EnrolmentRequest struct {
-	Device string    `json:"device,omitempty"`
-	Uses   int       `json:"uses"`
-	Site   string    `json:"site,omitempty"`
-	Tags   []string  `json:"tags,omitempty"`
+	Device string    `json:"device,omitempty" maxLength:"63" doc:"only this one; else any that has no certificate yet"`
+	Uses   int       `json:"uses" minimum:"1" maximum:"100000"`
+	Site   string    `json:"site,omitempty" maxLength:"80" doc:"given to who joins by it"`
+	Tags   []string  `json:"tags,omitempty" maxItems:"32"`
 	Until  time.Time `json:"until"`
 }
 
 // UploadRequest begins a resumable upload.
 type UploadRequest struct {
-	Size int64  `json:"size"`
-	Name string `json:"name"`
+	Size int64  `json:"size" minimum:"1"`
+	Name string `json:"name" maxLength:"200" doc:"of the file, for people"`
 }
 
 // OrderRequest asks for the fleet's signed word on a release.
 type OrderRequest struct {
-	Selector string    `json:"selector"`
-	Until    time.Time `json:"until,omitzero"`
+	Selector string    `json:"selector" maxLength:"2000" doc:"which devices; empty: all of the fleet, also those that join later"`
+	Until    time.Time `json:"until,omitzero" doc:"when it ends; none: in 30 days"`
 }

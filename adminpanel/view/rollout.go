@@ -225,5 +225,5 @@ type Refusal struct {
 // number of devices that the caller believes it concerns.
 type RolloutVerb struct {
 	Why    string `json:"why,omitempty" maxLength:"400"`
-	Expect *int   `json:"expect,omitempty" doc:"devices concerned; refused if it is another number"`
+	Expect *int   `json:"expect,omitempty" doc:"devices concerned; refused if it is another number, or, while the rollout runs, more by above maxUnavailable"`
 }

@@ -15,11 +15,15 @@ import (
 
 // Caller is who wants something of a rollout.
 type Caller struct {
-	By   string // as in view.AuditLine.Actor
-	From string // their address
-	Why  string
-	Rev  int64 // of the rollout as they saw it; 0: however it is
+	By     string `json:"by"`               // as in view.AuditLine.Actor
+	Person string `json:"person,omitempty"` // who answers for it, also by a token; "": By
+	From   string `json:"from,omitempty"`   // their address
+	Why    string `json:"why,omitempty"`
+	Rev    int64  `json:"rev,omitempty"` // of the rollout as they saw it; 0: however it is
 }
+
+// person is by whom rollouts are made and approved: nobody becomes two by a token.
+func (c Caller) person() string { return orElse(c.Person, c.By) }
 
 func (c Caller) line(verb, id string, now time.Time) view.AuditLine {
 	return view.AuditLine{At: now, Actor: c.By, From: c.From, Action: "rollout." + verb, Object: ofRollout + id, Detail: c.Why}
@@ -39,7 +43,7 @@ func (d *Driver) Create(ctx context.Context, plan view.Plan, needed int, c Calle
 			return refuse("%v", err)
 		}
 		r := &run{engine: engine, selector: b.selector, record: record{
-			ID: strings.ToLower(rand.Text()[:12]), Plan: plan, Head: engine.Head(), By: c.By, Created: now,
+			ID: strings.ToLower(rand.Text()[:12]), Plan: plan, Head: engine.Head(), By: c.person(), Created: now,
 			Needed: needed, Approvals: []view.Approval{}, Version: b.releases[plan.Release].Version, Targets: b.targets(),
 		}}
 		if needed == 0 {
@@ -178,12 +182,12 @@ func (l *leader) approve(ctx context.Context, r *run, c Caller, now time.Time) e
 	switch {
 	case r.Head.State != view.RolloutDraft:
 		return fmt.Errorf("%w: a rollout that is %s cannot be approved", rollout.ErrState, r.Head.State)
-	case c.By == r.By:
+	case c.person() == r.By:
 		return refuse("you made this rollout: somebody else has to approve it")
-	case slices.ContainsFunc(r.Approvals, func(a view.Approval) bool { return a.By == c.By }):
+	case slices.ContainsFunc(r.Approvals, func(a view.Approval) bool { return a.By == c.person() }):
 		return refuse("you have approved this rollout already")
 	}
-	r.Approvals = append(r.Approvals, view.Approval{By: c.By, At: now.UTC()})
+	r.Approvals = append(r.Approvals, view.Approval{By: c.person(), At: now.UTC()})
 	if len(r.Approvals) >= r.Needed {
 		r.Head.State = view.RolloutApproved
 	}
