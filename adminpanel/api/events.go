@@ -256,12 +256,12 @@ func (l *listener) eventOf(ctx context.Context, c change) (view.Event, bool, err
 	case kindRollout:
 		if l.wants(c) {
 			v, err := l.a.cfg.Drive.Show(ctx, c.id)
-			return l.found(c, v, err)
+			return l.found(c, l.a.rolloutFor(l.caller, v), err)
 		}
 	case kindRelease:
 		if l.wants(c) {
 			v, err := l.a.cfg.Releases.Get(ctx, c.id)
-			return l.found(c, v, err)
+			return l.found(c, l.a.releaseFor(v), err)
 		}
 	case kindAudit:
 		if l.topics[kindAudit] && l.caller.May(auth.LookAudit) {

@@ -149,8 +149,30 @@ func concerns(verb string, v view.Rollout) (n int, known bool) {
 	return 0, false
 }
 
-// rolloutFor is a rollout as a caller may see it, with what the caller may do to it.
-func (a *API) rolloutFor(ctx context.Context, c auth.Caller, v view.Rollout) (view.Rollout, error) {
+// rolloutFor is a rollout as a caller may see it. What the caller may do to it is left out
+// where that takes a look at its devices.
+func (a *API) rolloutFor(c auth.Caller, v view.Rollout) view.Rollout {
+	v = a.hideDevices(c, v)
+	steps := slices.Clone(v.Actions)
+	v.Actions = []view.Step{}
+	if waiting(v) {
+		return v
+	}
+	for i := range steps {
+		switch scope := c.Scope(rolloutActions[steps[i].Name]); {
+		case steps[i].Denied != "" || slices.ContainsFunc(scope, fleet.Selector.All):
+		case len(scope) == 0:
+			steps[i].Denied = auth.ErrForbidden.Detail
+		default:
+			return v
+		}
+	}
+	v.Actions = steps
+	return v
+}
+
+// offered is a rollout as a caller may see it, with what the caller may do to it.
+func (a *API) offered(ctx context.Context, c auth.Caller, v view.Rollout) (view.Rollout, error) {
 	v = a.hideDevices(c, a.filled(ctx, v))
 	v.Actions = slices.Clone(v.Actions)
 	asked := map[auth.Action]error{} // the devices are looked at once for each

@@ -43,15 +43,18 @@ func (a *API) running() map[string]int {
 	return counts
 }
 
-func (a *API) counted(rel view.Release, err error) (*answer[view.Release], error) {
-	if err == nil {
-		rel.Running = a.running()[rel.Version]
-	}
-	return say(rel, err)
+// releaseFor is a release with what the fleet makes of it.
+func (a *API) releaseFor(rel view.Release) view.Release {
+	rel.Running = a.running()[rel.Version]
+	return rel
+}
+
+func (a *API) sayRelease(rel view.Release, err error) (*answer[view.Release], error) {
+	return say(a.releaseFor(rel), err)
 }
 
 func (a *API) getRelease(ctx context.Context, in *ReleaseID) (*answer[view.Release], error) {
-	return a.counted(a.cfg.Releases.Get(ctx, in.ID))
+	return a.sayRelease(a.cfg.Releases.Get(ctx, in.ID))
 }
 
 // postRelease streams the body to disk. Its size must be known: room is looked for first.
@@ -68,11 +71,11 @@ func (a *API) postRelease(w http.ResponseWriter, r *http.Request) error {
 	if added {
 		code = http.StatusCreated
 	}
-	return reply(w, code, rel)
+	return reply(w, code, a.releaseFor(rel))
 }
 
 func (a *API) deleteRelease(ctx context.Context, in *ReleaseID) (*answer[view.Release], error) {
-	return a.counted(a.cfg.Releases.Withdraw(ctx, whoOf(ctx), in.ID))
+	return a.sayRelease(a.cfg.Releases.Withdraw(ctx, whoOf(ctx), in.ID))
 }
 
 // counting remembers how reading went: an error of the sender's is not one of the panel's.

@@ -45,8 +45,6 @@ type RolloutID struct {
 	ID string `path:"id" maxLength:"40"`
 }
 
-// getRollouts leaves out what the caller could do with each: that takes a look at its
-// devices, and is on its own page.
 func (a *API) getRollouts(ctx context.Context, _ *nothing) (*answer[view.Rollouts], error) {
 	list, err := a.cfg.Drive.List(ctx)
 	if err != nil {
@@ -54,8 +52,7 @@ func (a *API) getRollouts(ctx context.Context, _ *nothing) (*answer[view.Rollout
 	}
 	c := callerOf(ctx)
 	for i := range list {
-		list[i] = a.hideDevices(c, list[i])
-		list[i].Actions = []view.Step{}
+		list[i] = a.rolloutFor(c, list[i])
 	}
 	return say(view.Rollouts{Rollouts: list}, nil)
 }
@@ -70,7 +67,7 @@ func (a *API) getRollout(ctx context.Context, in *RolloutID) (*tagged[view.Rollo
 
 // tagRollout answers with a rollout as the caller may see it.
 func (a *API) tagRollout(ctx context.Context, v view.Rollout) (*tagged[view.Rollout], error) {
-	v, err := a.rolloutFor(ctx, callerOf(ctx), v)
+	v, err := a.offered(ctx, callerOf(ctx), v)
 	return tag(v, v.Rev, err)
 }
 

@@ -51,7 +51,7 @@ func (a *API) finishUpload(ctx context.Context, in *struct {
 	Body *struct{}
 }) (*answer[view.Release], error) {
 	rel, _, err := a.cfg.Releases.Finish(ctx, whoOf(ctx), in.ID)
-	return a.counted(rel, err)
+	return a.sayRelease(rel, err)
 }
 
 func (a *API) deleteUpload(ctx context.Context, in *UploadID) (*nothing, error) {
