@@ -56,7 +56,7 @@ func command() *cobra.Command {
 		cfg.Live.Advertise = append(cfg.Live.Advertise, addr)
 		return err
 	})
-	root.AddCommand(serveCommand(), token(&cfg.Data), revoke(&cfg.Data), authority(&cfg.Data))
+	root.AddCommand(serveCommand(), simulateCommand(), token(&cfg.Data), revoke(&cfg.Data), authority(&cfg.Data))
 	return root
 }
 
