@@ -29,7 +29,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &impatient{w, http.NewResponseController(w)}
 	if r.Body != nil && r.Body != http.NoBody {
 		// Until somebody takes the body; who refuses it unread does not wait for it either.
-		out.rc.SetReadDeadline(time.Now().Add(bodyTime))
+		out.rc.SetReadDeadline(time.Now().Add(a.bodyTime))
 		r.Body = &patient{r.Body, out.rc}
 	}
 	defer out.rc.SetWriteDeadline(time.Time{}) // the connection serves other requests after this one

@@ -37,6 +37,7 @@ type cam struct {
 	status   control.Status
 	greenlit string // who greenlights: "app" does at once, "operator" waits
 	refuses  string // what is desired is refused with these words
+	session  string // what it calls a viewer's session
 	asks     []wire.Ask
 }
 
@@ -44,7 +45,7 @@ type cam struct {
 func (w *world) link(site, id string, changes ...func(*cam)) *cam {
 	w.Helper()
 	w.enrol(site, id)
-	c := &cam{w: w, id: id, greenlit: "app", status: control.Status{
+	c := &cam{w: w, id: id, greenlit: "app", session: "main/s1", status: control.Status{
 		Device: id, Product: "sample-camera", Hardware: "rig", Agent: "1.0", Phase: "idle", Permanent: "1.4", Time: time.Now(),
 		Streams: []control.StreamStatus{},
 		Slots:   []control.Slot{{Name: "a", State: control.StatePermanent, Version: "1.4", Digest: "d1.4"}, {Name: "b", State: control.StateEmpty}},
@@ -196,7 +197,7 @@ func (c *cam) answer(ask wire.Ask) *wire.Answer {
 	case ask.History != nil:
 		return &wire.Answer{ID: ask.ID, History: json.RawMessage(`[{"time":"2026-11-01T00:00:00Z","from":"1.3","to":"1.4","outcome":"permanent"}]`)}
 	case ask.WHEP != nil:
-		return &wire.Answer{ID: ask.ID, WHEP: &wire.WHEPAnswer{SDP: "v=0 answer to " + ask.WHEP.Offer, Session: ask.WHEP.Stream + "/s1"}}
+		return &wire.Answer{ID: ask.ID, WHEP: &wire.WHEPAnswer{SDP: "v=0 answer to " + ask.WHEP.Offer, Session: c.session}}
 	case ask.EndWHEP != nil:
 	case ask.Greenlight != nil && c.status.Trial != nil:
 		c.end(control.OutcomePermanent)

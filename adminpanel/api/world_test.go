@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -158,6 +159,11 @@ func (w *world) setUp() {
 	}
 	w.annWho, w.cookie = session.Caller, session.Cookie
 	w.ann = w.tokenOf(session.Caller, session.Caller.Grants)
+	// Asks are for a panel that leads.
+	w.eventually("the panel leads", func() bool {
+		_, err := w.cfg.Drive.Preview(w.Context(), view.Plan{})
+		return !errors.Is(err, drive.ErrNotLeading)
+	})
 }
 
 func (w *world) tokenOf(c auth.Caller, grants []view.Grant) string {

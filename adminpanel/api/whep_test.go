@@ -1,0 +1,52 @@
+package api_test
+
+import (
+	"strings"
+	"testing"
+
+	"slipstream/agent/wire"
+)
+
+func TestWatchingADevice(t *testing.T) {
+	w := newWorld(t)
+	c := w.link("north", "cam-1")
+	sdp := header("Content-Type", "application/sdp")
+	bob := by(w.token("bob", "viewer site:north"))
+	g := w.call("POST", "/devices/cam-1/whep/main", "v=0 offer", sdp, bob)
+	session := g.header.Get("Location")
+	if g.status != 201 || string(g.body) != "v=0 answer to v=0 offer" || g.header.Get("Content-Type") != "application/sdp" ||
+		session != "/api/v1/devices/cam-1/whep/main/s1" {
+		t.Fatalf("%d %v %s", g.status, g.header, g.body)
+	}
+	session = strings.TrimPrefix(session, "/api/v1")
+	g = w.call("PATCH", session, "a=candidate", header("Content-Type", "application/trickle-ice-sdpfrag"), bob)
+	if g.fails(405, "no-trickle"); g.header.Get("Allow") != "DELETE" {
+		t.Errorf("it allows %q", g.header.Get("Allow"))
+	}
+	if g := w.call("DELETE", session, nil, bob); g.status != 204 {
+		t.Errorf("%d %s", g.status, g.body)
+	}
+	if asks := c.asked(); len(asks) != 2 || asks[1].EndWHEP == nil || asks[1].EndWHEP.Session != "main/s1" {
+		t.Errorf("the device was asked %+v", asks)
+	}
+
+	eve := by(w.token("eve", "viewer site:south"))
+	w.call("POST", "/devices/cam-1/whep/main", "v=0", sdp, eve).fails(404, "no-device")
+	w.call("DELETE", session, nil, eve).fails(404, "no-device")
+	w.call("PATCH", session, nil, eve).fails(404, "no-device")
+	w.call("POST", "/devices/cam-1/whep/main", "{}").fails(415, "wrong-type")
+	w.call("POST", "/devices/cam-1/whep/ma%20in", "v=0", sdp).fails(422, "invalid")
+	w.call("POST", "/devices/cam-1/whep/main?via=moon", "v=0", sdp).fails(422, "invalid")
+	w.call("POST", "/devices/cam-1/whep/main?via=panel", "v=0", sdp).fails(501, "not-set-up")
+	w.call("POST", "/devices/cam-1/whep/main", strings.Repeat("v", wire.MaxOffer+1), sdp).fails(413, "too-large")
+	w.call("DELETE", "/devices/cam-1/whep/main/..%2f..", nil).fails(404, "no-session")
+	c.away()
+	w.call("POST", "/devices/cam-1/whep/main", "v=0", sdp).fails(503, "device-offline")
+}
+
+// A device that says what cannot be a path gives no link to follow.
+func TestAWrongAnswerToAnOffer(t *testing.T) {
+	w := newWorld(t)
+	w.link("north", "cam-1", func(c *cam) { c.session = "../../sessions/current?" })
+	w.call("POST", "/devices/cam-1/whep/main", "v=0", header("Content-Type", "application/sdp")).fails(502, "bad-answer")
+}
