@@ -61,12 +61,11 @@ func TestFFmpegWatchesAnUpdateAndARevert(t *testing.T) {
 	at = r.shows(d, "2.0", at)
 	three := release("3.0")
 	three.Greenlight = camera.Greenlight{By: "never"}
-	three.Fault = camera.Fault{Kind: camera.FaultSEGV, AfterMS: 1500}
-	if rec := r.install(r.build(three)); rec.Outcome != control.OutcomeReverted {
-		t.Fatalf("3.0: %+v", rec)
-	}
+	r.trialUnderWay(three)
 	at = r.shows(d, "3.0", at)
+	crash(t, r.app("a"))
 	at = r.shows(d, "2.0", at)
+	r.agrees("2.0.0")
 	r.reaches(d, at+30)
 	if said := d.Stop(); said != "" {
 		t.Errorf("ffmpeg complains:\n%s", said)

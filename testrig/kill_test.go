@@ -3,6 +3,7 @@ package testrig_test
 import (
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -100,13 +101,14 @@ func TestAgentKilledThenAppCrashes(t *testing.T) {
 	from := publish.Monotonic()
 	three := release("3.0")
 	three.Greenlight = camera.Greenlight{By: "never"}
-	three.Fault = camera.Fault{Kind: camera.FaultSEGV, AfterMS: 2500}
 	r.trialUnderWay(three)
+	app := r.app("b")
 	if err := r.KillAgent(); err != nil {
 		t.Fatal(err)
 	}
-	crashed := r.sees(v, "3.0", from).First
-	r.sees(v, "1.0", crashed) // with nobody to order it
+	seen := r.sees(v, "3.0", from).First
+	crash(t, app)
+	r.sees(v, "1.0", seen) // with nobody to order it
 	if err := r.StartAgent(r.ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -144,8 +146,16 @@ func TestEverythingKilledDuringTrial(t *testing.T) {
 	r.agrees("4.0.0")
 }
 
+// crash has an app end as by a fault of its own, at this instant.
+func crash(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSEGV); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The marker made at the last moment: whatever the outcome, forwarder, record,
-// history and agent agree on it.
+// history and agent agree on it. Each outcome moves the next marker towards the other one.
 func TestMarkerAtTheLastMoment(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -153,20 +163,24 @@ func TestMarkerAtTheLastMoment(t *testing.T) {
 	v := r.watch("1.0")
 	from := publish.Monotonic()
 	outcomes := map[string]int{}
-	for i := range 16 {
+	early := 60 * time.Millisecond // before the deadline
+	for i := range 12 {
 		rel := release(fmt.Sprintf("%d.0", 2+i%5))
 		rel.Greenlight = camera.Greenlight{By: "never"} // the test makes the marker
-		rel.App.StartTimeoutMS, rel.App.SoakMS, rel.App.DeadlineMS = 1000, 100, 1500
-		r.trialUnderWay(rel)
-		s, err := r.Client.Status(r.ctx)
-		if err != nil || s.Trial == nil {
-			t.Fatalf("status: %+v %v", s, err)
+		rel.App.StartTimeoutMS, rel.App.SoakMS, rel.App.DeadlineMS = 2000, 100, 2000
+		r.stage(r.build(rel))
+		if res := r.Client.Activate(r.ctx, control.ActivateRequest{Force: true}); res.Exit != control.ExitDone {
+			t.Fatalf("activate: %+v", res)
 		}
-		// From 100 ms before the deadline to just after it, in even steps.
-		early := time.Duration(100-8*i) * time.Millisecond
-		wait := time.NewTimer(time.Duration(s.Trial.RemainingMS)*time.Millisecond - early)
-		<-wait.C
-		touch(t, s.Trial.Marker)
+		s, err := r.WaitStatus(r.ctx, "takeover", func(s control.Status) bool { return s.Trial == nil || !s.Trial.TookOver.IsZero() })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Trial != nil {
+			wait := time.NewTimer(time.Duration(s.Trial.RemainingMS)*time.Millisecond - early)
+			<-wait.C
+			touch(t, s.Trial.Marker)
+		}
 		if _, err := r.WaitStatus(r.ctx, "end of trial", func(s control.Status) bool { return s.Trial == nil }); err != nil {
 			t.Fatal(err)
 		}
@@ -174,8 +188,10 @@ func TestMarkerAtTheLastMoment(t *testing.T) {
 		outcomes[h.Outcome]++
 		if h.Outcome == control.OutcomePermanent {
 			r.agrees(h.To)
+			early = early/2 - 5*time.Millisecond
 		} else {
 			r.agrees(h.From)
+			early = max(2*early, 0) + 10*time.Millisecond
 		}
 	}
 	t.Logf("outcomes: %v", outcomes)
@@ -192,7 +208,7 @@ func TestMarkerOfAnotherTrialIsIgnored(t *testing.T) {
 	r.mustBecome(r.build(release("1.0")))
 	two := release("2.0")
 	two.Greenlight = camera.Greenlight{By: "never"}
-	two.App.StartTimeoutMS, two.App.DeadlineMS = 2000, 3000
+	two.App.StartTimeoutMS, two.App.DeadlineMS = 8000, 8000
 	r.trialUnderWay(two)
 	s, err := r.Client.Status(r.ctx)
 	if err != nil || s.Trial == nil {

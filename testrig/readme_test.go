@@ -77,7 +77,7 @@ func freeAddress(t *testing.T) string {
 func gone(t *testing.T, dir string) {
 	t.Helper()
 	var left string
-	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); <-time.After(50 * time.Millisecond) {
+	for until := time.Now().Add(patience); time.Now().Before(until); <-time.After(50 * time.Millisecond) {
 		left = ""
 		files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 		for _, f := range files {
