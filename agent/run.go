@@ -38,15 +38,24 @@ func (a *Agent) loop(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		a.setTimer(timer)
-		select {
-		case <-ctx.Done():
+		what, ok := a.next(ctx, timer)
+		if !ok {
 			return ctx.Err()
-		case what := <-a.events:
-			a.take(ctx, what)
-		case <-timer.C:
-			a.step(ctx, Tick{})
 		}
+		a.take(ctx, what)
 	}
+}
+
+// next is the next event, unless the agent is to end. What is called off by its end comes
+// back as failed, which must not be taken for a fault of the version on trial.
+func (a *Agent) next(ctx context.Context, timer *time.Timer) (what any, ok bool) {
+	select {
+	case <-ctx.Done():
+	case what = <-a.events:
+	case <-timer.C:
+		what = Tick{}
+	}
+	return what, ctx.Err() == nil
 }
 
 func (a *Agent) setTimer(timer *time.Timer) {
