@@ -18,14 +18,7 @@ import (
 func (r *rig) trialUnderWay(rel device.Release) {
 	r.t.Helper()
 	r.stage(r.build(rel))
-	if res := r.Client.Activate(r.ctx, control.ActivateRequest{Force: true}); res.Exit != control.ExitDone {
-		r.t.Fatalf("activate: %+v", res)
-	}
-	if _, err := r.WaitStatus(r.ctx, "takeover", func(s control.Status) bool {
-		return s.Trial != nil && !s.Trial.TookOver.IsZero()
-	}); err != nil {
-		r.t.Fatal(err)
-	}
+	r.begin()
 }
 
 // newest is the newest line of the history.

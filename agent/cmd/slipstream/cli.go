@@ -19,7 +19,7 @@ import (
 // cli is one run of the command: what was asked for on the command line, and
 // where its answers go.
 type cli struct {
-	in         io.Reader // asked by reset alone
+	in         io.Reader // asked by reset and watch alone
 	out, err   io.Writer
 	term       terminal // of err, where progress goes
 	style      style    // of out

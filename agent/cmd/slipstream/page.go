@@ -217,14 +217,14 @@ func (p *printer) trial(s control.Status) {
 		p.line("    %s", p.runsOut(gone, gone+t.RemainingMS))
 	}
 	if t.Rehearsal {
-		p.line("    goes back after its soak, or in %s:", countdown(t.RemainingMS))
+		p.para("    ", fmt.Sprintf("goes back after its soak, or in %s:", countdown(t.RemainingMS)))
 	} else {
-		p.line("    reverts in %s, unless all of this is met:", countdown(t.RemainingMS))
+		p.para("    ", fmt.Sprintf("reverts in %s, unless all of this is met:", countdown(t.RemainingMS)))
 	}
-	p.line("    %s pictures  %s", p.tick(!t.TookOver.IsZero()), picturesWords(t, s.Time))
+	p.para(fmt.Sprintf("    %s pictures  ", p.tick(!t.TookOver.IsZero())), picturesWords(t, s.Time))
 	p.line("    %s soak      %s", p.tick(soaked(t)), soakWords(t)+p.soakBar(t, s.Time))
 	if !t.Rehearsal {
-		p.line("    %s marker    %s", p.tick(t.Latched), markerWords(t))
+		p.para(fmt.Sprintf("    %s marker    ", p.tick(t.Latched)), markerWords(t))
 	}
 	if len(t.Verdicts) > 0 {
 		p.verdicts(fmt.Sprintf("    %s invariants", p.tick(allHold(t.Verdicts))), "      ", t.Verdicts)
@@ -233,17 +233,21 @@ func (p *printer) trial(s control.Status) {
 
 // runsOut is a bar of what is left of a time.
 func (p *printer) runsOut(gone, total int64) string {
-	const width = 60
+	width := 60
+	if p.width > 0 {
+		width = min(width, max(p.width-8, 0))
+	}
 	full := width
 	if total > 0 {
-		full = int(width * min(max(total-gone, 0), total) / total)
+		full = int(int64(width) * min(max(total-gone, 0), total) / total)
 	}
 	return strings.Repeat(p.full, full) + strings.Repeat(p.empty, width-full)
 }
 
 // soakBar is how far a soak has come, "" if it does not run or is not to be drawn.
 func (p *printer) soakBar(t *control.Trial, now time.Time) string {
-	if !p.bars || t.TookOver.IsZero() || soaked(t) {
+	const before = 32 // columns
+	if !p.bars || p.width > 0 && p.width < before+barWidth || t.TookOver.IsZero() || soaked(t) {
 		return ""
 	}
 	gone := now.Sub(t.TookOver).Milliseconds()

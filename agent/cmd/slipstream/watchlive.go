@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,26 +19,26 @@ import (
 // seconds.
 const tickEvery = time.Second
 
-// The view has a screen of its own, without a cursor, and leaves the one before as it
-// was.
+// The view has a screen of its own, without a cursor and without a line that goes on in
+// the next one, and leaves the screen before as it was.
 const (
-	viewOpen  = "\x1b[?1049h\x1b[?25l"
-	viewClose = "\x1b[?25h\x1b[?1049l"
+	viewOpen  = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+	viewClose = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 	viewHome  = "\x1b[H"
-	lineEnd   = "\x1b[K\r\n" // wipes what is left of the line before
-	viewEnd   = "\x1b[J"     // and of the page before
+	lineStart = "\x1b[K" // wipes the line before; behind a full line it would wipe its end
+	viewEnd   = "\x1b[J" // wipes what is left of the page before
 )
 
 func (c *cli) watchCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "watch",
 		Short: "Show the device and its trial while they change",
-		Long: `Show what "slipstream status" shows, with a trial's countdowns, until interrupted
-(Ctrl-C). The device does not notice who watches. Elsewhere than on a terminal there is
-a line for each thing that happens; with --json the status at each change, one JSON
-value a line.
+		Long: `Show what "slipstream status" shows, with a trial's countdowns, until somebody
+types q or interrupts it (Ctrl-C). The device does not notice who watches. Elsewhere
+than on a terminal there is a line for each thing that happens; with --json the status
+at each change, one JSON value a line.
 
-Exit status: 0 interrupted, 1 if the agent could not be asked at first. If it goes away
+Exit status: 0 when it was ended so, 1 if the agent could not be asked at first. If it goes away
 later, its successor is waited for.`,
 		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,7 +53,7 @@ later, its successor is waited for.`,
 }
 
 func (c *cli) watch(ctx context.Context, b control.Backend, first control.Status) error {
-	v := c.viewer()
+	v, quit := c.viewer()
 	defer v.end()
 	if err := v.show(first, time.Now()); err != nil {
 		return err
@@ -64,9 +67,16 @@ func (c *cli) watch(ctx context.Context, b control.Backend, first control.Status
 	}()
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
+	resized := make(chan os.Signal, 1)
+	signal.Notify(resized, syscall.SIGWINCH)
+	defer signal.Stop(resized)
 	for {
 		var err error
 		select {
+		case <-quit:
+			return nil
+		case <-resized:
+			err = v.tick(time.Now())
 		case s, ok := <-statuses:
 			if !ok {
 				return nil
@@ -101,15 +111,21 @@ type view interface {
 	end()
 }
 
-func (c *cli) viewer() view {
+// viewer is the view for where c writes, and what is closed when somebody has had enough.
+func (c *cli) viewer() (view, <-chan struct{}) {
 	switch {
 	case c.json:
-		return jsonView{json.NewEncoder(c.out)}
+		return jsonView{json.NewEncoder(c.out)}, nil
 	case terminalOf(c.out).live:
+		v := &screenView{c: c, way: "Ctrl-C ends it"}
+		quit, back := quitKey(c.in)
+		if v.back = back; quit != nil {
+			v.way = "q ends it"
+		}
 		fmt.Fprint(c.out, viewOpen)
-		return &screenView{c: c}
+		return v, quit
 	}
-	return &lineView{c: c, progress: newProgress(c.out, terminal{glyphs: c.style.glyphs})}
+	return &lineView{c: c, progress: newProgress(c.out, terminal{glyphs: c.style.glyphs})}, nil
 }
 
 type jsonView struct{ *json.Encoder }
@@ -121,6 +137,8 @@ func (jsonView) end()                                       {}
 // screenView draws the page anew.
 type screenView struct {
 	c    *cli
+	way  string // out of it
+	back func() // to the keys as they were
 	last control.Status
 	at   time.Time // when last came
 }
@@ -139,15 +157,22 @@ func (v *screenView) tick(now time.Time) error {
 		return err
 	}
 	lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
-	lines = append(lines, "", st.dim+"  watching; Ctrl-C ends it"+st.off)
+	lines = append(lines, "", st.dim+fit("  watching; "+v.way, t.width, st.cut)+st.off)
 	if t.height > 1 && len(lines) > t.height {
-		lines = append(lines[:t.height-1], st.dim+fmt.Sprintf("  %d more lines: slipstream status", len(lines)-t.height+1)+st.off)
+		lines = append(lines[:t.height-1], st.dim+fit(fmt.Sprintf("  %d more lines: slipstream status", len(lines)-t.height+1), t.width, st.cut)+st.off)
 	}
-	_, err := fmt.Fprint(v.c.out, viewHome+strings.Join(lines, lineEnd)+"\x1b[K"+viewEnd)
+	text := viewHome + lineStart + strings.Join(lines, "\r\n"+lineStart)
+	if len(lines) != t.height { // else there is no rest, and one line more would scroll
+		text += "\r\n" + viewEnd
+	}
+	_, err := fmt.Fprint(v.c.out, text)
 	return err
 }
 
-func (v *screenView) end() { fmt.Fprint(v.c.out, viewClose) }
+func (v *screenView) end() {
+	fmt.Fprint(v.c.out, viewClose)
+	v.back()
+}
 
 // aged is a status as it must be by now if nothing has happened since.
 func aged(s control.Status, passed time.Duration) control.Status {
