@@ -187,7 +187,7 @@ func (a *API) revokeDevice(ctx context.Context, in *revokeDevice) (*nothing, err
 	if err := a.cfg.Fleet.Revoke(ctx, whoOf(ctx), in.ID, rev); err != nil {
 		return nil, err
 	}
-	a.cfg.Hub.Recheck()
+	a.cfg.Hub.Recheck(in.ID)
 	a.cfg.Drive.Left(in.ID)
 	return nil, nil //nolint:nilnil // 204
 }

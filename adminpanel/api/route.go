@@ -32,7 +32,7 @@ func newHuma(mux *http.ServeMux) huma.API {
 
 // operation describes the route of a pattern such as "GET /devices/{id}". Its name in the
 // document is made of that.
-func operation(pattern, summary string, with []func(*huma.Operation)) huma.Operation {
+func (a *API) operation(pattern, summary string, with []func(*huma.Operation)) huma.Operation {
 	method, path, ok := strings.Cut(pattern, " ")
 	if !ok || !strings.HasPrefix(path, "/") {
 		panic(fmt.Sprintf("%q is not a method and a path", pattern))
@@ -44,6 +44,13 @@ func operation(pattern, summary string, with []func(*huma.Operation)) huma.Opera
 	}
 	for _, change := range with {
 		change(&op)
+	}
+	if op.Responses == nil {
+		op.Responses = map[string]*huma.Response{}
+	}
+	schema := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[problem](), true, "")
+	op.Responses["default"] = &huma.Response{
+		Description: "It was refused, or failed", Content: map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
 	}
 	return op
 }
@@ -57,7 +64,7 @@ func nameOf(method, path string) string {
 // add serves a route of JSON. What the handler returns as an error becomes a problem.
 func add[I, O any](a *API, pattern, summary string, handle func(context.Context, *I) (*O, error), with ...func(*huma.Operation)) {
 	checkEmbedded(pattern, reflect.TypeFor[I]())
-	huma.Register(a.huma, operation(pattern, summary, with), func(ctx context.Context, in *I) (*O, error) {
+	huma.Register(a.huma, a.operation(pattern, summary, with), func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)
 		if err != nil {
 			return nil, a.problem(err)
@@ -78,9 +85,9 @@ func checkEmbedded(pattern string, in reflect.Type) {
 // raw serves a route whose bodies are not JSON. An error is for before anything was
 // answered.
 func raw(a *API, pattern, summary string, handle func(http.ResponseWriter, *http.Request) error, with ...func(*huma.Operation)) {
-	op := operation(pattern, summary, with)
-	if op.Responses == nil {
-		op.Responses = map[string]*huma.Response{"200": {Description: "OK"}}
+	op := a.operation(pattern, summary, with)
+	if len(op.Responses) == 1 {
+		op.Responses["200"] = &huma.Response{Description: "OK"}
 	}
 	for part := range strings.SplitSeq(op.Path, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok {

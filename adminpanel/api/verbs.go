@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"slipstream/adminpanel/auth"
 	"slipstream/adminpanel/hub"
@@ -42,7 +45,13 @@ type verbOut struct {
 type none struct{}
 
 func (a *API) registerVerbs() {
-	accepted := status(http.StatusAccepted)
+	accepted := func(op *huma.Operation) {
+		op.DefaultStatus = http.StatusAccepted
+		schema := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[view.Asked](), true, "")
+		op.Responses = map[string]*huma.Response{"200": {
+			Description: "The device has answered", Content: map[string]*huma.MediaType{"application/json": {Schema: schema}},
+		}}
+	}
 	add(a, "POST /devices/{id}/stage", "Write a release into the device's spare slot", func(ctx context.Context, in *verb[view.StageRequest]) (*verbOut, error) {
 		return a.ask(ctx, in.ID, in.Wait, drive.Wish{Want: rollout.WantStage, Release: in.Body.Release, Force: in.Body.Force})
 	}, accepted)
