@@ -26,6 +26,7 @@
 //	t/<id>            API token           e/<id>               enrolment
 //	a/<seq>           audit line          v/<time>             versions at that time
 //	ca/…  set/…       authority, settings lead/<name>          who leads
-//	hub/<panel>       a panel that lives  meta/schema          version of all this
+//	hub/<panel>       a panel that lives  fw/<id>/…            what it wants of the leader
 //	meta/audit        end of the log      meta/backup          newest backup
+//	meta/schema       version of all this
 package store

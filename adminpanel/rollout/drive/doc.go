@@ -9,14 +9,17 @@
 //
 // Any number of panels run a [Driver]. One of them leads: it holds the engines, and each
 // of its commits carries the condition of its term, so that one that has lost its place
-// changes nothing more. The others show rollouts out of the store, refuse verbs with
-// [ErrNotLeading], and bring asks to the devices that are linked to them.
+// changes nothing more. The others show rollouts out of the store, bring asks to the devices
+// that are linked to them, and hand what people want to the leader: a request in the store,
+// which the leader takes in one commit, does, and answers there. Only while nobody leads
+// is it refused, with [ErrNotLeading].
 //
 // In the store:
 //
 //	r/<rollout>            plan, head, who wanted it, approvals
 //	rd/<rollout>/<device>  a device's course in it
 //	da/<device>            the newest ask of a device, whoever asked ([Ask])
+//	fw/<id>/ask, /answer   what another panel wants of the leader, and what came of it
 //
 // What it keeps:
 //   - Nothing is asked of a device before its course and its ask are committed, both in one
@@ -27,6 +30,8 @@
 //     has not ended, and people's asks of it are refused meanwhile.
 //   - The newest status of a device is enough to know where it stands: nothing depends on
 //     having heard every word. Reports, which echo an epoch, add why something was refused.
+//   - What another panel wants is done once or not at all. Whoever has not been answered is
+//     told that this is not known.
 //   - After a failed commit the leader forgets everything and reads the journal again.
 //   - A device that reads slowly delays nobody: asks wait for it in an outbox, the newest
 //     of each device.

@@ -16,9 +16,8 @@ import (
 
 // Errors that callers tell apart.
 var (
-	// ErrNotLeading is returned for verbs by a panel that does not drive rollouts at
-	// present: another one does, or none yet.
-	ErrNotLeading = errors.New("this panel does not drive the rollouts at present: ask another one, or again in a moment")
+	// ErrNotLeading is returned when no panel drives rollouts at present.
+	ErrNotLeading = errors.New("no panel drives the rollouts at present: try again in a moment")
 	// ErrStale is returned when a rollout is not as the caller has seen it.
 	ErrStale = errors.New("the rollout has changed meanwhile: look again")
 	// ErrRefused is wrapped by every refusal that a person can do something about.
@@ -48,6 +47,9 @@ type Config struct {
 	Release func(ctx context.Context, id string) (view.Release, error)
 	// Order, if set, is the signature files of the fleet's newest order for a release.
 	Order func(release string) [][]byte
+	// Approvals, if set, is how many other people have to approve a rollout to so many
+	// devices. It is asked once more when one starts: whom it means may have grown.
+	Approvals func(plan view.Plan, devices int) int
 	// Zone, if set, is the IANA time zone of a device.
 	Zone  func(device string) string
 	Asker Asker

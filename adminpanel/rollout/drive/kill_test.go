@@ -83,7 +83,7 @@ func startOn(t *testing.T, s *sim, file *bolt.Store, killAt int, after bool) *pa
 	t.Helper()
 	m := &mortal{Store: file, t: t, at: killAt, after: after, died: make(chan struct{})}
 	d := drive.New(drive.Config{
-		Store: m, Audit: audit.New(m), Fleet: s.table(), Release: release, Asker: asker{s, m.dead},
+		Store: m, Audit: audit.New(m), Fleet: s.table(), Release: release, Asker: asker{s, m.dead}, Approvals: s.approvals,
 	}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

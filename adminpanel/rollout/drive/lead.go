@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"slipstream/adminpanel/fleet"
@@ -45,8 +46,13 @@ func (d *Driver) lead(ctx context.Context) error {
 		return err
 	}
 	t := &term{commands: make(chan command), over: make(chan struct{})}
+	var owned sync.WaitGroup
+	defer owned.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	d.begin(t)
 	defer d.end(t)
+	owned.Go(func() { l.serve(ctx) })
 	d.log.Info("this panel drives the rollouts", "rollouts", len(l.runs))
 	return l.run(ctx, held.Lost(), t.commands)
 }

@@ -24,13 +24,23 @@ type Wish struct {
 // Ask asks a device for something in a person's name. It returns when that is journaled;
 // where it stands then is in what the device says. A device that is in a rollout which has
 // not ended is not asked by anybody else.
-func (d *Driver) Ask(ctx context.Context, w Wish) (a Ask, err error) {
+func (d *Driver) Ask(ctx context.Context, w Wish) (Ask, error) {
+	r, err := d.decide(ctx, request{Wish: &w})
+	if r.Ask == nil {
+		return Ask{}, err
+	}
+	r.Ask.Device = w.Device
+	return *r.Ask, err
+}
+
+func (d *Driver) wish(ctx context.Context, w Wish) (a *Ask, err error) {
 	dev, ok := d.cfg.Fleet.Get(w.Device)
 	if !ok {
-		return a, fmt.Errorf("%w: device %s", store.ErrNotFound, w.Device)
+		return nil, fmt.Errorf("%w: device %s", store.ErrNotFound, w.Device)
 	}
 	err = d.do(ctx, func(ctx context.Context, l *leader) error {
-		a, err = l.wish(ctx, w, &dev)
+		made, err := l.wish(ctx, w, &dev)
+		a = &made
 		return err
 	})
 	return a, err

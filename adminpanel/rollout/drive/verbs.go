@@ -3,6 +3,7 @@ package drive
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,10 +32,18 @@ func (c Caller) line(verb, id string, now time.Time) view.AuditLine {
 
 // Create makes a rollout of a plan. Needed is how many other people have to approve it;
 // with none it is approved.
-func (d *Driver) Create(ctx context.Context, plan view.Plan, needed int, c Caller) (v view.Rollout, err error) {
+func (d *Driver) Create(ctx context.Context, plan view.Plan, needed int, c Caller) (view.Rollout, error) {
+	r, err := d.decide(ctx, request{Plan: &plan, Needed: needed, Caller: c})
+	if err != nil {
+		return view.Rollout{}, err
+	}
+	return *r.Rollout, nil
+}
+
+func (d *Driver) create(ctx context.Context, plan view.Plan, needed int, c Caller) (v *view.Rollout, err error) {
 	b, err := d.bring(ctx, plan)
 	if err != nil {
-		return v, err
+		return nil, err
 	}
 	err = d.do(ctx, func(ctx context.Context, l *leader) error {
 		now := time.Now().UTC()
@@ -56,7 +65,7 @@ func (d *Driver) Create(ctx context.Context, plan view.Plan, needed int, c Calle
 			return err
 		}
 		l.runs[r.ID] = r
-		v = r.show(now)
+		v = new(r.show(now))
 		return nil
 	})
 	return v, err
@@ -73,6 +82,9 @@ func (d *Driver) Preview(ctx context.Context, plan view.Plan) (p view.Preview, e
 		busy = l.busy("")
 		return nil
 	})
+	if errors.Is(err, ErrNotLeading) {
+		busy, err = d.busyStored(ctx)
+	}
 	if err != nil {
 		return p, err
 	}
@@ -89,6 +101,25 @@ func (l *leader) busy(but string) map[string]string {
 		}
 	}
 	return busy
+}
+
+// busyStored is busy as the store knows it.
+func (d *Driver) busyStored(ctx context.Context) (map[string]string, error) {
+	busy := map[string]string{}
+	_, err := store.All(ctx, d.cfg.Store, prefixRollouts, func(item store.Item) error {
+		rec, err := readRecord(item)
+		if err != nil || rec.waits() || !rec.Head.Ended.IsZero() {
+			return err
+		}
+		courses, err := readCourses(ctx, d.cfg.Store, rec.ID)
+		for _, c := range courses {
+			if c.Phase != view.PhaseSkipped {
+				busy[c.Device] = "rollout " + orElse(rec.Plan.Name, rec.ID)
+			}
+		}
+		return err
+	})
+	return busy, err
 }
 
 // holder is the rollout that has a device and has not ended, besides one.
@@ -119,7 +150,15 @@ const (
 
 // Verb does something with a rollout, and returns it as it is then. When it returns
 // without an error, all of it is journaled.
-func (d *Driver) Verb(ctx context.Context, id, verb string, c Caller) (v view.Rollout, err error) {
+func (d *Driver) Verb(ctx context.Context, id, verb string, c Caller) (view.Rollout, error) {
+	r, err := d.decide(ctx, request{ID: id, Verb: verb, Caller: c})
+	if err != nil {
+		return view.Rollout{}, err
+	}
+	return *r.Rollout, nil
+}
+
+func (d *Driver) verb(ctx context.Context, id, verb string, c Caller) (v *view.Rollout, err error) {
 	err = d.do(ctx, func(ctx context.Context, l *leader) error {
 		r, ok := l.runs[id]
 		switch {
@@ -140,7 +179,7 @@ func (d *Driver) Verb(ctx context.Context, id, verb string, c Caller) (v view.Ro
 		if err := l.flush(ctx, now); err != nil {
 			return err
 		}
-		v = r.show(now)
+		v = new(r.show(now))
 		return nil
 	})
 	return v, err
@@ -217,6 +256,9 @@ func (l *leader) start(ctx context.Context, r *run, c Caller, now time.Time) err
 	if len(picked.members) == 0 {
 		return refuse("no device can take part: %s", whyNone(picked.refused))
 	}
+	if err := l.hold(ctx, r, len(picked.members), c, now); err != nil {
+		return err
+	}
 	for i := range picked.members {
 		m := &picked.members[i]
 		m.Epoch, m.Online = l.asks[m.Device].Epoch, l.online[m.Device]
@@ -245,6 +287,27 @@ func (l *leader) start(ctx context.Context, r *run, c Caller, now time.Time) err
 	r.batch.notes = append([]string{"started with " + detail}, r.batch.notes...)
 	r.batch.lines = append(r.batch.lines, c.line(VerbStart, r.ID, now))
 	return nil
+}
+
+// hold makes a draft again of a rollout that needs more approvals by now than it has.
+func (l *leader) hold(ctx context.Context, r *run, devices int, c Caller, now time.Time) error {
+	if l.d.cfg.Approvals == nil {
+		return nil
+	}
+	needed := l.d.cfg.Approvals(r.Plan, devices)
+	if needed <= len(r.Approvals) {
+		return nil
+	}
+	r.Needed, r.Head.State = needed, view.RolloutDraft
+	if err := l.restore(ctx, r, now); err != nil {
+		return err
+	}
+	line := c.line("hold", r.ID, now)
+	line.Detail = fmt.Sprintf("it means %d devices by now", devices)
+	if err := l.commitHead(ctx, r, []view.AuditLine{line}); err != nil {
+		return err
+	}
+	return refuse("this rollout means %d devices by now, and needs the word of somebody else: it has %d of %d approvals", devices, len(r.Approvals), needed)
 }
 
 func whyNone(refused []view.Refusal) string {
