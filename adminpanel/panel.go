@@ -121,6 +121,7 @@ func (p *Panel) assemble(ctx context.Context) (err error) {
 	p.hub = hub.New(hub.Config{Identify: p.desk.Identify, Authorities: p.desk.Authorities}, p.log)
 	p.drive = drive.New(drive.Config{
 		Store: p.store, Audit: p.audit, Fleet: p.fleet.Table(), Release: p.releases.Get, Zone: p.zone, Asker: p.hub,
+		Approvals: p.approvals,
 	}, p.log)
 	if p.live, err = p.newLive(); err != nil {
 		return err
@@ -225,6 +226,11 @@ func (p *Panel) zone(device string) string {
 		return r.Zone
 	}
 	return p.settings.Now().Zone
+}
+
+// approvals is how many people besides its author a rollout to so many devices takes.
+func (p *Panel) approvals(plan view.Plan, devices int) int {
+	return auth.Approvals(view.Rollout{Plan: plan, Total: view.Counts{Devices: devices}}, p.settings.Now().ApproveAbove)
 }
 
 // deviceURL is where devices call.

@@ -9,14 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"slipstream/adminpanel/api"
 	"slipstream/adminpanel/auth"
 	"slipstream/adminpanel/view"
 )
 
 // The first account is made by the token that the panel prints, and only once.
 func TestSetup(t *testing.T) {
-	w := newWorld(t, func(c *api.Config) { c.Enrolments = &desk{} })
+	w := newWorld(t, takesDevices(t))
 	var s view.Setup
 	if w.call("GET", "/setup", nil, nobody).is(200, &s); !s.Admin || s.Trust || s.Done || s.Device {
 		t.Errorf("a stranger is told %+v", s)

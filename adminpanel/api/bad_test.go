@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"slipstream/adminpanel/api"
 	"slipstream/adminpanel/auth"
 	"slipstream/adminpanel/view"
 )
@@ -20,7 +19,7 @@ import (
 // nothing, and is answered to the next request as if it had not been.
 func TestBadInput(t *testing.T) {
 	v := newVendor(t)
-	w := newWorld(t, v.judged(t.TempDir()), func(c *api.Config) { c.Enrolments = &desk{} })
+	w := newWorld(t, v.judged(t.TempDir()), takesDevices(t))
 	rel := w.release(v.pack("2.0.0"))
 	before := w.lines()
 	account := `"name":"eve","password":"long enough a secret","grants":[{"role":"viewer"}]`

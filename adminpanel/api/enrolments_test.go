@@ -1,77 +1,56 @@
 package api_test
 
 import (
-	"context"
-	"sync"
 	"testing"
 	"time"
 
 	"slipstream/adminpanel/api"
-	"slipstream/adminpanel/audit"
-	"slipstream/adminpanel/auth"
+	"slipstream/adminpanel/ca"
+	"slipstream/adminpanel/enrol"
 	"slipstream/adminpanel/view"
 )
 
-// desk keeps tokens in memory: what they do to devices is tested where they are made.
-type desk struct {
-	mu   sync.Mutex // guards what follows
-	list []view.Enrolment
-}
-
-func (d *desk) Add(_ context.Context, _ audit.Who, e view.Enrolment) (view.Enrolment, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	e.ID = "e1"
-	d.list = append(d.list, e)
-	e.Text, e.Line = "secret", "slipstream enroll secret"
-	return e, nil
-}
-
-func (d *desk) List(context.Context) ([]view.Enrolment, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.list, nil
-}
-
-func (d *desk) Remove(_ context.Context, _ audit.Who, id string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.list) == 0 || d.list[0].ID != id {
-		return auth.ErrUnknown
+// takesDevices lets the panel make tokens by which devices join.
+func takesDevices(t *testing.T) func(*api.Config) {
+	return func(c *api.Config) {
+		authority, err := ca.OpenStore(c.Store, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Enrolments = enrol.NewTokens(c.Store, c.Audit, authority, "https://panel.example:8443", c.Log)
 	}
-	d.list = nil
-	return nil
 }
 
 func TestEnrolments(t *testing.T) {
-	w := newWorld(t, func(c *api.Config) { c.Enrolments = &desk{} })
+	w := newWorld(t, takesDevices(t))
 	var list view.Enrolments
 	if w.call("GET", "/enrolments", nil).is(200, &list); list.Enrolments == nil {
 		t.Error("an empty list is null")
 	}
 	good := view.EnrolmentRequest{Uses: 3, Site: "north", Tags: []string{"lab"}, Until: time.Now().Add(time.Hour)}
-	for field, change := range map[string]func(*view.EnrolmentRequest){
-		"body.uses":  func(e *view.EnrolmentRequest) { e.Device = "cam-1" },
-		"body.until": func(e *view.EnrolmentRequest) { e.Until = time.Unix(0, 0) },
-		"body":       func(e *view.EnrolmentRequest) { e.Device, e.Uses = "../cam", 1 },
-		"body.tags":  func(e *view.EnrolmentRequest) { e.Tags = make([]string, 33) },
+	for name, change := range map[string]func(*view.EnrolmentRequest){
+		"for one, thrice":     func(e *view.EnrolmentRequest) { e.Device = "cam-1" },
+		"for the past":        func(e *view.EnrolmentRequest) { e.Until = time.Unix(0, 0) },
+		"for another century": func(e *view.EnrolmentRequest) { e.Until = time.Date(2399, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"for a path":          func(e *view.EnrolmentRequest) { e.Device, e.Uses = "../cam", 1 },
+		"with 33 tags":        func(e *view.EnrolmentRequest) { e.Tags = make([]string, 33) },
+		"for nobody":          func(e *view.EnrolmentRequest) { e.Uses = 0 },
 	} {
 		bad := good
 		change(&bad)
-		if p := w.call("POST", "/enrolments", bad).fails(422, "invalid"); len(p.Errors) != 1 || p.Errors[0].Location != field {
-			t.Errorf("%s is told as %+v", field, p)
+		if g := w.call("POST", "/enrolments", bad); g.status == 201 {
+			t.Errorf("a token %s was made", name)
+		} else {
+			g.fails(422, "invalid")
 		}
 	}
-	late := good
-	late.Until = time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)
-	w.call("POST", "/enrolments", late).fails(422, "invalid")
 	var made view.Enrolment
 	w.call("POST", "/enrolments", good).is(201, &made)
-	if made.Text == "" || made.By != "ann" || made.Uses != 3 {
+	if made.Text == "" || made.Line == "" || made.Uses != 3 {
 		t.Errorf("made %+v", made)
 	}
 	w.call("POST", "/enrolments", good, by(w.token("bob", "admin site:north"))).fails(403, "forbidden")
-	w.call("DELETE", "/enrolments/e2", nil).fails(404, "not-found")
+	w.call("DELETE", "/enrolments/e2", nil).fails(404, "no-enrolment")
 	w.call("DELETE", "/enrolments/"+made.ID, nil).is(204, nil)
 }
 

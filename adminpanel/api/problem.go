@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"slipstream/adminpanel/auth"
+	"slipstream/adminpanel/enrol"
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/hub"
 	"slipstream/adminpanel/live"
@@ -153,6 +154,10 @@ func callerProblem(err error) *problem {
 		return newProblem(http.StatusUnprocessableEntity, "selector", err.Error())
 	case errors.Is(err, settings.ErrInvalid):
 		return newProblem(http.StatusUnprocessableEntity, "invalid", err.Error())
+	case errors.Is(err, enrol.ErrInvalid):
+		return newProblem(http.StatusUnprocessableEntity, "invalid", err.Error())
+	case errors.Is(err, enrol.ErrUnknown):
+		return newProblem(http.StatusNotFound, "no-enrolment", err.Error())
 	case errors.Is(err, settings.ErrChanged):
 		return newProblem(http.StatusPreconditionFailed, "changed", err.Error())
 	}

@@ -50,7 +50,7 @@ type Enrolments struct {
 // EnrolmentRequest makes a token that lets devices join.
 type EnrolmentRequest struct {
 	Device string    `json:"device,omitempty" maxLength:"63" doc:"only this one; else any that has no certificate yet"`
-	Uses   int       `json:"uses" minimum:"1" maximum:"100000"`
+	Uses   int       `json:"uses" minimum:"1" maximum:"256"`
 	Site   string    `json:"site,omitempty" maxLength:"80" doc:"given to who joins by it"`
 	Tags   []string  `json:"tags,omitempty" maxItems:"32"`
 	Until  time.Time `json:"until"`

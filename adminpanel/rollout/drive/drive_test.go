@@ -299,3 +299,27 @@ func TestPreview(t *testing.T) {
 		}
 	})
 }
+
+// A rollout that means more devices when it starts than when it was made needs the word of
+// somebody else first, and then starts.
+func TestHeldWhenItHasGrown(t *testing.T) {
+	driven(t, good3, func(t *testing.T, s *sim, p *panel) {
+		v := p.create(plain, 0)
+		s.mu.Lock()
+		s.above = 2
+		s.mu.Unlock()
+		_, err := p.Verb(t.Context(), v.ID, drive.VerbStart, ann)
+		refused(t, err, "means 3 devices by now")
+		v, err = p.Show(t.Context(), v.ID)
+		if err != nil || v.State != view.RolloutDraft || v.Needed != 1 {
+			t.Fatalf("it is %+v, %v", v, err)
+		}
+		_, err = p.Verb(t.Context(), v.ID, drive.VerbApprove, drive.Caller{By: "token 7", Person: "user ann"})
+		refused(t, err, "somebody else has to approve it")
+		p.verb(v.ID, drive.VerbApprove, bob)
+		p.verb(v.ID, drive.VerbStart, ann)
+		if v = p.until(v.ID, view.RolloutCompleted); v.Total.Done != 3 {
+			t.Errorf("it ended with %+v", v.Total)
+		}
+	})
+}

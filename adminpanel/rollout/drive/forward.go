@@ -42,7 +42,7 @@ type request struct {
 type reply struct {
 	Done    bool          `json:"done,omitempty"`
 	Dropped bool          `json:"dropped,omitempty"` // nobody has begun with it
-	Kind    string        `json:"kind,omitempty"` // of the refusal
+	Kind    string        `json:"kind,omitempty"`    // of the refusal
 	Text    string        `json:"text,omitempty"`
 	Rollout *view.Rollout `json:"rollout,omitempty"`
 	Ask     *Ask          `json:"ask,omitempty"`

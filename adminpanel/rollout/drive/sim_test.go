@@ -15,6 +15,7 @@ import (
 	"slipstream/adminpanel/rollout"
 	"slipstream/adminpanel/rollout/drive"
 	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/view"
 	"slipstream/agent/control"
 	"slipstream/agent/wire"
 )
@@ -46,6 +47,16 @@ type sim struct {
 	driver *drive.Driver // nil while no panel lives
 	store  store.Store   // what is on disk
 	most   int           // that may be on trial at a time; 0: any
+	above  int           // rollouts to more devices need an approval; 0: none does
+}
+
+func (s *sim) approvals(_ view.Plan, devices int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.above > 0 && devices > s.above {
+		return 1
+	}
+	return 0
 }
 
 // cam does what package link has a device do.
