@@ -223,7 +223,7 @@ func frozenWorld(t *testing.T, invariants ...orders.Invariant) (w *world, f *fre
 	}
 	defer handle.Close()
 	v = w.viewer()
-	v.until("a second of a", 100, func(picture) bool { return true })
+	v.until("two seconds of a: one is enough to compare with", 200, func(picture) bool { return true })
 
 	fresh := src("b-2", 400)
 	fresh.Streams[0].Invariants = invariants
