@@ -20,7 +20,7 @@ var commands = []string{"*/cmd/*", "testrig/camera/cmd/*"}
 // absolute path. What is up to date already is left alone, so it may be called
 // before every test; callers in other processes wait for each other.
 func Binaries(ctx context.Context, dir string) (string, error) {
-	root, err := moduleRoot(ctx)
+	root, err := ModuleRoot(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -58,8 +58,8 @@ func Binaries(ctx context.Context, dir string) (string, error) {
 	return dir, nil
 }
 
-// moduleRoot is the directory of this module's go.mod.
-func moduleRoot(ctx context.Context) (string, error) {
+// ModuleRoot is the directory of this module's go.mod.
+func ModuleRoot(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("ask go where its module is: %w", err)

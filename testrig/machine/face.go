@@ -1,0 +1,131 @@
+package machine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"slipstream/agent/control"
+	"slipstream/testrig/viewer"
+)
+
+// WHEP is where a stream is watched by WebRTC.
+func (m *Machine) WHEP(stream string) string {
+	return "http://" + m.address(portWHEP) + "/whep/" + stream
+}
+
+// RTSP is where a stream is watched by RTSP.
+func (m *Machine) RTSP(stream string) string {
+	return "rtsp://" + m.address(portRTSP) + "/" + stream
+}
+
+// Watch joins a stream from outside, by [viewer.WHEP] or [viewer.RTSPTCP].
+func (m *Machine) Watch(ctx context.Context, kind, stream string) (*viewer.Viewer, error) {
+	switch kind {
+	case viewer.WHEP:
+		return viewer.DialWHEP(ctx, m.WHEP(stream), viewer.Answer(m.outside))
+	case viewer.RTSPTCP:
+		return viewer.DialRTSP(ctx, kind, m.RTSP(stream))
+	}
+	return nil, fmt.Errorf("no viewer of kind %q can look into a machine", kind)
+}
+
+// outside puts the forwarded port into an answer's candidates, as a router's
+// administrator would have mapped the same one.
+func (m *Machine) outside(answer string) string {
+	inside := fmt.Sprintf(" %s %d ", guestAddress, portMedia)
+	return strings.ReplaceAll(answer, inside, " "+strings.Replace(m.address(portMedia), ":", " ", 1)+" ")
+}
+
+// Agent asks the machine's agent over its own socket, which the hand joins to one here.
+func (m *Machine) Agent() (*control.Client, error) {
+	if m.relay == nil {
+		r, err := newRelay(filepath.Join(m.dir, "agent.sock"), func() string { return m.address(portAgent) })
+		if err != nil {
+			return nil, err
+		}
+		m.relay = r
+	}
+	return control.Dial(m.relay.path), nil
+}
+
+// relay carries what comes to a unix socket to an address.
+type relay struct {
+	path     string
+	listener net.Listener
+	to       func() string
+	wg       sync.WaitGroup
+
+	mu    sync.Mutex // guards what follows
+	ended bool
+	open  map[net.Conn]bool
+}
+
+func newRelay(path string, to func() string) (*relay, error) {
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	r := &relay{path: path, listener: l, to: to, open: map[net.Conn]bool{}}
+	r.wg.Go(func() {
+		for {
+			from, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			r.wg.Go(func() { r.carry(from) })
+		}
+	})
+	return r, nil
+}
+
+// hold notes a connection, so that the relay's end is its own.
+func (r *relay) hold(c net.Conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		c.Close()
+		return false
+	}
+	r.open[c] = true
+	return true
+}
+
+func (r *relay) drop(c net.Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.open, c)
+	c.Close()
+}
+
+func (r *relay) carry(from net.Conn) {
+	if !r.hold(from) {
+		return
+	}
+	defer r.drop(from)
+	to, err := net.Dial("tcp4", r.to())
+	if err != nil || !r.hold(to) {
+		return
+	}
+	defer r.drop(to)
+	// Whichever side ends, the other has nothing to say any more.
+	var both sync.WaitGroup
+	both.Go(func() { defer r.drop(to); _, _ = io.Copy(to, from) })
+	both.Go(func() { defer r.drop(from); _, _ = io.Copy(from, to) })
+	both.Wait()
+}
+
+func (r *relay) close() {
+	r.listener.Close()
+	r.mu.Lock()
+	r.ended = true
+	for c := range r.open {
+		c.Close()
+	}
+	r.mu.Unlock()
+	r.wg.Wait()
+}

@@ -1,0 +1,151 @@
+// Command guest is the rig's hand inside of an emulated machine: over the network that
+// nobody but the rig reaches it runs commands, puts files there and gets them, and joins
+// the rig to the agent's socket. It is no part of the product.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"slipstream/testrig/machine/hand"
+)
+
+const (
+	commandsAt  = ":7000"
+	agentAt     = ":7001"
+	agentSocket = "/run/slipstream/agent.sock"
+	maxOutput   = 4 << 20
+	maxRequest  = 1 << 20
+	killDelay   = 2 * time.Second
+)
+
+func main() {
+	if err := serve(); err != nil {
+		fmt.Fprintln(os.Stderr, "hand:", err)
+		os.Exit(1)
+	}
+}
+
+func serve() error {
+	agent, err := net.Listen("tcp4", agentAt)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			from, err := agent.Accept()
+			if err != nil {
+				return // with the process
+			}
+			go join(from, agentSocket)
+		}
+	}()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /run", run)
+	mux.HandleFunc("PUT /file", put)
+	mux.HandleFunc("GET /file", get)
+	server := http.Server{Addr: commandsAt, Handler: mux, ReadHeaderTimeout: time.Minute}
+	return server.ListenAndServe()
+}
+
+// join carries bytes between a connection and a unix socket, until both have ended.
+func join(from net.Conn, socket string) {
+	defer from.Close()
+	to, err := net.Dial("unix", socket)
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	var both sync.WaitGroup
+	both.Go(func() { carry(to, from) })
+	both.Go(func() { carry(from, to) })
+	both.Wait()
+}
+
+func carry(to, from net.Conn) {
+	_, _ = io.Copy(to, from) // whoever broke it off sees it end
+	if half, ok := to.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+}
+
+// run runs a command; whoever asked and goes away ends it.
+func run(w http.ResponseWriter, r *http.Request) {
+	var c hand.Command
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&c); err != nil || len(c.Args) == 0 {
+		http.Error(w, "no command", http.StatusBadRequest)
+		return
+	}
+	cmd := exec.CommandContext(r.Context(), c.Args[0], c.Args[1:]...)
+	cmd.Env = []string{"PATH=/sbin:/bin:/usr/sbin:/usr/bin", "HOME=/root"}
+	cmd.WaitDelay = killDelay
+	var out, complaint limited
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(c.Input), &out, &complaint
+	var done hand.Done
+	var exit *exec.ExitError
+	switch err := cmd.Run(); {
+	case errors.As(err, &exit):
+		done.Exit = exit.ExitCode()
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay): // what it left behind holds its output
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		return
+	}
+	done.Out, done.Err = out.String(), complaint.String()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(done) // whoever asked may be gone
+}
+
+// limited keeps the beginning of what is written.
+type limited struct{ strings.Builder }
+
+func (l *limited) Write(p []byte) (int, error) {
+	l.Builder.Write(p[:min(len(p), max(0, maxOutput-l.Len()))])
+	return len(p), nil
+}
+
+// put makes a file of what is sent, whole or not at all.
+func put(w http.ResponseWriter, r *http.Request) {
+	name := r.URL.Query().Get("name")
+	if err := replace(r.Context(), name, r.Body); err != nil {
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+	}
+}
+
+func replace(ctx context.Context, name string, from io.Reader) error {
+	if !filepath.IsAbs(name) {
+		return fmt.Errorf("%q is not an absolute path", name)
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, from)
+	if err := errors.Join(err, ctx.Err(), out.Close()); err != nil {
+		return errors.Join(err, os.Remove(out.Name()))
+	}
+	return os.Rename(out.Name(), name)
+}
+
+func get(w http.ResponseWriter, r *http.Request) {
+	in, err := os.Open(r.URL.Query().Get("name"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	defer in.Close()
+	_, _ = io.Copy(w, in) // whoever asked may be gone
+}

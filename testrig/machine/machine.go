@@ -1,0 +1,297 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"slipstream/testrig/machine/hand"
+)
+
+// Ports of the guest that are forwarded.
+const (
+	portWHEP  = 8889
+	portRTSP  = 8554
+	portMedia = 8189 // UDP
+	portHand  = 7000
+	portAgent = 7001
+)
+
+const (
+	guestAddress = "10.0.2.15"
+	memoryMB     = 512
+	cores        = 2
+	niceness     = 19 // others work on this machine, too
+	endTimeout   = 30 * time.Second
+)
+
+// Machine is one emulated camera. Its disk outlives its runs.
+type Machine struct {
+	Arch    Arch
+	Console *Console // of all runs
+	Hand    *hand.Hand
+
+	dir   string
+	disk  string
+	chips [2]string
+
+	run   *emulator
+	ports atomic.Pointer[map[int]int] // of loopback, by the guest's
+	relay *relay
+}
+
+// emulator is one run of QEMU.
+type emulator struct {
+	cmd  *exec.Cmd
+	qmp  *qmp
+	read sync.WaitGroup // of the console
+	done chan struct{}
+}
+
+// New makes a machine, switched off, with a disk that is an overlay of an image's. What
+// belongs to it lies in dir.
+func New(ctx context.Context, arch Arch, image, dir string) (*Machine, error) {
+	if err := arch.need(); err != nil {
+		return nil, err
+	}
+	image, err := filepath.Abs(image)
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{Arch: arch, Console: newConsole(), dir: dir, disk: filepath.Join(dir, "disk.qcow2")}
+	if m.chips, err = arch.writeFlash(ctx, dir); err != nil {
+		return nil, err
+	}
+	_, err = run(ctx, "", "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, m.disk)
+	return m, err
+}
+
+// arguments are QEMU's. Descriptor 3 is where it is commanded.
+func (m *Machine) arguments() []string {
+	args := append([]string{}, m.Arch.board...)
+	args = append(args, "-smp", strconv.Itoa(cores), "-m", strconv.Itoa(memoryMB),
+		"-nodefaults", "-display", "none", "-monitor", "none", "-S", "-action", "watchdog=reset",
+		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+		"-chardev", "socket,id=qmp,fd=3", "-mon", "chardev=qmp,mode=control",
+	)
+	for i, chip := range m.chips {
+		args = append(args, "-drive", fmt.Sprintf("if=pflash,format=raw,unit=%d,readonly=on,file=%s", i, chip))
+	}
+	net := "user,id=net,restrict=on"
+	for _, port := range []int{portWHEP, portRTSP, portHand, portAgent} {
+		net += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:0-%s:%d", guestAddress, port)
+	}
+	net += fmt.Sprintf(",hostfwd=udp:127.0.0.1:0-%s:%d", guestAddress, portMedia)
+	args = append(args,
+		"-drive", "if=none,id=disk,format=qcow2,file="+m.disk, "-device", "virtio-blk-pci,drive=disk",
+		"-netdev", net, "-device", "virtio-net-pci,netdev=net,romfile=",
+	)
+	if m.Arch.watchdog != "" {
+		args = append(args, "-device", m.Arch.watchdog)
+	}
+	return args
+}
+
+// PowerOn starts the machine; the boot loader runs when it returns.
+func (m *Machine) PowerOn(ctx context.Context) error {
+	if m.run != nil {
+		return errors.New("the machine is on already")
+	}
+	path, err := find(m.Arch.emulator)
+	if err != nil {
+		return err
+	}
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	ours, theirs := os.NewFile(uintptr(ends[0]), "qmp"), os.NewFile(uintptr(ends[1]), "qmp")
+	defer theirs.Close()
+	commands, err := net.FileConn(ours)
+	if err = errors.Join(err, ours.Close()); err != nil {
+		return err
+	}
+	e := &emulator{cmd: exec.Command(path, m.arguments()...), qmp: newQMP(commands), done: make(chan struct{})}
+	e.cmd.ExtraFiles = []*os.File{theirs}
+	e.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
+	if err := m.launch(e); err != nil {
+		commands.Close()
+		return err
+	}
+	m.run = e
+	if err := m.connect(ctx); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w\n%s", m.Arch.emulator, err, m.Console.Tail()), m.CutPower())
+	}
+	return nil
+}
+
+// launch starts QEMU with its console, and waits for its end elsewhere.
+func (m *Machine) launch(e *emulator) error {
+	e.cmd.Stderr = m.Console
+	console, err := e.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	keys, err := e.cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := e.cmd.Start(); err != nil {
+		return err
+	}
+	// Its threads, which come later, have it from the first.
+	_ = unix.Setpriority(unix.PRIO_PROCESS, e.cmd.Process.Pid, niceness)
+	m.Console.attach(keys)
+	e.read.Go(func() { m.Console.read(console) })
+	go func() {
+		defer close(e.done)
+		e.read.Wait()
+		_ = e.cmd.Wait() // how it ended stands on the console
+		e.qmp.close()
+	}()
+	return nil
+}
+
+// connect takes the command, learns the ports, and lets the machine run.
+func (m *Machine) connect(ctx context.Context) error {
+	q := m.run.qmp
+	if err := q.greet(ctx); err != nil {
+		return err
+	}
+	text, err := q.monitor(ctx, "info usernet")
+	if err != nil {
+		return err
+	}
+	ports, err := forwarded(text)
+	if err != nil {
+		return err
+	}
+	m.ports.Store(&ports)
+	m.Hand = hand.New(m.address(portHand))
+	_, err = q.do(ctx, "cont", nil)
+	return err
+}
+
+// forwarded reads the ports that QEMU has chosen, by the guest's.
+func forwarded(text string) (map[int]int, error) {
+	ports := map[int]int{}
+	for line := range strings.Lines(text) {
+		// TCP[HOST_FORWARD]  13       127.0.0.1 41235       10.0.2.15  8889 …
+		f := strings.Fields(line)
+		if len(f) < 6 || !strings.HasSuffix(f[0], "[HOST_FORWARD]") {
+			continue
+		}
+		ours, err := strconv.Atoi(f[3])
+		theirs, err2 := strconv.Atoi(f[5])
+		if err := errors.Join(err, err2); err != nil {
+			return nil, fmt.Errorf("forwarded ports: %w in %q", err, line)
+		}
+		ports[theirs] = ours
+	}
+	for _, port := range []int{portWHEP, portRTSP, portHand, portAgent, portMedia} {
+		if ports[port] == 0 {
+			return nil, fmt.Errorf("port %d of the machine is not forwarded:\n%s", port, text)
+		}
+	}
+	return ports, nil
+}
+
+// address is where a port of the guest is found, while the machine is on.
+func (m *Machine) address(port int) string {
+	ports := m.ports.Load()
+	if ports == nil {
+		return "127.0.0.1:0"
+	}
+	return "127.0.0.1:" + strconv.Itoa((*ports)[port])
+}
+
+// On says whether the machine is on. One that has switched itself off is not.
+func (m *Machine) On() bool {
+	if m.run == nil {
+		return false
+	}
+	select {
+	case <-m.run.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// CutPower takes the power away, now. What the guest has handed to its disk stays.
+func (m *Machine) CutPower() error {
+	if m.run == nil {
+		return nil
+	}
+	e := m.run
+	m.run = nil
+	_ = e.cmd.Process.Kill() // an error says that it has ended
+	select {
+	case <-e.done:
+		return nil
+	case <-time.After(endTimeout):
+		return fmt.Errorf("%s (pid %d) does not end", m.Arch.emulator, e.cmd.Process.Pid)
+	}
+}
+
+// Reset presses the button for it: nothing in the guest has a say.
+func (m *Machine) Reset(ctx context.Context) error {
+	_, err := m.ask(ctx, "system_reset", nil)
+	return err
+}
+
+// Freeze and Thaw stop the processors and let them go on.
+func (m *Machine) Freeze(ctx context.Context) error { _, err := m.ask(ctx, "stop", nil); return err }
+
+// Thaw ends a freeze.
+func (m *Machine) Thaw(ctx context.Context) error { _, err := m.ask(ctx, "cont", nil); return err }
+
+// SaveSnapshot keeps the whole state of the running machine under a name.
+func (m *Machine) SaveSnapshot(ctx context.Context, name string) error {
+	return m.snapshot(ctx, "savevm", name)
+}
+
+// LoadSnapshot makes the machine what it was. Connections from outside do not outlive it.
+func (m *Machine) LoadSnapshot(ctx context.Context, name string) error {
+	return m.snapshot(ctx, "loadvm", name)
+}
+
+func (m *Machine) snapshot(ctx context.Context, verb, name string) error {
+	if m.run == nil {
+		return errOff
+	}
+	out, err := m.run.qmp.monitor(ctx, verb+" "+name)
+	if err == nil && strings.TrimSpace(out) != "" { // the monitor says nothing where all is well
+		err = errors.New(strings.TrimSpace(out))
+	}
+	return err
+}
+
+var errOff = errors.New("the machine is off")
+
+func (m *Machine) ask(ctx context.Context, command string, args any) ([]byte, error) {
+	if m.run == nil {
+		return nil, errOff
+	}
+	return m.run.qmp.do(ctx, command, args)
+}
+
+// Close ends the machine. Its files are the caller's.
+func (m *Machine) Close() error {
+	err := m.CutPower()
+	if m.relay != nil {
+		m.relay.close()
+	}
+	return err
+}
