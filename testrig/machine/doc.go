@@ -3,7 +3,7 @@
 //
 // It keeps one promise: a machine ends with whoever started it. QEMU is a child that
 // the kernel kills when its parent dies, what it listens on are ports of loopback, and
-// its network is sealed: the guest reaches nothing, and only the ports below reach it.
+// its network is sealed: the guest reaches nothing, and only the rig reaches it.
 //
 // # What a machine is
 //
@@ -20,6 +20,9 @@
 // busybox, the product's programs where its Debian package has them, its init script,
 // and the hand (guest/), by which the rig runs commands and puts files there. What is
 // fetched and built lies in build/machine and is used again.
+//
+// Viewers come in by forwarded ports. QEMU's sealed network lets no datagram out, so
+// those of WHEP viewers go through a connection to the hand and come out in the guest.
 //
 // # Times
 //

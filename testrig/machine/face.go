@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"slipstream/agent/control"
+	"slipstream/testrig/machine/hand"
 	"slipstream/testrig/viewer"
 )
 
@@ -23,13 +25,23 @@ func (m *Machine) RTSP(stream string) string {
 	return "rtsp://" + m.address(portRTSP) + "/" + stream
 }
 
+// joinLimit bounds the steps of joining a stream.
+const joinLimit = 2 * time.Minute
+
 // Watch joins a stream from outside, by [viewer.WHEP] or [viewer.RTSPTCP].
 func (m *Machine) Watch(ctx context.Context, kind, stream string) (*viewer.Viewer, error) {
 	switch kind {
 	case viewer.WHEP:
-		return viewer.DialWHEP(ctx, m.WHEP(stream), viewer.Answer(m.outside))
+		if m.media == nil {
+			t, err := hand.NewTunnel(func() string { return m.address(portMedia) })
+			if err != nil {
+				return nil, err
+			}
+			m.media = t
+		}
+		return viewer.DialWHEP(ctx, m.WHEP(stream), viewer.Answer(m.outside), viewer.Within(joinLimit))
 	case viewer.RTSPTCP:
-		return viewer.DialRTSP(ctx, kind, m.RTSP(stream))
+		return viewer.DialRTSP(ctx, kind, m.RTSP(stream), viewer.Within(joinLimit))
 	}
 	return nil, fmt.Errorf("no viewer of kind %q can look into a machine", kind)
 }
@@ -37,8 +49,8 @@ func (m *Machine) Watch(ctx context.Context, kind, stream string) (*viewer.Viewe
 // outside puts the forwarded port into an answer's candidates, as a router's
 // administrator would have mapped the same one.
 func (m *Machine) outside(answer string) string {
-	inside := fmt.Sprintf(" %s %d ", guestAddress, portMedia)
-	return strings.ReplaceAll(answer, inside, " "+strings.Replace(m.address(portMedia), ":", " ", 1)+" ")
+	inside := fmt.Sprintf(" %s %d ", guestAddress, guestMedia)
+	return strings.ReplaceAll(answer, inside, fmt.Sprintf(" 127.0.0.1 %d ", m.media.Port()))
 }
 
 // Agent asks the machine's agent over its own socket, which the hand joins to one here.

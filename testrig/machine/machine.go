@@ -23,16 +23,18 @@ import (
 const (
 	portWHEP  = 8889
 	portRTSP  = 8554
-	portMedia = 8189 // UDP
+	portMedia = 7002 // UDP, in a connection
 	portHand  = 7000
 	portAgent = 7001
 )
 
+var forwardedPorts = []int{portWHEP, portRTSP, portMedia, portHand, portAgent}
+
 const (
+	guestMedia   = 8189 // UDP
 	guestAddress = "10.0.2.15"
 	memoryMB     = 512
 	cores        = 2
-	niceness     = 19 // others work on this machine, too
 	endTimeout   = 30 * time.Second
 )
 
@@ -49,6 +51,7 @@ type Machine struct {
 	run   *emulator
 	ports atomic.Pointer[map[int]int] // of loopback, by the guest's
 	relay *relay
+	media *hand.Tunnel
 }
 
 // emulator is one run of QEMU.
@@ -89,10 +92,9 @@ func (m *Machine) arguments() []string {
 		args = append(args, "-drive", fmt.Sprintf("if=pflash,format=raw,unit=%d,readonly=on,file=%s", i, chip))
 	}
 	net := "user,id=net,restrict=on"
-	for _, port := range []int{portWHEP, portRTSP, portHand, portAgent} {
+	for _, port := range forwardedPorts {
 		net += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:0-%s:%d", guestAddress, port)
 	}
-	net += fmt.Sprintf(",hostfwd=udp:127.0.0.1:0-%s:%d", guestAddress, portMedia)
 	args = append(args,
 		"-drive", "if=none,id=disk,format=qcow2,file="+m.disk, "-device", "virtio-blk-pci,drive=disk",
 		"-netdev", net, "-device", "virtio-net-pci,netdev=net,romfile=",
@@ -150,8 +152,6 @@ func (m *Machine) launch(e *emulator) error {
 	if err := e.cmd.Start(); err != nil {
 		return err
 	}
-	// Its threads, which come later, have it from the first.
-	_ = unix.Setpriority(unix.PRIO_PROCESS, e.cmd.Process.Pid, niceness)
 	m.Console.attach(keys)
 	e.read.Go(func() { m.Console.read(console) })
 	go func() {
@@ -199,7 +199,7 @@ func forwarded(text string) (map[int]int, error) {
 		}
 		ports[theirs] = ours
 	}
-	for _, port := range []int{portWHEP, portRTSP, portHand, portAgent, portMedia} {
+	for _, port := range forwardedPorts {
 		if ports[port] == 0 {
 			return nil, fmt.Errorf("port %d of the machine is not forwarded:\n%s", port, text)
 		}
@@ -292,6 +292,9 @@ func (m *Machine) Close() error {
 	err := m.CutPower()
 	if m.relay != nil {
 		m.relay.close()
+	}
+	if m.media != nil {
+		m.media.Close()
 	}
 	return err
 }

@@ -31,10 +31,10 @@ func (v *Viewer) playRTSP(ctx context.Context) error {
 	if v.Kind == RTSPUDP {
 		protocol = gortsplib.ProtocolUDP
 	}
-	dialer := net.Dialer{Timeout: dialTimeout}
+	dialer := net.Dialer{Timeout: v.limit}
 	c := &gortsplib.Client{
 		Scheme: u.Scheme, Host: u.Host, Protocol: &protocol,
-		ReadTimeout: dialTimeout, WriteTimeout: dialTimeout,
+		ReadTimeout: v.limit, WriteTimeout: v.limit,
 		DialContext: dialer.DialContext, ListenPacket: listenRoomy,
 	}
 	if err := c.Start(); err != nil {

@@ -16,7 +16,7 @@ const (
 	RTSPUDP = "rtsp-udp"
 )
 
-// dialTimeout bounds each step of joining a stream.
+// dialTimeout bounds each step of joining a stream, unless [Within] does.
 const dialTimeout = 10 * time.Second
 
 // socketBuffer is a UDP viewer's, in bytes: a second and more of video.
@@ -31,6 +31,7 @@ type Viewer struct {
 	sink   func(at time.Duration, p *rtp.Packet)
 	answer func(sdp string) string
 	repair *repairer // nil: what is lost stays lost
+	limit  time.Duration
 
 	hangUp func()
 	once   sync.Once
@@ -53,8 +54,13 @@ func Answer(f func(sdp string) string) Option { return func(v *Viewer) { v.answe
 // as a browser does. What does not come is seen as lost.
 func Repair() Option { return func(v *Viewer) { v.repair = newRepairer() } }
 
+// Within makes a viewer patient with a device that is far slower than a real one: it
+// bounds the steps of joining, and how long a WHEP viewer hears nothing before its
+// session is over.
+func Within(limit time.Duration) Option { return func(v *Viewer) { v.limit = limit } }
+
 func newViewer(kind, url string, options []Option) *Viewer {
-	v := &Viewer{Recorder: NewRecorder(), Kind: kind, URL: url, answer: func(sdp string) string { return sdp }}
+	v := &Viewer{Recorder: NewRecorder(), Kind: kind, URL: url, limit: dialTimeout, answer: func(sdp string) string { return sdp }}
 	v.sink = v.Packet
 	for _, change := range options {
 		change(v)

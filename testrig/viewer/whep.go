@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pion/ice/v2"
 	"github.com/pion/transport/v2/stdnet"
@@ -25,17 +26,20 @@ const receiveMTU = 4096
 // again. The library's own 64 are a fifth of a second.
 const replayWindow = 1024
 
+// keepalive is the library's own pause between two signs of life.
+const keepalive = 2 * time.Second
+
 // DialWHEP plays a stream by WebRTC (draft-ietf-wish-whep) and returns once the
 // session is connected.
 func DialWHEP(ctx context.Context, endpoint string, options ...Option) (*Viewer, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	v := newViewer(WHEP, endpoint, options)
+	ctx, cancel := context.WithTimeout(ctx, v.limit)
 	defer cancel()
 	came := &arrivals{}
-	pc, err := newPeer(came)
+	pc, err := newPeer(came, v.limit)
 	if err != nil {
 		return nil, fmt.Errorf("whep viewer: %w", err)
 	}
-	v := newViewer(WHEP, endpoint, options)
 	s := &whepSession{viewer: v, pc: pc, arrivals: came, connected: make(chan struct{})}
 	v.hangUp = s.hangUp
 	pc.OnConnectionStateChange(s.state)
@@ -49,7 +53,7 @@ func DialWHEP(ctx context.Context, endpoint string, options ...Option) (*Viewer,
 
 // newPeer has no interceptors: a lost packet must be seen. Who wants it to be asked
 // for has [Repair], which counts.
-func newPeer(came *arrivals) (*webrtc.PeerConnection, error) {
+func newPeer(came *arrivals, limit time.Duration) (*webrtc.PeerConnection, error) {
 	media := &webrtc.MediaEngine{}
 	if err := media.RegisterDefaultCodecs(); err != nil {
 		return nil, err
@@ -62,6 +66,9 @@ func newPeer(came *arrivals) (*webrtc.PeerConnection, error) {
 	setting.SetNet(roomyNet{sockets, came})
 	setting.SetIncludeLoopbackCandidate(true)
 	setting.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled) // its sockets must be the system's own
+	if limit > dialTimeout {
+		setting.SetICETimeouts(limit, 2*limit, keepalive)
+	}
 	setting.SetReceiveMTU(receiveMTU)
 	setting.SetSRTPReplayProtectionWindow(replayWindow)
 	setting.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})

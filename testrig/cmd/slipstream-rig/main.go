@@ -1,4 +1,4 @@
-// Command slipstream-rig runs whole devices on this machine and shows or judges
+// Command slipstream-rig runs whole devices, on this machine or emulated, and shows or judges
 // what an update does to their viewers.
 package main
 
@@ -24,7 +24,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(demoCommand(), benchCommand(), guardCommand(), readCommand(), sceneCommand())
+	root.AddCommand(demoCommand(), runCommand(), benchCommand(), guardCommand(), readCommand(), sceneCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "slipstream-rig:", err)
 		os.Exit(1)

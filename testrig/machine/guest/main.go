@@ -24,7 +24,9 @@ import (
 const (
 	commandsAt  = ":7000"
 	agentAt     = ":7001"
+	mediaAt     = ":7002"
 	agentSocket = "/run/slipstream/agent.sock"
+	mediaSocket = "10.0.2.15:8189"
 	maxOutput   = 4 << 20
 	maxRequest  = 1 << 20
 	killDelay   = 2 * time.Second
@@ -38,25 +40,36 @@ func main() {
 }
 
 func serve() error {
-	agent, err := net.Listen("tcp4", agentAt)
+	err := errors.Join(
+		each(agentAt, func(c net.Conn) { join(c, agentSocket) }),
+		each(mediaAt, func(c net.Conn) { _ = hand.Join(c, mediaSocket) })) // the other end sees it end
 	if err != nil {
 		return err
 	}
-	go func() {
-		for {
-			from, err := agent.Accept()
-			if err != nil {
-				return // with the process
-			}
-			go join(from, agentSocket)
-		}
-	}()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /run", run)
 	mux.HandleFunc("PUT /file", put)
 	mux.HandleFunc("GET /file", get)
 	server := http.Server{Addr: commandsAt, Handler: mux, ReadHeaderTimeout: time.Minute}
 	return server.ListenAndServe()
+}
+
+// each serves connections for as long as the process lives.
+func each(address string, serve func(net.Conn)) error {
+	l, err := net.Listen("tcp4", address)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(conn)
+		}
+	}()
+	return nil
 }
 
 // join carries bytes between a connection and a unix socket, until both have ended.

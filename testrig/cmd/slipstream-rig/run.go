@@ -1,0 +1,54 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"slipstream/testrig/scenarios"
+)
+
+func runCommand() *cobra.Command {
+	opts := scenarios.Options{Out: os.Stdout}
+	var report string
+	cmd := &cobra.Command{
+		Use:   "run [SCENARIO…]",
+		Short: "Play scenarios with emulated cameras, real boots and viewers outside",
+		Long: `Play scenarios with cameras that are emulated whole: ARM processor, boot loader,
+kernel, system slots, Slipstream as it ships, and the sample camera. A scenario is a
+file, or the name of one that comes with the rig; without any all of those are played:
+` + strings.Join(scenarios.Names(), ", ") + `.
+
+The commands of scenarios are explained in testrig/scenarios/doc.go. What is needed of
+Debian is named where it is missing; kernels are fetched once, into build/machine. The
+last line counts, and a scenario that fails makes the exit status 1.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.Scenarios = args
+			results, err := scenarios.Run(cmd.Context(), opts)
+			if report != "" {
+				err = errors.Join(err, save(report, results))
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringSliceVar(&opts.Archs, "arch", nil, "architecture of the camera, arm64 or arm; both if it is left out")
+	cmd.Flags().DurationVar(&opts.Patience, "patience", scenarios.Patience, "how long one command of a scenario may take")
+	cmd.Flags().BoolVarP(&opts.Verbose, "verbose", "v", false, "print the logs of what went well, too")
+	cmd.Flags().StringVar(&report, "report", "", "write outcomes, viewers' figures, logs and consoles to this `FILE`, as JSON")
+	return cmd
+}
+
+// save writes a report whole or not at all.
+func save(path string, results []scenarios.Result) error {
+	text, err := json.MarshalIndent(results, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}

@@ -1,0 +1,232 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"slipstream/agent/control"
+	"slipstream/slots/boot"
+	"slipstream/stream/publish"
+	"slipstream/testrig/viewer"
+)
+
+// Seen is what a viewer outside has suffered.
+type Seen struct {
+	Name  string `json:"name"`
+	Kind  string `json:"kind,omitempty"`
+	Ended string `json:"ended,omitempty"` // why its session is over
+	viewer.Report
+}
+
+// seat is one viewer, from its first picture on.
+type seat struct {
+	*viewer.Viewer
+	name string
+	from time.Duration
+}
+
+func (s *seat) look() Seen {
+	return Seen{s.name, s.Kind, s.Ended(), s.Report(s.from, publish.Monotonic())}
+}
+
+func (w *world) join(ctx context.Context, args []string) (string, error) {
+	words, _, err := named(args, 3)
+	if err != nil {
+		return "", err
+	}
+	v, err := w.machine.Watch(ctx, words[1], words[2])
+	if err != nil {
+		return "", fmt.Errorf("%w\n%s", err, w.machine.Console.Tail())
+	}
+	if old := w.viewers[words[0]]; old != nil {
+		old.Close()
+	}
+	s := &seat{v, words[0], 0}
+	w.viewers[words[0]] = s
+	s.from, err = s.picture(ctx)
+	return "", err
+}
+
+// picture waits for a whole picture that begins from now on.
+func (s *seat) picture(ctx context.Context) (at time.Duration, err error) {
+	now := publish.Monotonic()
+	u, err := s.Wait(ctx, "a picture", func(u viewer.Unit) bool { return u.First >= now })
+	return u.First, err
+}
+
+func (w *world) seats(names []string) (seats []*seat, err error) {
+	for _, name := range names {
+		s := w.viewers[name]
+		if s == nil {
+			return nil, fmt.Errorf("there is no viewer %s: %w", name, errUsage)
+		}
+		seats = append(seats, s)
+	}
+	return seats, nil
+}
+
+func (w *world) unharmed(ctx context.Context, args []string) (string, error) {
+	seats, err := w.seats(args)
+	if err != nil {
+		return "", err
+	}
+	var said strings.Builder
+	for _, s := range seats {
+		if _, err := s.picture(ctx); err != nil {
+			return said.String(), fmt.Errorf("viewer %s: %w (%s)", s.name, err, s.Ended())
+		}
+		r := s.look()
+		fmt.Fprintf(&said, "%s (%s): %d frames, %d lost, session kept=%v, longest gap %.0f ms, %d shown again, back by %.0f ms, versions %v\n",
+			s.name, s.Kind, r.Frames, r.FramesLost, s.Alive(), r.LongestGapMS, r.ReplayedFrames, r.ContentJumpMS, r.Versions)
+		// Times are the emulation's, and no matter of the product's.
+		if r.FramesLost != 0 || r.SeqBreaks != 0 || r.Duplicates != 0 || !s.Alive() {
+			return said.String(), fmt.Errorf("viewer %s: %d frames lost, %d breaks of the sequence, %d packets came twice; its session: %q",
+				s.name, r.FramesLost, r.SeqBreaks, r.Duplicates, s.Ended())
+		}
+	}
+	return said.String(), nil
+}
+
+func (w *world) saw(ctx context.Context, args []string) (string, error) {
+	if len(args) < 2 {
+		return "", errUsage
+	}
+	seats, err := w.seats(args[:1])
+	if err != nil {
+		return "", err
+	}
+	// What the agent knows a viewer may see an instant later.
+	if _, err := seats[0].WaitVersion(ctx, args[len(args)-1], publish.Monotonic()); err != nil {
+		return "", err
+	}
+	if got := seats[0].look().Versions; !slices.Equal(got, args[1:]) {
+		return "", fmt.Errorf("viewer %s saw the versions %v, not %v", args[0], got, args[1:])
+	}
+	return "", nil
+}
+
+func (w *world) ended(ctx context.Context, args []string) (string, error) {
+	if len(args) < 2 {
+		return "", errUsage
+	}
+	outcome, version, reasons := args[0], args[1]+".0", args[2:]
+	s, err := w.waitFor(ctx, "end of "+version, func(s control.Status) bool {
+		return s.Last != nil && s.Last.To == version && s.Phase != "reverting" && s.Phase != "committing"
+	})
+	if err != nil {
+		return "", err
+	}
+	r := s.Last
+	said := fmt.Sprintf("%s is %s (%s) %s %s", version, r.Outcome, r.Reason, r.Detail, proof(r))
+	if r.Outcome != outcome || len(reasons) > 0 && !slices.Contains(reasons, r.Reason) {
+		return "", fmt.Errorf("%s\n%s", said, strings.Join(r.Evidence, "\n"))
+	}
+	return said, nil
+}
+
+// proof is the time that a revert took, if it was measured.
+func proof(r *control.Record) string {
+	if r.Proof == nil || r.Proof.DetectToFirstMS == 0 {
+		return ""
+	}
+	return fmt.Sprintf("(%.1f ms from detection to the first packet)", r.Proof.DetectToFirstMS)
+}
+
+func (w *world) expect(ctx context.Context, args []string) (string, error) {
+	words, _, err := named(args, 1)
+	if err != nil {
+		return "", err
+	}
+	what, err := regexp.Compile(words[0])
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", err, errUsage)
+	}
+	return w.machine.Console.Expect(ctx, what)
+}
+
+func (w *world) slot(ctx context.Context, args []string) (string, error) {
+	words, _, err := named(args, 1)
+	if err != nil {
+		return "", err
+	}
+	s, err := w.agent.Status(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, slot := range s.Systems {
+		if is := slot.Name == words[0]; slot.Running != is || (slot.State == control.StatePermanent) != is {
+			return "", fmt.Errorf("system slot %s: running=%v, state %q", slot.Name, slot.Running, slot.State)
+		}
+	}
+	return "", nil
+}
+
+// The boot loader's partition, as package boot has it.
+const (
+	statePartition = "/dev/disk/by-partlabel/ubstate"
+	stateSize      = 0x1000
+)
+
+func (w *world) bootState(ctx context.Context, args []string) (string, error) {
+	_, values, err := named(args, 0, "permanent", "trial", "bootable")
+	if err != nil {
+		return "", err
+	}
+	state, err := w.readBootState(ctx)
+	if err != nil {
+		return "", err
+	}
+	is := map[string]string{"permanent": state.Permanent, "trial": state.Trial}
+	for _, slot := range []string{"a", "b"} {
+		if state.Slots[slot].Bootable {
+			is["bootable"] += slot
+		}
+	}
+	said := fmt.Sprintf("permanent=%s trial=%s bootable=%s", is["permanent"], is["trial"], is["bootable"])
+	for key, value := range values {
+		if is[key] != value {
+			return "", fmt.Errorf("the boot loader's state is %s", said)
+		}
+	}
+	return said, nil
+}
+
+func (w *world) readBootState(ctx context.Context) (boot.State, error) {
+	raw, err := w.machine.Hand.Get(ctx, statePartition)
+	if err != nil {
+		return boot.State{}, err
+	}
+	f, err := os.CreateTemp("", "slip-rig-")
+	if err != nil {
+		return boot.State{}, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := f.Write(raw); err != nil {
+		return boot.State{}, err
+	}
+	c, err := boot.NewEnv(boot.EnvConfig{
+		Format: boot.Sequence, Size: stateSize, Lock: f.Name() + ".lock",
+		Copies: []boot.Copy{{Path: f.Name()}, {Path: f.Name(), Offset: stateSize}},
+	}, boot.Trial{})
+	if err != nil {
+		return boot.State{}, err
+	}
+	defer os.Remove(f.Name() + ".lock")
+	return c.State()
+}
+
+func (w *world) damage(ctx context.Context, args []string) (string, error) {
+	words, _, err := named(args, 1)
+	if err != nil {
+		return "", err
+	}
+	to := "/dev/disk/by-partlabel/system-" + words[0]
+	_, err = w.inside(ctx, "dd", "if=/dev/urandom", "of="+to, "bs=1M", "count=4", "conv=fsync")
+	return "", err
+}

@@ -1,0 +1,248 @@
+package scenarios
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"slipstream/testrig/camera"
+	"slipstream/testrig/camera/clips"
+	"slipstream/testrig/device"
+	"slipstream/testrig/machine"
+	"slipstream/verify"
+)
+
+// Patience is how long a command waits by default.
+const Patience = 8 * time.Minute
+
+// Options of a run.
+type Options struct {
+	Archs     []string      // of the machines; none for all
+	Scenarios []string      // files, or names of those that come with the rig; none for all of these
+	Patience  time.Duration // of one command; 0 for [Patience]
+	Verbose   bool          // also the logs of what went well
+	Out       io.Writer
+}
+
+// Result is what became of one scenario on one architecture.
+type Result struct {
+	Scenario string        `json:"scenario"`
+	Arch     string        `json:"arch"`
+	Passed   bool          `json:"passed"`
+	Took     time.Duration `json:"took_ns"`
+	Log      string        `json:"log"`
+	Console  string        `json:"console"`
+	Viewers  []Seen        `json:"viewers"`
+}
+
+//go:embed *.txt
+var own embed.FS
+
+// Names are the scenarios that come with the rig.
+func Names() (names []string) {
+	files, _ := fs.Glob(own, "*.txt") // the pattern is right
+	for _, file := range files {
+		names = append(names, strings.TrimSuffix(file, ".txt"))
+	}
+	return names
+}
+
+// errFailed is a run in which a scenario has failed; all that is to be said is printed.
+var errFailed = errors.New("scenarios have failed")
+
+// Run plays scenarios, one machine after the other, and prints what becomes of them.
+func Run(ctx context.Context, opts Options) (results []Result, err error) {
+	begin := time.Now()
+	dir, err := os.MkdirTemp("", "slip-rig-") // a socket's path must be short
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	files, err := opts.files(dir)
+	if err != nil {
+		return nil, err
+	}
+	archs, err := opts.archs()
+	if err != nil {
+		return nil, err
+	}
+	for _, arch := range archs {
+		done, err := opts.on(ctx, arch, filepath.Join(dir, arch.Name), files)
+		results = append(results, done...)
+		if err != nil {
+			return results, err
+		}
+	}
+	failed := 0
+	for _, r := range results {
+		if !r.Passed {
+			failed++
+		}
+	}
+	fmt.Fprintf(opts.Out, "total time %v\nscenarios passed=%d failed=%d\n", time.Since(begin).Round(time.Second), len(results)-failed, failed)
+	if failed > 0 {
+		return results, errFailed
+	}
+	return results, nil
+}
+
+// files are the scenarios to be played.
+func (o Options) files(dir string) (files []string, err error) {
+	names := o.Scenarios
+	if len(names) == 0 {
+		names = Names()
+	}
+	for _, name := range names {
+		if !slices.Contains(Names(), name) {
+			if _, err := os.Stat(name); err != nil {
+				return nil, fmt.Errorf("scenario %s: it is neither a file nor one of %s", name, strings.Join(Names(), ", "))
+			}
+			files = append(files, name)
+			continue
+		}
+		text, err := own.ReadFile(name + ".txt")
+		if err != nil {
+			return nil, err
+		}
+		file := filepath.Join(dir, name+".txt")
+		if err := os.WriteFile(file, text, 0o644); err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+func (o Options) archs() (archs []machine.Arch, err error) {
+	if len(o.Archs) == 0 {
+		return machine.Arches, nil
+	}
+	for _, name := range o.Archs {
+		arch, err := machine.ArchOf(name)
+		if err != nil {
+			return nil, err
+		}
+		archs = append(archs, arch)
+	}
+	return archs, nil
+}
+
+// on plays all scenarios on one architecture, each with a new camera.
+func (o Options) on(ctx context.Context, arch machine.Arch, dir string, files []string) (results []Result, err error) {
+	say := func(format string, args ...any) { fmt.Fprintf(o.Out, format+"\n", args...) }
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	kit, err := machine.NewKit(ctx, arch, say)
+	if err != nil {
+		return nil, err
+	}
+	say("making a new camera's disk")
+	factory, err := machine.NewFactory(kit, dir)
+	if err != nil {
+		return nil, err
+	}
+	first, err := factory.Camera(ctx, cameraRelease("1.0", 1))
+	if err != nil {
+		return nil, err
+	}
+	if err := factory.Build(ctx, machine.Release{Camera: first}); err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		r := o.play(ctx, factory, file)
+		results = append(results, r)
+		word := "ok  "
+		if !r.Passed {
+			word = "FAIL"
+		}
+		say("%s %-6s %-20s %4.0f s", word, r.Arch, r.Scenario, r.Took.Seconds())
+		if !r.Passed || o.Verbose {
+			say("%s", r.Log)
+		}
+		if ctx.Err() != nil {
+			return results, ctx.Err()
+		}
+	}
+	return results, nil
+}
+
+// play plays one scenario.
+func (o Options) play(ctx context.Context, factory *machine.Factory, file string) Result {
+	begin := time.Now()
+	w := &world{ctx: ctx, patience: o.patience(), factory: factory, packages: map[string]string{}, viewers: map[string]*seat{}, counter: 1}
+	t := &teller{verbose: o.Verbose}
+	over := make(chan struct{})
+	go func() { // testscript leaves a failed run by runtime.Goexit
+		defer close(over)
+		testscript.RunT(t, w.params(file))
+	}()
+	<-over
+	return Result{
+		Scenario: strings.TrimSuffix(filepath.Base(file), ".txt"), Arch: factory.Kit.Arch.Name,
+		Passed: !t.failed, Took: time.Since(begin), Log: t.text.String(), Console: w.console, Viewers: w.seen,
+	}
+}
+
+func (o Options) patience() time.Duration {
+	if o.Patience > 0 {
+		return o.Patience
+	}
+	return Patience
+}
+
+// teller is testscript's test outside of a test.
+type teller struct {
+	text    strings.Builder
+	verbose bool
+	failed  bool
+}
+
+var _ testscript.T = (*teller)(nil)
+
+func (t *teller) Log(args ...any) { fmt.Fprintln(&t.text, args...) }
+
+// Skip is a failure: a scenario that was asked for was not played.
+func (t *teller) Skip(args ...any)  { t.Fatal(args...) }
+func (t *teller) Fatal(args ...any) { t.Log(args...); t.FailNow() }
+func (t *teller) Parallel()         {}
+func (t *teller) Verbose() bool     { return t.verbose }
+
+func (t *teller) FailNow() {
+	t.failed = true
+	runtime.Goexit()
+}
+
+// Run runs a part, whose failure ends nothing but itself.
+func (t *teller) Run(_ string, part func(testscript.T)) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		part(t)
+	}()
+	<-done
+}
+
+// cameraRelease is a version of the sample camera, with times for slow machines.
+func cameraRelease(version string, counter int64) device.Release {
+	clip, err := clips.Of(version)
+	if err != nil {
+		clip = clips.All[0]
+	}
+	return device.Release{
+		Version: version, Counter: counter, Clip: clip, Streams: []string{"main"},
+		Greenlight: camera.Greenlight{By: "app", AfterMS: 500}, Fault: camera.Fault{Kind: camera.FaultNone},
+		App: verify.App{DeadlineMS: 120_000, StartTimeoutMS: 60_000, SoakMS: 2000},
+	}
+}

@@ -1,0 +1,293 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"slipstream/agent/control"
+	"slipstream/testrig/camera"
+	"slipstream/testrig/machine"
+	"slipstream/testrig/machine/hand"
+)
+
+// world is what one scenario plays with.
+type world struct {
+	ctx      context.Context // of the run; testscript's commands have none
+	patience time.Duration
+	factory  *machine.Factory
+
+	machine  *machine.Machine
+	agent    *control.Client
+	packages map[string]string // files, by version
+	counter  int64             // of the newest release
+	viewers  map[string]*seat
+
+	console string // what the machine had said when it ended
+	seen    []Seen
+}
+
+// command is one of a scenario's; what it returns is its standard output.
+type command func(ctx context.Context, args []string) (string, error)
+
+// params are testscript's, for one file.
+func (w *world) params(file string) testscript.Params {
+	commands := map[string]command{
+		"camera": w.makeCamera, "system": w.makeSystem,
+		"boot": w.boot, "power": w.power, "cut-power": w.cutPower, "reset": w.reset,
+		"stage": w.stage, "activate": w.activate, "greenlight": w.greenlight, "until": w.ended,
+		"expect": w.expect, "viewer": w.join, "unharmed": w.unharmed, "saw": w.saw,
+		"slot": w.slot, "boot-state": w.bootState, "damage": w.damage, "guest": w.guest,
+	}
+	p := testscript.Params{
+		Files: []string{file}, RequireExplicitExec: true, Setup: w.setUp,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){},
+	}
+	for name, do := range commands {
+		p.Cmds[name] = func(ts *testscript.TestScript, not bool, args []string) { w.run(ts, name, do, not, args) }
+	}
+	return p
+}
+
+func (w *world) run(ts *testscript.TestScript, name string, do command, not bool, args []string) {
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(w.ctx, w.patience)
+	defer cancel()
+	out, err := do(ctx, args)
+	fmt.Fprint(ts.Stdout(), out)
+	ts.Logf("# %s: %.1f s %s", name, time.Since(begin).Seconds(), strings.TrimSpace(out))
+	switch {
+	case errors.Is(err, errUsage):
+		ts.Fatalf("usage: %s", err)
+	case err != nil && !not:
+		ts.Fatalf("%v", err)
+	case err == nil && not:
+		ts.Fatalf("%s was to fail, and did not", name)
+	case err != nil:
+		ts.Logf("%v", err)
+	}
+}
+
+// setUp makes a new camera.
+func (w *world) setUp(env *testscript.Env) error {
+	env.Defer(func() { w.end() })
+	// Its own files are not the script's, and a socket's path must be short.
+	dir, err := os.MkdirTemp(filepath.Dir(w.factory.Disk), "m")
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { os.RemoveAll(dir) })
+	w.machine, err = machine.New(w.ctx, w.factory.Kit.Arch, w.factory.Disk, dir)
+	return err
+}
+
+// end switches everything off.
+func (w *world) end() {
+	for _, s := range w.viewers {
+		w.seen = append(w.seen, s.look())
+		s.Close()
+	}
+	if w.agent != nil {
+		w.agent.Close()
+	}
+	if w.machine != nil {
+		if err := w.machine.Close(); err != nil {
+			w.seen = append(w.seen, Seen{Name: "machine", Ended: err.Error()})
+		}
+		w.console = w.machine.Console.Text()
+	}
+}
+
+var errUsage = errors.New("see the documentation of package scenarios")
+
+// named are the words of a command: how many there are without a key, and those with.
+func named(args []string, plain int, keys ...string) (words []string, values map[string]string, err error) {
+	values = map[string]string{}
+	for _, arg := range args {
+		key, value, is := strings.Cut(arg, "=")
+		switch {
+		case !is:
+			words = append(words, arg)
+		case !slices.Contains(keys, key):
+			return nil, nil, fmt.Errorf("%q is not one of %s: %w", key, strings.Join(keys, ", "), errUsage)
+		default:
+			values[key] = value
+		}
+	}
+	if len(words) != plain {
+		return nil, nil, fmt.Errorf("%d words in place of %d: %w", len(words), plain, errUsage)
+	}
+	return words, values, nil
+}
+
+func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
+	words, values, err := named(args, 1, "greenlight", "fault", "after", "deadline")
+	if err != nil {
+		return "", err
+	}
+	w.counter++
+	r := cameraRelease(words[0], w.counter)
+	for key, value := range values {
+		var d time.Duration
+		switch key {
+		case "greenlight":
+			r.Greenlight.By = value
+		case "fault":
+			r.Fault.Kind, r.Fault.Megabytes = value, 512
+		case "after", "deadline":
+			if d, err = time.ParseDuration(value); err != nil {
+				return "", fmt.Errorf("%s: %w: %w", key, err, errUsage)
+			}
+		}
+		switch key {
+		case "after":
+			r.Fault.AfterMS = d.Milliseconds()
+		case "deadline":
+			r.App.DeadlineMS = d.Milliseconds()
+			r.App.StartTimeoutMS = min(r.App.StartTimeoutMS, r.App.DeadlineMS)
+		}
+	}
+	if r.Fault.Kind != camera.FaultGrow {
+		r.Fault.Megabytes = 0
+	}
+	return "", w.keep(r.Version)(w.factory.Camera(ctx, r))
+}
+
+func (w *world) makeSystem(ctx context.Context, args []string) (string, error) {
+	words, values, err := named(args, 1, "fault")
+	if err != nil {
+		return "", err
+	}
+	w.counter++
+	s := machine.System{Version: words[0] + ".0", Fault: values["fault"]}
+	return "", w.keep(words[0])(w.factory.System(ctx, s, w.counter))
+}
+
+// keep notes a package under its version.
+func (w *world) keep(version string) func(file string, err error) error {
+	return func(file string, err error) error {
+		if _, there := w.packages[version]; there && err == nil {
+			err = fmt.Errorf("there are two packages of version %s: %w", version, errUsage)
+		}
+		w.packages[version] = file
+		return err
+	}
+}
+
+func (w *world) power(ctx context.Context, args []string) (string, error) {
+	if _, _, err := named(args, 0); err != nil {
+		return "", err
+	}
+	err := w.machine.PowerOn(ctx)
+	if err == nil && w.agent == nil {
+		w.agent, err = w.machine.Agent()
+	}
+	return "", err
+}
+
+func (w *world) boot(ctx context.Context, args []string) (string, error) {
+	if _, err := w.power(ctx, args); err != nil {
+		return "", err
+	}
+	_, err := w.waitFor(ctx, "a picture", func(s control.Status) bool {
+		return slices.ContainsFunc(s.Streams, func(s control.StreamStatus) bool { return s.Frames > 0 })
+	})
+	return "", err
+}
+
+// againAfter is the pause after an agent did not answer, as while a machine boots.
+const againAfter = 500 * time.Millisecond
+
+// waitFor waits until the device is as wanted, over all its reboots.
+func (w *world) waitFor(ctx context.Context, what string, is func(control.Status) bool) (s control.Status, err error) {
+	for seq := uint64(0); ; {
+		s, err = w.agent.Status(ctx)
+		for err == nil && !is(s) {
+			seq = s.Seq
+			s, err = w.agent.WaitStatus(ctx, seq)
+		}
+		if err == nil {
+			return s, nil
+		}
+		select {
+		case <-time.After(againAfter):
+		case <-ctx.Done():
+			return s, fmt.Errorf("no %s in time: %w\n%s", what, err, w.machine.Console.Tail())
+		}
+	}
+}
+
+func (w *world) cutPower(_ context.Context, args []string) (string, error) {
+	if _, _, err := named(args, 0); err != nil {
+		return "", err
+	}
+	return "", w.machine.CutPower()
+}
+
+func (w *world) reset(ctx context.Context, args []string) (string, error) {
+	if _, _, err := named(args, 0); err != nil {
+		return "", err
+	}
+	return "", w.machine.Reset(ctx)
+}
+
+func (w *world) stage(ctx context.Context, args []string) (string, error) {
+	words, _, err := named(args, 1)
+	if err != nil {
+		return "", err
+	}
+	file, there := w.packages[words[0]]
+	if !there {
+		return "", fmt.Errorf("no package of version %s was made: %w", words[0], errUsage)
+	}
+	const there2 = "/tmp/update.slip"
+	if err := w.machine.Hand.Put(ctx, file, there2); err != nil {
+		return "", err
+	}
+	return w.inside(ctx, "slipstream", "stage", there2)
+}
+
+func (w *world) activate(ctx context.Context, args []string) (string, error) {
+	if _, _, err := named(args, 0); err != nil {
+		return "", err
+	}
+	r := w.agent.Activate(ctx, control.ActivateRequest{})
+	if r.Exit != control.ExitDone && r.Code != control.CodeLost { // a reboot overtakes the answer
+		return "", fmt.Errorf("activate: exit %d: %s", r.Exit, r.Message)
+	}
+	return r.Message, nil
+}
+
+func (w *world) greenlight(ctx context.Context, args []string) (string, error) {
+	if _, _, err := named(args, 0); err != nil {
+		return "", err
+	}
+	return w.inside(ctx, "slipstream", "greenlight")
+}
+
+func (w *world) guest(ctx context.Context, args []string) (string, error) {
+	if len(args) == 0 {
+		return "", errUsage
+	}
+	return w.inside(ctx, args...)
+}
+
+// inside runs a command in the machine, which has to succeed.
+func (w *world) inside(ctx context.Context, args ...string) (string, error) {
+	if w.machine.Hand == nil {
+		return "", errors.New("the machine has not been on yet")
+	}
+	done, err := w.machine.Hand.Run(ctx, hand.Command{Args: args})
+	if err == nil && done.Exit != 0 {
+		err = fmt.Errorf("%s: exit %s: %s%s", strings.Join(args, " "), strconv.Itoa(done.Exit), done.Out, done.Err)
+	}
+	return done.Out, err
+}
