@@ -16,7 +16,7 @@ TOOLS := gcc g++ libc6-dev ffmpeg chromium openssl jq tmux fonts-dejavu-core ipr
 	$(addprefix gstreamer1.0-,tools plugins-base plugins-good plugins-bad plugins-ugly rtsp libav)
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
-.PHONY: build test test-arm race lint fuzz interop powercut size bench bench-slots bench-verify bench-stream soak demo clips deb test-ui
+.PHONY: build test test-arm race lint fuzz interop powercut size bench bench-slots bench-verify bench-stream soak rig demo clips deb test-ui
 
 build:
 	@mkdir -p build/bin
@@ -138,6 +138,15 @@ soak: build
 	@.ci/need $(TOOLS)
 	SLIPSTREAM_SOAK=1 go test -timeout 3h -count 1 -p 1 -v ./testrig/{relay,stand,clients,faults} ./verify
 	go test -timeout 1h -run AgentAndForwarderAgree ./stream/core -model.faults=2
+
+# Cameras that are emulated whole play the scenarios of testrig/scenarios; SCENARIOS and
+# ARCH choose. Kernels are fetched once. About a minute a scenario, on two cores that
+# have nothing else to do; the last lines say how long it took, and count.
+rig:
+	@.ci/need qemu-system-arm qemu-utils u-boot-qemu u-boot-tools e2fsprogs fdisk dpkg
+	@mkdir -p build/bin
+	go build -trimpath -o build/bin/ ./testrig/cmd/slipstream-rig
+	@build/bin/slipstream-rig run $(SCENARIOS) $(if $(ARCH),--arch $(ARCH)) --report build/rig.json
 
 # The sample camera's films, which are committed.
 clips:

@@ -2,6 +2,7 @@ package camera
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // ConfigName is the camera's configuration in its slot's root.
@@ -38,6 +40,13 @@ type Config struct {
 	Fault      Fault      `json:"fault"`
 	RTSP       bool       `json:"rtsp,omitempty"`  // it publishes to the slot's ingest, as any encoder could
 	State      bool       `json:"state,omitempty"` // it hands its count over: the manifest declares [StateSchema]
+	// LagMS is how far it may fall behind before it leaves frames out; 0: a second.
+	LagMS int64 `json:"lagMs,omitempty"`
+}
+
+// lag is LagMS, or its default.
+func (c Config) lag() time.Duration {
+	return cmp.Or(time.Duration(c.LagMS)*time.Millisecond, maxLag)
 }
 
 // Stream is one published stream.
@@ -61,6 +70,9 @@ type Fault struct {
 	AfterMS   int64  `json:"afterMs,omitempty"`
 	Megabytes int    `json:"megabytes,omitempty"` // for "grow"
 }
+
+// maxLagMS bounds LagMS.
+const maxLagMS = 60_000
 
 // maxGrow bounds Fault.Megabytes.
 const maxGrow = 2048
@@ -111,6 +123,9 @@ func (c Config) Validate() error {
 	}
 	if c.Greenlight.AfterMS < 0 || c.Fault.AfterMS < 0 {
 		complain("afterMs is negative")
+	}
+	if c.LagMS < 0 || c.LagMS > maxLagMS {
+		complain("lagMs is not in 0 to %d", maxLagMS)
 	}
 	if c.Fault.Megabytes < 0 || c.Fault.Megabytes > maxGrow {
 		complain("fault.megabytes is not in 0 to %d", maxGrow)

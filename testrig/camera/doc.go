@@ -10,8 +10,9 @@
 // ([Stamp]), for viewers that do not decode.
 //
 // It keeps one promise: every frame from the first key frame on is sent, late
-// rather than not at all, because each one refers to the one before. Only after
-// [maxLag] does it jump, to a key frame, and the capture counter tells of the hole.
+// rather than not at all, because each one refers to the one before. Only after a
+// second (or [Config].LagMS) does it jump, to a key frame, and the capture counter
+// tells of the hole.
 //
 // A stream can be a sound in place of a clip, off by default: a tone of 20 ms a
 // packet, in G.711, whose two frequencies tell the packet's counter ([ReadTone]), so

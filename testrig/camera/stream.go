@@ -15,8 +15,8 @@ import (
 
 const (
 	payloadType = 96
-	maxPayload  = 1200 - 12 // bytes of RTP payload: 1200 with the header
-	maxLag      = time.Second
+	maxPayload  = 1200 - 12   // bytes of RTP payload: 1200 with the header
+	maxLag      = time.Second // by default
 	redialPause = 50 * time.Millisecond
 )
 
@@ -86,7 +86,7 @@ func (f *film) play(ctx context.Context, l *line, conn outlet) error {
 	n := f.clip.nextKey(FrameAt(publish.Monotonic()) + 1)
 	reel := reel{clip: f.clip}
 	for lastClock := uint64(0); ; n++ {
-		if publish.Monotonic()-FrameTime(n) > maxLag {
+		if publish.Monotonic()-FrameTime(n) > l.camera.config.lag() {
 			reel.take, n = 0, f.clip.nextKey(FrameAt(publish.Monotonic())+1)
 		}
 		if !sleepUntil(ctx, conn.Done(), FrameTime(n)) {

@@ -87,7 +87,7 @@ func (t *tone) play(ctx context.Context, l *line, conn outlet) error {
 	seq, base := uint16(rand.Uint32()), rand.Uint32()
 	n := ToneAt(publish.Monotonic()) + 1
 	for lastClock := uint64(0); ; n++ {
-		n = max(n, ToneAt(publish.Monotonic()-maxLag))
+		n = max(n, ToneAt(publish.Monotonic()-l.camera.config.lag()))
 		if !sleepUntil(ctx, conn.Done(), ToneTime(n+1)) {
 			return conn.Err()
 		}

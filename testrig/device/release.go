@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"slipstream/testrig/camera"
 	"slipstream/testrig/camera/clips"
@@ -24,8 +25,9 @@ type Release struct {
 	Streams    []string // "main", …
 	Greenlight camera.Greenlight
 	Fault      camera.Fault
-	App        verify.App // times and rules; exec and streams are filled in
-	Before     string     // lines for a shell that becomes the camera then; "": none
+	App        verify.App    // times and rules; exec and streams are filled in
+	Lag        time.Duration // how far the camera may fall behind; 0 for its default
+	Before     string        // lines for a shell that becomes the camera then; "": none
 }
 
 // Build packages a release, signed with key, into outDir and returns its path.
@@ -60,7 +62,7 @@ func (r Release) Build(ctx context.Context, bin, outDir string, key *ecdsa.Priva
 // fill makes the slot's root: the camera, its configuration and its clip.
 func (r Release) fill(root, bin string) error {
 	counts := r.App.State != nil && r.App.State.Schema == camera.StateSchema // else the state is somebody else's
-	config := camera.Config{Version: r.Version, Greenlight: r.Greenlight, Fault: r.Fault, RTSP: r.App.PublishRTSP, State: counts}
+	config := camera.Config{Version: r.Version, Greenlight: r.Greenlight, Fault: r.Fault, RTSP: r.App.PublishRTSP, State: counts, LagMS: r.Lag.Milliseconds()}
 	for _, name := range r.Streams {
 		config.Streams = append(config.Streams, camera.Stream{Name: name, Clip: r.Clip.File, Phase: r.Clip.Phase})
 	}

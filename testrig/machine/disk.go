@@ -66,8 +66,13 @@ func (k *Kit) WriteDisk(ctx context.Context, to string, parts Parts) error {
 		return err
 	}
 	defer disk.Close()
+	state := to + ".state"
+	defer os.Remove(state)
+	if err := writeState(state, parts); err != nil {
+		return err
+	}
 	content := map[string]string{
-		"bootsel": selector, "system-a": parts.A, "system-b": parts.B, "recovery": parts.Recovery, "data": parts.Data,
+		"bootsel": selector, "ubstate": state, "system-a": parts.A, "system-b": parts.B, "recovery": parts.Recovery, "data": parts.Data,
 	}
 	for _, p := range list {
 		if content[p.name] == "" {
@@ -78,6 +83,33 @@ func (k *Kit) WriteDisk(ctx context.Context, to string, parts Parts) error {
 		}
 	}
 	return nil
+}
+
+// StateSize is that of each of the two copies in partition ubstate.
+const StateSize = 0x1000
+
+// BootState is what a boot loader with such a partition goes by; the file may be a copy.
+func BootState(file string) (boot.Control, error) {
+	return boot.NewEnv(boot.EnvConfig{
+		Format: boot.Sequence, Size: StateSize, Lock: file + ".lock",
+		Copies: []boot.Copy{{Path: file}, {Path: file, Offset: StateSize}},
+	}, boot.Trial{})
+}
+
+// writeState says that slot a is started, and which ones may be.
+func writeState(file string, parts Parts) error {
+	defer os.Remove(file + ".lock")
+	if err := os.WriteFile(file, make([]byte, 2*StateSize), 0o644); err != nil {
+		return err
+	}
+	state, err := BootState(file)
+	if err == nil && parts.B != "" {
+		err = state.Commit("b") // what was permanent stays bootable
+	}
+	if err == nil {
+		err = state.Commit("a")
+	}
+	return err
 }
 
 // place copies a file to a partition and leaves holes where it is zero.

@@ -91,13 +91,13 @@ func (m *Machine) arguments() []string {
 	for i, chip := range m.chips {
 		args = append(args, "-drive", fmt.Sprintf("if=pflash,format=raw,unit=%d,readonly=on,file=%s", i, chip))
 	}
-	net := "user,id=net,restrict=on"
+	net := []string{"user", "id=net", "restrict=on"}
 	for _, port := range forwardedPorts {
-		net += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:0-%s:%d", guestAddress, port)
+		net = append(net, fmt.Sprintf("hostfwd=tcp:127.0.0.1:0-%s:%d", guestAddress, port))
 	}
 	args = append(args,
 		"-drive", "if=none,id=disk,format=qcow2,file="+m.disk, "-device", "virtio-blk-pci,drive=disk",
-		"-netdev", net, "-device", "virtio-net-pci,netdev=net,romfile=",
+		"-netdev", strings.Join(net, ","), "-device", "virtio-net-pci,netdev=net,romfile=",
 	)
 	if m.Arch.watchdog != "" {
 		args = append(args, "-device", m.Arch.watchdog)

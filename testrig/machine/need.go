@@ -69,8 +69,7 @@ func output(cmd *exec.Cmd, input string) (string, error) {
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if _, is := errors.AsType[*exec.ExitError](err); is {
 		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(complaint.String()))
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"slipstream/agent/control"
 	"slipstream/slots/boot"
 	"slipstream/stream/publish"
+	"slipstream/testrig/machine"
 	"slipstream/testrig/viewer"
 )
 
@@ -37,6 +38,9 @@ func (s *seat) look() Seen {
 func (w *world) join(ctx context.Context, args []string) (string, error) {
 	words, _, err := named(args, 3)
 	if err != nil {
+		return "", err
+	}
+	if err := w.waitForPicture(ctx); err != nil {
 		return "", err
 	}
 	v, err := w.machine.Watch(ctx, words[1], words[2])
@@ -166,11 +170,8 @@ func (w *world) slot(ctx context.Context, args []string) (string, error) {
 	return "", nil
 }
 
-// The boot loader's partition, as package boot has it.
-const (
-	statePartition = "/dev/disk/by-partlabel/ubstate"
-	stateSize      = 0x1000
-)
+// statePartition is the boot loader's.
+const statePartition = "/dev/disk/by-partlabel/ubstate"
 
 func (w *world) bootState(ctx context.Context, args []string) (string, error) {
 	_, values, err := named(args, 0, "permanent", "trial", "bootable")
@@ -210,10 +211,7 @@ func (w *world) readBootState(ctx context.Context) (boot.State, error) {
 	if _, err := f.Write(raw); err != nil {
 		return boot.State{}, err
 	}
-	c, err := boot.NewEnv(boot.EnvConfig{
-		Format: boot.Sequence, Size: stateSize, Lock: f.Name() + ".lock",
-		Copies: []boot.Copy{{Path: f.Name()}, {Path: f.Name(), Offset: stateSize}},
-	}, boot.Trial{})
+	c, err := machine.BootState(f.Name())
 	if err != nil {
 		return boot.State{}, err
 	}

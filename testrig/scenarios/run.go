@@ -234,6 +234,11 @@ func (t *teller) Run(_ string, part func(testscript.T)) {
 	<-done
 }
 
+// lag is how late a picture may be before the camera itself leaves it out: emulation
+// stands still for seconds where much else goes on, and what is judged is whether
+// viewers got what was captured.
+const lag = 30 * time.Second
+
 // cameraRelease is a version of the sample camera, with times for slow machines.
 func cameraRelease(version string, counter int64) device.Release {
 	clip, err := clips.Of(version)
@@ -241,7 +246,7 @@ func cameraRelease(version string, counter int64) device.Release {
 		clip = clips.All[0]
 	}
 	return device.Release{
-		Version: version, Counter: counter, Clip: clip, Streams: []string{"main"},
+		Version: version, Counter: counter, Clip: clip, Streams: []string{"main"}, Lag: lag,
 		Greenlight: camera.Greenlight{By: "app", AfterMS: 500}, Fault: camera.Fault{Kind: camera.FaultNone},
 		App: verify.App{DeadlineMS: 120_000, StartTimeoutMS: 60_000, SoakMS: 2000},
 	}

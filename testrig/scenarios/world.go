@@ -197,10 +197,14 @@ func (w *world) boot(ctx context.Context, args []string) (string, error) {
 	if _, err := w.power(ctx, args); err != nil {
 		return "", err
 	}
-	_, err := w.waitFor(ctx, "a picture", func(s control.Status) bool {
+	return "", w.waitForPicture(ctx)
+}
+
+func (w *world) waitForPicture(ctx context.Context) error {
+	_, err := w.waitFor(ctx, "picture", func(s control.Status) bool {
 		return slices.ContainsFunc(s.Streams, func(s control.StreamStatus) bool { return s.Frames > 0 })
 	})
-	return "", err
+	return err
 }
 
 // againAfter is the pause after an agent did not answer, as while a machine boots.
