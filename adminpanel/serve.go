@@ -116,7 +116,7 @@ func (p *Panel) run(ctx context.Context, owned *sync.WaitGroup) {
 			}
 		})
 	}
-	for _, part := range []func(context.Context){p.hear, p.heed, p.vouch, p.belong} {
+	for _, part := range []func(context.Context){p.hear, p.heed, p.vouch} {
 		owned.Go(func() { part(ctx) })
 	}
 	owned.Go(func() {

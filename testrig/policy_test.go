@@ -30,7 +30,7 @@ const (
 // a package holds; every package must be named.
 const policy = `
 	# Leaves: they can be read, used and trusted alone.
-	verify, slots/boot, slots/chunk, slots/fetch, slots/powercut, slots/verity, agent/wire, agent/control, agent/inotify, agent/config < NONE
+	verify, slots/boot, slots/chunk, slots/fetch, slots/powercut, slots/verity, agent/wire, agent/control, agent/inotify, agent/config, agent/words < NONE
 	agent/supervise < agent/inotify
 	stream/control, stream/publish, stream/seqpacket, stream/subscribe, stream/viewers, stream/whep < NONE
 	agent/appcontrol < stream/control
@@ -69,7 +69,7 @@ const policy = `
 	# The panel knows devices by what travels on the link.
 	adminpanel/live < agent/wire, stream/orders, stream/publish, stream/whep
 	adminpanel/simulate < agent/control, agent/link, agent/wire, slots/fetch, verify
-	adminpanel/... < adminpanel/..., agent/wire, agent/control, verify
+	adminpanel/... < adminpanel/..., agent/wire, agent/control, agent/words, verify
 
 	# The sample application is an application: it knows what applications know.
 	testrig/camera/clips < NONE

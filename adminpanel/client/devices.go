@@ -123,3 +123,9 @@ func (c *Client) Versions(ctx context.Context, selector string) (v view.Versions
 func (c *Client) Hub(ctx context.Context) (h view.Hub, err error) {
 	return h, c.get(ctx, "hub", nil, &h)
 }
+
+// At are devices that run a version and meet a selector, at most n (0: all), in an order that
+// stays the same.
+func (c *Client) At(ctx context.Context, version, selector string, n int) (a view.At, err error) {
+	return a, c.get(ctx, "at", query("version", version, "q", selector, "n", number(n)), &a)
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -21,11 +22,22 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := command().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "slipstream-panel:", err)
-		os.Exit(1)
+	code := run(ctx, command(), os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run says errors as plain sentences, and returns the exit code.
+func run(ctx context.Context, cmd *cobra.Command, stderr io.Writer) int {
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return 0
 	}
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
+	}
+	fmt.Fprintln(stderr, err)
+	return 1
 }
 
 func command() *cobra.Command {
@@ -41,8 +53,6 @@ func command() *cobra.Command {
 			return serve(cmd.Context(), listen, devices, cfg)
 		},
 	}
-	root.PersistentFlags().StringVar(&cfg.Data, "data", "", "directory of the panel's data")
-	root.MarkPersistentFlagRequired("data")
 	root.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "loopback address at which people find the page")
 	root.Flags().StringVar(&devices, "link", "127.0.0.1:8443", "address at which devices call, by TLS")
 	root.Flags().StringSliceVar(&cfg.Names, "name", nil, "name or address by which devices reach the panel; default: this machine's")
@@ -56,7 +66,18 @@ func command() *cobra.Command {
 		cfg.Live.Advertise = append(cfg.Live.Advertise, addr)
 		return err
 	})
-	root.AddCommand(serveCommand(), simulateCommand(), token(&cfg.Data), revoke(&cfg.Data), authority(&cfg.Data))
+	old := []*cobra.Command{tokenVerbs(token(&cfg.Data)), revoke(&cfg.Data), authority(&cfg.Data)}
+	for _, cmd := range append(old, root) {
+		if cmd.Use == "ca" {
+			cmd.PersistentFlags().StringVar(&cfg.Data, "data", "", "directory of the panel's data")
+			cmd.MarkPersistentFlagRequired("data")
+			continue
+		}
+		cmd.Flags().StringVar(&cfg.Data, "data", "", "directory of the panel's data")
+		cmd.MarkFlagRequired("data")
+	}
+	root.AddCommand(old...)
+	root.AddCommand(serveCommand(), simulateCommand(), fleetCommand(), userCommand(), backupCommand(), restoreCommand(), verifyCommand(), setupTokenCommand())
 	return root
 }
 

@@ -47,11 +47,18 @@ type commit struct {
 	done chan struct{}
 }
 
+// InUseError means that another process has the file open.
+type InUseError struct{ Path string }
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("another panel has %s open: stop it first, or give this one a data directory of its own", e.Path)
+}
+
 // Open opens or makes the file. Only one process can have it open.
 func Open(path string) (*Store, error) {
 	db, err := bbolt.Open(path, fileMode, &bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType})
 	if errors.Is(err, bbolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("another panel has %s open: stop it first, or give this one a data directory of its own", path)
+		return nil, &InUseError{path}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the store %s: %w", path, err)

@@ -397,25 +397,3 @@ func advice(s control.Status) string {
 	}
 	return ""
 }
-
-// columns lines the cells of all rows up; a column that is empty everywhere
-// takes no room.
-func columns(rows [][]string) []string {
-	if len(rows) == 0 {
-		return nil
-	}
-	lines := make([]string, len(rows))
-	for c := range rows[0] {
-		width := 0
-		for _, row := range rows {
-			width = max(width, utf8.RuneCountInString(row[c]))
-		}
-		if width == 0 {
-			continue
-		}
-		for i, row := range rows {
-			lines[i] += pad(row[c], width) + "  "
-		}
-	}
-	return lines
-}
