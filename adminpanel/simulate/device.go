@@ -148,7 +148,7 @@ func (d *Device) Run(ctx context.Context) {
 		_ = link.Run(powered, d.identity, d, d, d.log) // it ends with its context
 		cut()
 		if ctx.Err() == nil {
-			d.returns(ctx)
+			d.boots(ctx)
 		}
 	}
 }
@@ -162,8 +162,8 @@ func (d *Device) rest() {
 	}
 }
 
-// returns waits for the power, and finds the trial reverted as every boot does.
-func (d *Device) returns(ctx context.Context) {
+// boots waits for the power, and finds the trial reverted as every boot does.
+func (d *Device) boots(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 		return

@@ -10,7 +10,8 @@
 // # Its lies
 //
 //   - There is no app, no slot and no picture. States, trials and their evidence are made up;
-//     times of staging, starting and soaking are what [Times] says, with some scatter.
+//     times of staging, starting and soaking are what [Times] says, with some scatter. A way
+//     back to the version before takes no trial.
 //   - Of a package only the head is read, by ranges, and only by the first device of a process
 //     that is asked for it: the others take its word. Nobody asks who signed it. With
 //     [Config.Download] each device reads all the bytes, and throws them away.

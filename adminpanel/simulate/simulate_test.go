@@ -121,7 +121,7 @@ func TestFates(t *testing.T) {
 		simulate.Fails:   last(control.OutcomeReverted, "stall"),
 		simulate.Hangs:   reported(wire.ReportTrial),
 		simulate.Silent:  func(d hub.Device) bool { return slotOf(d, w.target.Digest) == control.StateStaged },
-		simulate.Late:    last(control.OutcomeReverted, "exit"),
+		simulate.Late:    func(d hub.Device) bool { return slotOf(d, w.target.Digest) == control.StateReverted },
 		simulate.Offline: last(control.OutcomeReverted, "power"),
 		simulate.Refuses: reported(wire.ReportRefused),
 	}
@@ -168,6 +168,14 @@ func TestATrialOfAnOperators(t *testing.T) {
 		}
 		end := []string{control.StatePermanent, control.StateReverted}[i]
 		w.until(d, end, func(is hub.Device) bool { return slotOf(is, w.target.Digest) == end })
+		if i == 0 { // and there is a way back
+			if _, err := w.Hub.Ask(t.Context(), d.ID, wire.Ask{Revert: &struct{}{}}); err != nil {
+				t.Fatal(err)
+			}
+			w.until(d, "the version before", func(is hub.Device) bool {
+				return is.Status.Permanent == "1.0.0" && slotOf(is, w.target.Digest) == control.StateReverted
+			})
+		}
 		if i == 1 { // a version that was reverted is not tried again
 			w.want(d, 2)
 			w.until(d, "a report", func(is hub.Device) bool { return is.Report.Epoch == 2 && is.Report.State == wire.ReportReverted })

@@ -195,12 +195,32 @@ func (d *Device) Greenlight(context.Context) control.Result {
 }
 
 // Revert implements [control.Backend].
-func (d *Device) Revert(context.Context) control.Result {
+func (d *Device) Revert(ctx context.Context) control.Result {
+	d.mu.Lock()
+	trial := d.status.Trial != nil
+	d.mu.Unlock()
+	if !trial {
+		return d.returns(ctx)
+	}
 	return d.ends("revert", control.Record{
 		Outcome: control.OutcomeReverted, Reason: "operator", Detail: "taken back from the panel",
 		Evidence: []string{"exit status: still running", "camera: frame 1041 sent"},
 		Proof:    &control.Proof{DetectToFirstMS: 0.8},
 	})
+}
+
+// returns goes back to the version that was permanent before, if it is still there.
+func (d *Device) returns(ctx context.Context) control.Result {
+	result := control.Result{Exit: control.ExitNothing, Message: "there is no version to go back to"}
+	if pause(ctx, d.some(d.Times.Start)) != nil {
+		return result
+	}
+	d.change("revert", func(s *control.Status) {
+		if d.back(s, "taken back from the panel") {
+			result = control.Result{Message: s.Permanent + " is back"}
+		}
+	})
+	return result
 }
 
 func (d *Device) ends(asked string, r control.Record) control.Result {
@@ -237,22 +257,24 @@ func (d *Device) end(s *control.Status, r control.Record) control.Record {
 	return r
 }
 
-// regret goes back to the version before, long after the trial.
-func (d *Device) regret(s *control.Status) {
+// regret goes back long after the trial.
+func (d *Device) regret(s *control.Status) { d.back(s, "the app ended again and again") }
+
+// back makes the version before permanent again, and says whether there was one. It needs
+// the lock.
+func (d *Device) back(s *control.Status, why string) bool {
 	fresh, old := active(s), spare(s)
-	if old.State != control.StatePrevious {
-		return // something newer has its slot
+	if old.State != control.StatePrevious || s.Trial != nil {
+		return false // something newer has its slot
 	}
 	d.counts.Permanent--
 	d.counts.Reverted++
-	r := control.Record{
-		Time: d.now(), Trial: s.Last.Trial, From: old.Version, To: fresh.Version, Digest: fresh.Digest,
-		Outcome: control.OutcomeReverted, Reason: "exit", Detail: "the app ended again and again",
-	}
+	r := control.Record{Time: d.now(), From: fresh.Version, To: old.Version, Digest: old.Digest, Outcome: control.OutcomePermanent, Detail: why}
 	fresh.State, old.State = control.StateReverted, control.StatePermanent
 	fresh.App, fresh.PID, old.App, old.PID = "stopped", 0, "ready", 101
 	s.Permanent, s.Streams[0].Version = old.Version, old.Version
 	d.enter(s, r)
+	return true
 }
 
 func active(s *control.Status) *control.Slot {
