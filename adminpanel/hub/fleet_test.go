@@ -31,7 +31,7 @@ func TestAFleet(t *testing.T) {
 	t.Parallel()
 	n := *fleetSize
 	p := simtest.New(t, nil)
-	s := simtest.Start(t, simulate.Config{Panel: p.URL, Token: p.Token, Devices: n, Seed: 7})
+	s := simtest.Start(t, simulate.Config{Panel: p.URL, Tokens: []wire.Token{p.Token}, Devices: n, Seed: 7})
 	p.UntilOnline(n, fleetPatience())
 	askAll(t, p, n)
 

@@ -28,8 +28,8 @@ const (
 
 // Config is what a fleet is made of.
 type Config struct {
-	Panel    string // address, such as https://panel.example:8443
-	Token    wire.Token
+	Panel    string       // address, such as https://panel.example:8443
+	Tokens   []wire.Token // the next one is for when one is used up
 	Devices  int
 	Prefix   string // of their names; "sim"
 	Seed     uint64
@@ -46,6 +46,7 @@ type Fleet struct {
 	cfg      Config
 	devices  []*Device
 	enrolled atomic.Int64
+	token    atomic.Int64 // that devices enrol by
 }
 
 // Counts is what a fleet is and has done.
@@ -64,6 +65,9 @@ func NewFleet(cfg Config) (*Fleet, error) {
 	}
 	if err := cfg.Shares.Check(); err != nil {
 		return nil, err
+	}
+	if len(cfg.Tokens) == 0 && cfg.State == "" {
+		return nil, errors.New("devices need a token to enrol")
 	}
 	cfg.Prefix = cmp.Or(cfg.Prefix, "sim")
 	f := &Fleet{cfg: cfg}
@@ -125,9 +129,14 @@ func (f *Fleet) Run(ctx context.Context) error {
 func (f *Fleet) enrol(ctx context.Context, d *Device) error {
 	wait := enrolPause
 	for tries := 0; ; {
-		err := d.Enrol(ctx, f.cfg.Panel, f.cfg.Token)
+		n := f.token.Load()
+		err := d.Enrol(ctx, f.cfg.Panel, f.tokenOf(n))
 		code, refused := link.IsRefusal(err)
-		if code != wire.CodeBusy {
+		switch {
+		case code == wire.CodeUsedToken && int(n)+1 < len(f.cfg.Tokens):
+			f.token.CompareAndSwap(n, n+1)
+			continue
+		case code != wire.CodeBusy:
 			tries++
 			wait = min(2*wait, maxPause)
 		}
@@ -139,6 +148,14 @@ func (f *Fleet) enrol(ctx context.Context, d *Device) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// tokenOf is the zero token where all devices are to have their certificates.
+func (f *Fleet) tokenOf(n int64) wire.Token {
+	if len(f.cfg.Tokens) == 0 {
+		return wire.Token{}
+	}
+	return f.cfg.Tokens[n]
 }
 
 // Enrolled is how many devices have a certificate by now.

@@ -38,7 +38,7 @@ func newWorld(t *testing.T) world {
 // run has a fleet call until the test ends.
 func (w world) run(cfg simulate.Config) *simulate.Fleet {
 	w.t.Helper()
-	cfg.Panel, cfg.Token, cfg.Log = w.URL, w.Token, slog.New(slog.DiscardHandler)
+	cfg.Panel, cfg.Tokens, cfg.Log = w.URL, []wire.Token{w.Token}, slog.New(slog.DiscardHandler)
 	f, err := simulate.NewFleet(cfg)
 	if err != nil {
 		w.t.Fatal(err)
@@ -223,7 +223,7 @@ func TestTheStateOfAFleetIsKept(t *testing.T) {
 	state := t.TempDir()
 	for range 2 {
 		// The second time nobody may enrol.
-		cfg := simulate.Config{Devices: 2, State: state, Panel: w.URL, Token: w.Token, Log: slog.New(slog.DiscardHandler)}
+		cfg := simulate.Config{Devices: 2, State: state, Panel: w.URL, Tokens: []wire.Token{w.Token}, Log: slog.New(slog.DiscardHandler)}
 		f, err := simulate.NewFleet(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -243,7 +243,7 @@ func TestSharesAreExactAndFollowTheSeed(t *testing.T) {
 	t.Parallel()
 	fatesOf := func(seed uint64) (all []simulate.Fate) {
 		f, err := simulate.NewFleet(simulate.Config{
-			Devices: 1000, Seed: seed, Log: slog.New(slog.DiscardHandler),
+			Devices: 1000, Seed: seed, Tokens: make([]wire.Token, 1), Log: slog.New(slog.DiscardHandler),
 			Shares: simulate.Shares{Fates: map[simulate.Fate]float64{simulate.Fails: 0.01, simulate.Late: 0.255}, OldClock: 0.1},
 		})
 		if err != nil {
@@ -282,7 +282,7 @@ func TestSharesThatCannotBe(t *testing.T) {
 		{Fates: map[simulate.Fate]float64{simulate.Fails: 0.6, simulate.Hangs: 0.6}},
 		{Slow: 2},
 	} {
-		if _, err := simulate.NewFleet(simulate.Config{Devices: 1, Shares: s}); err == nil {
+		if _, err := simulate.NewFleet(simulate.Config{Devices: 1, Shares: s, Tokens: make([]wire.Token, 1)}); err == nil {
 			t.Errorf("%+v was taken", s)
 		}
 	}
@@ -296,7 +296,7 @@ func TestAPanelThatRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Full.Store(true)
-	f, err := simulate.NewFleet(simulate.Config{Devices: 3, Panel: w.URL, Token: w.Token, Log: slog.New(slog.DiscardHandler)})
+	f, err := simulate.NewFleet(simulate.Config{Devices: 3, Panel: w.URL, Tokens: []wire.Token{w.Token}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

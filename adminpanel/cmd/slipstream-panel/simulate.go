@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,9 +21,10 @@ import (
 type simulation struct {
 	simulate.Config
 
-	token, tokenFile string
-	every            time.Duration
-	verbose          bool
+	tokens    []string
+	tokenFile string
+	every     time.Duration
+	verbose   bool
 }
 
 // simulateCommand is the only one that is not about a panel but about its devices.
@@ -35,7 +35,7 @@ func simulateCommand() *cobra.Command {
 		Short: "Call a panel as many devices that do not exist, to try the panel",
 		Long: "Call a panel as many devices that do not exist, until interrupted. They enrol and speak as\n" +
 			"real ones do; slots, trials and times are made up, and of a package they read the head only.\n" +
-			"The token has to be good for as many devices.",
+			"One token lets in so many of them; several may be given, in a file one a line.",
 		Example: "  slipstream-panel simulate --panel https://HOST:8443 --token-file fleet.token --devices 1000 --fail 1% --offline 0.5%",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,8 +44,8 @@ func simulateCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.Panel, "panel", "", "address at which devices call, such as https://panel.example:8443")
-	f.StringVar(&s.token, "token", "", "enrolment token; others on this machine can see it here")
-	f.StringVar(&s.tokenFile, "token-file", "", "file with the enrolment token")
+	f.StringSliceVar(&s.tokens, "token", nil, "enrolment tokens; others on this machine can see them here")
+	f.StringVar(&s.tokenFile, "token-file", "", "file with enrolment tokens")
 	f.IntVar(&s.Devices, "devices", 100, "how many")
 	f.StringVar(&s.Prefix, "prefix", "sim", "of their names: sim-00000, sim-00001, …")
 	f.Uint64Var(&s.Seed, "seed", 1, "which devices behave how follows from it")
@@ -84,8 +84,7 @@ func share(set func(float64)) func(string) error {
 }
 
 func (s *simulation) run(ctx context.Context, out io.Writer) error {
-	var err error
-	if s.Token, err = s.readToken(); err != nil {
+	if err := s.readTokens(); err != nil {
 		return err
 	}
 	if s.every <= 0 {
@@ -118,28 +117,35 @@ func (s *simulation) run(ctx context.Context, out io.Writer) error {
 	}
 }
 
-// readToken takes one of the two flags.
-func (s *simulation) readToken() (wire.Token, error) {
-	text := s.token
-	switch {
-	case s.token == "" && s.tokenFile == "", s.token != "" && s.tokenFile != "":
-		return wire.Token{}, errors.New("one of --token and --token-file is needed")
-	case s.tokenFile != "":
+// maxTokens bounds a file of them: each is good for 256 devices at most.
+const maxTokens = simulate.MaxDevices / 256
+
+// readTokens takes those of the flag and of the file. Devices that are enrolled need none.
+func (s *simulation) readTokens() error {
+	texts := s.tokens
+	if s.tokenFile != "" {
 		f, err := os.Open(s.tokenFile)
 		if err != nil {
-			return wire.Token{}, fmt.Errorf("read the token: %w", err)
+			return fmt.Errorf("read the tokens: %w", err)
 		}
 		defer f.Close()
-		raw, err := io.ReadAll(io.LimitReader(f, 2*wire.MaxToken))
+		raw, err := io.ReadAll(io.LimitReader(f, maxTokens*wire.MaxToken))
 		if err != nil {
-			return wire.Token{}, fmt.Errorf("read the token: %w", err)
+			return fmt.Errorf("read the tokens: %w", err)
 		}
-		text = string(raw)
+		texts = append(texts, strings.Fields(string(raw))...)
 	}
-	return wire.ParseToken(text)
+	for _, text := range texts {
+		token, err := wire.ParseToken(text)
+		if err != nil {
+			return err
+		}
+		s.Tokens = append(s.Tokens, token)
+	}
+	return nil
 }
 
-// describe is one line on what a fleet does.
+// sayCounts is one line on what a fleet does.
 func sayCounts(c simulate.Counts) string {
 	return fmt.Sprintf("%d of %d enrolled; %s; %s; staged %d, tried %d, permanent %d, reverted %d, refused %d",
 		c.Enrolled, c.Devices, tally(c.Phase), tally(c.Version), c.Stages, c.Trials, c.Permanent, c.Reverted, c.Refused)

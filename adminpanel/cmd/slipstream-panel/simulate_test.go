@@ -43,7 +43,6 @@ func TestSimulateRefuses(t *testing.T) {
 	for _, args := range [][]string{
 		{"--panel", "https://127.0.0.1:1"},
 		{"--panel", "https://127.0.0.1:1", "--token", "x"},
-		{"--panel", "https://127.0.0.1:1", "--token", "x", "--token-file", "y"},
 		{"--panel", "https://127.0.0.1:1", "--token-file", "/nowhere"},
 		{"--fail", "1"},
 		{"--fail", "101%"},
