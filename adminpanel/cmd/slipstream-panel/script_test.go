@@ -150,7 +150,7 @@ func join(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	token, err := wire.ParseToken(made.Text)
 	ts.Check(err)
-	cfg := simulate.Config{Panel: s.link, Token: token, Devices: n, Prefix: site, Seed: 1, Log: slog.New(slog.DiscardHandler),
+	cfg := simulate.Config{Panel: s.link, Tokens: []wire.Token{token}, Devices: n, Prefix: site, Seed: 1, Log: slog.New(slog.DiscardHandler),
 		Times: simulate.Times{Stage: time.Millisecond, Start: time.Millisecond, Soak: time.Millisecond}}
 	if len(args) > 2 && args[2] == "operator" {
 		cfg.Device.Marker = "operator"
