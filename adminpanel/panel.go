@@ -21,6 +21,7 @@ import (
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/hub"
 	"slipstream/adminpanel/live"
+	"slipstream/adminpanel/order"
 	"slipstream/adminpanel/release"
 	"slipstream/adminpanel/rollout/drive"
 	"slipstream/adminpanel/settings"
@@ -45,6 +46,8 @@ type Panel struct {
 	settings  *settings.Settings
 	fleet     *fleet.Fleet
 	releases  *release.Releases
+	roots     []*verify.Root // of the fleet
+	orders    *order.Orders  // nil: none are signed here
 	auth      *auth.Auth
 	desk      *enrol.Desk
 	hub       *hub.Hub
@@ -114,21 +117,28 @@ func (p *Panel) assemble(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := p.openOrders(); err != nil {
+		return err
+	}
 	tokens := enrol.NewTokens(p.store, p.audit, p.authority, p.deviceURL(), p.log)
 	if p.desk, err = p.newDesk(tokens); err != nil {
 		return err
 	}
-	p.hub = hub.New(hub.Config{Identify: p.desk.Identify, Authorities: p.desk.Authorities}, p.log)
-	p.drive = drive.New(drive.Config{
+	p.hub = hub.New(hub.Config{Identify: p.desk.Identify, Authorities: p.desk.Authorities, Roots: p.newerRoots}, p.log)
+	driving := drive.Config{
 		Store: p.store, Audit: p.audit, Fleet: p.fleet.Table(), Release: p.releases.Get, Zone: p.zone, Asker: p.hub,
 		Approvals: p.approvals,
-	}, p.log)
+	}
+	if p.orders != nil {
+		driving.Orders = p.orders
+	}
+	p.drive = drive.New(driving, p.log)
 	if p.live, err = p.newLive(); err != nil {
 		return err
 	}
 	p.api, err = api.New(api.Config{
 		Store: p.store, Fleet: p.fleet, Hub: p.hub, Drive: p.drive, Auth: p.auth, OIDC: oidc, Audit: p.audit,
-		Settings: p.settings, Releases: p.releases, Live: p.live, Enrolments: tokens, Log: p.log,
+		Settings: p.settings, Releases: p.releases, Orders: p.orders, Live: p.live, Enrolments: tokens, Log: p.log,
 	})
 	if err != nil && p.live != nil {
 		p.live.Close()
@@ -187,12 +197,8 @@ func (p *Panel) newOIDC() (*auth.OIDC, error) {
 
 func (p *Panel) newDesk(tokens *enrol.Tokens) (*enrol.Desk, error) {
 	cfg := enrol.Config{Authority: p.authority, Tokens: tokens, Fleet: p.fleet, Names: p.names, Log: p.log}
-	if p.cfg.Fleet != "" {
-		root, err := verify.LoadFleet(p.cfg.Fleet)
-		if err != nil {
-			return nil, fmt.Errorf("the fleet's root: %w", err)
-		}
-		cfg.FleetRoot = root.Bytes()
+	if len(p.roots) > 0 {
+		cfg.FleetRoot = p.roots[len(p.roots)-1].Bytes()
 	}
 	return enrol.New(cfg), nil
 }

@@ -106,10 +106,14 @@ func (p *Panel) leave(faces []face, leave func(), cause error) error {
 
 // run begins what the parts do by themselves.
 func (p *Panel) run(ctx context.Context, owned *sync.WaitGroup) {
-	for _, part := range []func(context.Context) error{
+	parts := []func(context.Context) error{
 		p.settings.Run, p.fleet.Run, p.auth.Run, p.releases.Run, p.drive.Run,
 		func(ctx context.Context) error { return drive.Follow(ctx, p.hub, p.drive) },
-	} {
+	}
+	if p.orders != nil {
+		parts = append(parts, p.orders.Run)
+	}
+	for _, part := range parts {
 		owned.Go(func() {
 			if err := part(ctx); err != nil && ctx.Err() == nil {
 				p.log.Error("a part of the panel has ended", "cause", err)

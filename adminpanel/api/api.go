@@ -15,6 +15,7 @@ import (
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/hub"
 	"slipstream/adminpanel/live"
+	"slipstream/adminpanel/order"
 	"slipstream/adminpanel/release"
 	"slipstream/adminpanel/rollout/drive"
 	"slipstream/adminpanel/settings"
@@ -22,7 +23,7 @@ import (
 	"slipstream/adminpanel/view"
 )
 
-// Config is what the API speaks for. OIDC, Live and Enrolments may be nil: their routes
+// Config is what the API speaks for. OIDC, Orders, Live and Enrolments may be nil: their routes
 // answer 501 then.
 type Config struct {
 	Store      store.Store
@@ -34,6 +35,7 @@ type Config struct {
 	Audit      *audit.Log
 	Settings   *settings.Settings
 	Releases   *release.Releases
+	Orders     *order.Orders
 	Live       *live.Live
 	Enrolments Enrolments
 	Log        *slog.Logger
@@ -95,6 +97,7 @@ func (a *API) register() {
 	a.registerSettings()
 	a.registerReleases()
 	a.registerUploads()
+	a.registerOrders()
 	a.registerRollouts()
 	a.registerAudit()
 }

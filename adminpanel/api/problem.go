@@ -17,6 +17,7 @@ import (
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/hub"
 	"slipstream/adminpanel/live"
+	"slipstream/adminpanel/order"
 	"slipstream/adminpanel/release"
 	"slipstream/adminpanel/rollout"
 	"slipstream/adminpanel/rollout/drive"
@@ -207,6 +208,9 @@ func releaseProblem(err error) *problem {
 		{release.ErrTooLarge, http.StatusRequestEntityTooLarge, "too-large"},
 		{release.ErrNotWhole, http.StatusConflict, "not-whole"},
 		{release.ErrDiskFull, http.StatusInsufficientStorage, "disk-full"},
+		{order.ErrNone, http.StatusNotFound, "no-order"},
+		{order.ErrExpired, http.StatusGone, "order-expired"},
+		{order.ErrInvalid, http.StatusUnprocessableEntity, "invalid"},
 	} {
 		if errors.Is(err, known.err) {
 			return newProblem(known.status, known.code, err.Error())

@@ -16,6 +16,9 @@ func (a *API) getSettings(context.Context, *nothing) (*tagged[view.Settings], er
 }
 
 func (a *API) tagSettings(s view.Settings, err error) (*tagged[view.Settings], error) {
+	if err == nil && a.cfg.Orders != nil {
+		s.Roots = a.cfg.Orders.KeyIDs()
+	}
 	return tag(s, s.Rev, err)
 }
 

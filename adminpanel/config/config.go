@@ -21,7 +21,8 @@ type Config struct {
 	URL     string   `toml:"url"`     // by which people reach it, for links and sign-in
 	Names   []string `toml:"names"`   // by which devices reach it; none: this machine's
 	Trust   string   `toml:"trust"`   // the vendor's root or keys: packages of others are refused; "": devices alone judge
-	Fleet   string   `toml:"fleet"`   // the fleet's root, which devices get when they enrol
+	Fleet   string   `toml:"fleet"`   // the fleet's root, which devices get when they enrol; or a directory of all its roots
+	Orders  []string `toml:"orders"`  // files of the keys that sign the fleet's orders
 
 	TLS   TLS   `toml:"tls"`
 	Store Store `toml:"store"`
@@ -113,10 +114,22 @@ func (c Config) Validate() error {
 		absolute("data", c.Data), address("listen", c.Listen), address("devices", c.Devices), optional("metrics", c.Metrics, address),
 		optional("trust", c.Trust, absolute), optional("fleet", c.Fleet, absolute), optional("url", c.URL, webURL),
 		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"), oneOf("log.format", c.Log.Format, "text", "json"),
-		c.TLS.validate(), c.Store.validate(), c.OIDC.validate(c.URL), c.Live.validate(), c.exposed(),
+		c.orders(), c.TLS.validate(), c.Store.validate(), c.OIDC.validate(c.URL), c.Live.validate(), c.exposed(),
 	}
 	if c.Panel == "" || len(c.Panel) > 60 || strings.ContainsFunc(c.Panel, func(r rune) bool { return r <= ' ' || r == '/' || r > '~' }) {
 		problems = append(problems, fmt.Errorf("panel = %q must be a short name without blanks and slashes", c.Panel))
+	}
+	return errors.Join(problems...)
+}
+
+// orders judges the keys of orders. Without a fleet there is nobody to obey them.
+func (c Config) orders() error {
+	var problems []error
+	for _, file := range c.Orders {
+		problems = append(problems, absolute("orders", file))
+	}
+	if len(c.Orders) > 0 && c.Fleet == "" {
+		problems = append(problems, errors.New("orders are signed under the root of a fleet, and fleet is not set"))
 	}
 	return errors.Join(problems...)
 }

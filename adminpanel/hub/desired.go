@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -8,6 +9,9 @@ import (
 
 	"slipstream/agent/wire"
 )
+
+// teachTimeout is how long a device may take to follow roots.
+const teachTimeout = 10 * time.Second
 
 // desired is what a device shall come to, with the moment by the panel's clock.
 type desired struct {
@@ -43,6 +47,9 @@ func (h *Hub) SetDesired(device string, d wire.Desired, at time.Time) error {
 // desire sends what is desired. A line that is lost with its link comes again on the
 // next one.
 func (h *Hub) desire(l *link) {
+	if !l.taught.Load() {
+		return // it follows
+	}
 	h.mu.Lock()
 	d, ok := h.desired[l.device]
 	h.mu.Unlock()
@@ -66,8 +73,27 @@ func (h *Hub) greet(l *link) error {
 			return err
 		}
 	}
-	h.desire(l)
+	if h.cfg.Roots == nil || len(h.cfg.Roots()) == 0 {
+		l.taught.Store(true)
+		h.desire(l)
+		return nil
+	}
+	l.owned.Go(func() {
+		h.teach(l)
+		l.taught.Store(true)
+		h.desire(l)
+	})
 	return nil
+}
+
+// teach tells a device the fleet's roots that came after the one it may have, before anything
+// is desired of it that only the newest one allows. One that does not answer goes without.
+func (h *Hub) teach(l *link) {
+	ctx, cancel := context.WithTimeout(l.ctx, teachTimeout)
+	defer cancel()
+	if _, err := l.ask(ctx, wire.Ask{Trust: &wire.Trust{Fleet: h.cfg.Roots()}}); err != nil {
+		h.log.Warn("a device was not told the fleet's newest root", "device", l.device, "cause", err)
+	}
 }
 
 // reported keeps where the desired version stands. A report of an older epoch than

@@ -47,6 +47,9 @@ type Config struct {
 	Identify func(r *http.Request) (device string, ok bool)
 	// Authorities, if set, are what the device that sent a request shall trust.
 	Authorities func(r *http.Request) wire.Authorities
+	// Roots, if set, are the fleet's roots that follow the first one: what devices that
+	// have an older one are told at the beginning of a link.
+	Roots func() [][]byte
 	// Changed, if set, is told when a device came or went and when its permanent
 	// version is another one.
 	Changed func(Device)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"slipstream/agent/control"
@@ -45,6 +46,8 @@ type link struct {
 	lines   *wire.Writer
 	ctx     context.Context // ends with the link; its cause says why
 	end     context.CancelCauseFunc
+	owned   *sync.WaitGroup
+	taught  atomic.Bool // it knows the fleet's newest root, or cannot be told
 
 	mu      sync.Mutex // guards what follows
 	next    uint64

@@ -183,12 +183,21 @@ func (r *Releases) Withdraw(ctx context.Context, who audit.Who, id string) (view
 	})
 }
 
-// SetOrder notes the newest fleet order for a release; the line tells of it.
-func (r *Releases) SetOrder(ctx context.Context, id string, order view.OrderInfo, line view.AuditLine) (view.Release, error) {
-	return r.change(ctx, id, func(rec *record) *view.AuditLine {
-		rec.Order = &order
-		return &line
-	})
+// SetOrder notes the newest fleet order for a release, together with the changes that make
+// it; the line tells of it. A [store.ErrConflict] is the caller's to try again.
+func (r *Releases) SetOrder(ctx context.Context, id string, order view.OrderInfo, ifs []store.Cond, ops []store.Op, line view.AuditLine) (view.Release, int64, error) {
+	rec, rev, err := r.get(ctx, id)
+	if err != nil {
+		return view.Release{}, 0, err
+	}
+	rec.Order = &order
+	value, err := json.Marshal(rec)
+	if err != nil {
+		return view.Release{}, 0, err
+	}
+	key := prefix + id
+	now, err := r.cfg.Audit.Commit(ctx, append(ifs, store.Cond{Key: key, Rev: rev}), append(ops, store.Op{Key: key, Value: value}), line)
+	return rec.Release, now, err
 }
 
 // maxTries is how often others may change a record in between.

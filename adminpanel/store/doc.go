@@ -28,5 +28,6 @@
 //	ca/…  set/…       authority, settings lead/<name>          who leads
 //	hub/<panel>       a panel that lives  fw/<id>/…            what it wants of the leader
 //	meta/audit        end of the log      meta/backup          newest backup
-//	meta/schema       version of all this
+//	meta/schema       version of all this  ord/<release>        the fleet's order for it
+//	meta/order        newest number of orders
 package store

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"slipstream/adminpanel/audit"
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/view"
@@ -38,6 +39,16 @@ type Audit interface {
 	Commit(ctx context.Context, ifs []store.Cond, ops []store.Op, lines ...view.AuditLine) (rev int64, err error)
 }
 
+// Orders are the fleet's word that devices may take a release.
+type Orders interface {
+	// Covers tells whether a release is ordered for devices at a time.
+	Covers(release string, devices []string, at time.Time) bool
+	// Cover orders it for them, or for all of the fleet.
+	Cover(ctx context.Context, who audit.Who, release string, devices []string, all bool, why string) error
+	// For is the signature files of an order for one device.
+	For(device, release string) [][]byte
+}
+
 // Config is what a driver needs from the rest of the panel.
 type Config struct {
 	Store store.Store
@@ -45,8 +56,9 @@ type Config struct {
 	Fleet *fleet.Table
 	// Release returns a release of the panel's.
 	Release func(ctx context.Context, id string) (view.Release, error)
-	// Order, if set, is the signature files of the fleet's newest order for a release.
-	Order func(release string) [][]byte
+	// Orders, if set, are the fleet's own word on releases, without which its devices take
+	// none.
+	Orders Orders
 	// Approvals, if set, is how many other people have to approve a rollout to so many
 	// devices. It is asked once more when one starts: whom it means may have grown.
 	Approvals func(plan view.Plan, devices int) int

@@ -115,8 +115,8 @@ func (o *outbox) sent(device string) {
 
 func (o *outbox) send(ctx context.Context, owned *sync.WaitGroup, a letter) {
 	line := a.Desired()
-	if o.d.cfg.Order != nil && line.Live.Digest != "" {
-		line.Order = o.d.cfg.Order(a.Release)
+	if o.d.cfg.Orders != nil && line.Live.Digest != "" {
+		line.Order = o.d.cfg.Orders.For(a.Device, a.Release)
 	}
 	if err := o.d.cfg.Asker.SetDesired(a.Device, line, time.Time{}); err != nil {
 		o.d.log.Debug("an older ask was not sent", "device", a.Device, "epoch", a.Epoch, "cause", err)

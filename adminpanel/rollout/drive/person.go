@@ -74,6 +74,9 @@ func (l *leader) wish(ctx context.Context, w Wish, dev *view.Device) (Ask, error
 			if why := unfit(rel, dev); why != "" {
 				return before, refuse("%s: %s", w.Device, why)
 			}
+			if l.d.cfg.Orders != nil && !l.d.cfg.Orders.Covers(rel.ID, []string{w.Device}, now) {
+				return before, refuse("version %s is not ordered for %s: somebody who may sign orders has to do that first", rel.Version, w.Device)
+			}
 			a.Release, a.Live = rel.ID, targetOf(rel)
 		}
 		if a.Live.Digest == "" {

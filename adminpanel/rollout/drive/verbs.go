@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"slipstream/adminpanel/audit"
 	"slipstream/adminpanel/rollout"
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/view"
@@ -259,6 +260,9 @@ func (l *leader) start(ctx context.Context, r *run, c Caller, now time.Time) err
 	if err := l.hold(ctx, r, len(picked.members), c, now); err != nil {
 		return err
 	}
+	if err := l.order(ctx, r, picked.members, c); err != nil {
+		return err
+	}
 	for i := range picked.members {
 		m := &picked.members[i]
 		m.Epoch, m.Online = l.asks[m.Device].Epoch, l.online[m.Device]
@@ -286,6 +290,26 @@ func (l *leader) start(ctx context.Context, r *run, c Caller, now time.Time) err
 	}
 	r.batch.notes = append([]string{"started with " + detail}, r.batch.notes...)
 	r.batch.lines = append(r.batch.lines, c.line(VerbStart, r.ID, now))
+	return nil
+}
+
+// order has the fleet order the rollout's releases for its devices.
+func (l *leader) order(ctx context.Context, r *run, members []rollout.Member, c Caller) error {
+	if l.d.cfg.Orders == nil {
+		return nil
+	}
+	devices := map[string][]string{}
+	for _, m := range members {
+		for _, release := range m.Steps {
+			devices[release] = append(devices[release], m.Device)
+		}
+	}
+	who, why := audit.Who{Actor: c.By, From: c.From}, ofRollout+r.ID
+	for release, list := range devices {
+		if err := l.d.cfg.Orders.Cover(ctx, who, release, list, r.Plan.Dynamic, why); err != nil {
+			return refuse("release %s could not be ordered for its devices: %v", release, err)
+		}
+	}
 	return nil
 }
 
