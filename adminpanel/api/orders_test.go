@@ -51,7 +51,8 @@ func TestOrders(t *testing.T) {
 	if rel.Order == nil || rel.Order.Devices != "site:north" {
 		t.Fatalf("ordered it is %+v", rel.Order)
 	}
-	w.call("GET", path, nil, nora).fails(403, "forbidden")
+	w.call("GET", path, nil, nora).is(200, nil)
+	w.call("GET", path, nil, by(w.token("sue", "releaser site:south"))).fails(403, "forbidden")
 	w.call("GET", path+"?with=colour", nil).fails(422, "invalid")
 	said, err := verify.ParseOrder([][]byte{w.call("GET", path, nil).is(200, nil).body}, root)
 	if err != nil || !slices.Equal(said.Devices, []string{"cam-1", "cam-2"}) {

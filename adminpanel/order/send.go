@@ -25,6 +25,9 @@ func (o *Orders) Covers(release string, devices []string, at time.Time) bool {
 	return r.Number > 0 && r.Until.After(at) && !slices.ContainsFunc(devices, func(d string) bool { return !r.covers(d) })
 }
 
+// Named are the devices that the order for a release names; none if it is for all.
+func (o *Orders) Named(release string) []string { return o.now(release).Devices }
+
 // Cover orders a release for the devices of a rollout, or for all, unless that was done: who
 // may start it may order it. More devices than can be named are all.
 func (o *Orders) Cover(ctx context.Context, who audit.Who, release string, devices []string, all bool, why string) error {
