@@ -31,7 +31,11 @@ func (c *cli) devicesCommand() *cobra.Command {
 that is away, as it was last heard. --ids prints ids alone, one a line.`,
 		Args: args(cobra.MaximumNArgs(1), "at most one SELECTOR"),
 		RunE: c.asks(func(ctx context.Context, panel *client.Client, given []string) error {
-			list := view.Devices{Devices: []view.Device{}}
+			list, err := panel.DevicePage(ctx, first(given), "", 1) // how many, and as of when
+			if err != nil {
+				return err
+			}
+			list.Devices, list.After = []view.Device{}, ""
 			for d, err := range panel.Devices(ctx, first(given)) {
 				if err != nil {
 					return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,8 @@ waves. These are the four calls of a fleet:
   fleet rollout create     many devices, as carefully as you wish
 
 A SELECTOR says which devices are meant, as in the filter of the panel's page: terms
-joined by blanks, such as  site:north version<2.5 -state:offline tag:lab,canary
+joined by blanks, such as  "site:north version<2.5 -state:offline tag:lab,canary"  (behind
+-- if it begins with a dash).
 
 Which panel is meant, and the token for it, come from "fleet login", or from flags or
 $`+envPanel+`, $`+envToken+` and $`+envCA+`.
@@ -50,6 +52,9 @@ func (c *cli) under(cmd *cobra.Command) {
 		c.in, c.out, c.err = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if strings.Contains(err.Error(), ":") && strings.HasPrefix(err.Error(), "unknown shorthand flag") {
+			return fmt.Errorf("a SELECTOR that begins with a dash goes behind two: %s … -- SELECTOR", cmd.CommandPath())
+		}
 		return fmt.Errorf("%w; see: %s --help", err, cmd.CommandPath())
 	})
 	c.wrap(cmd)

@@ -43,6 +43,10 @@ func TestMain(m *testing.M) {
 //	devices SITE N [FATE|operator]   have N devices join at SITE and wait until they are there
 //	package FILE VERSION        make a package
 func TestScripts(t *testing.T) {
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -51,6 +55,7 @@ func TestScripts(t *testing.T) {
 				env.Setenv(key, "")
 			}
 			env.Setenv("TZ", "UTC")
+			env.Setenv("EXAMPLES", examples)
 			env.Setenv("DATA", filepath.Join(env.WorkDir, "data"))
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
