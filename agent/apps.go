@@ -31,7 +31,7 @@ func (m *machine) startPermanent() {
 	}
 	*app = App{
 		Source: m.nextSource(slot), Status: AppStarting, Since: m.wall, Deaths: app.Deaths,
-		Restarts: app.Restarts, LastExit: app.LastExit, LastExitAt: app.LastExitAt,
+		Restarts: app.Restarts, LastExit: app.LastExit, LastExitAt: app.LastExitAt, Beyond: app.Beyond, Barred: app.Barred,
 	}
 	m.sendOrders()
 	bare := len(app.Deaths) > m.Permanent.Rules.RestartMax
@@ -49,6 +49,7 @@ func (m *machine) judgeApp(i int) {
 		m.endPermanent(slot, 0, fmt.Sprintf("ended because it was not ready within %v", m.rules(slot).StartTimeout))
 		return
 	}
+	m.settled(app, m.rules(slot))
 	limit := app.period(m.rules(slot).Watchdog)
 	if app.Status != AppRunning || limit == 0 || m.frozen(*app) {
 		return
@@ -99,7 +100,7 @@ func (m *machine) appStarted(e AppStarted) {
 		return
 	}
 	app := &m.Apps[i]
-	app.PID = e.PID
+	app.PID, app.Born = e.PID, e.At
 	if slotNames[i] == m.Permanent.Slot {
 		m.Damage = ""
 		if limit := m.Permanent.Rules.StartTimeout; limit > 0 {
@@ -194,10 +195,12 @@ func (m *machine) appExited(e AppExited) {
 		if m.Apps[i].Status == AppStopping { // nobody else stops it
 			e.Detail = cmp.Or(m.Apps[i].ended, "it was told to end")
 		}
-		m.backOff(i, e.Detail)
+		m.backOff(i, e)
 		if e.Damaged {
 			m.permanentDamaged(e)
+			return
 		}
+		m.escalate(i, e)
 	default:
 		m.Apps[i] = App{}
 		if slot == m.Retiring {
@@ -252,23 +255,25 @@ func (m *machine) trialExited(i int, e AppExited) {
 		if t.Cause == "" {
 			t.Cause, t.Detail = cause, detail
 		}
-		m.backOff(i, detail)
+		e.Detail = detail
+		m.backOff(i, e)
 	}
 }
 
 // backOff plans the restart of a dead app: soon at first, and ever later. Beyond
 // the manifest's restart intensity it is still tried, at long intervals.
-func (m *machine) backOff(i int, exit string) {
+func (m *machine) backOff(i int, e AppExited) {
 	app, rules := &m.Apps[i], m.rules(slotNames[i])
 	deaths := slices.DeleteFunc(slices.Clone(app.Deaths), func(at int64) bool {
 		return at <= m.now-int64(rules.RestartWindow) || at > m.now // of another boot
 	})
 	deaths = append(deaths, m.now)
+	m.beyond(i, len(deaths), e)
 	delay := longBackOff
 	if n := len(deaths); n <= rules.RestartMax {
 		delay = min(firstBackOff<<min(n-1, 10), maxBackOff)
 	}
 	deaths = deaths[max(0, len(deaths)-rules.RestartMax-1):]
 	app.Status, app.PID, app.Deaths, app.RetryAt = AppBackOff, 0, deaths, m.now+int64(delay)
-	app.Since, app.LastExit, app.LastExitAt = m.wall, exit, m.wall
+	app.Since, app.LastExit, app.LastExitAt, app.Born = m.wall, e.Detail, m.wall, 0
 }

@@ -70,7 +70,12 @@ func (a *Agent) Activate(ctx context.Context, r control.ActivateRequest) control
 	if err != nil {
 		return unanswered("", err)
 	}
-	if answer.Exit != control.ExitDone || !r.Wait {
+	return a.trialResult(ctx, answer, r.Wait)
+}
+
+// trialResult is the answer to who has begun a trial, and may wait for its end.
+func (a *Agent) trialResult(ctx context.Context, answer Answer, wait bool) control.Result {
+	if answer.Exit != control.ExitDone || !wait {
 		return answer.Result
 	}
 	record, err := a.ending(ctx, answer.Trial)
@@ -100,13 +105,14 @@ func (a *Agent) Greenlight(ctx context.Context) control.Result {
 	return a.request(ctx, func(req uint64) any { return GreenlightAsked{Req: req} })
 }
 
-// Revert implements [control.Backend]. It returns when the new version is gone.
+// Revert implements [control.Backend]. It returns when the new version is gone, or when the
+// trial of the one before has begun.
 func (a *Agent) Revert(ctx context.Context) control.Result {
 	answer, err := a.ask(ctx, func(req uint64) any { return RevertAsked{Req: req} })
 	if err != nil {
 		return result(control.ExitError, "", sentence(err))
 	}
-	if answer.Exit != control.ExitDone {
+	if answer.Exit != control.ExitDone || answer.Begun {
 		return answer.Result
 	}
 	record, err := a.ending(ctx, answer.Trial)
@@ -182,7 +188,7 @@ func (a *Agent) shownTrial(s State) *control.Trial {
 		ID: string(t.ID), Slot: t.To.Slot, From: t.From.Version, Version: t.To.Version,
 		Greenlight: t.To.Rules.Greenlight, Marker: a.markers.path(t.ID), Latched: t.Latched,
 		Started: t.Began, TookOver: t.TookOver, SoakMS: t.To.Rules.Soak.Milliseconds(),
-		RemainingMS: t.To.Rules.Deadline.Milliseconds(), Rehearsal: t.Rehearsal,
+		RemainingMS: t.To.Rules.Deadline.Milliseconds(), Rehearsal: t.Rehearsal, Return: t.Return,
 	}
 	if t.Started {
 		out.RemainingMS = max(0, t.Deadline-now) / int64(time.Millisecond)

@@ -47,6 +47,7 @@ func (m *machine) fellBack() {
 	}})
 	m.Permanent, m.Previous, m.Spare = to, bad, Version{}
 	m.Apps[slotIndex(bad.Slot)] = App{}
+	m.Commits.Live = Commit{} // from here on nothing is undone by itself
 	m.Phase, m.Retiring, m.Damage = PhaseIdle, "", ""
 	if m.followed() != "" { // else its start sends orders; such without a source would close the streams
 		m.sendOrders()

@@ -275,6 +275,30 @@
 // their data directory, so that none damages its slot by what it writes beside
 // itself.
 //
+// # The way back
+//
+// Nothing being on trial, an operator or the panel may ask for the version that was
+// permanent before, in the slot class of the newest update. It must be whole, above the floors that
+// are kept outside of the slots, of no older security epoch than the present one, for this hardware,
+// and take the state that is handed over. It is a trial like any other: it becomes permanent by
+// its own greenlight, or the present version stays. Then that one counts as reverted, and
+// its release counter stays the floor, so there is no way round in circles, nor down. Viewers of
+// streams that the older version does not have, or has otherwise, are closed, as after a
+// declared break. With a system its own app comes back, as the record names it.
+//
+// A permanent app that keeps ending comes there by itself. Restarts follow soon, within the
+// manifest's intensity; beyond it each half minute and without what was handed over to it;
+// and when it still ends, before it has once run for as long as the intensity is about, or a
+// minute, the device goes back. It does so if the commit is younger than a day, or than what the
+// manifest (app.fallbackForMs) or the configuration says; never if the release raised the epoch:
+// to crash an app must not be a way to bring an old one back. Else the system before is
+// tried under the same rule, at most once in a day of running. Operators who greenlit the older version
+// are not asked again. A version that was returned to is not left by itself, one that
+// fails in such a trial is not tried again, and one whose trial is cut short by a power cut at most
+// three times; the journal knows, and what it has lost does not happen. Ages are kept by the
+// monotonic clock, and over starts of the device by what it has run and by the wall clock,
+// whichever says more. What keeps the device from going back is in the status.
+//
 // # The forwarder
 //
 // It is restarted when it ends, at once if that is rare, and given the descriptors
@@ -309,10 +333,8 @@
 //
 // # What it does not do
 //
-// It does not fall back from a permanent version that keeps crashing to the one
-// before: it restarts it, first soon, and beyond the manifest's restart
-// intensity each half minute. Damage is another matter than crashing, to which an
-// app can be brought from outside. If the version before is damaged too, or there
+// It does not leave a permanent version that keeps crashing later than a day after its
+// commit. If the version before is damaged too, or there
 // is none, the status names the way out: the same package, staged again. With
 // overlap "none" viewers have no picture while the versions change places. On a machine
 // where everything runs as one user it cannot tell who made a marker. The data

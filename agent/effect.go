@@ -146,6 +146,7 @@ type (
 		Req uint64
 		control.Result
 		Trial orders.TrialID // the trial that the answer is about
+		Begun bool           // which the request has begun
 	}
 )
 

@@ -69,8 +69,14 @@ type (
 	}
 	// GreenlightAsked is the operator's word for the version on trial.
 	GreenlightAsked struct{ Req uint64 }
-	// RevertAsked is the operator's word against it.
-	RevertAsked struct{ Req uint64 }
+	// RevertAsked is the operator's word against it, or if none is on trial, against the
+	// permanent one.
+	RevertAsked struct {
+		Req   uint64
+		Force bool    // also to a version that was reverted
+		Rest  bool    // only against the permanent one
+		Back  Returns // what there is to return to
+	}
 
 	// BootTried answers [TryBoot].
 	BootTried struct {
@@ -145,6 +151,7 @@ type (
 		Damaged  bool     // because its slot does not hold what was staged
 		Unasked  bool     // it ended before anybody made it
 		OOM      bool     // it had come to its limit of memory
+		Back     *Returns // what there is to return to; nil: nobody has looked
 	}
 
 	// MarkerSeen says that the trial's greenlight marker is there, as it must be.
@@ -244,6 +251,7 @@ const (
 	CauseRehearsal = "rehearsal" // it was one, and all of it went as it must
 	CauseDamaged   = "damaged"   // the slot does not hold what was staged
 	CauseBoot      = "boot"      // the new system could not be started
+	CauseCrashing  = "crashing"  // the permanent version kept ending; the one before has come back
 )
 
 // Codes of refused requests, beside those of package verify.

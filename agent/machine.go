@@ -3,7 +3,6 @@ package agent
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -155,6 +154,7 @@ func (m *machine) take(what any) {
 
 // judge does what follows from the state and the time alone, after every event.
 func (m *machine) judge() {
+	m.grow()
 	for i := range m.Apps {
 		m.judgeApp(i)
 	}
@@ -192,18 +192,21 @@ func (m *machine) begin() {
 		m.beginSystem(to)
 		return
 	}
-	to, slot := m.Spare, m.Spare.Slot
+	m.beginLive(m.Spare)
+}
+
+// beginLive begins the trial of an app alone.
+func (m *machine) beginLive(to Version) {
 	m.Trials++
-	t := Trial{
+	m.start(Trial{
 		ID:       trialID(m.Trials),
 		From:     m.Permanent,
 		To:       to,
-		Source:   m.nextSource(slot),
+		Source:   m.nextSource(to.Slot),
 		Began:    m.wall,
 		StartBy:  m.now + int64(prepareLimit),
 		Deadline: m.now + int64(prepareLimit) + int64(to.Rules.Deadline),
-	}
-	m.start(t)
+	})
 }
 
 // start begins a trial: first the socket on which its app will publish, then the app.
@@ -369,6 +372,8 @@ func (m *machine) finishCommit() {
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomePermanent)}, EndTrial{Trial: t.ID, Slot: t.To.Slot, Kept: true})
 	m.forgive(t.To)
+	m.committed(t)
+	m.leftBehind(t)
 	m.Phase, m.Trial, m.Spare = PhaseIdle, Trial{}, t.From
 	m.leaveOld(t.From)
 	m.answerWaiting(&t, control.ExitDone, "version "+t.To.Version+" is permanent")
@@ -420,12 +425,11 @@ func (m *machine) finishRevert() {
 	}
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomeReverted)}, EndTrial{Trial: t.ID, Slot: t.To.Slot})
-	if _, known := m.WasReverted(t.To); t.Spoilt != "" {
+	switch {
+	case t.Spoilt != "":
 		m.spoil(t.Spoilt)
-	} else if !known {
-		r := Reverted{Digest: t.To.Digest, Image: t.To.Image, App: t.To.App, System: t.To.System.Image, Runtime: t.To.Runtime.Image, Version: t.To.Version}
-		m.Reverted = append(slices.Clone(m.Reverted), r)
-		m.Reverted = m.Reverted[max(0, len(m.Reverted)-maxReverted):]
+	case t.blamed():
+		m.reject(t.To)
 	}
 	if t.To.Slot != "" {
 		m.Apps[slotIndex(t.To.Slot)] = App{}
@@ -441,7 +445,7 @@ func (m *machine) entry(outcome string) control.Record {
 	t := m.Trial
 	r := control.Record{
 		Time: m.wall, Trial: string(t.ID), From: t.From.Version, To: t.To.Version, Digest: t.To.Digest,
-		Began: t.Began, TookOver: t.TookOver, Outcome: outcome, Proof: t.proof(), Class: t.To.class(),
+		Began: t.Began, TookOver: t.TookOver, Outcome: outcome, Proof: t.proof(), Class: t.To.class(), Return: t.Return,
 	}
 	if t.Overlap != verify.OverlapFull {
 		r.Overlap = t.Overlap

@@ -21,6 +21,9 @@ func (a *Agent) problems() (out []string) {
 	if problem := damageProblem(a.snapshot().state); problem != "" {
 		out = append(out, problem)
 	}
+	if problem := barredProblem(a.snapshot().state); problem != "" {
+		out = append(out, problem)
+	}
 	if problem := systemProblem(a.snapshot().state); problem != "" {
 		out = append(out, problem)
 	}

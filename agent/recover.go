@@ -89,7 +89,7 @@ func (m *machine) adopt(alive []Alive) {
 			m.Trial.Gone = true
 			continue
 		}
-		*app = App{Deaths: app.Deaths}
+		*app = App{Deaths: app.Deaths, Beyond: app.Beyond, Barred: app.Barred, LastExit: app.LastExit}
 		if m.Retiring == slotNames[i] {
 			m.Retiring = ""
 		}

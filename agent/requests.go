@@ -313,6 +313,8 @@ func (m *machine) noGreenlight() string {
 
 func (m *machine) revertAsked(e RevertAsked) {
 	switch {
+	case e.Rest && m.Trial.under():
+		m.busy(e.Req)
 	case m.open(), m.Phase == PhaseArming, m.Phase == PhaseRebooting, m.Phase == PhaseRenewing:
 		id := m.Trial.ID
 		m.revert(CauseOperator, "an operator asked for it")
@@ -321,10 +323,7 @@ func (m *machine) revertAsked(e RevertAsked) {
 		m.do(Answer{Req: e.Req, Trial: m.Trial.ID, Result: result(control.ExitDone, "", "the trial is being reverted already")})
 	case m.Trial.under():
 		m.answer(e.Req, control.ExitRefused, CodeTooLate, "version %s is being made permanent", m.Trial.To.Version)
-	case m.Previous.none():
-		m.answer(e.Req, control.ExitNothing, "", "no version is on trial")
 	default:
-		m.answer(e.Req, control.ExitNothing, "",
-			"no version is on trial; to go back to %s, install it again with a higher release counter", m.Previous.Version)
+		m.returnAsked(e)
 	}
 }

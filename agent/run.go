@@ -80,6 +80,13 @@ func (a *Agent) take(ctx context.Context, what any) {
 	case ActivateAsked:
 		e.Held = a.states.schema(a.state.Permanent.Slot)
 		what = e
+	case RevertAsked:
+		if a.state.resting() { // the record is written by nobody
+			e.Back = a.returns()
+		}
+		what = e
+	case AppExited:
+		what = a.withReturns(e)
 	case Reached:
 		a.proveStart(ctx)
 	case started:

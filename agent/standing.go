@@ -20,9 +20,11 @@ func (a *Agent) streams(r *run) (out []orders.Stream) {
 		}
 		return out
 	}
+	t := a.state.Trial
+	returning := t.Return != "" && r.source == t.Source // it could not know what the newer one would promise
 	for _, s := range r.manifest.App.Streams {
 		declared := a.stream(s)
-		declared.Breaks = slices.Contains(r.manifest.App.Breaks, s.Name)
+		declared.Breaks = slices.Contains(r.manifest.App.Breaks, s.Name) || returning
 		out = append(out, declared)
 	}
 	return out

@@ -52,6 +52,9 @@ type State struct {
 	Retiring  string     `json:"retiring,omitempty"` // slot of the old app, while viewers may need it past a commit
 	Damage    string     `json:"damage,omitempty"`   // why the permanent version cannot be started, if its slot is to blame
 
+	Commits   Commits `json:"commits,omitzero"`
+	Escalated Age     `json:"escalated,omitzero"` // when the device last began to start the other system by itself
+
 	Spoilt []string `json:"spoilt,omitempty"` // slots of all classes that were found damaged, until they are written anew
 
 	clear     clearing
@@ -127,6 +130,10 @@ type App struct {
 	StartLimit int64         `json:"startLimit,omitempty"` // StartBy goes no further
 	Period     time.Duration `json:"period,omitempty"`     // that the app gave its watchdog
 
+	Born   int64  `json:"born,omitempty"`   // CLOCK_MONOTONIC ns of its start
+	Beyond int    `json:"beyond,omitempty"` // how often it has ended beyond its restart intensity since it last ran for long
+	Barred string `json:"barred,omitempty"` // why the version before does not come back by itself
+
 	Restarts   int       `json:"restarts,omitempty"` // of the permanent app, after it ended by itself
 	LastExit   string    `json:"lastExit,omitempty"`
 	LastExitAt time.Time `json:"lastExitAt,omitzero"`
@@ -179,6 +186,10 @@ type Trial struct {
 	ReturnBy int64           `json:"returnBy,omitempty"` // the old app was started again, and is waited for
 
 	Reboot Reboot `json:"reboot,omitzero"`
+
+	Return string   `json:"return,omitempty"` // why a version that was permanent before is tried; "": it was not
+	Left   string   `json:"left,omitempty"`   // of such a trial: what is held against the version that is left
+	Said   []string `json:"said,omitempty"`   // and its last words
 
 	Rehearsal bool `json:"rehearsal,omitempty"` // of the permanent version's own content
 	Staged    bool `json:"staged,omitempty"`    // a rehearsal: what is in the spare slot was staged, and is afterwards
@@ -343,6 +354,7 @@ func (s State) Wake() int64 {
 			sooner(app.lastPing + int64(limit))
 		}
 	}
+	sooner(s.grown())
 	t := s.Trial
 	switch s.Phase {
 	case PhaseArming, PhaseRebooting, PhaseRenewing:

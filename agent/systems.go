@@ -82,27 +82,34 @@ func (a *Agent) systemTarget(slot string) target {
 
 // recheckPart verifies what is noted of a slot, by what is trusted today.
 func (a *Agent) recheckPart(t target) (Part, error) {
+	p, _, err := a.readPart(t)
+	return p, err
+}
+
+// readPart is recheckPart with all that the package says.
+func (a *Agent) readPart(t target) (Part, verify.Manifest, error) {
+	none := verify.Manifest{}
 	st, err := t.set.Status(t.slot)
 	if err != nil {
-		return Part{}, err
+		return Part{}, none, err
 	}
 	head, err := t.set.Manifest(t.slot)
 	if err != nil {
-		return Part{}, err
+		return Part{}, none, err
 	}
 	if _, err := verify.Known(head, st.Digest); err != nil {
-		return Part{}, fmt.Errorf("%w: %w", slots.ErrDamaged, err)
+		return Part{}, none, fmt.Errorf("%w: %w", slots.ErrDamaged, err)
 	}
 	m, digest, err := a.verified(t.name(), st.Digest, head)
 	if err != nil {
-		return Part{}, err
+		return Part{}, none, err
 	}
 	p := partOf(m, digest, t.class)
 	if digest != st.Digest || p.Image != st.SHA256 {
-		return Part{}, fmt.Errorf("%w: %s slot %s does not hold the image that was signed", slots.ErrDamaged, t.class, t.slot)
+		return Part{}, none, fmt.Errorf("%w: %s slot %s does not hold the image that was signed", slots.ErrDamaged, t.class, t.slot)
 	}
 	p.Slot = t.slot
-	return p, nil
+	return p, m, nil
 }
 
 // verifyPart says whether a slot holds a version to the last byte.

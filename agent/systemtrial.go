@@ -67,6 +67,8 @@ func (m *machine) finishSystem() {
 	t := m.Trial
 	m.do(Remember{m.entry(control.OutcomePermanent)}, EndTrial{Trial: t.ID, Slot: t.To.Slot, Kept: true})
 	m.forgive(t.To)
+	m.committed(t)
+	m.leftBehind(t)
 	m.Phase, m.Trial = PhaseIdle, Trial{}
 	m.answerWaiting(&t, control.ExitDone, "version "+t.To.Version+" is permanent")
 }

@@ -95,10 +95,11 @@ type world struct {
 	outdated  bool // another forwarder was installed
 	noFreezer string
 	staging   *agent.StageSlot
-	loader    *loader       // nil on a device without system slots
-	systems   *systemDisk   // likewise
-	programs  *runtimeDisk  // nil without a start program
-	skew      time.Duration // of the wall clock
+	loader    *loader        // nil on a device without system slots
+	systems   *systemDisk    // likewise
+	programs  *runtimeDisk   // nil without a start program
+	skew      time.Duration  // of the wall clock
+	returns   *agent.Returns // what the runner finds to return to; nil: it does not look
 	log       bytes.Buffer
 }
 
@@ -347,7 +348,7 @@ func describeState(s agent.State) string {
 	if s.Trial.Latched {
 		out += " latched"
 	}
-	out += optional(" retiring=", s.Retiring) + optional(" frozen=", string(s.Trial.Frozen))
+	out += describeReturn(s) + optional(" retiring=", s.Retiring) + optional(" frozen=", string(s.Trial.Frozen))
 	if s.System.Running != "" {
 		out += fmt.Sprintf(" system=%s%s", s.System.Permanent.Slot, optional("/", s.System.Permanent.Version))
 		if s.System.Running != s.System.Permanent.Slot {

@@ -94,7 +94,11 @@ func (w *world) command(line string) error {
 	case "greenlight":
 		w.step(agent.GreenlightAsked{})
 	case "revert":
-		w.step(agent.RevertAsked{})
+		w.step(agent.RevertAsked{Force: first() == "force", Back: w.back()})
+	case "return":
+		w.step(agent.RevertAsked{Rest: true})
+	case "way-back", "crashes", "crash-loop":
+		return w.backCommand(words[0], plain, args)
 	case "rehearse":
 		w.step(agent.RehearseAsked{})
 
@@ -121,7 +125,7 @@ func (w *world) command(line string) error {
 		}
 	case "exited":
 		delete(w.alive, source)
-		w.step(agent.AppExited{Source: source, Detail: "exited with status 1", Evidence: []string{"last words"}, Unasked: slices.Contains(plain, "unasked"), OOM: slices.Contains(plain, "oom")})
+		w.step(agent.AppExited{Source: source, Detail: "exited with status 1", Evidence: []string{"last words"}, Unasked: slices.Contains(plain, "unasked"), OOM: slices.Contains(plain, "oom"), Back: w.returns})
 	case "dies": // while nobody watches
 		delete(w.alive, source)
 	case "unborn":

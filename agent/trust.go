@@ -201,7 +201,7 @@ func (a *Agent) installed(v Version) trust.Installed {
 func (a *Agent) raiseFloors(permanent, previous Version) {
 	var others []trust.Installed
 	if !previous.none() {
-		others = append(others, a.installed(previous))
+		others = append(others, a.asInstalled(previous))
 	}
 	if a.systems != nil || a.runtimes != nil {
 		again, err := a.mayRunAgain()
@@ -211,9 +211,18 @@ func (a *Agent) raiseFloors(permanent, previous Version) {
 		}
 		others = append(others, again...)
 	}
-	if err := a.trusted.Committed(a.installed(permanent), others...); err != nil {
+	if err := a.trusted.Committed(a.asInstalled(permanent), others...); err != nil {
 		a.log.Error("floors not raised", "version", permanent.Version, "reason", err)
 	}
+}
+
+// asInstalled is a version by its own release counter. The permanent one carries the floor,
+// which is higher if it was returned to.
+func (a *Agent) asInstalled(v Version) trust.Installed {
+	if was, ok := a.trusted.Installed(v.Slot); ok && was.Digest == v.Digest {
+		return was
+	}
+	return a.installed(v)
 }
 
 // seedTrust tells a trust state that was lost, or never was, what the active record

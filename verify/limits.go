@@ -51,6 +51,7 @@ const (
 	minTimeoutMS  = 50
 	maxTimeoutMS  = 10 * 60 * 1000
 	maxDeadlineMS = 24 * 60 * 60 * 1000
+	maxFallbackMS = 24 * 60 * 60 * 1000
 	minStallMS    = 20
 	maxStallMS    = 60 * 1000
 	maxRestarts   = 100

@@ -65,15 +65,18 @@ type App struct {
 	DeadlineMS     int64    `json:"deadlineMs"`     // from the start of the trial to its end without a greenlight
 	SoakMS         int64    `json:"soakMs"`         // the new version carries the streams at least so long before it becomes permanent
 	StopTimeoutMS  int64    `json:"stopTimeoutMs"`
-	WatchdogMS     int64    `json:"watchdogMs,omitempty"`  // 0: no watchdog
-	RestartMax     int      `json:"restartMax"`            // at most so many restarts …
-	RestartWindow  int64    `json:"restartWindowMs"`       // … in this time, then escalate
-	PublishRTSP    bool     `json:"publishRtsp,omitempty"` // the app publishes by RTSP: start slipstream-ingest in its slot
-	DataMaxMB      int64    `json:"dataMaxMB,omitempty"`   // of the data directory that a trial is given a copy of; 0: 64
-	State          *State   `json:"state,omitempty"`
-	Listen         []Listen `json:"listen,omitempty"`
-	Limits         *Limits  `json:"limits,omitempty"`
-	Checks         []Check  `json:"checks,omitempty"`
+	WatchdogMS     int64    `json:"watchdogMs,omitempty"` // 0: no watchdog
+	RestartMax     int      `json:"restartMax"`           // at most so many restarts …
+	RestartWindow  int64    `json:"restartWindowMs"`      // … in this time, then escalate
+	// FallbackForMS is how long after it became permanent this version is left for the one
+	// before, if it keeps ending. nil: a day; 0: never. A device may say less.
+	FallbackForMS *int64   `json:"fallbackForMs,omitempty"`
+	PublishRTSP   bool     `json:"publishRtsp,omitempty"` // the app publishes by RTSP: start slipstream-ingest in its slot
+	DataMaxMB     int64    `json:"dataMaxMB,omitempty"`   // of the data directory that a trial is given a copy of; 0: 64
+	State         *State   `json:"state,omitempty"`
+	Listen        []Listen `json:"listen,omitempty"`
+	Limits        *Limits  `json:"limits,omitempty"`
+	Checks        []Check  `json:"checks,omitempty"`
 	// Breaks names streams of the version before whose viewers this one may leave
 	// behind: it has them no more, or in another codec, or beyond their profile or
 	// picture size. Those who cannot follow are closed with a reason.

@@ -139,6 +139,26 @@ func (m *Manifest) rises(digest string, trust *Trust, dev Device) error {
 	return nil
 }
 
+// MayReturn says whether a device may be returned to this version, which was permanent on
+// it and is in its slot still: by product, hardware and floors. What a package is judged by
+// besides, its dates and what it may follow, was judged when it came.
+func (m *Manifest) MayReturn(trust *Trust, dev Device) error {
+	if err := m.fits(dev); err != nil {
+		return err
+	}
+	lowest, epoch := dev.FloorCounter, dev.FloorEpoch
+	if trust != nil && trust.root != nil {
+		lowest, epoch = max(lowest, trust.root.terms.Counters[m.Product]), max(epoch, trust.root.terms.SecurityEpoch)
+	}
+	switch {
+	case m.ReleaseCounter < lowest:
+		return refuse(CodeRollback, "version %s is older than this device allows (release %d, lowest allowed %d)", m.Version, m.ReleaseCounter, lowest)
+	case m.SecurityEpoch < epoch:
+		return refuse(CodeEpoch, "version %s has known security faults (security epoch %d, lowest allowed %d)", m.Version, m.SecurityEpoch, epoch)
+	}
+	return nil
+}
+
 // quoteList shows the first few names of a list.
 func quoteList(names []string) string {
 	const most = 4

@@ -1,6 +1,9 @@
 package verify
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestAllow(t *testing.T) {
 	dev := func(counter int64, digest string) Device {
@@ -24,6 +27,29 @@ func TestAllow(t *testing.T) {
 	} {
 		m := sampleManifest() // release 7, from 2
 		if err := m.Allow("this", nil, row.dev); Code(err) != row.code || err != nil && row.code == "" {
+			t.Errorf("%s: got %v with code %q, want code %q", row.name, err, Code(err), row.code)
+		}
+	}
+}
+
+// What was permanent once may be returned to above the floors that the device keeps, and
+// nowhere else, whatever came in between.
+func TestMayReturn(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		dev  Device
+		code string
+	}{
+		{"the floor is its own", Device{Product: "gatecam", Hardware: "cam-a1", FloorCounter: 7, FloorDigest: "other"}, ""},
+		{"a floor above it", Device{Product: "gatecam", Hardware: "cam-a1", FloorCounter: 8}, CodeRollback},
+		{"an epoch above its own", Device{Product: "gatecam", Hardware: "cam-a1", FloorEpoch: 1}, CodeEpoch},
+		{"another hardware", Device{Product: "gatecam", Hardware: "cam-b1"}, CodeWrongHardware},
+		{"another product", Device{Product: "doorcam", Hardware: "cam-a1"}, CodeWrongProduct},
+	} {
+		m := sampleManifest() // release 7
+		m.SecurityEpoch, m.Expires = 0, m.IssuedAt.Add(time.Second)
+		row.dev.Time = m.IssuedAt.Add(time.Hour)
+		if err := m.MayReturn(nil, row.dev); Code(err) != row.code || err != nil && row.code == "" {
 			t.Errorf("%s: got %v with code %q, want code %q", row.name, err, Code(err), row.code)
 		}
 	}

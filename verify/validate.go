@@ -264,6 +264,9 @@ func (a *App) checkLimits() error {
 			return bad("app.%s is %d, allowed are %d to %d", limit.name, limit.value, limit.low, limit.high)
 		}
 	}
+	if a.FallbackForMS != nil && !within(*a.FallbackForMS, 0, maxFallbackMS) {
+		return bad("app.fallbackForMs is %d, allowed are 0 to %d", *a.FallbackForMS, maxFallbackMS)
+	}
 	if a.StartTimeoutMS > a.DeadlineMS || a.SoakMS >= a.DeadlineMS {
 		return bad("app.deadlineMs (%d) leaves no time for startTimeoutMs (%d) or soakMs (%d)", a.DeadlineMS, a.StartTimeoutMS, a.SoakMS)
 	}

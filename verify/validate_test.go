@@ -12,6 +12,8 @@ func TestValidateTakesTheExtremes(t *testing.T) {
 		"as it is":         func(*Manifest) {},
 		"no soak":          func(m *Manifest) { m.App.SoakMS, m.App.Streams[0].Invariants = 0, nil },
 		"never restarted":  func(m *Manifest) { m.App.RestartMax, m.App.RestartWindow = 0, 0 },
+		"never left":       func(m *Manifest) { m.App.FallbackForMS = new(int64) },
+		"left for a day":   func(m *Manifest) { m.App.FallbackForMS = new(int64(24 * 60 * 60 * 1000)) },
 		"expires":          func(m *Manifest) { m.Expires = m.IssuedAt.Add(time.Second) },
 		"absolute program": func(m *Manifest) { m.App.Exec = []string{"/bin/sh", "-c", "exec ./camera"} },
 		"many streams":     func(m *Manifest) { m.App.Streams = streams(MaxStreams) },
@@ -118,6 +120,8 @@ func TestValidateRefuses(t *testing.T) {
 		{"no stop timeout", CodeManifest, func(m *Manifest) { m.App.StopTimeoutMS = 0 }},
 		{"watchdog of 1 ms", CodeManifest, func(m *Manifest) { m.App.WatchdogMS = 1 }},
 		{"restarts below 0", CodeManifest, func(m *Manifest) { m.App.RestartMax = -1 }},
+		{"left before it came", CodeManifest, func(m *Manifest) { m.App.FallbackForMS = new(int64(-1)) }},
+		{"left after more than a day", CodeManifest, func(m *Manifest) { m.App.FallbackForMS = new(int64(24*60*60*1000 + 1)) }},
 		{"restarts without a window", CodeManifest, func(m *Manifest) { m.App.RestartWindow = 0 }},
 	} {
 		m := sampleManifest()

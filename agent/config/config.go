@@ -51,7 +51,13 @@ type Apps struct {
 	Groups  []string `toml:"groups"`  // more groups of both
 	Devices []string `toml:"devices"` // patterns of device nodes that they may use
 	Write   []string `toml:"write"`   // more files and directories that they may write
+	// FallbackMinutes is how long after its commit a version that keeps ending is left
+	// for the one before, if its manifest does not say less.
+	FallbackMinutes *int `toml:"fallback_minutes"`
 }
+
+// MaxFallbackMinutes bounds Apps.FallbackMinutes: no version is left by the device itself later.
+const MaxFallbackMinutes = 24 * 60
 
 // Gateway says where viewers find the device, and who may be one. An empty HTTP,
 // RTSP or RTSPS address turns that way of watching off.

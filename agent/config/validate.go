@@ -119,6 +119,9 @@ func (a Apps) validate() error {
 			}
 		}
 	}
+	if n := a.FallbackMinutes; n != nil && (*n < 0 || *n > MaxFallbackMinutes) {
+		problems = append(problems, fmt.Errorf("apps.fallback_minutes = %d must lie between 0, which is never, and %d", *n, MaxFallbackMinutes))
+	}
 	return errors.Join(problems...)
 }
 

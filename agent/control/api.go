@@ -109,6 +109,7 @@ type Trial struct {
 	Marker      string    `json:"marker"`     // its path
 	Latched     bool      `json:"latched"`    // the marker was seen
 	Rehearsal   bool      `json:"rehearsal,omitempty"`
+	Return      string    `json:"return,omitempty"` // why a version that was permanent before is tried, as in [Record]
 	Started     time.Time `json:"started"`
 	TookOver    time.Time `json:"tookOver,omitzero"`
 	RemainingMS int64     `json:"remainingMs"`        // until the deadline
@@ -173,6 +174,7 @@ type Record struct {
 	Outcome  string    `json:"outcome"`
 	Reason   string    `json:"reason,omitempty"`   // "exit", "stall", "deadline", "operator", …
 	Detail   string    `json:"detail,omitempty"`   // one plain sentence
+	Return   string    `json:"return,omitempty"`   // why the version before was tried: "operator" or "crashing"; "": it was a new one
 	Reboots  int       `json:"reboots,omitempty"`  // that it took
 	DarkMS   int64     `json:"darkMs,omitempty"`   // from the first of them until viewers saw the new version, by the wall clock
 	Evidence []string  `json:"evidence,omitempty"` // exit status, last log lines

@@ -33,8 +33,9 @@ type Backend interface {
 	// Greenlight makes the operator's mark for the trial under way.
 	Greenlight(ctx context.Context) Result
 
-	// Revert ends the trial under way with the version before it. Without a trial
-	// there is nothing to revert and the answer is [ExitNothing].
+	// Revert ends the trial under way with the version before it. Without a trial it
+	// begins one of the version that was permanent before, and returns when that has
+	// begun; without such a version the answer is [ExitNothing].
 	Revert(ctx context.Context) Result
 
 	// ReplaceForwarder lets the installed forwarder take over from the one that

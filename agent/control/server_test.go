@@ -164,6 +164,9 @@ func (k technician) Rehearse(_ context.Context, r control.RehearseRequest) contr
 func (k technician) Reset(_ context.Context, r control.ResetRequest) control.Result {
 	return k.called("reset %v", r.Wait)
 }
+func (k technician) Return(_ context.Context, r control.ReturnRequest) control.Result {
+	return k.called("return %v %v", r.Force, r.Wait)
+}
 func (k technician) Cancel(context.Context) control.Result { return k.called("cancel") }
 func (k technician) Clear(_ context.Context, r control.ClearRequest) control.Result {
 	return k.called("clear %s", r.Slot)
@@ -176,13 +179,14 @@ func TestATechniciansRequestsArrive(t *testing.T) {
 	defer c.Close()
 	for _, got := range []control.Result{
 		c.Rehearse(t.Context(), control.RehearseRequest{Wait: true}), c.Reset(t.Context(), control.ResetRequest{}),
+		c.Return(t.Context(), control.ReturnRequest{Force: true}),
 		c.Cancel(t.Context()), c.Clear(t.Context(), control.ClearRequest{Slot: "system-b"}),
 	} {
 		if got.Exit != control.ExitDone {
 			t.Errorf("a technician is answered %+v", got)
 		}
 	}
-	if diff := cmp.Diff([]string{"rehearse true", "reset false", "cancel", "clear system-b"}, f.calls); diff != "" {
+	if diff := cmp.Diff([]string{"rehearse true", "reset false", "return true false", "cancel", "clear system-b"}, f.calls); diff != "" {
 		t.Error(diff)
 	}
 	for _, slot := range []string{"", strings.Repeat("a", 65)} {

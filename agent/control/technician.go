@@ -18,6 +18,10 @@ type Technician interface {
 	// than what runs, and keeps whom the device trusts. It returns as Activate does.
 	Reset(ctx context.Context, r ResetRequest) Result
 
+	// Return tries the version that was permanent before, in place of the one that is, and
+	// refuses during a trial. It returns as Activate does.
+	Return(ctx context.Context, r ReturnRequest) Result
+
 	// Cancel ends the staging under way, and returns when nothing is written any more.
 	// Without one there is nothing to cancel and the answer is [ExitNothing].
 	Cancel(ctx context.Context) Result
@@ -49,6 +53,12 @@ type ResetRequest struct {
 	Wait bool `json:"wait,omitempty"` // as in [ActivateRequest]
 }
 
+// ReturnRequest asks for the version before.
+type ReturnRequest struct {
+	Force bool `json:"force,omitempty"` // also if it was reverted
+	Wait  bool `json:"wait,omitempty"`  // as in [ActivateRequest]
+}
+
 // RehearseRequest asks for a rehearsal.
 type RehearseRequest struct {
 	Wait bool `json:"wait,omitempty"` // as in [ActivateRequest]
@@ -57,6 +67,7 @@ type RehearseRequest struct {
 func (s *Server) technician(mux *http.ServeMux, t Technician) {
 	mux.HandleFunc("POST /v1/rehearse", act(s, t.Rehearse))
 	mux.HandleFunc("POST /v1/reset", act(s, t.Reset))
+	mux.HandleFunc("POST /v1/return", act(s, t.Return))
 	mux.HandleFunc("POST /v1/cancel", act(s, func(ctx context.Context, _ struct{}) Result { return t.Cancel(ctx) }))
 	mux.HandleFunc("POST /v1/clear", act(s, t.Clear))
 }
@@ -71,6 +82,11 @@ func (c *Client) Rehearse(ctx context.Context, r RehearseRequest) Result {
 // Reset implements [Technician].
 func (c *Client) Reset(ctx context.Context, r ResetRequest) Result {
 	return c.post(ctx, "/v1/reset", r)
+}
+
+// Return implements [Technician].
+func (c *Client) Return(ctx context.Context, r ReturnRequest) Result {
+	return c.post(ctx, "/v1/return", r)
 }
 
 // Cancel implements [Technician].

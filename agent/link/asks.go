@@ -124,7 +124,7 @@ func (a *asks) do(ask wire.Ask, c *conn) {
 	case ask.Greenlight != nil:
 		a.result(ask, c, "greenlight", a.backend.Greenlight(a.ctx))
 	case ask.Revert != nil:
-		a.result(ask, c, "revert", a.backend.Revert(a.ctx))
+		a.result(ask, c, "revert", a.revert(ask.RevertFrom))
 	case ask.History != nil:
 		a.history(ask, c)
 	case ask.WHEP != nil:
@@ -165,6 +165,38 @@ func (a *asks) activate(ask wire.Activate) control.Result {
 		return a.desire.activate(a.ctx, ask.Epoch, ask.Force)
 	}
 	return a.backend.Activate(a.ctx, control.ActivateRequest{Force: ask.Force})
+}
+
+// revert ends the trial under way, or has the device return to the version before. It may
+// be asked for again after a broken link, which must neither end the return nor go back once
+// more: so what is to be left is named, by all panels but old ones.
+func (a *asks) revert(from string) control.Result {
+	s, err := a.backend.Status(a.ctx)
+	switch {
+	case err != nil:
+	case s.Trial != nil && s.Trial.Return != "":
+		return control.Result{Exit: control.ExitDone, Message: "version " + s.Trial.Version + ", which was permanent before, is being tried already"}
+	case from != "" && !inUse(s, from):
+		return control.Result{Exit: control.ExitNothing, Message: "the version that is to be left is neither on trial nor permanent on this device"}
+	}
+	return a.backend.Revert(a.ctx)
+}
+
+// inUse says whether a package is on trial or permanent, in a slot of whatever class.
+func inUse(s control.Status, digest string) bool {
+	for _, slot := range s.Slots {
+		if slot.Digest == digest && (slot.State == control.StateTrial || slot.State == control.StatePermanent) {
+			return true
+		}
+	}
+	for _, systems := range [][]control.System{s.Systems, s.Runtimes} {
+		for _, system := range systems {
+			if system.Stored != nil && system.Stored.Digest == digest && (system.State == control.StateTrial || system.State == control.StatePermanent) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Learner is a backend that follows newer roots and takes the time from its fleet.

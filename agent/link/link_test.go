@@ -17,6 +17,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -407,6 +408,39 @@ func TestADeviceDoesWhatThePanelAsks(t *testing.T) {
 		var r control.Result
 		if err := json.Unmarshal(ask(t, end, a.ask).Result, &r); err != nil || r.Message != "did "+a.asked {
 			t.Errorf("%s: answered %q, %v", a.asked, r.Message, err)
+		}
+	}
+}
+
+// An ask for a revert may come twice, or too late. It neither ends a return that it has begun,
+// nor has a device return from a version that is not meant.
+func TestARevertIsOfWhatThePanelMeans(t *testing.T) {
+	s, links := panel(t)
+	d := newDevice()
+	run(t, enrolled(t, s), d)
+	end := accept(t, links)
+	for i, a := range []struct {
+		status control.Status
+		from   string
+		exit   int
+		asked  bool
+	}{
+		{control.Status{Slots: []control.Slot{{State: control.StatePermanent, Digest: "new"}}}, "new", control.ExitDone, true},
+		{control.Status{Slots: []control.Slot{{State: control.StateTrial, Digest: "new"}}}, "new", control.ExitDone, true},
+		{control.Status{Runtimes: []control.System{{State: control.StatePermanent, Stored: &control.Stored{Digest: "new"}}}}, "new", control.ExitDone, true},
+		{control.Status{Slots: []control.Slot{{State: control.StateReverted, Digest: "new"}, {State: control.StatePermanent, Digest: "old"}}}, "new", control.ExitNothing, false},
+		{control.Status{Slots: []control.Slot{{State: control.StatePermanent, Digest: "new"}}, Trial: &control.Trial{Return: "operator"}}, "new", control.ExitDone, false},
+		{control.Status{Slots: []control.Slot{{State: control.StatePermanent, Digest: "old"}}}, "", control.ExitDone, true}, // an older panel
+	} {
+		d.mu.Lock()
+		d.status, d.asked = a.status, nil
+		d.mu.Unlock()
+		var r control.Result
+		if err := json.Unmarshal(ask(t, end, wire.Ask{ID: uint64(i + 1), Revert: &struct{}{}, RevertFrom: a.from}).Result, &r); err != nil || r.Exit != a.exit {
+			t.Errorf("ask %d is answered by %+v, %v", i, r, err)
+		}
+		if got := slices.Contains(d.askedOf(), "revert"); got != a.asked {
+			t.Errorf("ask %d: the agent was asked to revert: %v", i, got)
 		}
 	}
 }

@@ -78,7 +78,7 @@ type Leave struct {
 // Ping says "still here" and asks for nothing.
 type Ping struct{}
 
-// Ask is something the panel wants. Exactly one member besides ID is set.
+// Ask is something the panel wants. Exactly one pointer is set.
 type Ask struct {
 	ID         uint64    `json:"id"` // echoed in the answer, unique in a link
 	Stage      *Stage    `json:"stage,omitempty"`
@@ -91,6 +91,10 @@ type Ask struct {
 	EndWHEP    *EndWHEP  `json:"endWhep,omitempty"`
 	Leg        *Leg      `json:"leg,omitempty"`
 	EndLeg     *EndLeg   `json:"endLeg,omitempty"`
+
+	// RevertFrom goes with Revert: the digest of the package that the device is to leave. One
+	// that has it neither on trial nor as its permanent version does nothing.
+	RevertFrom string `json:"revertFrom,omitempty"`
 }
 
 // Stage asks for a package out of the panel's own releases.

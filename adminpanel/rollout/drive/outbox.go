@@ -127,7 +127,7 @@ func (o *outbox) send(ctx context.Context, owned *sync.WaitGroup, a letter) {
 	case a.Want == rollout.WantConfirm:
 		owned.Go(func() { o.ask(ctx, a.Ask, wire.Ask{Greenlight: &struct{}{}}) })
 	case a.Want == rollout.WantRevert:
-		owned.Go(func() { o.ask(ctx, a.Ask, wire.Ask{Revert: &struct{}{}}) })
+		owned.Go(func() { o.ask(ctx, a.Ask, wire.Ask{Revert: &struct{}{}, RevertFrom: a.Live.Digest}) })
 	}
 }
 

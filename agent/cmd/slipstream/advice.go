@@ -18,6 +18,7 @@ var steps = map[string]string{
 	"eof":      "see why it closed its streams (slipstream logs); " + correctIt,
 	"start":    "see what its start waits for (slipstream logs); " + correctIt,
 	"oom":      "see what it kept (slipstream logs), or raise limits.memoryMB in its manifest; " + correctIt,
+	"crashing": "see why it ended (slipstream logs has more); " + correctIt,
 	"boot":     "see what the new system waits for at its console; " + correctIt,
 	"watchdog": "see what keeps it from saying WATCHDOG=1 (slipstream logs); " + correctIt,
 	"media":    "let its encoder do what the manifest declares, or declare what it does; " + correctIt,

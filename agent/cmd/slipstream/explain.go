@@ -102,6 +102,10 @@ func why(r control.Record) string {
 	switch {
 	case r.Outcome == control.OutcomeRehearsed:
 		return "it was a rehearsal, and everything that was asked of it held"
+	case r.Outcome == control.OutcomePermanent && r.Return == "crashing":
+		return "it was permanent before, and has come back by itself, because the version after it kept ending"
+	case r.Outcome == control.OutcomePermanent && r.Return != "":
+		return "it was permanent before, an operator wanted it back, and everything that was asked of it held to the end"
 	case r.Outcome == control.OutcomePermanent:
 		return "it got its greenlight, and everything that was asked of it held to the end"
 	case words == "" || r.Detail == "" || strings.HasPrefix(r.Detail, words):

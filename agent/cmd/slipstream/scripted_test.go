@@ -143,6 +143,10 @@ func (b backend) Reset(ctx context.Context, r control.ResetRequest) control.Resu
 	return b.play(ctx, b.Rehearsal, "reset wait=%v", r.Wait)
 }
 
+func (b backend) Return(ctx context.Context, r control.ReturnRequest) control.Result {
+	return b.play(ctx, b.Rehearsal, "return force=%v wait=%v", r.Force, r.Wait)
+}
+
 func (b backend) Cancel(ctx context.Context) control.Result {
 	return b.play(ctx, reply{Result: b.Spare}, "cancel")
 }

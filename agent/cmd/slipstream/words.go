@@ -32,6 +32,7 @@ var reasons = map[string]string{
 	"power":    "the device restarted during the trial",
 
 	"oom":       "its application came to its limit of memory",
+	"crashing":  "it kept ending",
 	"boot":      "the new system could not be started",
 	"start":     "it could not be started, or was not on viewers' screens in time",
 	"lease":     "the agent was not heard of again",

@@ -97,6 +97,8 @@ KEYS OF THE TEMPLATE (- must be given)
                               0: no watchdog
   app.restartMax      3       a permanent app that ends is started again, at most
   app.restartWindowMs 60000   so often in this time; a window alone: never
+  app.fallbackForMs   a day   how long after it became permanent a version that
+                              still ends is left for the one before; 0: never
   app.overlap         full    during a trial the version before keeps running
                               (full), is frozen once the new one shows its
                               pictures (frozen: less CPU; a revert takes up to a

@@ -211,6 +211,9 @@ func printApp(w io.Writer, a *verify.App) {
 		fmt.Fprintf(w, "watchdog\t%d ms\n", a.WatchdogMS)
 	}
 	fmt.Fprintf(w, "restarts\tat most %d in %d ms\n", a.RestartMax, a.RestartWindow)
+	if a.FallbackForMS != nil {
+		fmt.Fprintf(w, "left, if it keeps ending\twithin %d ms\n", *a.FallbackForMS)
+	}
 	if a.PublishRTSP {
 		fmt.Fprintln(w, "publishes\tby RTSP")
 	}
