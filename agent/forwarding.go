@@ -71,6 +71,7 @@ func (m *machine) forwarderConnected() {
 func (m *machine) forwarderLost(e ForwarderLost) {
 	t := &m.Trial
 	if !t.under() {
+		m.replace.wanted, m.face.renewed = m.replace.wanted || m.face.renewed, false
 		return
 	}
 	m.face.forwarder = false

@@ -33,6 +33,8 @@ type face struct {
 	forwarder bool // it is connected to one
 	gateway   bool // one has stayed up, or there is to be none
 	gone      string
+	renewed   bool // its programs are permanent since then: a forwarder that is lost may have been lost before
+	behind    bool // that one is not of the programs on trial: theirs ended in between
 }
 
 // builtIn is the version of the programs that came with the system, for people.
@@ -159,7 +161,7 @@ func (m *machine) recoverRuntime(e Recover, sameBoot bool) {
 	case t.Forgotten:
 		m.lost(CauseForwarder, "the forwarder ended while the agent was away")
 	case m.Phase == PhaseRenewing && own.Running == to.Slot:
-		m.Phase = PhaseTrial
+		m.Phase, m.face.behind = PhaseTrial, !e.Outdated
 		m.do(WatchMarker{t.ID})
 	case m.Phase == PhaseArming && own.Running != to.Slot:
 		m.do(WatchMarker{t.ID}, TryRuntime{Trial: t.ID, Runtime: to})
@@ -208,8 +210,8 @@ func (m *machine) goHome() {
 // runtimeWritten: the new programs are the permanent ones. The forwarder is too, unless
 // it ended meanwhile and one of the version before took its place.
 func (m *machine) runtimeWritten() {
-	m.Runtime.Permanent = m.Trial.To.Runtime
-	m.replace.wanted = m.replace.wanted || m.Trial.Forgotten
+	m.Runtime.Permanent, m.face.renewed = m.Trial.To.Runtime, true
+	m.replace.wanted = m.replace.wanted || m.Trial.Forgotten || m.face.behind
 }
 
 // runtimeProblem is a version of the programs in whose place the built-in one runs.

@@ -87,8 +87,11 @@ func (w *world) runtimeCommand(word string, plain []string, args map[string]stri
 	case "tried": // with words: it failed
 		w.step(agent.RuntimeTried{Trial: trial, Error: said, Damaged: args["damaged"] != ""})
 	case "becomes": // the process becomes what the start program chooses
+		was, tries := w.outdated, w.programs.become != nil && w.programs.become.Trial != ""
 		w.programs.start(true)
+		w.outdated = was || tries && w.programs.running != w.programs.permanent.Slot // its forwarder is not that of the permanent programs
 		w.start()
+		w.outdated = was
 	case "reached":
 		w.step(agent.Reached{})
 	case "gateway": // with words: it does not run
