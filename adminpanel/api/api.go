@@ -50,15 +50,15 @@ type Enrolments interface {
 
 // API is the handler of everything below /api/v1/ and of /openapi.json.
 type API struct {
-	cfg      Config
-	log      *slog.Logger
-	mux      *http.ServeMux
-	huma     huma.API
-	handler  http.Handler
-	replays  *replays
-	bodyTime time.Duration
-	feed     *feed
-	readers  *readers
+	cfg                  Config
+	log                  *slog.Logger
+	mux                  *http.ServeMux
+	huma                 huma.API
+	handler              http.Handler
+	replays              *replays
+	bodyTime, renewEvery time.Duration
+	feed                 *feed
+	readers              *readers
 
 	ctx  context.Context // ends what outlives its request, and readers of events
 	end  context.CancelFunc
@@ -71,7 +71,7 @@ func New(cfg Config) (*API, error) {
 		cfg.Audit == nil || cfg.Settings == nil || cfg.Releases == nil || cfg.Log == nil {
 		return nil, errors.New("api: a part of the panel that it speaks for is missing")
 	}
-	a := &API{cfg: cfg, log: cfg.Log, mux: http.NewServeMux(), replays: newReplays(), bodyTime: bodyTime, feed: newFeed(cfg), readers: newReaders()}
+	a := &API{cfg: cfg, log: cfg.Log, mux: http.NewServeMux(), replays: newReplays(), bodyTime: bodyTime, renewEvery: renewEvery, feed: newFeed(cfg), readers: newReaders()}
 	a.ctx, a.end = context.WithCancel(context.Background())
 	a.huma = newHuma(a.mux)
 	a.handler = cfg.Auth.Guard(http.HandlerFunc(a.admit), a.refuse)

@@ -38,6 +38,7 @@ type cam struct {
 	greenlit string // who greenlights: "app" does at once, "operator" waits
 	refuses  string // what is desired is refused with these words
 	session  string // what it calls a viewer's session
+	soak     time.Duration
 	asks     []wire.Ask
 }
 
@@ -168,7 +169,7 @@ func (c *cam) desire(d wire.Desired) {
 		if d.Activate && c.status.Slots[1].State == control.StateStaged {
 			c.status.Slots[1].State, c.status.Phase, report.State = control.StateTrial, "trial", wire.ReportTrial
 			c.status.Trial = &control.Trial{ID: "t1", Slot: "b", From: c.status.Permanent, Version: d.Live.Version, Greenlight: c.greenlit,
-				Started: time.Now(), TookOver: time.Now(), RemainingMS: 60_000}
+				Started: time.Now(), TookOver: time.Now(), RemainingMS: 60_000, SoakMS: c.soak.Milliseconds()}
 			if c.greenlit == "app" {
 				c.end(control.OutcomePermanent)
 				report.State = wire.ReportPermanent

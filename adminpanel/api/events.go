@@ -1,11 +1,8 @@
 package api
 
 import (
-	"context"
-	"encoding/json"
+	"crypto/sha256"
 	"fmt"
-	"maps"
-	"math/rand/v2"
 	"net/http"
 	"reflect"
 	"slices"
@@ -16,7 +13,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"slipstream/adminpanel/auth"
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/view"
 )
@@ -28,6 +24,8 @@ const (
 	beatEvery = 10 * time.Second
 	// renewEvery is how soon a reader ends whose session has, or whose grants are others.
 	renewEvery = 30 * time.Second
+	// lookEvery is how soon it is told what nobody writes down.
+	lookEvery  = 2 * time.Second
 	maxTopics  = 500
 	maxReaders = 1000
 	maxMine    = 50 // readers of one person
@@ -77,20 +75,6 @@ func (a *API) registerEvents() {
 		})
 }
 
-// listener is one reader of events.
-type listener struct {
-	a      *API
-	caller auth.Caller
-	q      fleet.Selector
-	scope  fleet.Selector // what the caller may see
-	all    bool           // which is everything
-	after  int64
-	topics map[string]bool
-	shown  map[string]bool // devices that a narrowed reader knows of
-	out    http.ResponseWriter
-	rc     *http.ResponseController
-}
-
 func (a *API) getEvents(w http.ResponseWriter, r *http.Request) error {
 	l, err := a.listenerOf(w, r)
 	if err != nil {
@@ -110,7 +94,7 @@ func (a *API) getEvents(w http.ResponseWriter, r *http.Request) error {
 
 func (a *API) listenerOf(w http.ResponseWriter, r *http.Request) (*listener, error) {
 	q := r.URL.Query()
-	l := &listener{a: a, topics: map[string]bool{}, shown: map[string]bool{}, out: w, rc: http.NewResponseController(w)}
+	l := &listener{a: a, topics: map[string]bool{}, shown: map[string]bool{}, last: map[change][sha256.Size]byte{}, out: w, rc: http.NewResponseController(w)}
 	for name := range q {
 		if !slices.Contains([]string{"topics", "q", "after"}, name) {
 			return nil, badInput("query."+name, "unknown query parameter")
@@ -150,182 +134,4 @@ func (l *listener) subscribe(topic string) error {
 	}
 	l.topics[topic] = true
 	return nil
-}
-
-// become takes on what the caller may do by now.
-func (l *listener) become(c auth.Caller) {
-	l.caller = c
-	l.scope = fleet.Selector{}.Within(c.Scope(auth.LookDevice))
-	l.all = l.scope.All()
-	if l.all {
-		return
-	}
-	for _, d := range l.a.cfg.Fleet.Table().Select(l.scope, time.Now()) {
-		l.shown[d.ID] = true
-	}
-}
-
-// listen tells of changes until the reader goes, does not read, may not any more, or the
-// panel ends.
-func (l *listener) listen(ctx context.Context) error {
-	reader := l.a.feed.read(l.after)
-	defer reader.close()
-	// Not all come back at once when a panel is gone.
-	if err := l.write(fmt.Sprintf("retry: %d\n\n", 500+rand.IntN(1500))); err != nil { //nolint:gosec // it keeps no secret
-		return err
-	}
-	beat, renew := time.NewTicker(beatEvery), time.NewTicker(renewEvery)
-	defer beat.Stop()
-	defer renew.Stop()
-	for {
-		var err error
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-l.a.ctx.Done():
-			return l.a.ctx.Err()
-		case <-reader.wake:
-			err = l.tell(ctx, reader)
-		case <-beat.C:
-			if err = l.tell(ctx, reader); err == nil {
-				err = l.send(view.Event{Kind: kindBeat, Rev: l.after})
-			}
-		case <-renew.C:
-			var c auth.Caller
-			if c, err = l.a.cfg.Auth.Renew(ctx, l.caller); err == nil {
-				l.become(c)
-			}
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		select {
-		case <-time.After(eventPause):
-		case <-ctx.Done():
-		case <-l.a.ctx.Done():
-		}
-	}
-}
-
-// tell sends what has changed, in the order of revisions: whoever comes back after one of
-// them has missed the rest.
-func (l *listener) tell(ctx context.Context, reader *feedReader) error {
-	dirty, lost, rev := reader.take()
-	if lost {
-		l.after = rev
-		return l.send(view.Event{Kind: kindResync, Rev: rev})
-	}
-	order := slices.SortedFunc(maps.Keys(dirty), func(x, y change) int {
-		if c := dirty[x].rev - dirty[y].rev; c != 0 {
-			return int(c / max(c, -c))
-		}
-		return strings.Compare(x.kind+"\n"+x.id, y.kind+"\n"+y.id)
-	})
-	for _, c := range order {
-		e, ok, err := l.eventOf(ctx, c)
-		if err != nil {
-			return err
-		}
-		l.after = max(l.after, dirty[c].rev)
-		if !ok {
-			continue
-		}
-		e.Rev = l.after
-		if err := l.send(e); err != nil {
-			return err
-		}
-	}
-	l.after = max(l.after, rev)
-	return nil
-}
-
-func (l *listener) wants(c change) bool { return l.topics[c.kind+"s"] || l.topics[c.kind+":"+c.id] }
-
-// eventOf is what a change is told as; false if it is not told to this reader.
-func (l *listener) eventOf(ctx context.Context, c change) (view.Event, bool, error) {
-	switch c.kind {
-	case kindDevice:
-		if l.wants(c) {
-			return l.device(c.id)
-		}
-	case kindHub:
-		if l.topics[kindHub] {
-			return event(c, l.a.cfg.Fleet.Counts())
-		}
-	case kindRollout:
-		if l.wants(c) {
-			v, err := l.a.cfg.Drive.Show(ctx, c.id)
-			return l.found(c, l.a.rolloutFor(l.caller, v), err)
-		}
-	case kindRelease:
-		if l.wants(c) {
-			v, err := l.a.cfg.Releases.Get(ctx, c.id)
-			return l.found(c, l.a.releaseFor(v), err)
-		}
-	case kindAudit:
-		if l.topics[kindAudit] && l.caller.May(auth.LookAudit) {
-			var line view.AuditLine
-			item, err := l.a.cfg.Store.Get(ctx, "a/"+c.id)
-			if err == nil {
-				err = json.Unmarshal(item.Value, &line)
-			}
-			return l.found(change{c.kind, strconv.FormatInt(line.Seq, 10)}, line, err)
-		}
-	}
-	return view.Event{}, false, nil
-}
-
-// device is told as a row, or whole to who asked for this one. To whom it is nothing any
-// more, be it gone or another's, it is deleted.
-func (l *listener) device(id string) (view.Event, bool, error) {
-	now := time.Now()
-	d, ok := l.a.cfg.Fleet.Table().Get(id)
-	whole := l.topics[kindDevice+":"+id]
-	switch {
-	case !ok || !l.scope.Meets(&d, now):
-		known := l.all || l.shown[id]
-		delete(l.shown, id)
-		return view.Event{Kind: kindDevice, ID: id, Deleted: true}, known, nil
-	case !whole && !l.q.Meets(&d, now):
-		return view.Event{Kind: kindDevice, ID: id, Deleted: true}, true, nil
-	}
-	if !l.all {
-		l.shown[id] = true
-	}
-	if !whole {
-		return event(change{kindDevice, id}, d)
-	}
-	detail, err := l.a.detail(l.caller, id)
-	return l.found(change{kindDevice, id}, detail, err)
-}
-
-// found is an event about what was looked up. What is not there any more is deleted; what
-// cannot be read just now is told of without data: whoever cares looks again.
-func (l *listener) found(c change, v any, err error) (view.Event, bool, error) {
-	if err == nil {
-		return event(c, v)
-	}
-	p := l.a.problem(err)
-	return view.Event{Kind: c.kind, ID: c.id, Deleted: p.Status == http.StatusNotFound}, true, nil
-}
-
-func event(c change, v any) (view.Event, bool, error) {
-	data, err := json.Marshal(v)
-	return view.Event{Kind: c.kind, ID: c.id, Data: data}, true, err
-}
-
-func (l *listener) send(e view.Event) error {
-	text, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	return l.write(fmt.Sprintf("event: %s\nid: %d\ndata: %s\n\n", e.Kind, e.Rev, text))
-}
-
-func (l *listener) write(text string) error {
-	if _, err := l.out.Write([]byte(text)); err != nil {
-		return err
-	}
-	return l.rc.Flush()
 }

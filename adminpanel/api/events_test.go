@@ -85,6 +85,22 @@ func (e *ear) until(what string, so func(view.Event) bool) (last view.Event, bef
 	}
 }
 
+// ended waits until the panel has ended it.
+func (e *ear) ended() {
+	e.w.Helper()
+	late := time.After(patience)
+	for {
+		select {
+		case _, more := <-e.events:
+			if !more {
+				return
+			}
+		case <-late:
+			e.w.Fatal("the events never ended")
+		}
+	}
+}
+
 func of[T any](w *world, v view.Event) (data T) {
 	w.Helper()
 	if err := json.Unmarshal(v.Data, &data); err != nil {
@@ -269,7 +285,51 @@ func TestEventsEnd(t *testing.T) {
 		return resp.StatusCode == 200
 	})
 	w.api.Close()
-	for range e.events { // until the panel ends it
+	e.ended()
+}
+
+// Who is signed out hears no more, and who may see other devices than before starts over.
+func TestEventsFollowGrants(t *testing.T) {
+	w := newWorld(t)
+	w.api.SetRenewEvery(20 * time.Millisecond)
+	w.enrol("north", "cam-1")
+	w.enrol("south", "cam-2")
+	cookie := w.person("bob", "viewer site:north")
+	e := w.listen("topics=devices", signedIn(cookie))
+	w.named("cam-1", "one")
+	e.until("one", is(w, "cam-1", "one"))
+	grants := []view.Grant{{Role: view.RoleViewer, Selector: "site:south"}}
+	w.call("PATCH", "/accounts/bob", view.AccountPatch{Grants: &grants}, header("If-Match", "*")).is(200, nil)
+	e.until("resync", func(v view.Event) bool { return v.Kind == "resync" })
+	w.named("cam-1", "two")
+	w.named("cam-2", "three")
+	_, before := e.until("three", is(w, "cam-2", "three"))
+	for _, v := range before {
+		if v.ID == "cam-1" {
+			t.Errorf("bob is told %+v", v)
+		}
+	}
+	w.call("DELETE", "/sessions/current", nil, signedIn(cookie)).is(204, nil)
+	e.ended()
+}
+
+// What is only a matter of time is told as well to who looks at it.
+func TestEventsTellWhatTimeBrings(t *testing.T) {
+	w := newWorld(t)
+	rel := w.offer("2.0.0")
+	c := w.link("north", "cam-1", func(c *cam) { c.greenlit, c.soak = "operator", 3*time.Second })
+	w.call("POST", "/devices/cam-1/upgrade", view.UpgradeRequest{Release: rel.ID})
+	w.eventually("it is on trial", func() bool {
+		d, _ := w.cfg.Fleet.Table().Get("cam-1")
+		return d.State == view.DeviceTrial
+	})
+	e := w.listen("topics=device:cam-1")
+	e.until("it may be confirmed", func(v view.Event) bool {
+		d := of[view.DeviceDetail](w, v)
+		return d.Asked != nil && d.Asked.Message == "its trial waits for a greenlight"
+	})
+	if n := len(c.asked()); n != 0 {
+		t.Errorf("the device was asked %d times", n)
 	}
 }
 

@@ -4,3 +4,6 @@ import "time"
 
 // SetBodyTime changes how long bodies may take.
 func (a *API) SetBodyTime(d time.Duration) { a.bodyTime = d }
+
+// SetRenewEvery changes how soon readers of events are looked at anew.
+func (a *API) SetRenewEvery(d time.Duration) { a.renewEvery = d }
