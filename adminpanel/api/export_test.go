@@ -7,3 +7,6 @@ func (a *API) SetBodyTime(d time.Duration) { a.bodyTime = d }
 
 // SetRenewEvery changes how soon readers of events are looked at anew.
 func (a *API) SetRenewEvery(d time.Duration) { a.renewEvery = d }
+
+// SetRecent changes what is told to every reader of events.
+func (a *API) SetRecent(d time.Duration) { a.feed.recent = d }

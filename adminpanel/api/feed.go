@@ -52,6 +52,8 @@ type feed struct {
 	hub   *hub.Hub
 	log   *slog.Logger
 
+	recent time.Duration
+
 	mu      sync.Mutex // guards what follows
 	rev     int64      // newest of the store that was heard of
 	floor   int64      // changes before it are not known
@@ -72,7 +74,7 @@ type feedReader struct {
 
 func newFeed(cfg Config) *feed {
 	return &feed{
-		store: cfg.Store, fleet: cfg.Fleet, hub: cfg.Hub, log: cfg.Log,
+		store: cfg.Store, fleet: cfg.Fleet, hub: cfg.Hub, log: cfg.Log, recent: recent,
 		marks: map[change]mark{}, readers: map[*feedReader]struct{}{},
 	}
 }
@@ -91,7 +93,7 @@ func (f *feed) read(after int64) *feedReader {
 	defer f.mu.Unlock()
 	f.readers[r] = struct{}{}
 	r.lost = after > 0 && (after < f.floor || f.floor == 0)
-	since := time.Now().Add(-recent)
+	since := time.Now().Add(-f.recent)
 	for c, m := range f.marks {
 		if after > 0 && m.rev >= after || m.at.After(since) {
 			r.dirty[c] = m
