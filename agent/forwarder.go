@@ -16,8 +16,9 @@ import (
 
 const (
 	dialEvery   = 20 * time.Millisecond
-	statusEvery = time.Second
-	maxPending  = 256 // requests without an answer
+	statusEvery = time.Second     // while a trial runs, or somebody looks at it
+	quietEvery  = 2 * time.Second // else, for what the core makes of it
+	maxPending  = 256             // requests without an answer
 )
 
 // forwarder is the agent's end of the conversation of package orders. It sends
@@ -35,6 +36,7 @@ type forwarder struct {
 	next     uint64 // request number
 	pending  map[uint64]question
 	status   *orders.Status
+	looked   time.Time // at the status, last
 	changed  func()
 	wished   func(orders.KeyWish)
 	legs     map[string]func() // what is to be called when one has ended, by its name
@@ -138,15 +140,14 @@ func (f *forwarder) send(q *question, fds []int) (sent bool) {
 	return true
 }
 
-// read takes messages until the connection ends, and asks for the status once a
-// second, for people to see.
+// read takes messages until the connection ends, and asks for the status now and then.
 func (f *forwarder) read(ctx context.Context, conn *orders.Conn) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var polling sync.WaitGroup
 	defer polling.Wait()
 	defer cancel()
 	polling.Go(func() {
-		for Wait(ctx, statusEvery) {
+		for Wait(ctx, f.statusPause()) {
 			f.ask(question{Request: orders.Request{Status: true}})
 		}
 	})
@@ -157,6 +158,17 @@ func (f *forwarder) read(ctx context.Context, conn *orders.Conn) error {
 		}
 		f.message(m)
 	}
+}
+
+// statusPause is how long the status may grow old. A device at rest, which most are all
+// day, is not woken more often than need be.
+func (f *forwarder) statusPause() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.status != nil && f.status.Trial == "" && time.Since(f.looked) > quietEvery {
+		return quietEvery
+	}
+	return statusEvery
 }
 
 func (f *forwarder) message(m orders.Message) {
@@ -244,6 +256,7 @@ func ending(r *orders.Reverted, id orders.TrialID) orders.Reverted {
 func (f *forwarder) streams() *orders.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.looked = time.Now()
 	return f.status
 }
 
