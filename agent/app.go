@@ -68,8 +68,8 @@ func (a *Agent) startApp(ctx context.Context, e StartApp) {
 	})
 }
 
-// launch verifies the slot and starts what is in it. Whatever may take long comes
-// first, so that nothing lies between the check and the start. The time is taken
+// launch verifies the slot and starts what is in it. Whatever may take long comes before
+// the check is over, so that nothing lies between that and the start. The time is taken
 // before the program runs, so that its deadline never comes late.
 func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at int64, l launched, err error) {
 	if r.refused != nil {
@@ -77,6 +77,12 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 	}
 	preparing, cancel := context.WithTimeout(ctx, prepareLimit)
 	defer cancel()
+	verified := func() error { return a.verifySlot(preparing, e.home(), r.version) }
+	quick := imageOf(r.manifest).Size <= quickImage
+	if quick {
+		verified = aside(verified)
+		defer func() { cancel(); verified() }() // it ends with this
+	}
 	if err := a.prepare(preparing, e, r, from); err != nil {
 		return 0, l, err
 	}
@@ -97,32 +103,47 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 		}
 		env = append(env, "SLIPSTREAM_PUBLISH_RTSP="+url)
 	}
-	at, l.app, err = a.startVerified(ctx, preparing, e, r, env, l.group)
+	at, l.app, err = a.startVerified(ctx, e, r.manifest, env, l.group, verified, quick)
 	if err != nil && l.ingest != nil {
 		l.ingest.Stop(ingestGrace)
 	}
 	return at, l, err
 }
 
-// quickImage is what is verified while the process gets ready to run it. What takes
-// longer is verified before, so that the state that is handed over is not old.
+// quickImage is what is verified while everything else gets ready to run it. What takes
+// longer is verified before the process is begun, so that the state that is handed over
+// is not old.
 const quickImage = 32 << 20
 
+// aside does something in the background, and returns what waits for its end.
+func aside(do func() error) (wait func() error) {
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = do()
+	}()
+	return func() error {
+		<-done
+		return err
+	}
+}
+
 // startVerified starts the program once its slot is known to hold what was signed.
-func (a *Agent) startVerified(ctx, preparing context.Context, e StartApp, r *run, env []string, g *supervise.Group) (at int64, p *supervise.Process, err error) {
+func (a *Agent) startVerified(ctx context.Context, e StartApp, m verify.Manifest, env []string, g *supervise.Group, verified func() error, quick bool) (at int64, p *supervise.Process, err error) {
 	var unfit error
 	check := func() error {
-		unfit = a.verifySlot(preparing, e.home(), r.version)
+		unfit = verified()
 		at = int64(publish.Monotonic())
 		return cmp.Or(unfit, stillWanted(ctx))
 	}
-	if imageOf(r.manifest).Size > quickImage {
+	if !quick {
 		if err := check(); err != nil {
 			return at, nil, err
 		}
 		check = nil
 	}
-	if p, err = a.startProcess(ctx, e, r.manifest, env, g, check); unfit != nil {
+	if p, err = a.startProcess(ctx, e, m, env, g, check); unfit != nil {
 		err = unfit // and nothing is said of a process
 	}
 	return at, p, err
