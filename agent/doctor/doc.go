@@ -3,8 +3,8 @@
 //
 // It keeps one promise to whoever reads it: a finding is what was tried, not what a
 // version number suggests. A system call is made, a scheduler asked for, a cgroup made
-// and removed again. So what it says holds for the user that it runs as; run it as the
-// agent does.
+// and removed again; how the agent was started its process says. So what it says holds
+// for the user that it runs as; run it as the agent does.
 //
 // It changes nothing that outlives it: what a thread of its own was given ends with
 // that thread, and what it makes has names that no agent uses. It asks no network.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"slipstream/agent/config"
 	"slipstream/agent/control"
@@ -43,7 +44,7 @@ type Agent interface {
 // Look looks at the machine, at the device that cfg describes, and at its agent.
 func Look(ctx context.Context, cfg config.Config, a Agent) []Finding {
 	var all []Finding
-	for _, p := range append(machine(cfg), device(cfg)...) {
+	for _, p := range slices.Concat(machine(cfg), device(cfg), started(cfg)) {
 		all = append(all, p.finding())
 	}
 	return append(all, running(ctx, a)...)

@@ -35,6 +35,15 @@ func placeAbove(own string) string {
 	return own
 }
 
+// PlaceOf is the cgroup below which a process, named by its number, may make others.
+func PlaceOf(process string) (string, error) {
+	own, err := groupOf(process)
+	if err != nil {
+		return "", err
+	}
+	return placeAbove(own), nil
+}
+
 // Occupied says whether limits fail for nothing but processes in the place itself: see
 // StepAside.
 func (s *Groups) Occupied() bool { return s.occupied }
