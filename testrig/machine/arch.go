@@ -45,6 +45,9 @@ func ArchOf(name string) (Arch, error) {
 	return Arch{}, fmt.Errorf("there is no machine of architecture %q, but of %s", name, strings.Join(names, ", "))
 }
 
+// Watchdog says whether there is one that a dead kernel does not stop.
+func (a Arch) Watchdog() bool { return a.watchdog != "" }
+
 // environment is the Go tool's, for programs of the architecture.
 func (a Arch) environment() []string {
 	return []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + a.Name, "GOARM=7"}

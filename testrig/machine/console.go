@@ -78,6 +78,14 @@ func (c *Console) Expect(ctx context.Context, what *regexp.Regexp) (string, erro
 	}
 }
 
+// Said is what the machine has said already that matches, behind what the last Expect
+// found; "" for nothing.
+func (c *Console) Said(what *regexp.Regexp) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return string(what.Find(c.text[max(0, c.place-c.gone):]))
+}
+
 func (c *Console) find(what *regexp.Regexp) (found string, ok bool, wake <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -20,9 +20,14 @@ type Factory struct {
 	Disk string // image of a new camera's disk
 	Key  *ecdsa.PrivateKey
 
+	Product, Hardware string // of its cameras
+
 	dir   string
 	trust []byte // PEM of the release key
 }
+
+// watchdogS is how long the hardware watchdog waits, in seconds.
+const watchdogS = 240
 
 // SystemTerms are the trial of the factory's systems: a reboot is emulated, too.
 var SystemTerms = verify.TrialTerms{Greenlight: verify.GreenlightAuto, DeadlineMS: 10 * 60_000, SoakMS: 2000}
@@ -46,16 +51,29 @@ func NewFactory(kit *Kit, dir string) (*Factory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Factory{Kit: kit, Disk: filepath.Join(dir, "disk.img"), Key: key, dir: dir, trust: trust}, nil
+	return &Factory{
+		Kit: kit, Disk: filepath.Join(dir, "disk.img"), Key: key, Product: device.Product, Hardware: device.Hardware,
+		dir: dir, trust: trust,
+	}, nil
 }
 
 // system completes a system by what all of this factory's have.
 func (f *Factory) system(s System) System {
-	s.Files = map[string][]byte{"etc/slipstream/trust.pem": f.trust}
+	s.Files = map[string][]byte{"etc/slipstream/trust.pem": f.trust, "etc/slipstream/slipstream.toml": f.config()}
 	if w := f.Kit.Arch.watchdog; w != "" {
-		s.Files["etc/slipstream/slipstream.toml.d/watchdog.toml"] = []byte("[system]\nwatchdog = \"/dev/watchdog0\"\nwatchdog_s = 60\n")
+		s.Files["etc/slipstream/slipstream.toml.d/watchdog.toml"] = fmt.Appendf(nil,
+			"[system]\nwatchdog = \"/dev/watchdog0\"\nwatchdog_s = %d\nwatchdog_always = true\n", watchdogS)
 	}
 	return s
+}
+
+// config is the configuration of this factory's cameras.
+func (f *Factory) config() []byte {
+	text, err := rootFiles.ReadFile("root/etc/slipstream/slipstream.toml")
+	if err != nil {
+		panic("machine: " + err.Error()) // embedded at build time
+	}
+	return fmt.Appendf(nil, "product = %q\nhardware = %q\n%s", f.Product, f.Hardware, text)
 }
 
 // System makes the package of a system.
@@ -75,7 +93,7 @@ func (f *Factory) packSystem(ctx context.Context, s System, counter int64, image
 		Images: []pack.Source{{Class: verify.ClassSystem, Kind: verify.KindDisk, Path: image}},
 		Key:    f.Key,
 		Manifest: verify.Manifest{
-			Product: device.Product, Hardware: []string{device.Hardware},
+			Product: f.Product, Hardware: []string{f.Hardware},
 			Version: s.Version, ReleaseCounter: counter, Trial: &terms,
 		},
 	})
@@ -85,9 +103,15 @@ func (f *Factory) packSystem(ctx context.Context, s System, counter int64, image
 	return path, nil
 }
 
-// Camera makes the package of a version of the sample camera.
+// Camera makes the package of a version of the sample camera, for the factory's usual
+// product.
 func (f *Factory) Camera(ctx context.Context, r device.Release) (string, error) {
-	return r.Build(ctx, f.Kit.Bin, filepath.Join(f.dir, "cameras"), f.Key)
+	return f.CameraBy(ctx, r, f.Key)
+}
+
+// CameraBy makes one that somebody else has signed.
+func (f *Factory) CameraBy(ctx context.Context, r device.Release, key *ecdsa.PrivateKey) (string, error) {
+	return r.Build(ctx, f.Kit.Bin, filepath.Join(f.dir, "cameras"), key)
 }
 
 // Build makes a new camera's disk as a vendor's factory would: the programs are in the
@@ -125,12 +149,8 @@ func (f *Factory) Build(ctx context.Context, r Release) error {
 // this machine.
 func (f *Factory) provision(ctx context.Context, root, system, camera string, parts Parts) error {
 	etc := filepath.Join(root, "etc/slipstream")
-	text, err := rootFiles.ReadFile("root/etc/slipstream/slipstream.toml")
-	if err != nil {
-		return err
-	}
-	err = errors.Join(os.MkdirAll(etc, 0o755),
-		os.WriteFile(filepath.Join(etc, "slipstream.toml"), text, 0o644),
+	err := errors.Join(os.MkdirAll(etc, 0o755),
+		os.WriteFile(filepath.Join(etc, "slipstream.toml"), f.config(), 0o644),
 		os.WriteFile(filepath.Join(etc, "trust.pem"), f.trust, 0o644))
 	for _, slot := range []string{parts.A, parts.B} {
 		err = errors.Join(err, os.WriteFile(slot, nil, 0o644), os.Truncate(slot, systemMB*mib))

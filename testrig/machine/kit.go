@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -197,6 +198,10 @@ func (k *Kit) addRoot(t tree) error {
 	})
 }
 
+// moduleOptions are words for drivers. From the watchdog's being open until the agent
+// has it a boot takes seconds, and minutes where much else goes on.
+var moduleOptions = map[string]string{"i6300esb": "heartbeat=" + strconv.Itoa(watchdogS)}
+
 // addModules puts the drivers in, and the order in which to load them.
 func (k *Kit) addModules(t tree) error {
 	all, err := findModules(filepath.Join(k.debian(), "modules"))
@@ -213,8 +218,9 @@ func (k *Kit) addModules(t tree) error {
 		if err != nil {
 			return err
 		}
-		t.file("lib/modules/"+filepath.Base(path), 0o644, data)
-		fmt.Fprintln(&order, filepath.Base(path))
+		name := filepath.Base(path)
+		t.file("lib/modules/"+name, 0o644, data)
+		fmt.Fprintln(&order, name, moduleOptions[strings.TrimSuffix(name, ".ko")])
 	}
 	t.file("lib/modules/order", 0o644, []byte(order.String()))
 	return nil

@@ -9,6 +9,7 @@
 //	    fault=KIND after=TIME      what it does so long after it is ready: exit, segv,
 //	                               hang, stop-sending, never-ready or grow
 //	    deadline=TIME              of its trial; default 2m
+//	    by=stranger                signed by a key that no device trusts
 //	system VERSION [fault=KIND]    make a package of a system: panic, hang or noinit
 //	boot                           switch the machine on, and wait for its agent and a picture
 //	power                          switch it on, and wait for nothing
@@ -18,8 +19,9 @@
 //	activate                       begin the trial of what is staged
 //	greenlight                     an operator's
 //	until OUTCOME VERSION [REASON…]  the history says so: permanent or reverted, for
-//	                               any of these reasons
+//	                               any of these reasons; or trial: viewers see it
 //	expect REGEXP                  until the console says so, behind what was found last
+//	unsaid REGEXP                  it has not said so since then
 //	viewer NAME KIND STREAM        join from outside: whep or rtsp-tcp
 //	unharmed NAME…                 the viewer's session has stood since it joined, no frame
 //	                               was lost, and pictures come
@@ -30,10 +32,15 @@
 //	damage SLOT                    overwrite the beginning of a system slot
 //	guest COMMAND…                 run a command in the machine; its output is stdout
 //
-// stage, activate, greenlight, guest, unharmed and saw may have a ! before them: then they must
-// fail. Everything of testscript's own is there as well. A new camera has camera 1.0 and
-// system 1.0 in both slots. Versions of cameras and systems are told apart by their
-// number alone.
+// A ! before a command says that it must fail. Everything of testscript's own is there
+// as well; the condition [watchdog] is that the machine has one in hardware. A new camera
+// has camera 1.0, and system 1.0 in both slots. Versions of cameras and systems are told
+// apart by their number alone, and made in the order of their releases.
+//
+// With a vendor's package ([Options].Package) that is staged as version "package", $STREAM
+// is its first stream, and the camera comes with an earlier version of it, or with itself.
+// Of what has no stamps in its pictures (package camera) viewers measure gaps and lost
+// packets, and saw cannot be asked. Scenarios for that begin with package-.
 //
 // Every command waits for events, for so long as [Options].Patience says: emulation
 // is slow, and how slow is the machine's affair.

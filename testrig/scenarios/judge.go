@@ -119,6 +119,15 @@ func (w *world) ended(ctx context.Context, args []string) (string, error) {
 		return "", errUsage
 	}
 	outcome, version, reasons := args[0], args[1]+".0", args[2:]
+	if r, made := w.packages[args[1]]; made {
+		version = r.version
+	}
+	if outcome == control.StateTrial {
+		_, err := w.waitFor(ctx, "trial of "+version, func(s control.Status) bool {
+			return s.Trial != nil && s.Trial.Version == version && !s.Trial.TookOver.IsZero()
+		})
+		return "", err
+	}
 	s, err := w.waitFor(ctx, "end of "+version, func(s control.Status) bool {
 		return s.Last != nil && s.Last.To == version && s.Phase != "reverting" && s.Phase != "committing"
 	})
@@ -151,6 +160,21 @@ func (w *world) expect(ctx context.Context, args []string) (string, error) {
 		return "", fmt.Errorf("%w: %w", err, errUsage)
 	}
 	return w.machine.Console.Expect(ctx, what)
+}
+
+func (w *world) unsaid(_ context.Context, args []string) (string, error) {
+	words, _, err := named(args, 1)
+	if err != nil {
+		return "", err
+	}
+	what, err := regexp.Compile(words[0])
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", err, errUsage)
+	}
+	if said := w.machine.Console.Said(what); said != "" {
+		return "", fmt.Errorf("the machine has said %q", said)
+	}
+	return "", nil
 }
 
 func (w *world) slot(ctx context.Context, args []string) (string, error) {

@@ -30,6 +30,9 @@ const Patience = 8 * time.Minute
 type Options struct {
 	Archs     []string      // of the machines; none for all
 	Scenarios []string      // files, or names of those that come with the rig; none for all of these
+	Package   string        // a vendor's, which scenarios stage as "package"; "" for none
+	From      string        // the vendor's version that the camera comes with; "" for Package
+	Trust     string        // PEM file of the keys that have signed both
 	Patience  time.Duration // of one command; 0 for [Patience]
 	Verbose   bool          // also the logs of what went well
 	Out       io.Writer
@@ -49,6 +52,9 @@ type Result struct {
 //go:embed *.txt
 var own embed.FS
 
+// forVendors begins the names of scenarios that play with a vendor's package.
+const forVendors = "package-"
+
 // Names are the scenarios that come with the rig.
 func Names() (names []string) {
 	files, _ := fs.Glob(own, "*.txt") // the pattern is right
@@ -56,6 +62,11 @@ func Names() (names []string) {
 		names = append(names, strings.TrimSuffix(file, ".txt"))
 	}
 	return names
+}
+
+// usual are those that are played where none is named.
+func usual() []string {
+	return slices.DeleteFunc(Names(), func(name string) bool { return strings.HasPrefix(name, forVendors) })
 }
 
 // errFailed is a run in which a scenario has failed; all that is to be said is printed.
@@ -101,7 +112,7 @@ func Run(ctx context.Context, opts Options) (results []Result, err error) {
 func (o Options) files(dir string) (files []string, err error) {
 	names := o.Scenarios
 	if len(names) == 0 {
-		names = Names()
+		names = usual()
 	}
 	for _, name := range names {
 		if !slices.Contains(Names(), name) {
@@ -153,15 +164,15 @@ func (o Options) on(ctx context.Context, arch machine.Arch, dir string, files []
 	if err != nil {
 		return nil, err
 	}
-	first, err := factory.Camera(ctx, cameraRelease("1.0", 1))
+	vendor, err := o.vendor()
 	if err != nil {
 		return nil, err
 	}
-	if err := factory.Build(ctx, machine.Release{Camera: first}); err != nil {
+	if err := newCamera(ctx, factory, vendor); err != nil {
 		return nil, err
 	}
 	for _, file := range files {
-		r := o.play(ctx, factory, file)
+		r := o.play(ctx, factory, vendor, file)
 		results = append(results, r)
 		word := "ok  "
 		if !r.Passed {
@@ -179,9 +190,10 @@ func (o Options) on(ctx context.Context, arch machine.Arch, dir string, files []
 }
 
 // play plays one scenario.
-func (o Options) play(ctx context.Context, factory *machine.Factory, file string) Result {
+func (o Options) play(ctx context.Context, factory *machine.Factory, vendor *vendor, file string) Result {
 	begin := time.Now()
-	w := &world{ctx: ctx, patience: o.patience(), factory: factory, packages: map[string]string{}, viewers: map[string]*seat{}, counter: 1}
+	w := &world{ctx: ctx, patience: o.patience(), factory: factory, packages: map[string]release{}, viewers: map[string]*seat{}, counter: 1}
+	w.offer(vendor)
 	t := &teller{verbose: o.Verbose}
 	over := make(chan struct{})
 	go func() { // testscript leaves a failed run by runtime.Goexit

@@ -37,10 +37,13 @@ func TestScenariosSayWhatIsKnown(t *testing.T) {
 		}
 		for line := range strings.Lines(string(text)) {
 			words := strings.Fields(strings.TrimPrefix(line, "! "))
+			if len(words) > 0 && slices.Contains([]string{"[watchdog]", "[!watchdog]"}, words[0]) {
+				words = words[1:]
+			}
 			if len(words) == 0 || words[0] == "#" {
 				continue
 			}
-			if commands[words[0]] == nil && !slices.Contains([]string{"stdout", "stderr", "cmp"}, words[0]) {
+			if commands[words[0]] == nil && !slices.Contains([]string{"stdout", "stderr", "stop"}, words[0]) {
 				t.Errorf("%s: no command %q", scenario, words[0])
 			}
 		}

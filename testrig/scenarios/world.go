@@ -17,6 +17,7 @@ import (
 	"slipstream/testrig/camera"
 	"slipstream/testrig/machine"
 	"slipstream/testrig/machine/hand"
+	"slipstream/verify/pack"
 )
 
 // world is what one scenario plays with.
@@ -27,9 +28,10 @@ type world struct {
 
 	machine  *machine.Machine
 	agent    *control.Client
-	packages map[string]string // files, by version
-	counter  int64             // of the newest release
+	packages map[string]release // by the version that scenarios call them
+	counter  int64              // of the newest release
 	viewers  map[string]*seat
+	stream   string // of the camera, the first one
 
 	console string // what the machine had said when it ended
 	seen    []Seen
@@ -44,17 +46,25 @@ func (w *world) params(file string) testscript.Params {
 		"camera": w.makeCamera, "system": w.makeSystem,
 		"boot": w.boot, "power": w.power, "cut-power": w.cutPower, "reset": w.reset,
 		"stage": w.stage, "activate": w.activate, "greenlight": w.greenlight, "until": w.ended,
-		"expect": w.expect, "viewer": w.join, "unharmed": w.unharmed, "saw": w.saw,
+		"expect": w.expect, "unsaid": w.unsaid, "viewer": w.join, "unharmed": w.unharmed, "saw": w.saw,
 		"slot": w.slot, "boot-state": w.bootState, "damage": w.damage, "guest": w.guest,
 	}
 	p := testscript.Params{
-		Files: []string{file}, RequireExplicitExec: true, Setup: w.setUp,
+		Files: []string{file}, RequireExplicitExec: true, Setup: w.setUp, Condition: w.has,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){},
 	}
 	for name, do := range commands {
 		p.Cmds[name] = func(ts *testscript.TestScript, not bool, args []string) { w.run(ts, name, do, not, args) }
 	}
 	return p
+}
+
+// has says whether the machine has something that not every one has.
+func (w *world) has(what string) (bool, error) {
+	if what != "watchdog" {
+		return false, fmt.Errorf("no machine has %q", what)
+	}
+	return w.factory.Kit.Arch.Watchdog(), nil
 }
 
 func (w *world) run(ts *testscript.TestScript, name string, do command, not bool, args []string) {
@@ -78,6 +88,7 @@ func (w *world) run(ts *testscript.TestScript, name string, do command, not bool
 
 // setUp makes a new camera.
 func (w *world) setUp(env *testscript.Env) error {
+	env.Setenv(streamVar, w.stream)
 	env.Defer(func() { w.end() })
 	// Its own files are not the script's, and a socket's path must be short.
 	dir, err := os.MkdirTemp(filepath.Dir(w.factory.Disk), "m")
@@ -129,7 +140,7 @@ func named(args []string, plain int, keys ...string) (words []string, values map
 }
 
 func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
-	words, values, err := named(args, 1, "greenlight", "fault", "after", "deadline")
+	words, values, err := named(args, 1, "greenlight", "fault", "after", "deadline", "by")
 	if err != nil {
 		return "", err
 	}
@@ -158,7 +169,13 @@ func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
 	if r.Fault.Kind != camera.FaultGrow {
 		r.Fault.Megabytes = 0
 	}
-	return "", w.keep(r.Version)(w.factory.Camera(ctx, r))
+	key := w.factory.Key
+	if values["by"] == "stranger" {
+		if key, err = pack.GenerateKey(); err != nil {
+			return "", err
+		}
+	}
+	return "", w.keep(r.Version)(w.factory.CameraBy(ctx, r, key))
 }
 
 func (w *world) makeSystem(ctx context.Context, args []string) (string, error) {
@@ -177,7 +194,7 @@ func (w *world) keep(version string) func(file string, err error) error {
 		if _, there := w.packages[version]; there && err == nil {
 			err = fmt.Errorf("there are two packages of version %s: %w", version, errUsage)
 		}
-		w.packages[version] = file
+		w.packages[version] = release{file, version + ".0"}
 		return err
 	}
 }
@@ -248,15 +265,15 @@ func (w *world) stage(ctx context.Context, args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	file, there := w.packages[words[0]]
+	r, there := w.packages[words[0]]
 	if !there {
 		return "", fmt.Errorf("no package of version %s was made: %w", words[0], errUsage)
 	}
-	const there2 = "/tmp/update.slip"
-	if err := w.machine.Hand.Put(ctx, file, there2); err != nil {
+	const inside = "/tmp/update.slip"
+	if err := w.machine.Hand.Put(ctx, r.file, inside); err != nil {
 		return "", err
 	}
-	return w.inside(ctx, "slipstream", "stage", there2)
+	return w.inside(ctx, "slipstream", "stage", inside)
 }
 
 func (w *world) activate(ctx context.Context, args []string) (string, error) {

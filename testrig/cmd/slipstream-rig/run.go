@@ -19,8 +19,13 @@ func runCommand() *cobra.Command {
 		Short: "Play scenarios with emulated cameras, real boots and viewers outside",
 		Long: `Play scenarios with cameras that are emulated whole: ARM processor, boot loader,
 kernel, system slots, Slipstream as it ships, and the sample camera. A scenario is a
-file, or the name of one that comes with the rig; without any all of those are played:
+file, or the name of one that comes with the rig; without any all of those are played
+but for package-…:
 ` + strings.Join(scenarios.Names(), ", ") + `.
+
+With --package a package of your own is tried: scenarios stage it as version "package".
+The camera comes with the version of --from, or with the package itself, and trusts the
+release keys of --trust. Try package-rehearse, and with --from package-update.
 
 The commands of scenarios are explained in testrig/scenarios/doc.go. What is needed of
 Debian is named where it is missing; kernels are fetched once, into build/machine. The
@@ -35,6 +40,9 @@ last line counts, and a scenario that fails makes the exit status 1.`,
 		},
 	}
 	cmd.Flags().StringSliceVar(&opts.Archs, "arch", nil, "architecture of the camera, arm64 or arm; both if it is left out")
+	cmd.Flags().StringVar(&opts.Package, "package", "", "a package `FILE` of your own, for the architecture of --arch")
+	cmd.Flags().StringVar(&opts.From, "from", "", "package `FILE` of the version that the camera comes with")
+	cmd.Flags().StringVar(&opts.Trust, "trust", "", "PEM `FILE` of the keys that have signed them")
 	cmd.Flags().DurationVar(&opts.Patience, "patience", scenarios.Patience, "how long one command of a scenario may take")
 	cmd.Flags().BoolVarP(&opts.Verbose, "verbose", "v", false, "print the logs of what went well, too")
 	cmd.Flags().StringVar(&report, "report", "", "write outcomes, viewers' figures, logs and consoles to this `FILE`, as JSON")
