@@ -3,7 +3,8 @@
 //
 // Its parts are packages of their own: camera is the sample application, viewer
 // the measuring instrument, device a whole device in a temporary directory, demo
-// what `make demo` runs, bench what `make bench` runs.
+// what `make demo` runs, bench what `make bench` runs; machine a whole emulated camera
+// with a boot loader, scenarios the stories that `make rig` plays with it.
 //
 // Nothing imports it.
 package testrig
