@@ -8,6 +8,7 @@ import (
 
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/release"
+	"slipstream/adminpanel/rollout/drive"
 	"slipstream/agent/wire"
 )
 
@@ -109,6 +110,18 @@ func (p *Panel) heed(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// belong tells the fleet which devices are in a rollout.
+func (p *Panel) belong(ctx context.Context) {
+	select {
+	case <-p.fleet.Loaded():
+	case <-ctx.Done():
+		return
+	}
+	drive.Members(ctx, p.store, p.fleet.InRollout, func(err error) {
+		p.log.Warn("it is not known which devices are in rollouts; trying again", "cause", err)
+	})
 }
 
 // vouch tells linked devices when there is another authority, and now and then whether

@@ -14,10 +14,13 @@ import (
 
 	"slipstream/adminpanel"
 	"slipstream/adminpanel/config"
+	"slipstream/adminpanel/view"
 )
 
 // patience bounds every wait of these tests.
 const patience = time.Minute
+
+const annPassword = "correct horse battery"
 
 // world is a running panel with the means to talk to it, in the name of ann, who may do
 // everything.
@@ -66,6 +69,27 @@ func launch(t *testing.T, cfg config.Config) *world {
 	w.stop = func() { cancel(); <-ended; w.client.CloseIdleConnections() }
 	t.Cleanup(w.stop)
 	return w
+}
+
+// start runs a panel on data and makes ann there, who signs in.
+func start(t *testing.T, cfg config.Config) *world {
+	t.Helper()
+	w := launch(t, cfg)
+	token, err := w.panel.SetupToken(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token == "" {
+		w.login()
+		return w
+	}
+	w.ann = w.ask("POST", "/api/v1/setup", view.SetupRequest{Token: token, Name: "ann", Password: annPassword}).is(http.StatusCreated, nil).cookies
+	return w
+}
+
+func (w *world) login() {
+	w.Helper()
+	w.ann = w.ask("POST", "/api/v1/sessions", view.Login{Name: "ann", Password: annPassword}).is(http.StatusCreated, nil).cookies
 }
 
 // got is an answer.
@@ -122,6 +146,20 @@ func (w *world) ask(method, path string, body any, header ...string) got {
 		w.Fatalf("%s %s: %v", method, path, err)
 	}
 	return got{w, method + " " + path, resp.StatusCode, resp.Header, resp.Cookies(), text}
+}
+
+// is expects a status, and decodes the body into v unless that is nil.
+func (g got) is(status int, v any) got {
+	g.w.Helper()
+	if g.status != status {
+		g.w.Fatalf("%s: %d %s, want %d", g.what, g.status, g.body, status)
+	}
+	if v != nil {
+		if err := json.Unmarshal(g.body, v); err != nil {
+			g.w.Fatalf("%s: %v in %s", g.what, err, g.body)
+		}
+	}
+	return g
 }
 
 // eventually asks again until it is so.
@@ -188,16 +226,8 @@ func TestDataThatIsNotThisPanels(t *testing.T) {
 		t.Fatal(err)
 	}
 	for data, want := range map[string]string{w.cfg.Data: "stop it first", old: "name an empty directory"} {
-		cfg := blank(data)
-		at, err := adminpanel.Listen(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := adminpanel.New(t.Context(), cfg, at, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), want) {
+		if err := opens(t, blank(data)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("opened: %v, want %q in it", err, want)
-		}
-		if err := at.Close(); err != nil {
-			t.Error(err)
 		}
 	}
 }

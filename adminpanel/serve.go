@@ -120,7 +120,7 @@ func (p *Panel) run(ctx context.Context, owned *sync.WaitGroup) {
 			}
 		})
 	}
-	for _, part := range []func(context.Context){p.hear, p.heed, p.vouch} {
+	for _, part := range []func(context.Context){p.hear, p.heed, p.vouch, p.belong} {
 		owned.Go(func() { part(ctx) })
 	}
 	owned.Go(func() {

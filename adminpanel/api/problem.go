@@ -176,6 +176,10 @@ func deviceProblem(err error) *problem {
 		return newProblem(http.StatusPreconditionFailed, "changed", fleet.ErrChanged.Error())
 	case errors.Is(err, fleet.ErrInvalid):
 		return newProblem(http.StatusUnprocessableEntity, "invalid", err.Error())
+	case errors.Is(err, enrol.ErrUnknown):
+		return newProblem(http.StatusNotFound, "no-enrolment", err.Error())
+	case errors.Is(err, enrol.ErrInvalid):
+		return newProblem(http.StatusUnprocessableEntity, "invalid", err.Error())
 	case errors.Is(err, hub.ErrOffline):
 		return newProblem(http.StatusServiceUnavailable, "device-offline", "the device is not linked to this panel at present").again(time.Second)
 	case errors.Is(err, hub.ErrLost):

@@ -26,7 +26,7 @@ const (
 	// MaxUses is how many devices may enrol by one token.
 	MaxUses = 256
 	// MaxLife bounds for how long a token may lie about.
-	MaxLife     = 90 * 24 * time.Hour
+	MaxLife     = 366 * 24 * time.Hour
 	defaultLife = 24 * time.Hour
 	// keptExpired is for how long an expired token is still known as such.
 	keptExpired = 30 * 24 * time.Hour

@@ -18,7 +18,7 @@ func TestTokensThatCannotBe(t *testing.T) {
 	p := begin(t, open(t), "one")
 	for name, e := range map[string]view.Enrolment{
 		"for less than nobody": {Uses: -1}, "for too many": {Uses: enrol.MaxUses + 1}, "for one, twice": {Device: "cam-1", Uses: 2},
-		"for a name that is none": {Device: "a/b"}, "for ever": {Until: time.Now().AddDate(1, 0, 0)}, "for the past": {Until: time.Now().Add(-time.Second)},
+		"for a name that is none": {Device: "a/b"}, "for ever": {Until: time.Now().AddDate(2, 0, 0)}, "for the past": {Until: time.Now().Add(-time.Second)},
 		"for an endless site": {Site: strings.Repeat("x", 100)}, "for a tag that is none": {Tags: []string{"a,b"}},
 	} {
 		if made, err := p.tokens.Add(t.Context(), ann, e); !errors.Is(err, enrol.ErrInvalid) {

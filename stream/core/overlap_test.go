@@ -69,8 +69,8 @@ func TestGapsWithoutOverlap(t *testing.T) {
 	a, v := w.camera("a-1", 'a', 10), w.viewer()
 	v.until("two seconds of a", 200, func(picture) bool { return true })
 	a.close()
-	stopped := publish.Monotonic()
 	w.await("lost source", func(m orders.Message) bool { return m.Lost != nil })
+	stopped := publish.Monotonic() // all that it had sent is with its viewers
 
 	w.order(orders.Orders{Sources: []orders.Source{old, fresh}, Permanent: "a-1", Trial: trialOf("t1", "b-2", time.Hour)})
 	began := publish.Monotonic()
@@ -90,10 +90,10 @@ func TestGapsWithoutOverlap(t *testing.T) {
 	}
 
 	b.close()
-	stopped = publish.Monotonic()
 	if r := w.awaitRevert(); r.Source != "" || r.Cause != orders.CauseEOF || r.Streams[0].Viewers != 1 {
 		t.Errorf("revert without a source: %+v", r)
 	}
+	stopped = publish.Monotonic()
 	old.ID = "a-3"
 	w.order(orders.Orders{Sources: []orders.Source{old}, Permanent: "a-3"})
 	began = publish.Monotonic()
@@ -223,7 +223,7 @@ func frozenWorld(t *testing.T, invariants ...orders.Invariant) (w *world, f *fre
 	}
 	defer handle.Close()
 	v = w.viewer()
-	v.until("a second of a", 100, func(picture) bool { return true })
+	v.until("two seconds of a: one is enough to compare with", 200, func(picture) bool { return true })
 
 	fresh := src("b-2", 400)
 	fresh.Streams[0].Invariants = invariants
