@@ -81,7 +81,10 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 	quick := imageOf(r.manifest).Size <= quickImage
 	if quick {
 		verified = aside(verified)
-		defer func() { cancel(); verified() }() // it ends with this
+		defer func() {
+			cancel()
+			_ = verified() // for its end; what it says was heard
+		}()
 	}
 	if err := a.prepare(preparing, e, r, from); err != nil {
 		return 0, l, err

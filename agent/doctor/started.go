@@ -48,7 +48,7 @@ func startedBy(cfg config.Config) error {
 		return err
 	}
 	by := ""
-	for _, line := range strings.Split(string(environ), "\x00") {
+	for line := range strings.SplitSeq(string(environ), "\x00") {
 		if path, found := strings.CutPrefix(line, startVar); found {
 			by = path
 		}
@@ -68,8 +68,8 @@ func startedBy(cfg config.Config) error {
 // copyOf names the agent's program by where it is.
 func copyOf(cfg config.Config, program, by string) string {
 	was := ""
-	if strings.HasSuffix(program, gone) {
-		program, was = strings.TrimSuffix(program, gone), ", whose file was replaced since (slipstream agent reexec)"
+	if path, replaced := strings.CutSuffix(program, gone); replaced {
+		program, was = path, ", whose file was replaced since (slipstream agent reexec)"
 	}
 	words := program
 	rest, inSlot := strings.CutPrefix(program, filepath.Join(cfg.State, "runtime")+"/")

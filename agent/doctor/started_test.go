@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,7 +91,7 @@ func TestAnAgentThatHasEndedIsNotAsked(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(cfg.Run, "agent.pid"), []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if pid, err := agentPID(cfg); err != errNoAgent {
+	if pid, err := agentPID(cfg); !errors.Is(err, errNoAgent) {
 		t.Errorf("%s, %v", pid, err)
 	}
 }
