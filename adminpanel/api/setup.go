@@ -15,7 +15,7 @@ func (a *API) registerSetup() {
 
 // getSetup tells who is not signed in only whether there is somebody who could be.
 func (a *API) getSetup(ctx context.Context, _ *nothing) (*answer[view.Setup], error) {
-	var s view.Setup
+	s := view.Setup{OIDC: a.cfg.OIDC != nil}
 	var err error
 	if s.Admin, err = a.cfg.Auth.IsSetUp(ctx); err != nil {
 		return nil, err

@@ -177,4 +177,5 @@ type Setup struct {
 	Enrolment bool `json:"enrolment"` // a token was made
 	Device    bool `json:"device"`    // a device has called
 	Release   bool `json:"release"`   // a package was uploaded
+	OIDC      bool `json:"oidc"`      // people can sign in at an identity provider
 }

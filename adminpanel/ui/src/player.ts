@@ -1,11 +1,12 @@
 // Player plays one stream of one device by WHEP (RFC 9725): connecting, playing, stalled
-// after half a second without a picture, reconnecting for ever.
+// after half a second without a picture, reconnecting for ever. Where there is no way to
+// the device, its pictures come through the panel, if that is set up for it.
 //
 // A connection is ended only when the browser says that it failed or the device ended it.
 // Nothing that a device reports ends it, however long its link to the panel is away.
 
 import { signal } from '@preact/signals';
-import { raw, why } from './api';
+import { Problem, raw, why } from './api';
 
 export type Playing = 'idle' | 'connecting' | 'playing' | 'stalled' | 'reconnecting';
 
@@ -15,6 +16,9 @@ const connect = 10_000; // ms that a connection may take to come up
 const first = 250; // ms until the first new try; they double
 const last = 5000;
 const minute = 60_000;
+
+// relay says whether the panel may bring pictures itself, as far as is known.
+let relay = true;
 
 // all are the players of this page: one clock judges them, and tests read them.
 const all = new Set<Player>();
@@ -44,6 +48,7 @@ export class Player {
   #gaps: { at: number; ms: number }[] = [];
   #times: number[] = [];
   #closed = false;
+  #relayed = false; // the pictures go through the panel
 
   constructor(readonly device: string, readonly stream: string, private readonly video: HTMLVideoElement) {
     all.add(this);
@@ -147,16 +152,20 @@ export class Player {
       const { transport } = e.receiver;
       if (transport) transport.onstatechange = () => /closed|failed/.test(transport.state) && this.#drop(pc, 'the device ended the connection');
     };
-    const late = setTimeout(() => pc.connectionState !== 'connected' && this.#drop(pc, 'no way to the device was found'), connect);
+    const late = setTimeout(() => pc.connectionState !== 'connected' && this.#other(pc, 'no way to the device was found'), this.#relayed ? 2 * connect : connect);
+    let came = false;
     pc.onconnectionstatechange = () => {
-      if (pc.connectionState === 'connected') this.#retry = first;
-      if (pc.connectionState === 'failed') this.#drop(pc, 'the connection to the device failed');
+      if (pc.connectionState === 'connected') {
+        came = true;
+        this.#retry = first;
+      }
+      if (pc.connectionState === 'failed') came ? this.#drop(pc, 'the connection to the device failed') : this.#other(pc, 'no way to the device was found');
       if (pc.connectionState !== 'connecting') clearTimeout(late);
     };
     try {
       await pc.setLocalDescription();
       await gathered(pc);
-      const resp = await raw(`devices/${encodeURIComponent(this.device)}/whep/${encodeURIComponent(this.stream)}`, 'POST', pc.localDescription!.sdp, { headers: { 'Content-Type': 'application/sdp', Accept: 'application/sdp' } });
+      const resp = await raw(`devices/${encodeURIComponent(this.device)}/whep/${encodeURIComponent(this.stream)}${this.#relayed ? '?via=panel' : ''}`, 'POST', pc.localDescription!.sdp, { headers: { 'Content-Type': 'application/sdp', Accept: 'application/sdp' } });
       const session = resp.headers.get('Location') ?? '';
       const answer = await resp.text();
       if (this.#pc !== pc) return leave(session);
@@ -164,6 +173,7 @@ export class Player {
       await pc.setRemoteDescription({ type: 'answer', sdp: answer });
     } catch (err) {
       clearTimeout(late);
+      if (err instanceof Problem && err.code === 'not-set-up') relay = this.#relayed = false;
       this.#drop(pc, why(err));
     }
   }
@@ -175,6 +185,12 @@ export class Player {
     stream.addTrack(track);
     if (!this.video.srcObject) this.video.srcObject = stream;
     this.video.play().catch(() => {}); // a muted video may play; if not, the veil tells
+  }
+
+  // other tries the other way next: directly, or through the panel.
+  #other(pc: RTCPeerConnection, words: string): void {
+    if (this.#pc === pc) this.#relayed = relay && !this.#relayed;
+    this.#drop(pc, words);
   }
 
   // drop gives one connection up and tries anew. What the panel refuses now it may grant

@@ -238,6 +238,7 @@ export interface Setup {
   enrolment: boolean;
   device: boolean;
   release: boolean;
+  oidc: boolean;
 }
 
 export interface Rollout {
@@ -391,6 +392,7 @@ export interface Record {
   outcome: string;
   reason?: string;
   detail?: string;
+  return?: string;
   reboots?: number;
   darkMs?: number;
   evidence?: string[];
@@ -538,6 +540,7 @@ export interface Trial {
   marker: string;
   latched: boolean;
   rehearsal?: boolean;
+  return?: string;
   started: string;
   tookOver?: string;
   remainingMs: number;

@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { Problem, post, why } from '../api';
 import { Fault, Text } from '../parts';
-import { enter } from '../store';
+import { enter, setup } from '../store';
 
 export function Login() {
   const name = useSignal('');
@@ -32,7 +32,7 @@ export function Login() {
         <Text label="Password" type="password" value={password.value} set={(v) => (password.value = v)} autocomplete="current-password" required testid="login-password" />
         <Fault text={error.value} />
         <button type="submit" class="main" aria-disabled={busy.value} data-testid="login">Log in</button>
-        <a class="aside" href="/api/v1/oidc/login">Log in with your organisation</a>
+        {setup.value?.oidc && <a class="aside" href={'/api/v1/oidc/login?next=' + encodeURIComponent(location.pathname + location.search)}>Log in with your organisation</a>}
       </form>
     </main>
   );

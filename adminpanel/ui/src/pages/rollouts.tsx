@@ -38,7 +38,7 @@ export function Rollouts() {
                 <State state={r.state} />
                 <span class="soft">{r.wave ? `wave ${r.wave} of ${r.waves.length}` : `${r.waves.length} waves`}</span>
                 <Stack label="Devices" parts={parts(r.total)} whole={r.total.devices} />
-                <span class="num">{count(r.total.done)} of {count(r.total.devices)}</span>
+                <span class="num">{r.total.devices ? `${count(r.total.done)} of ${count(r.total.devices)}` : ''}</span>
                 <span class="soft"><Ago time={r.ended || r.started || r.created} /></span>
               </a>
             </li>

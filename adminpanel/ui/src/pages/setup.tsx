@@ -28,19 +28,19 @@ export function Setup() {
   if (!s) return null;
   const steps: [keyof Needs, string, ComponentChildren][] = [
     ['admin', 'Make the first account', <First />],
-    ['trust', "Tell the panel the vendor's root", <p>Start it with <code>--trust DIR</code>, the directory that your devices have too. Without it no package can be verified, and none is taken.</p>],
+    ['trust', "Tell the panel the vendor's root", <p>Start it with <code>--trust</code> and the root or the keys that your devices have too. Without it packages are listed as not verified, and devices alone judge them. This can wait.</p>],
     ['enrolment', 'Make a token for the first device', <Enrol onMade={look} />],
     ['device', 'Let the device call', <p class="soft">Type the line on the device. It appears here by itself, within a second.</p>],
     ['release', 'Add a release', <p><a href="/releases">To the releases</a>, when you have a package. This can wait.</p>],
   ];
-  const now = steps.findIndex(([key]) => !s[key]);
+  const now = steps.findIndex(([key]) => !s[key] && key !== 'trust');
   return (
     <Page title="Welcome" about={s.device ? <>Your first device is here. <a href="/devices">To the fleet</a></> : 'From nothing to one camera that cannot be interrupted.'}>
       <ol class="steps" data-testid="setup">
         {steps.map(([key, name, body], i) => (
           <li key={key} data-done={s[key]} aria-current={i === now ? 'step' : undefined} data-testid={`step-${key}`}>
             <h2><State state={s[key] ? 'done' : i === now ? 'running' : 'empty'} word={s[key] ? 'done' : i === now ? 'now' : 'later'} /> {name}</h2>
-            {!s[key] && (i === now || (key === 'device' && s.enrolment) || (key === 'enrolment' && inside && i === now)) && <div class="body">{body}</div>}
+            {!s[key] && (i === now || (key === 'device' && s.enrolment) || (key === 'trust' && inside)) && <div class="body">{body}</div>}
             {key === 'enrolment' && s.enrolment && !s.device && inside && <details><summary>Make another token</summary><Enrol onMade={look} /></details>}
           </li>
         ))}
