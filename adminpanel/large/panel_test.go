@@ -33,6 +33,10 @@ import (
 // panelVariable holds the directory of a panel's data, in the panel's process.
 const panelVariable = "SLIPSTREAM_TEST_PANEL"
 
+// etcdVariable holds the addresses of the etcd that the panel's store is in, if it is in one.
+// Packages are beside the panel's data then.
+const etcdVariable = "SLIPSTREAM_TEST_ETCD"
+
 var devices = flag.Int("fleet.devices", 200, "devices of the fleet")
 
 // patience bounds every wait of these tests.
@@ -56,6 +60,10 @@ func serve(data string) (err error) {
 	defer stop()
 	cfg := config.Default()
 	cfg.Data, cfg.Names = data, []string{"127.0.0.1"}
+	if where, ok := os.LookupEnv(etcdVariable); ok {
+		cfg.Panel, cfg.Store.Kind = filepath.Base(data), config.StoreEtcd
+		cfg.Store.Endpoints, cfg.Store.Releases = strings.Split(where, ","), filepath.Join(filepath.Dir(data), "releases")
+	}
 	at, err := adminpanel.Listen(cfg) // they are given
 	if err != nil {
 		return err
@@ -85,6 +93,7 @@ type panel struct {
 	sockets []*os.File
 	url     string
 	devices string // where they call
+	env     []string // besides
 	cmd     *exec.Cmd
 }
 
@@ -93,7 +102,17 @@ const password = "correct horse battery"
 // newPanel starts a panel with one account, in whose name the client speaks.
 func newPanel(t *testing.T) *panel {
 	t.Helper()
-	p := &panel{t: t, data: filepath.Join(t.TempDir(), "panel")}
+	p := place(t, filepath.Join(t.TempDir(), "panel"))
+	token := p.start()
+	p.setUp(token)
+	p.signIn()
+	return p
+}
+
+// place opens the addresses of a panel that is not started yet.
+func place(t *testing.T, data string, env ...string) *panel {
+	t.Helper()
+	p := &panel{t: t, data: data, env: env}
 	for _, at := range []*string{&p.url, &p.devices} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -110,9 +129,6 @@ func newPanel(t *testing.T) *panel {
 	}
 	p.url, p.devices = "http://"+p.url, "https://"+p.devices
 	t.Cleanup(func() { p.kill() })
-	token := p.start()
-	p.setUp(token)
-	p.signIn()
 	return p
 }
 
@@ -120,7 +136,7 @@ func newPanel(t *testing.T) *panel {
 func (p *panel) start() (setup string) {
 	p.t.Helper()
 	p.cmd = exec.CommandContext(context.Background(), "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, os.Args[0])
-	p.cmd.Env = append(os.Environ(), panelVariable+"="+p.data, "LISTEN_FDS=2", "LISTEN_FDNAMES=people:devices")
+	p.cmd.Env = append(append(os.Environ(), panelVariable+"="+p.data, "LISTEN_FDS=2", "LISTEN_FDNAMES=people:devices"), p.env...)
 	p.cmd.ExtraFiles = p.sockets
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()

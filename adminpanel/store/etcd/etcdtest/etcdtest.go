@@ -183,6 +183,14 @@ func dialIn(netns, address string) (net.Conn, error) {
 	return r.c, r.err
 }
 
+// Endpoints are the members' addresses.
+func (c *Cluster) Endpoints() (list []string) {
+	for _, m := range c.members {
+		list = append(list, "http://"+m.url)
+	}
+	return list
+}
+
 // Open opens a store by way of some of the members.
 func (c *Cluster) Open(t testing.TB, prefix string, members ...int) *etcd.Store {
 	t.Helper()

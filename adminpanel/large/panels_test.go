@@ -1,0 +1,81 @@
+package large_test
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"slipstream/adminpanel/client"
+	"slipstream/adminpanel/config"
+	"slipstream/adminpanel/simulate"
+	"slipstream/adminpanel/simulate/simtest"
+	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/store/etcd/etcdtest"
+	"slipstream/adminpanel/view"
+)
+
+// TestTwoPanels has two panels on a real etcd run one rollout, each with half of the fleet.
+// People use the one that does not lead. The leader is killed in the middle: the other one
+// takes its place and brings its own half to the end, and the rest too when the first panel
+// is back, as the second one's hands.
+func TestTwoPanels(t *testing.T) {
+	dir := t.TempDir()
+	cluster := etcdtest.New(t)
+	where := etcdVariable + "=" + strings.Join(cluster.Endpoints(), ",")
+	first, second := place(t, filepath.Join(dir, "first"), where), place(t, filepath.Join(dir, "second"), where)
+	first.setUp(first.start())
+	seen := cluster.Open(t, config.Default().Store.Prefix, 0, 1, 2)
+	first.until("the first panel leads", func() bool {
+		_, err := seen.Get(t.Context(), "lead/rollouts")
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	second.start()
+	second.signIn()
+
+	const half = 20
+	swarms := map[*panel]*simtest.Swarm{}
+	for p, name := range map[*panel]string{first: "one", second: "two"} {
+		swarms[p] = simtest.Start(t, simulate.Config{
+			Panel: p.devices, Tokens: second.tokens(half), Devices: half, Prefix: name, Seed: 3, Times: simulate.Times{Soak: 500 * time.Millisecond},
+		})
+	}
+	second.linked(2 * half)
+	rel := second.release("2.0.0")
+	r, err := second.CreateRollout(t.Context(), view.Plan{
+		Release: rel.ID, Waves: []view.Wave{{Name: "canaries", Count: 4}, {}}, MaxUnavailable: 4, MaxStaging: 500,
+		SuccessPercent: 80, FailPercent: 100, TrialDeadlineMS: 600_000, OnFailure: "halt", Activation: "waves",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = second.verb(r.ID, client.Start)
+	if r.Total.Devices != 2*half {
+		t.Fatalf("it began with %+v", r.Total)
+	}
+	second.rolled(r.ID, "on its way", func(v view.Rollout) bool { return v.Wave == 2 && v.Total.Done >= 6 })
+	first.kill()
+	at := second.rolled(r.ID, "taken over", func(v view.Rollout) bool { return swarms[second].Counts().Version["2.0.0"] == half })
+	if at.State != view.RolloutRunning {
+		t.Errorf("with the first panel's devices away it is %s: %s", at.State, at.Why)
+	}
+	paused := second.verb(r.ID, client.Pause)
+	if paused.State != view.RolloutPaused {
+		t.Errorf("the second panel pauses it to %s", paused.State)
+	}
+	second.verb(r.ID, client.Resume)
+	first.start()
+	end := second.rolled(r.ID, "over", over)
+	if end.Total.Done != 2*half || swarms[first].Counts().Version["2.0.0"] != half {
+		t.Errorf("it ended with %+v, and the first panel's devices have %v", end.Total, swarms[first].Counts().Version)
+	}
+	for p, s := range swarms {
+		if c := s.Counts(); c.Trials != half {
+			t.Errorf("the devices of %s began %d trials", filepath.Base(p.data), c.Trials)
+		}
+	}
+}
