@@ -227,6 +227,8 @@ func rolloutProblem(err error) *problem {
 	switch {
 	case errors.Is(err, drive.ErrNotLeading):
 		return newProblem(http.StatusServiceUnavailable, "not-leading", err.Error()).again(time.Second)
+	case errors.Is(err, drive.ErrUnsaid):
+		return newProblem(http.StatusGatewayTimeout, "unsaid", err.Error())
 	case errors.Is(err, drive.ErrStale):
 		return newProblem(http.StatusPreconditionFailed, "changed", err.Error())
 	case errors.Is(err, rollout.ErrState):

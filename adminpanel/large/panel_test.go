@@ -92,7 +92,7 @@ type panel struct {
 	data    string
 	sockets []*os.File
 	url     string
-	devices string // where they call
+	devices string   // where they call
 	env     []string // besides
 	cmd     *exec.Cmd
 }

@@ -29,5 +29,5 @@
 //	hub/<panel>       a panel that lives  fw/<id>/…            what it wants of the leader
 //	meta/audit        end of the log      meta/backup          newest backup
 //	meta/schema       version of all this  ord/<release>        the fleet's order for it
-//	meta/order        newest number of orders
+//	meta/order        newest number of orders  dw/<id>           where a device stands to its ask
 package store

@@ -69,7 +69,7 @@ func ReadAsk(item store.Item) (Ask, error) {
 
 // askOf is what a rollout wants of a device by its course. The ask before gives what does
 // not change with it.
-func (r *run) askOf(c rollout.Course, before Ask, last *control.Record, now time.Time) Ask {
+func (r *run) askOf(c rollout.Course, before Ask, last string, now time.Time) Ask {
 	a := Ask{
 		Device: c.Device, Epoch: c.Epoch, Want: c.Want, Owner: ofRollout + r.ID, Release: c.Steps[c.Step],
 		Before: before.Before, At: before.At,
@@ -94,7 +94,7 @@ func (r *run) askOf(c rollout.Course, before Ask, last *control.Record, now time
 	}
 	a.At = now
 	if c.Want == rollout.WantStage || c.Want == rollout.WantActivate {
-		a.Before = markOf(last)
+		a.Before = last
 	}
 	return a
 }

@@ -21,6 +21,9 @@ var (
 	ErrNotLeading = errors.New("no panel drives the rollouts at present: try again in a moment")
 	// ErrStale is returned when a rollout is not as the caller has seen it.
 	ErrStale = errors.New("the rollout has changed meanwhile: look again")
+	// ErrUnsaid is returned when the panel that leads has begun with something, and did not
+	// say what came of it.
+	ErrUnsaid = errors.New("it is not known whether that was done: the panel that drives the rollouts did not say; look again")
 	// ErrRefused is wrapped by every refusal that a person can do something about.
 	ErrRefused = errors.New("refused")
 )
@@ -81,6 +84,9 @@ type Driver struct {
 	wake    chan struct{}
 	term    *term          // nil while another one leads
 	asks    map[string]Ask // as the store has them
+	shares  map[string]shared
+	untold  map[string]struct{} // devices of which there may be something to share
+	sharing chan struct{}
 }
 
 // term is the time in which this driver leads.
@@ -101,6 +107,7 @@ func New(cfg Config, log *slog.Logger) *Driver {
 	d := &Driver{
 		cfg: cfg, log: log, words: map[string]Word{}, answers: map[string]answer{}, news: map[string]struct{}{},
 		wake: make(chan struct{}, 1), asks: map[string]Ask{},
+		shares: map[string]shared{}, untold: map[string]struct{}{}, sharing: make(chan struct{}, 1),
 	}
 	d.outbox = newOutbox(d)
 	return d
@@ -114,6 +121,8 @@ func (d *Driver) Run(ctx context.Context) error {
 	defer cancel()
 	owned.Go(func() { d.outbox.run(ctx) })
 	owned.Go(func() { d.mirror(ctx) })
+	owned.Go(func() { d.hearShares(ctx) })
+	owned.Go(func() { d.share(ctx) })
 	for ctx.Err() == nil {
 		err := d.lead(ctx)
 		if ctx.Err() != nil {
@@ -135,6 +144,7 @@ func (d *Driver) Hear(w Word) {
 	came := w.Online && !d.words[w.Device].Online
 	d.words[w.Device] = w
 	d.tell(w.Device)
+	d.toShare(w.Device)
 	if a, ok := d.asks[w.Device]; ok && came && d.term == nil {
 		d.outbox.put(a, true)
 	}
@@ -155,6 +165,7 @@ func (d *Driver) answered(device string, a answer) {
 	defer d.mu.Unlock()
 	d.answers[device] = a
 	d.tell(device)
+	d.toShare(device)
 }
 
 // tell marks a device's words as new. The caller holds mu.
@@ -236,6 +247,7 @@ func (d *Driver) mirrored(item store.Item) error {
 		return nil
 	}
 	d.asks[a.Device] = a
+	d.toShare(a.Device)
 	if d.term == nil && d.words[a.Device].Online && !old.same(a) {
 		d.outbox.put(a, true)
 	}

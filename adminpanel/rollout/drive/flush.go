@@ -8,7 +8,6 @@ import (
 	"slipstream/adminpanel/rollout"
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/view"
-	"slipstream/agent/control"
 )
 
 const (
@@ -147,14 +146,14 @@ func (l *leader) asked(r *run, c rollout.Course, now time.Time) (Ask, bool) {
 	return a, !a.same(before)
 }
 
-// last is the newest line of a device's history.
-func (l *leader) last(device string) *control.Record {
+// last marks the newest line of a device's history.
+func (l *leader) last(device string) string {
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
-	if s := l.d.words[device].Status; s != nil {
-		return s.Last
+	if w := l.d.words[device]; w.here() {
+		return markOf(w.Status.Last)
 	}
-	return nil
+	return l.d.shares[device].Mark
 }
 
 // commitAll returns when all are on disk, or the first error.

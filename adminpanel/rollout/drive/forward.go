@@ -111,8 +111,6 @@ func (d *Driver) carryOut(ctx context.Context, q request) (r reply, err error) {
 	return r, err
 }
 
-var errOpen = errors.New("it is not known whether that was done: the panel that drives the rollouts did not say; look again")
-
 // forward puts a request into the store and waits for the answer. Dropped tells that
 // another panel has begun to lead, which does nothing that was wanted before.
 func (d *Driver) forward(ctx context.Context, q request) (r reply, dropped bool, err error) {
@@ -149,7 +147,7 @@ func (d *Driver) forward(ctx context.Context, q request) (r reply, dropped bool,
 			continue
 		}
 		if e.Deleted {
-			return r, false, errOpen
+			return r, false, ErrUnsaid
 		}
 		if err := json.Unmarshal(e.Value, &r); err != nil {
 			return r, false, err
@@ -158,7 +156,7 @@ func (d *Driver) forward(ctx context.Context, q request) (r reply, dropped bool,
 			return r, r.Dropped, r.err()
 		}
 	}
-	return r, false, errOpen
+	return r, false, ErrUnsaid
 }
 
 func (d *Driver) forget(ctx context.Context, key string) {

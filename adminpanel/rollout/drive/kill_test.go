@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -105,12 +103,16 @@ func (s *sim) table() *fleet.Table {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := fleet.NewTable()
-	cams := slices.Collect(maps.Values(s.cams))
-	if s.others != nil {
-		cams = slices.AppendSeq(cams, maps.Values(s.others.cams))
+	put := func(c *cam, elsewhere bool) {
+		t.Put(view.Device{ID: c.id, Product: c.status.Product, Hardware: c.status.Hardware, Running: c.status.Permanent, Online: elsewhere, Site: "site " + c.id[len(c.id)-1:]})
 	}
-	for _, c := range cams {
-		t.Put(view.Device{ID: c.id, Product: c.status.Product, Hardware: c.status.Hardware, Running: c.status.Permanent, Online: c.online, Site: "site " + c.id[len(c.id)-1:]})
+	for _, c := range s.cams {
+		put(c, false)
+	}
+	if s.others != nil {
+		for _, c := range s.others.cams {
+			put(c, c.online)
+		}
 	}
 	return t
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,8 @@ type leader struct {
 	asks    map[string]Ask
 	online  map[string]bool
 	looks   looks
+	reached time.Time // when it is looked again which devices are at other panels
+	apart   bool      // some devices of rollouts are not linked to this panel
 }
 
 const resignTimeout = 5 * time.Second
@@ -65,6 +68,9 @@ func (d *Driver) begin(t *term) {
 	for device := range d.words {
 		d.news[device] = struct{}{}
 	}
+	for device := range d.shares {
+		d.news[device] = struct{}{}
+	}
 	d.stir()
 }
 
@@ -73,6 +79,9 @@ func (d *Driver) end(t *term) {
 	defer d.mu.Unlock()
 	d.term = nil
 	close(t.over)
+	for device := range d.words {
+		d.toShare(device)
+	}
 }
 
 // load reads the journal.
@@ -207,10 +216,14 @@ func (l *leader) hear(ctx context.Context, now time.Time) {
 	d := l.d
 	d.mu.Lock()
 	words := make([]Word, 0, len(d.news))
-	said := map[string]answer{}
+	said, others := map[string]answer{}, map[string]shared{}
 	for device := range d.news {
-		if w, ok := d.words[device]; ok {
+		w, ok := d.words[device]
+		if ok {
 			words = append(words, w)
+		}
+		if s, ok := d.shares[device]; ok && !w.here() {
+			others[device] = s
 		}
 		if a, ok := d.answers[device]; ok {
 			said[device] = a
@@ -234,11 +247,14 @@ func (l *leader) hear(ctx context.Context, now time.Time) {
 		}
 		l.look(w, a, now)
 	}
+	for _, device := range slices.Sorted(maps.Keys(others)) {
+		l.lookElsewhere(device, others[device], now)
+	}
 }
 
 // link notes whether a device is here: without a status nothing is known of it.
 func (l *leader) link(ctx context.Context, w Word, now time.Time) {
-	online := w.Online && w.Status != nil
+	online := w.here() || l.elsewhere(w)
 	if online == l.online[w.Device] {
 		return
 	}
@@ -250,7 +266,7 @@ func (l *leader) link(ctx context.Context, w Word, now time.Time) {
 		delete(l.online, w.Device)
 		return
 	}
-	if a, ok := l.asks[w.Device]; ok && a.Rollout() == "" {
+	if a, ok := l.asks[w.Device]; ok && a.Rollout() == "" && w.Online {
 		l.d.outbox.put(a, false)
 	}
 	l.join(ctx, w.Device, now)
@@ -272,10 +288,15 @@ func (l *leader) look(w Word, said *answer, now time.Time) {
 	}
 }
 
+// takesIn tells whether devices that come to meet the selector are taken in.
+func (r *run) takesIn() bool {
+	return r.Plan.Dynamic && r.engine != nil && (r.Head.State == view.RolloutRunning || r.Head.State == view.RolloutPaused)
+}
+
 // join takes a device that is new to the fleet into rollouts that wait for such.
 func (l *leader) join(ctx context.Context, device string, now time.Time) {
 	for _, r := range l.sorted() {
-		if !r.Plan.Dynamic || r.engine == nil || r.Head.State != view.RolloutRunning && r.Head.State != view.RolloutPaused {
+		if !r.takesIn() {
 			continue
 		}
 		if _, in := r.engine.Course(device); in {
@@ -303,6 +324,7 @@ func (l *leader) join(ctx context.Context, device string, now time.Time) {
 
 // tick does what is due.
 func (l *leader) tick(ctx context.Context, now time.Time) error {
+	l.reach(ctx, now)
 	for _, r := range l.runs {
 		if r.engine != nil && !r.wake.IsZero() && !r.wake.After(now) {
 			l.step(r, rollout.Tick{At: now})
@@ -351,5 +373,8 @@ func (l *leader) next(now time.Time) time.Duration {
 		}
 	}
 	sooner(l.looks.next())
+	if l.apart {
+		sooner(l.reached)
+	}
 	return max(0, next.Sub(now))
 }

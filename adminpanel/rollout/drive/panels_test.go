@@ -12,6 +12,7 @@ import (
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/store/bolt"
 	"slipstream/adminpanel/view"
+	"slipstream/agent/control"
 )
 
 // A second panel shows what the first one drives, brings its asks to the devices that are
@@ -30,12 +31,15 @@ func TestTwoPanels(t *testing.T) {
 		for i := range 3 {
 			there.add([]string{"gate-0", "gate-1", "gate-2"}[i], good, "1.4")
 		}
+		// What this one did before is not about what it is asked for now.
+		old := there.add("gate-old", good, "1.4")
+		old.status.Last = &control.Record{Time: time.Now().Add(-time.Hour), Trial: "t0", To: "2.0", Digest: "d2.0", Outcome: control.OutcomeReverted, Reason: "stall"}
 		lone := there.add("lone", good, "1.4")
 		here.others, there.others = there, here
 		first := startOn(t, here, file, 0, false)
 		second := startOn(t, there, file, 0, false)
 		ctx := t.Context()
-		v := second.create(with(func(p *view.Plan) { p.TrialDeadlineMS, p.Selector = 24*hour, "-id:lone" }), 0)
+		v := second.create(with(func(p *view.Plan) { p.TrialDeadlineMS, p.Selector, p.Force = 24*hour, "-id:lone", true }), 0)
 		second.verb(v.ID, drive.VerbStart, ann)
 		if a, err := second.Ask(ctx, drive.Wish{Device: "lone", Want: rollout.WantActivate, Release: "r21", By: "user bob"}); err != nil || a.Epoch != 1 || a.Device != "lone" {
 			t.Fatalf("asked %+v, %v", a, err)
@@ -49,13 +53,13 @@ func TestTwoPanels(t *testing.T) {
 		if err != nil || len(list) != 1 || list[0].ID != v.ID {
 			t.Errorf("the second lists %+v, %v", list, err)
 		}
-		// Words about the others' devices come from who shares them.
-		if v, err = second.Show(ctx, v.ID); err != nil || v.State != view.RolloutRunning || v.Total.Done != 3 || v.Total.Queued != 3 {
-			t.Errorf("the second shows %+v, %v", v.Total, err)
+		// The second panel tells the first one of its devices.
+		if v, err = second.Show(ctx, v.ID); err != nil || v.State != view.RolloutCompleted || v.Total.Done != 7 {
+			t.Errorf("the second shows %s %+v, %v", v.State, v.Total, err)
 		}
 		first.halt()
 		time.Sleep(5 * time.Second)
-		if v = second.until(v.ID, view.RolloutCompleted); v.Total.Done != 6 {
+		if v = second.until(v.ID, view.RolloutCompleted); v.Total.Done != 7 {
 			t.Errorf("it ended with %+v", v.Total)
 		}
 		second.halt()

@@ -82,7 +82,7 @@ func (l *leader) wish(ctx context.Context, w Wish, dev *view.Device) (Ask, error
 		if a.Live.Digest == "" {
 			return before, refuse("name the release: nothing was staged on %s by this panel", w.Device)
 		}
-		a.Activate, a.Before = w.Activate || w.Want == rollout.WantActivate, markOf(l.last(w.Device))
+		a.Activate, a.Before = w.Activate || w.Want == rollout.WantActivate, l.last(w.Device)
 	case rollout.WantConfirm, rollout.WantRevert, rollout.WantNothing:
 		a.Force = false
 	default:

@@ -365,7 +365,7 @@ type mortal struct {
 
 func (m *mortal) Commit(ctx context.Context, ifs []store.Cond, ops []store.Op) (int64, error) {
 	fenced := slices.ContainsFunc(ifs, func(c store.Cond) bool { return c.Key == "lead/rollouts" && c.Rev > 0 })
-	if !fenced && !strings.HasPrefix(ops[0].Key, "fw/") {
+	if !fenced && !strings.HasPrefix(ops[0].Key, "fw/") && !strings.HasPrefix(ops[0].Key, "dw/") {
 		m.t.Errorf("a commit of %s without the leader's condition", ops[0].Key)
 	}
 	m.mu.Lock()

@@ -284,6 +284,7 @@ func (l *leader) start(ctx context.Context, r *run, c Caller, now time.Time) err
 	for _, m := range picked.members {
 		l.holders[m.Device] = append(l.holders[m.Device], r)
 	}
+	l.reached = time.Time{} // some may be at other panels
 	detail := fmt.Sprintf("%d devices", len(picked.members))
 	if len(picked.refused) > 0 {
 		detail += fmt.Sprintf(", without %d that cannot take part", len(picked.refused))
