@@ -16,7 +16,7 @@ TOOLS := gcc g++ libc6-dev ffmpeg chromium openssl jq tmux fonts-dejavu-core ipr
 	$(addprefix gstreamer1.0-,tools plugins-base plugins-good plugins-bad plugins-ugly rtsp libav)
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
-.PHONY: build test test-arm race lint fuzz interop powercut size bench bench-slots bench-verify bench-stream soak rig demo clips deb test-ui
+.PHONY: build test test-arm race lint fuzz interop powercut size bench bench-slots bench-verify bench-stream bench-fleet soak rig demo clips deb test-ui test-fleet
 
 build:
 	@mkdir -p build/bin
@@ -109,7 +109,7 @@ size:
 bench: build
 	build/bin/slipstream-rig bench
 	build/bin/slipstream-rig bench --agent
-	@echo "Other figures: make bench-slots, bench-verify, bench-stream"
+	@echo "Other figures: make bench-slots, bench-verify, bench-stream, bench-fleet"
 
 # Staging images, beside the least that has to be done and beside rauc, and what a
 # security patch of Debian's costs: some minutes, on two cores and a disk that have
@@ -132,6 +132,23 @@ bench-verify:
 bench-stream: build
 	@.ci/need ffmpeg
 	build/bin/slipstream-rig bench --stream
+
+# A panel with a large fleet: what one click takes, what linked devices cost, what people
+# wait for, and how fast stores are. Seven minutes, on two cores that have nothing else to do.
+bench-fleet:
+	@.ci/need etcd-server iproute2
+	@mkdir -p build
+	go test -timeout 30m -count 1 -run '^TestBench$$' -v ./adminpanel/large -args -bench.fleet $(abspath build/bench-fleet.json)
+	go test -run '^$$' -bench Fleet -benchtime 5x ./adminpanel/rollout | tee build/bench-rollout.txt
+	awk '/^BenchmarkFleet/ {for (i = 3; i < NF; i += 2) print $$(i + 1), $$i}' build/bench-rollout.txt | \
+		jq -R -n --slurpfile b build/bench-fleet.json '$$b[0] + ([inputs | split(" ") | {("rollout.100000-devices." + .[0]): .[1] | tonumber}] | add)' >build/bench-fleet.json.new
+	mv build/bench-fleet.json.new build/bench-fleet.json
+
+# The panel's tests with fleets that take minutes to come: 10 000 links through crash and
+# drain, and a rollout to 2 000 devices with the panel killed on the way.
+test-fleet:
+	go test -timeout 20m -count 1 -run '^TestAFleet$$' -v ./adminpanel/hub -args -fleet.devices 10000
+	go test -timeout 20m -count 1 -run '^TestARollout$$' -v ./adminpanel/large -args -fleet.devices 2000
 
 # The stream's tests at full length.
 soak: build

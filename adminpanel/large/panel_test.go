@@ -172,6 +172,18 @@ func (p *panel) kill() {
 	p.cmd = nil
 }
 
+// stop ends the panel's process in good order.
+func (p *panel) stop() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Fatalf("the panel ended: %v", err)
+	}
+	p.cmd = nil
+}
+
 func (p *panel) setUp(token string) {
 	p.t.Helper()
 	body, err := json.Marshal(view.SetupRequest{Token: token, Name: "ann", Password: password})

@@ -70,6 +70,7 @@ type Device struct {
 	changed chan struct{} // closed with each change; nil while nobody waits
 	asked   []string
 	counts  Did
+	begun   time.Time   // the newest trial, by the clock of this machine
 	due     *time.Timer // the next step of a trial; nil: there is none
 	cut     func()      // ends the link as a loss of power does
 	trials  int

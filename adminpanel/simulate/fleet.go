@@ -55,6 +55,7 @@ type Counts struct {
 	Enrolled int
 	Version  map[string]int // permanent versions
 	Phase    map[string]int
+	Begun    time.Time // the newest trial of all, by the clock of this machine
 	Did
 }
 
@@ -168,6 +169,9 @@ func (f *Fleet) Counts() Counts {
 		d.mu.Lock()
 		c.Version[d.status.Permanent]++
 		c.Phase[d.status.Phase]++
+		if d.begun.After(c.Begun) {
+			c.Begun = d.begun
+		}
 		c.Stages += d.counts.Stages
 		c.Trials += d.counts.Trials
 		c.Permanent += d.counts.Permanent

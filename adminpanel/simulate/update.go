@@ -134,6 +134,7 @@ func (d *Device) begin(r control.ActivateRequest) (refused control.Result, ok bo
 			ok = true
 			d.trials++
 			d.counts.Trials++
+			d.begun = time.Now()
 			now := d.now()
 			id := fmt.Sprint("t", d.trials)
 			slot.State, slot.App, slot.Since = control.StateTrial, "starting", now
