@@ -28,7 +28,8 @@
 //
 // Emulation is slow and stutters: a boot takes from 5 seconds to a minute, and nothing
 // may be judged by limits below a second. Every wait here is for an event and bounded
-// by the caller's context alone.
+// by the caller's context alone. [Machine.Keep] makes a file of a machine that is up, and
+// [Resume] goes on from it in a second or two, as often as one likes.
 //
 // # What it does not do
 //

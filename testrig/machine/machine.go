@@ -48,10 +48,11 @@ type Machine struct {
 	disk  string
 	chips [2]string
 
-	run   *emulator
-	ports atomic.Pointer[map[int]int] // of loopback, by the guest's
-	relay *relay
-	media *hand.Tunnel
+	resume bool // its disk holds a snapshot to go on from, at the next power-on
+	run    *emulator
+	ports  atomic.Pointer[map[int]int] // of loopback, by the guest's
+	relay  *relay
+	media  *hand.Tunnel
 }
 
 // emulator is one run of QEMU.
@@ -72,12 +73,52 @@ func New(ctx context.Context, arch Arch, image, dir string) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{Arch: arch, Console: newConsole(), dir: dir, disk: filepath.Join(dir, "disk.qcow2")}
-	if m.chips, err = arch.writeFlash(ctx, dir); err != nil {
+	m, err := newMachine(ctx, arch, dir)
+	if err == nil {
+		_, err = run(ctx, "", "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, m.disk)
+	}
+	return m, err
+}
+
+func newMachine(ctx context.Context, arch Arch, dir string) (m *Machine, err error) {
+	m = &Machine{Arch: arch, Console: newConsole(), dir: dir, disk: filepath.Join(dir, "disk.qcow2")}
+	m.chips, err = arch.writeFlash(ctx, dir)
+	return m, err
+}
+
+// snapshotName is what a kept machine's state is called in its disk.
+const snapshotName = "kept"
+
+// Keep makes a file of a running machine, memory and all, and switches it off: [Resume]
+// makes machines that go on from there.
+func (m *Machine) Keep(ctx context.Context, file string) error {
+	if m.run == nil {
+		return errOff
+	}
+	out, err := m.run.qmp.monitor(ctx, "savevm "+snapshotName)
+	if err == nil && strings.TrimSpace(out) != "" { // the monitor says nothing where all is well
+		err = errors.New(strings.TrimSpace(out))
+	}
+	if err = errors.Join(err, m.Close()); err != nil {
+		return fmt.Errorf("keep the machine: %w", err)
+	}
+	return os.Rename(m.disk, file)
+}
+
+// Resume makes a machine of a file that [Machine.Keep] has made. It is switched off, and
+// goes on when it is switched on for the first time; its clock has stood still.
+func Resume(ctx context.Context, arch Arch, kept, dir string) (*Machine, error) {
+	m, err := newMachine(ctx, arch, dir)
+	if err != nil {
 		return nil, err
 	}
-	_, err = run(ctx, "", "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, m.disk)
-	return m, err
+	in, err := os.Open(kept)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	m.resume = true
+	return m, copyTo(m.disk, in, 0o644)
 }
 
 // arguments are QEMU's. Descriptor 3 is where it is commanded.
@@ -101,6 +142,9 @@ func (m *Machine) arguments() []string {
 	)
 	if m.Arch.watchdog != "" {
 		args = append(args, "-device", m.Arch.watchdog)
+	}
+	if m.resume {
+		args = append(args, "-loadvm", snapshotName)
 	}
 	return args
 }
@@ -131,7 +175,7 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 		commands.Close()
 		return err
 	}
-	m.run = e
+	m.run, m.resume = e, false
 	if err := m.connect(ctx); err != nil {
 		return errors.Join(fmt.Errorf("%s: %w\n%s", m.Arch.emulator, err, m.Console.Tail()), m.CutPower())
 	}
@@ -179,7 +223,7 @@ func (m *Machine) connect(ctx context.Context) error {
 	}
 	m.ports.Store(&ports)
 	m.Hand = hand.New(m.address(portHand))
-	_, err = q.do(ctx, "cont", nil)
+	_, err = q.do(ctx, "cont")
 	return err
 }
 
@@ -216,19 +260,6 @@ func (m *Machine) address(port int) string {
 	return "127.0.0.1:" + strconv.Itoa((*ports)[port])
 }
 
-// On says whether the machine is on. One that has switched itself off is not.
-func (m *Machine) On() bool {
-	if m.run == nil {
-		return false
-	}
-	select {
-	case <-m.run.done:
-		return false
-	default:
-		return true
-	}
-}
-
 // CutPower takes the power away, now. What the guest has handed to its disk stays.
 func (m *Machine) CutPower() error {
 	if m.run == nil {
@@ -247,45 +278,14 @@ func (m *Machine) CutPower() error {
 
 // Reset presses the button for it: nothing in the guest has a say.
 func (m *Machine) Reset(ctx context.Context) error {
-	_, err := m.ask(ctx, "system_reset", nil)
-	return err
-}
-
-// Freeze and Thaw stop the processors and let them go on.
-func (m *Machine) Freeze(ctx context.Context) error { _, err := m.ask(ctx, "stop", nil); return err }
-
-// Thaw ends a freeze.
-func (m *Machine) Thaw(ctx context.Context) error { _, err := m.ask(ctx, "cont", nil); return err }
-
-// SaveSnapshot keeps the whole state of the running machine under a name.
-func (m *Machine) SaveSnapshot(ctx context.Context, name string) error {
-	return m.snapshot(ctx, "savevm", name)
-}
-
-// LoadSnapshot makes the machine what it was. Connections from outside do not outlive it.
-func (m *Machine) LoadSnapshot(ctx context.Context, name string) error {
-	return m.snapshot(ctx, "loadvm", name)
-}
-
-func (m *Machine) snapshot(ctx context.Context, verb, name string) error {
 	if m.run == nil {
 		return errOff
 	}
-	out, err := m.run.qmp.monitor(ctx, verb+" "+name)
-	if err == nil && strings.TrimSpace(out) != "" { // the monitor says nothing where all is well
-		err = errors.New(strings.TrimSpace(out))
-	}
+	_, err := m.run.qmp.do(ctx, "system_reset")
 	return err
 }
 
 var errOff = errors.New("the machine is off")
-
-func (m *Machine) ask(ctx context.Context, command string, args any) ([]byte, error) {
-	if m.run == nil {
-		return nil, errOff
-	}
-	return m.run.qmp.do(ctx, command, args)
-}
 
 // Close ends the machine. Its files are the caller's.
 func (m *Machine) Close() error {

@@ -32,7 +32,7 @@ func (q *qmp) close() { q.conn.Close() }
 
 // greet reads the greeting and takes the command.
 func (q *qmp) greet(ctx context.Context) error {
-	_, err := q.do(ctx, "qmp_capabilities", nil)
+	_, err := q.do(ctx, "qmp_capabilities")
 	return err
 }
 
@@ -45,7 +45,7 @@ type message struct {
 }
 
 // do runs a command and returns its answer. What else QEMU tells is skipped.
-func (q *qmp) do(ctx context.Context, command string, args any) ([]byte, error) {
+func (q *qmp) do(ctx context.Context, command string, args ...map[string]string) ([]byte, error) {
 	deadline := time.Now().Add(answerLimit)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
@@ -54,8 +54,8 @@ func (q *qmp) do(ctx context.Context, command string, args any) ([]byte, error) 
 		return nil, err
 	}
 	request := map[string]any{"execute": command}
-	if args != nil {
-		request["arguments"] = args
+	if len(args) > 0 {
+		request["arguments"] = args[0]
 	}
 	if err := json.NewEncoder(q.conn).Encode(request); err != nil {
 		return nil, fmt.Errorf("command %s: %w", command, err)

@@ -12,6 +12,7 @@
 //	    by=stranger                signed by a key that no device trusts
 //	system VERSION [fault=KIND]    make a package of a system: panic, hang or noinit
 //	boot                           switch the machine on, and wait for its agent and a picture
+//	                               the first time a new camera is resumed that was up already
 //	power                          switch it on, and wait for nothing
 //	cut-power                      take the power away, now
 //	reset                          press the button for it

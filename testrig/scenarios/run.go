@@ -171,8 +171,13 @@ func (o Options) on(ctx context.Context, arch machine.Arch, dir string, files []
 	if err := newCamera(ctx, factory, vendor); err != nil {
 		return nil, err
 	}
+	say("booting it once, for the scenarios to begin with")
+	kept, err := o.bootOnce(ctx, factory, dir)
+	if err != nil {
+		return nil, err
+	}
 	for _, file := range files {
-		r := o.play(ctx, factory, vendor, file)
+		r := o.play(ctx, factory, vendor, kept, file)
 		results = append(results, r)
 		word := "ok  "
 		if !r.Passed {
@@ -190,9 +195,10 @@ func (o Options) on(ctx context.Context, arch machine.Arch, dir string, files []
 }
 
 // play plays one scenario.
-func (o Options) play(ctx context.Context, factory *machine.Factory, vendor *vendor, file string) Result {
+func (o Options) play(ctx context.Context, factory *machine.Factory, vendor *vendor, kept, file string) Result {
 	begin := time.Now()
-	w := &world{ctx: ctx, patience: o.patience(), factory: factory, packages: map[string]release{}, viewers: map[string]*seat{}, counter: 1}
+	w := o.world(ctx, factory)
+	w.kept = kept
 	w.offer(vendor)
 	t := &teller{verbose: o.Verbose}
 	over := make(chan struct{})
@@ -205,6 +211,26 @@ func (o Options) play(ctx context.Context, factory *machine.Factory, vendor *ven
 		Scenario: strings.TrimSuffix(filepath.Base(file), ".txt"), Arch: factory.Kit.Arch.Name,
 		Passed: !t.failed, Took: time.Since(begin), Log: t.text.String(), Console: w.console, Viewers: w.seen,
 	}
+}
+
+func (o Options) world(ctx context.Context, factory *machine.Factory) *world {
+	return &world{ctx: ctx, patience: o.patience(), factory: factory, packages: map[string]release{}, viewers: map[string]*seat{}, counter: 1}
+}
+
+// bootOnce makes a file of a camera that is up and shows a picture.
+func (o Options) bootOnce(ctx context.Context, factory *machine.Factory, dir string) (kept string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, o.patience())
+	defer cancel()
+	w := o.world(ctx, factory)
+	defer w.end()
+	if w.machine, err = machine.New(ctx, factory.Kit.Arch, factory.Disk, dir); err != nil {
+		return "", err
+	}
+	if _, err := w.boot(ctx, nil); err != nil {
+		return "", err
+	}
+	kept = filepath.Join(dir, "kept.qcow2")
+	return kept, w.machine.Keep(ctx, kept)
 }
 
 func (o Options) patience() time.Duration {

@@ -27,6 +27,8 @@ type world struct {
 	factory  *machine.Factory
 
 	machine  *machine.Machine
+	dir      string // of the machine's files
+	kept     string // a machine that is up
 	agent    *control.Client
 	packages map[string]release // by the version that scenarios call them
 	counter  int64              // of the newest release
@@ -39,6 +41,9 @@ type world struct {
 
 // command is one of a scenario's; what it returns is its standard output.
 type command func(ctx context.Context, args []string) (string, error)
+
+// beforehand are the commands that need no machine.
+var beforehand = []string{"camera", "system", "boot", "power"}
 
 // params are testscript's, for one file.
 func (w *world) params(file string) testscript.Params {
@@ -68,6 +73,9 @@ func (w *world) has(what string) (bool, error) {
 }
 
 func (w *world) run(ts *testscript.TestScript, name string, do command, not bool, args []string) {
+	if w.machine == nil && !slices.Contains(beforehand, name) {
+		ts.Fatalf("usage: %v", errNotOn)
+	}
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(w.ctx, w.patience)
 	defer cancel()
@@ -96,8 +104,8 @@ func (w *world) setUp(env *testscript.Env) error {
 		return err
 	}
 	env.Defer(func() { os.RemoveAll(dir) })
-	w.machine, err = machine.New(w.ctx, w.factory.Kit.Arch, w.factory.Disk, dir)
-	return err
+	w.dir = dir
+	return nil
 }
 
 // end switches everything off.
@@ -203,7 +211,13 @@ func (w *world) power(ctx context.Context, args []string) (string, error) {
 	if _, _, err := named(args, 0); err != nil {
 		return "", err
 	}
-	err := w.machine.PowerOn(ctx)
+	var err error
+	if w.machine == nil {
+		if w.machine, err = machine.New(ctx, w.factory.Kit.Arch, w.factory.Disk, w.dir); err != nil {
+			return "", err
+		}
+	}
+	err = w.machine.PowerOn(ctx)
 	if err == nil && w.agent == nil {
 		w.agent, err = w.machine.Agent()
 	}
@@ -211,6 +225,13 @@ func (w *world) power(ctx context.Context, args []string) (string, error) {
 }
 
 func (w *world) boot(ctx context.Context, args []string) (string, error) {
+	if w.machine == nil {
+		m, err := machine.Resume(ctx, w.factory.Kit.Arch, w.kept, w.dir)
+		if err != nil {
+			return "", err
+		}
+		w.machine = m
+	}
 	if _, err := w.power(ctx, args); err != nil {
 		return "", err
 	}
@@ -226,6 +247,9 @@ func (w *world) waitForPicture(ctx context.Context) error {
 
 // againAfter is the pause after an agent did not answer, as while a machine boots.
 const againAfter = 500 * time.Millisecond
+
+// errNotOn is a mistake of the scenario's.
+var errNotOn = fmt.Errorf("the machine has not been on yet: %w", errUsage)
 
 // waitFor waits until the device is as wanted, over all its reboots.
 func (w *world) waitFor(ctx context.Context, what string, is func(control.Status) bool) (s control.Status, err error) {
@@ -303,9 +327,6 @@ func (w *world) guest(ctx context.Context, args []string) (string, error) {
 
 // inside runs a command in the machine, which has to succeed.
 func (w *world) inside(ctx context.Context, args ...string) (string, error) {
-	if w.machine.Hand == nil {
-		return "", errors.New("the machine has not been on yet")
-	}
 	done, err := w.machine.Hand.Run(ctx, hand.Command{Args: args})
 	if err == nil && done.Exit != 0 {
 		err = fmt.Errorf("%s: exit %s: %s%s", strings.Join(args, " "), strconv.Itoa(done.Exit), done.Out, done.Err)
