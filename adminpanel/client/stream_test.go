@@ -3,166 +3,143 @@ package client_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"math/rand/v2"
 	"net/http"
-	"strconv"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"slipstream/adminpanel/client"
 	"slipstream/adminpanel/view"
+	"slipstream/verify"
+	"slipstream/verify/pack"
 )
 
-// events sends some, and ends the stream in the middle of another one.
-func events(list ...view.Event) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprint(w, ": hello\n\n")
-		for _, e := range list {
-			text, err := json.Marshal(e)
-			if err != nil {
-				panic(err)
-			}
-			fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", e.Rev, e.Kind, text)
-		}
-		fmt.Fprint(w, "data: {\"kind\":\"dev")
+// describe changes what people say of a device, which makes an event.
+func (w *world) describe(id, name string) {
+	w.Helper()
+	if _, err := w.direct.PatchDevice(w.Context(), id, view.DevicePatch{Name: &name}, 0); err != nil {
+		w.Error(err)
 	}
 }
 
 func TestEventsGoOnWhereTheyStopped(t *testing.T) {
-	t.Parallel()
-	l, c := lie(t, events(view.Event{Kind: "device", Rev: 7, ID: "a"}, view.Event{Kind: "beat", Rev: 9}), cut,
-		func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) },
-		events(view.Event{Kind: "resync", Rev: 12}, view.Event{Kind: "device", Rev: 13, ID: "b"}), refuse(401, "signed-out", "the token has ended"))
-	var got []string
-	var last error
-	for e, err := range c.Events(t.Context(), client.Topics{Topics: []string{"devices", "rollout:1"}, Selector: "site:lab"}) {
-		if last = err; err == nil {
-			got = append(got, e.Kind+e.ID)
+	w := serve(t, plain(), devices(t, 3))
+	w.loaded(3)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cut := make(chan struct{})
+	w.net.next(func(b *between, rw http.ResponseWriter, r *http.Request) {
+		ctx, end := context.WithCancel(r.Context())
+		defer end()
+		go func() {
+			defer end()
+			select {
+			case <-cut:
+			case <-ctx.Done():
+			}
+		}()
+		pass(b, rw, r.WithContext(ctx))
+		panic(http.ErrAbortHandler)
+	}, func(b *between, rw http.ResponseWriter, r *http.Request) {
+		w.describe("cam-0002", "meanwhile")
+		miss(b, rw, r)
+	})
+	page, err := w.direct.DevicePage(ctx, "", "", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.describe("cam-0001", "before")
+	var newest int64
+	met := false
+	for e, err := range w.far.Events(ctx, client.Topics{Topics: []string{"devices"}, After: page.Rev}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == "device" && e.ID == "cam-0001" && !met { // events may come twice
+			met = true
+			close(cut)
+		}
+		if e.Kind == "device" && e.ID == "cam-0002" && strings.Contains(string(e.Data), "meanwhile") {
+			break
+		}
+		newest = max(newest, e.Rev)
+	}
+	asked := w.net.requests()
+	if !met || len(asked) != 3 {
+		t.Fatalf("asked %d times; %v", len(asked), met)
+	}
+	for _, r := range asked[1:] {
+		if at := r.Header.Get("Last-Event-ID"); at == "" || at != r.FormValue("after") || at > fmt.Sprint(newest) {
+			t.Errorf("asked for what comes after %q and %q, having seen %d", at, r.FormValue("after"), newest)
 		}
 	}
-	if s := strings.Join(got, " "); s != "devicea resync deviceb" || !client.IsCode(last, "signed-out") {
-		t.Errorf("%s, and then %v", s, last)
-	}
-	asked := l.requests()
-	if len(asked) != 5 {
-		t.Fatalf("asked %d times", len(asked))
-	}
-	for i, want := range []string{"", "9", "9", "9", "13"} {
-		r := asked[i]
-		if r.FormValue("after") != want || r.Header.Get("Last-Event-ID") != want || r.FormValue("topics") != "devices,rollout:1" || r.FormValue("q") != "site:lab" {
-			t.Errorf("%d: %s with Last-Event-ID %q, want %q", i, r.URL, r.Header.Get("Last-Event-ID"), want)
+}
+
+func TestEventsEnd(t *testing.T) {
+	w := serve(t, plain(), devices(t, 1))
+	last := func(ctx context.Context, c *client.Client, t client.Topics) (err error) {
+		for _, err = range c.Events(ctx, t) { //nolint:revive // the last one is wanted
 		}
+		return err
+	}
+	if err := last(t.Context(), w.direct, client.Topics{Topics: []string{"devices"}, Selector: "sit:x"}); !client.IsCode(err, "selector") {
+		t.Errorf("at a refusal: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := last(ctx, w.direct, client.Topics{Topics: []string{"devices"}}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with their context: %v", err)
+	}
+	w.net.next(miss, miss, miss, miss)
+	err := last(t.Context(), w.far, client.Topics{Topics: []string{"devices"}})
+	if p, ok := errors.AsType[*client.Problem](err); !ok || p.Status != http.StatusBadGateway {
+		t.Errorf("of a panel that was never there: %v", err)
+	}
+	if err := w.direct.RemoveToken(t.Context(), "x"); !client.IsCode(err, "forbidden") {
+		t.Errorf("a token ends tokens: %v", err)
 	}
 }
 
-func TestEventsEndWithWhoeverReadsThem(t *testing.T) {
-	t.Parallel()
-	l, c := lie(t, events(view.Event{Kind: "device", Rev: 7}))
-	for range c.Events(t.Context(), client.Topics{}) {
-		break
+// packageOf makes a package of more than one piece.
+func packageOf(t *testing.T, version string) client.Package {
+	t.Helper()
+	dir := t.TempDir()
+	text := make([]byte, 5<<20)
+	fill := rand.NewChaCha8([32]byte{}) // so that it does not become smaller
+	_, _ = fill.Read(text)
+	if err := os.WriteFile(filepath.Join(dir, "camera"), text, 0o700); err != nil { //nolint:gosec // it is a program
+		t.Fatal(err)
 	}
-	if len(l.requests()) != 1 {
-		t.Error("events were asked for that nobody reads")
+	key, err := pack.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
 	}
-	_, c = lie(t, events(view.Event{Kind: "device", Rev: 7}))
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	var last error
-	for _, err := range c.Events(ctx, client.Topics{}) {
-		last = err
-		stop()
+	var out bytes.Buffer
+	_, err = pack.Build(t.Context(), &out, pack.Options{Dir: dir, Key: key, Manifest: verify.Manifest{
+		Format: 1, Product: "sample-camera", Hardware: []string{"rig"}, Version: version, ReleaseCounter: 2, SecurityEpoch: 1, IssuedAt: time.Now().UTC().Truncate(time.Second),
+		App: &verify.App{Exec: []string{"camera"}, Streams: []verify.Stream{{Name: "main", Codec: "h264", Width: 320, Height: 180}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !errors.Is(last, context.Canceled) {
-		t.Errorf("with their context: %v", last)
-	}
-	_, c = lie(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) })
-	for _, err := range c.Events(t.Context(), client.Topics{}) {
-		if last = err; err == nil {
-			t.Error("an event of nobody")
-		}
-	}
-	if p, ok := errors.AsType[*client.Problem](last); !ok || p.Status != 502 {
-		t.Errorf("of a panel that was never there: %v", last)
-	}
-}
-
-// desk takes uploads as the panel does; what goes wrong on the way is scripted.
-type desk struct {
-	size   int64
-	name   string
-	data   []byte
-	begun  int
-	faults []string // of each piece: "" none; "before" and "after" it is written, "half" of it, "busy"
-}
-
-func (d *desk) serve(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case r.Method == http.MethodPost && r.URL.Path == "/api/v1/uploads":
-		var req view.UploadRequest
-		_ = json.NewDecoder(r.Body).Decode(&req)
-		d.size, d.name, d.data = req.Size, req.Name, nil
-		d.begun++
-	case r.Method == http.MethodPatch && !d.piece(w, r):
-		return
-	case strings.HasSuffix(r.URL.Path, "/finish"):
-		sum := sha256.Sum256(d.data)
-		say(view.Release{ID: hex.EncodeToString(sum[:16]), Size: int64(len(d.data))})(w, r)
-		return
-	case r.URL.Path == "/api/v1/uploads/gone":
-		refuse(404, "no-upload", "there is no such upload")(w, r)
-		return
-	}
-	say(view.Upload{ID: "up-1", Size: d.size, Offset: int64(len(d.data))})(w, r)
-}
-
-// piece tells whether it was taken.
-func (d *desk) piece(w http.ResponseWriter, r *http.Request) bool {
-	fault := ""
-	if len(d.faults) > 0 {
-		fault, d.faults = d.faults[0], d.faults[1:]
-	}
-	at, err := strconv.ParseInt(r.Header.Get("Upload-Offset"), 10, 64)
-	if err != nil || at != int64(len(d.data)) || r.Header.Get("Content-Type") != "application/offset+octet-stream" {
-		refuse(409, "offset", "the upload goes on elsewhere")(w, r)
-		return false
-	}
-	switch fault {
-	case "before":
-		cut(w, r)
-	case "full":
-		refuse(413, "too-large", "the package is too large")(w, r)
-		return false
-	}
-	body, _ := io.ReadAll(r.Body)
-	if fault == "half" {
-		d.data = append(d.data, body[:len(body)/2]...)
-		cut(w, r)
-	}
-	d.data = append(d.data, body...)
-	if fault == "after" {
-		cut(w, r)
-	}
-	return true
+	return client.Package{Name: "cam-" + version + ".slip", Size: int64(out.Len()), Reader: bytes.NewReader(out.Bytes())}
 }
 
 func TestUploadsGoOnWhereTheyStopped(t *testing.T) {
-	t.Parallel()
-	text := bytes.Repeat([]byte("0123456789abcdef"), 5<<16) // 5 MiB: two pieces
-	p := client.Package{Name: "cam-2.0.slip", Size: int64(len(text)), Reader: bytes.NewReader(text)}
+	w := serve(t, plain(), nil)
+	p := packageOf(t, "2.0.0")
 	want, err := client.ReleaseID(p.Reader, p.Size)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{faults: []string{"", "before", "half", "after"}}
-	_, c := lie(t, d.serve)
 	begun, done := "", int64(-1)
-	r, err := c.AddRelease(t.Context(), p, client.Transfer{
+	w.net.next(pass, pass, lose, pass, loseHalf, pass, loseAnswer, pass, loseAnswer)
+	r, err := w.far.AddRelease(t.Context(), p, client.Transfer{
 		Begun: func(id string) { begun = id },
 		Progress: func(n, total int64) {
 			if n < done || total != p.Size {
@@ -171,30 +148,53 @@ func TestUploadsGoOnWhereTheyStopped(t *testing.T) {
 			done = n
 		},
 	})
-	if err != nil || r.ID != want || begun != "up-1" || done != p.Size || d.name != p.Name {
-		t.Errorf("%+v, %v; begun %q, done %d, name %q", r, err, begun, done, d.name)
+	if err != nil || r.ID != want || begun == "" || done != p.Size || r.Version != "2.0.0" {
+		t.Errorf("%+v, %v; begun %q, done %d", r, err, begun, done)
 	}
+	// Begun anew where it is gone: it was finished. The same bytes are the same release.
+	again := ""
+	r, err = w.direct.AddRelease(t.Context(), p, client.Transfer{Upload: begun, Begun: func(id string) { again = id }})
+	if err != nil || r.ID != want || again == "" || again == begun {
+		t.Errorf("%+v, %v; begun %q again", r, err, again)
+	}
+}
 
-	// Another run goes on with what is there, and begins anew where that is gone.
-	d.data = d.data[:9<<19]
-	if r, err = c.AddRelease(t.Context(), p, client.Transfer{Upload: "up-1"}); err != nil || r.ID != want || d.begun != 1 {
-		t.Errorf("%+v, %v, begun %d times", r, err, d.begun)
+// Who is interrupted goes on in another run.
+func TestAnUploadGoesOnInAnotherRun(t *testing.T) {
+	w := serve(t, plain(), nil)
+	p := packageOf(t, "3.0.0")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	begun := ""
+	w.net.next(pass, pass, func(b *between, rw http.ResponseWriter, r *http.Request) { cancel(); lose(b, rw, r) })
+	_, err := w.far.AddRelease(ctx, p, client.Transfer{Begun: func(id string) { begun = id }})
+	if !errors.Is(err, context.Canceled) || begun == "" {
+		t.Fatalf("%v, %q", err, begun)
 	}
-	if r, err = c.AddRelease(t.Context(), p, client.Transfer{Upload: "gone"}); err != nil || r.ID != want || d.begun != 2 {
-		t.Errorf("%+v, %v, begun %d times", r, err, d.begun)
+	from := int64(-1)
+	r, err := w.far.AddRelease(t.Context(), p, client.Transfer{Upload: begun, Begun: func(string) { t.Error("begun anew") }, Progress: func(n, _ int64) {
+		if from < 0 {
+			from = n
+		}
+	}})
+	if err != nil || r.Version != "3.0.0" || from < 1<<20 {
+		t.Errorf("%+v, %v, from byte %d on", r, err, from)
 	}
 }
 
 func TestUploadsEndAtARefusal(t *testing.T) {
-	t.Parallel()
-	d := &desk{faults: []string{"full"}}
-	l, c := lie(t, d.serve)
+	w := serve(t, plain(), nil)
 	p := client.Package{Name: "x", Size: 10, Reader: strings.NewReader("0123456789")}
-	if _, err := c.AddRelease(t.Context(), p, client.Transfer{}); !client.IsCode(err, "too-large") || len(l.requests()) != 2 {
-		t.Errorf("%v after %d", err, len(l.requests()))
+	_, err := w.far.AddRelease(t.Context(), p, client.Transfer{})
+	if q, ok := errors.AsType[*client.Problem](err); !ok || q.Status != http.StatusUnprocessableEntity || len(w.net.requests()) != 3 {
+		t.Errorf("what is no package: %v after %d requests", err, len(w.net.requests()))
 	}
 	p.Size = 11
-	if _, err := c.AddRelease(t.Context(), p, client.Transfer{}); err == nil || !strings.Contains(err.Error(), "shorter") {
+	if _, err := w.direct.AddRelease(t.Context(), p, client.Transfer{}); err == nil || !strings.Contains(err.Error(), "shorter") {
 		t.Errorf("a file that has become shorter: %v", err)
+	}
+	p.Size = 1 << 50
+	if _, err := w.direct.AddRelease(t.Context(), p, client.Transfer{}); !client.IsCode(err, "too-large") {
+		t.Errorf("a file that is too large: %v", err)
 	}
 }
