@@ -46,8 +46,8 @@ type link struct {
 	lines   *wire.Writer
 	ctx     context.Context // ends with the link; its cause says why
 	end     context.CancelCauseFunc
-	owned   *sync.WaitGroup
-	taught  atomic.Bool // it knows the fleet's newest root, or cannot be told
+	owned   *sync.WaitGroup // what it has begun besides
+	taught  atomic.Bool     // it knows the fleet's newest root, or cannot be told
 
 	mu      sync.Mutex // guards what follows
 	next    uint64
@@ -81,9 +81,9 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, device string) error
 	ctx, end := context.WithCancelCause(r.Context())
 	rc := http.NewResponseController(w)
 	out := &promptWriter{w: w, rc: rc, ctx: ctx}
-	l := &link{device: device, request: r, ctx: ctx, end: end, lines: wire.NewWriter(out)}
 	// There are ten thousand links: none has a goroutine besides this one that waits.
 	var woken sync.WaitGroup
+	l := &link{device: device, request: r, ctx: ctx, end: end, lines: wire.NewWriter(out), owned: &woken}
 	defer out.close()
 	defer woken.Wait()
 	defer end(nil)
