@@ -26,8 +26,12 @@ type Ask struct {
 	Owner    string      `json:"owner"` // "rollout ID", or a person
 	Release  string      `json:"release,omitempty"`
 	Live     wire.Target `json:"live,omitzero"`
-	Activate bool        `json:"activate,omitempty"` // it shall be tried, and has not come to an end
+	Activate bool        `json:"activate,omitempty"` // it shall be tried
 	Force    bool        `json:"force,omitempty"`
+	// Tried and Ended are how far a person's ask has come: an agent that has forgotten that
+	// must not begin another trial. Of a rollout's ask Activate and Force say it.
+	Tried bool `json:"tried,omitempty"` // its trial has begun
+	Ended bool `json:"ended,omitempty"` // and is over
 	// Before marks the newest line of the device's history when it was asked for the
 	// version: an end that is told there is of an earlier try.
 	Before string    `json:"before,omitempty"`
@@ -47,7 +51,7 @@ func (a Ask) Rollout() string {
 func (a Ask) Desired() wire.Desired {
 	d := wire.Desired{Epoch: uint64(a.Epoch)} //nolint:gosec // epochs count up from 0
 	if a.Want != rollout.WantNothing {
-		d.Live, d.Activate, d.Force = a.Live, a.Activate, a.Force
+		d.Live, d.Activate, d.Force = a.Live, a.Activate && !a.Ended, a.Force && !a.Tried
 	}
 	return d
 }
@@ -99,10 +103,14 @@ func (r *run) askOf(c rollout.Course, before Ask, last string, now time.Time) As
 	return a
 }
 
+// tries tells whether it can bring about a trial, or a stage by force.
+func (a Ask) tries() bool { return a.Activate || a.Force }
+
 // same tells whether two asks say the same.
 func (a Ask) same(b Ask) bool {
 	return a.Epoch == b.Epoch && a.Want == b.Want && a.Owner == b.Owner && a.Release == b.Release &&
-		a.Live == b.Live && a.Activate == b.Activate && a.Force == b.Force && a.Before == b.Before
+		a.Live == b.Live && a.Activate == b.Activate && a.Force == b.Force && a.Before == b.Before &&
+		a.Tried == b.Tried && a.Ended == b.Ended
 }
 
 // markOf tells lines of a history apart.

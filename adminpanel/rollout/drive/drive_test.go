@@ -323,3 +323,37 @@ func TestHeldWhenItHasGrown(t *testing.T) {
 		}
 	})
 }
+
+// What a person has forced is forced once: an agent that starts anew after the revert does not
+// try it again, whatever its panel says to it, and whichever panel that is.
+func TestAForcedTryIsOne(t *testing.T) {
+	driven(t, func(s *sim) { s.add("cam-0", reverts, "1.4") }, func(t *testing.T, s *sim, p *panel) {
+		wish := drive.Wish{Device: "cam-0", Want: rollout.WantStage, Activate: true, Force: true, Release: "r20", By: "user bob"}
+		for tries := 1; tries <= 2; tries++ {
+			if _, err := p.Ask(t.Context(), wish); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			if seen, _ := p.Standing("cam-0"); seen.What != rollout.SeenReverted || s.cams["cam-0"].trials != tries {
+				t.Fatalf("it stands at %+v after %d trials", seen, s.cams["cam-0"].trials)
+			}
+			a, _ := p.Asked("cam-0")
+			if d, _ := p.Desired("cam-0"); !a.Activate || !a.Force || d.Activate || d.Force {
+				t.Errorf("the ask is %+v, and desired is %+v", a, d)
+			}
+			s.forget("cam-0")
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			p.halt()
+			p = startOn(t, s, p.file, 0, false)
+			defer p.halt()
+			s.forget("cam-0")
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			if n := s.cams["cam-0"].trials; n != tries {
+				t.Fatalf("it was tried %d times, asked for %d", n, tries)
+			}
+		}
+	})
+}

@@ -30,6 +30,42 @@ func (l *leader) flush(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
+	return l.flushCame(ctx)
+}
+
+// flushCame journals how far people's asks have come, and desires no more than that.
+func (l *leader) flushCame(ctx context.Context) error {
+	var commits [][]store.Op
+	var ops []store.Op
+	for device, a := range l.came {
+		if l.asks[device].Epoch != a.Epoch {
+			delete(l.came, device)
+			continue
+		}
+		op, err := a.op()
+		if err != nil {
+			return err
+		}
+		if len(ops) == store.MaxOps {
+			commits, ops = append(commits, ops), nil
+		}
+		ops = append(ops, op)
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	if err := l.commitAll(ctx, append(commits, ops)); err != nil {
+		return err
+	}
+	l.d.mu.Lock()
+	for device, a := range l.came {
+		l.asks[device], l.d.asks[device] = a, a
+	}
+	l.d.mu.Unlock()
+	for _, a := range l.came {
+		l.d.outbox.put(a, false)
+	}
+	clear(l.came)
 	return nil
 }
 

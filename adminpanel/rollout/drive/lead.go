@@ -23,6 +23,7 @@ type leader struct {
 	runs    map[string]*run
 	holders map[string][]*run // by device: the rollouts that it is in
 	asks    map[string]Ask
+	came    map[string]Ask // people's, that have come further than the store knows
 	online  map[string]bool
 	looks   looks
 	reached time.Time // when it is looked again which devices are at other panels
@@ -86,7 +87,7 @@ func (d *Driver) end(t *term) {
 
 // load reads the journal.
 func (d *Driver) load(ctx context.Context, cond store.Cond) (*leader, error) {
-	l := &leader{d: d, cond: cond, runs: map[string]*run{}, holders: map[string][]*run{}, asks: map[string]Ask{}, online: map[string]bool{}}
+	l := &leader{d: d, cond: cond, runs: map[string]*run{}, holders: map[string][]*run{}, asks: map[string]Ask{}, came: map[string]Ask{}, online: map[string]bool{}}
 	_, err := store.All(ctx, d.cfg.Store, prefixAsks, func(item store.Item) error {
 		a, err := ReadAsk(item)
 		l.asks[a.Device] = a
@@ -275,6 +276,11 @@ func (l *leader) link(ctx context.Context, w Word, now time.Time) {
 // look tells the rollout that has asked a device where that stands.
 func (l *leader) look(w Word, said *answer, now time.Time) {
 	a, ok := l.asks[w.Device]
+	if ok && a.Rollout() == "" {
+		seen, _ := translate(a, w, said, now)
+		l.come(a, seen.What)
+		return
+	}
 	r := l.runs[a.Rollout()]
 	if !ok || r == nil || r.engine == nil {
 		return
@@ -291,6 +297,19 @@ func (l *leader) look(w Word, said *answer, now time.Time) {
 // takesIn tells whether devices that come to meet the selector are taken in.
 func (r *run) takesIn() bool {
 	return r.Plan.Dynamic && r.engine != nil && (r.Head.State == view.RolloutRunning || r.Head.State == view.RolloutPaused)
+}
+
+// come notes how far a person's ask has come, to be journaled.
+func (l *leader) come(a Ask, what string) {
+	switch what {
+	case rollout.SeenTrial, rollout.SeenReady:
+		a.Tried = true
+	case rollout.SeenDone, rollout.SeenReverted:
+		a.Tried, a.Ended = true, true
+	}
+	if a.tries() && !a.same(l.asks[a.Device]) {
+		l.came[a.Device] = a
+	}
 }
 
 // join takes a device that is new to the fleet into rollouts that wait for such.

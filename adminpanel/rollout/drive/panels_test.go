@@ -49,6 +49,11 @@ func TestTwoPanels(t *testing.T) {
 		if lone.status.Permanent != "2.1" {
 			t.Errorf("what the first panel asks does not reach a device of the second: it has %+v", lone.desired)
 		}
+		for i, p := range []*panel{first, second} {
+			if d, ok := p.Desired("lone"); !ok || d.Activate {
+				t.Errorf("panel %d still has it try %+v", i, d)
+			}
+		}
 		list, err := second.List(ctx)
 		if err != nil || len(list) != 1 || list[0].ID != v.ID {
 			t.Errorf("the second lists %+v, %v", list, err)

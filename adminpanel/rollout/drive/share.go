@@ -42,7 +42,7 @@ func (w Word) here() bool { return w.Online && w.Status != nil }
 func (d *Driver) shareOf(w Word, now time.Time) (s shared, again time.Time) {
 	s.Mark = markOf(w.Status.Last)
 	a, ok := d.asks[w.Device]
-	if !ok || a.Rollout() == "" {
+	if !ok || a.Rollout() == "" && !a.tries() {
 		return s, again
 	}
 	var said *answer
@@ -212,6 +212,10 @@ func (l *leader) reachOne(ctx context.Context, device string, now time.Time) {
 // lookElsewhere tells the rollout that has asked a device of another panel where that stands.
 func (l *leader) lookElsewhere(device string, s shared, now time.Time) {
 	a, ok := l.asks[device]
+	if ok && a.Rollout() == "" && s.Epoch == a.Epoch {
+		l.come(a, s.What)
+		return
+	}
 	r := l.runs[a.Rollout()]
 	if ok && r != nil && r.engine != nil && s.What != "" {
 		l.step(r, s.seen(device, now))

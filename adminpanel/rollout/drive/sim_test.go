@@ -134,6 +134,16 @@ func (s *sim) link(id string, online bool) {
 	c.say()
 }
 
+// forget starts the device's agent anew: it knows of no epoch any more.
+func (s *sim) forget(id string) {
+	s.link(id, false)
+	s.mu.Lock()
+	c := s.cams[id]
+	c.desired, c.report, c.staged, c.tried = wire.Desired{}, nil, false, false
+	s.mu.Unlock()
+	s.link(id, true)
+}
+
 // asker is what one panel sends by: one that was killed says nothing more.
 type asker struct {
 	*sim
