@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -85,8 +86,16 @@ func settingWords(value any) string {
 	if list, ok := value.([]string); ok {
 		value = strings.Join(list, ", ")
 	}
-	if value == "" {
-		return "-"
+	switch v := reflect.ValueOf(value); v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return "-"
+		}
+		value = v.Elem().Interface()
+	case reflect.String, reflect.Slice:
+		if v.Len() == 0 {
+			return "-"
+		}
 	}
 	return clean(fmt.Sprint(value))
 }
