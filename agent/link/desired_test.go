@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -177,6 +178,25 @@ func TestABusyDeviceTriesAgainWhenItIsFree(t *testing.T) {
 	u.set("idle")
 	next(t, end, at(1, wire.ReportStaged))
 	u.did(t, "stage r1 ", "stage r1 ")
+}
+
+// A version that the device has reverted before, or refuses for what it is, is told of and
+// not tried again and again, however often it is desired.
+func TestWhatIsRefusedIsNotAskedForAgain(t *testing.T) {
+	u, links := update(t)
+	end := accept(t, links)
+	var once []string
+	for epoch := uint64(1); epoch < 9; epoch++ {
+		u.stageFails <- control.Result{Exit: control.ExitRefused, Code: "reverted"}
+		desire(t, end, epoch, nil)
+		next(t, end, at(epoch, wire.ReportRefused))
+		u.set("trial")
+		u.set("idle")
+		desire(t, end, epoch, nil)
+		ask(t, end, wire.Ask{ID: epoch, History: &wire.History{}}) // that it has heard by now
+		once = append(once, fmt.Sprintf("stage r%d ", epoch))
+	}
+	u.did(t, once...)
 }
 
 // What is desired no more is neither staged nor activated.
