@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -69,7 +72,31 @@ func (d *Door) pause() {
 	}
 }
 
+// gone tells whether a caller has hung up already. In a storm they wait in the kernel's
+// queue for longer than they have patience; whoever does the handshakes of those who have
+// left comes to the others when they have left too.
+func gone(raw net.Conn) bool {
+	c, ok := raw.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	var info *unix.TCPInfo
+	fd, err := c.SyscallConn()
+	if err == nil {
+		_ = fd.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
+	}
+	return err == nil && info != nil && info.State != established
+}
+
+// established is a connection whose ends are both there (TCP_ESTABLISHED).
+const established = 1
+
 func (d *Door) shake(raw net.Conn) {
+	if gone(raw) {
+		<-d.slots
+		raw.Close()
+		return
+	}
 	conn := tls.Server(raw, d.config)
 	ctx, cancel := context.WithTimeout(d.ctx, handshakeTimeout)
 	err := conn.HandshakeContext(ctx)

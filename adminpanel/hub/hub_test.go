@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -441,4 +442,76 @@ func TestADoorIsClosedAtOnce(t *testing.T) {
 	if err := <-accepted; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("accept ended with %v", err)
 	}
+}
+
+// late is a listener that lets callers wait.
+type late struct {
+	net.Listener
+	open chan struct{}
+}
+
+func (l late) Accept() (net.Conn, error) {
+	<-l.open
+	return l.Listener.Accept()
+}
+
+// A caller who has left, as most do whom a storm keeps waiting, costs no handshake.
+func TestWhoHasLeftCostsNoHandshake(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const here, left = 3, 20
+	hellos := make(chan string, here+left)
+	gate := late{l, make(chan struct{})}
+	door := hub.NewDoor(gate, &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		hellos <- h.ServerName
+		return nil, errors.New("this test goes no further")
+	}}, slog.New(slog.DiscardHandler))
+	defer door.Close()
+	for range left {
+		hello(t, l.Addr(), "left").Close()
+	}
+	for range here {
+		defer hello(t, l.Addr(), "here").Close()
+	}
+	close(gate.open)
+	for range here {
+		select {
+		case name := <-hellos:
+			if name != "here" {
+				t.Fatal("a caller who has left was shaken hands with")
+			}
+		case <-time.After(patience):
+			t.Fatal("nobody shakes hands with who is there")
+		}
+	}
+}
+
+// hello calls, and says the first word of a handshake.
+func hello(t *testing.T, to net.Addr, name string) net.Conn {
+	t.Helper()
+	raw, err := net.Dial("tcp", to.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan struct{})
+	go func() {
+		_ = tls.Client(spoken{raw, sync.OnceFunc(func() { close(said) })}, &tls.Config{ServerName: name, InsecureSkipVerify: true}).HandshakeContext(t.Context())
+	}()
+	<-said
+	return raw
+}
+
+// spoken tells of the first write, once it is done.
+type spoken struct {
+	net.Conn
+	told func()
+}
+
+func (s spoken) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b)
+	s.told()
+	return n, err
 }
