@@ -144,7 +144,7 @@ func (h *Hub) arrive(l *link) {
 func (h *Hub) leave(l *link) {
 	h.mu.Lock()
 	e := h.devices[l.device]
-	if e.link != l {
+	if e == nil || e.link != l {
 		h.mu.Unlock()
 		return
 	}

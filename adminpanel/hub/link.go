@@ -106,33 +106,51 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, device string) error
 
 // listen takes the device's lines; the first one is its hello.
 func (h *Hub) listen(l *link, lines lineReader) error {
-	var first wire.Up
-	if err := lines.read(&first); err != nil {
-		return err
+	text, err := lines.read()
+	if err == nil {
+		err = aside(func() error { return h.meet(l, text) })
 	}
-	if first.Hello == nil || first.Hello.Device != l.device {
-		return errors.New("the device did not give the name that its certificate stands for")
-	}
-	l.hello = *first.Hello
-	h.arrive(l)
 	defer h.leave(l)
-	h.log.Info("device linked", "device", l.device, "agent", l.hello.Agent, "protocol", l.hello.Protocol)
-	if err := h.greet(l); err != nil {
-		return err
-	}
-	for {
-		var up wire.Up
-		if err := lines.read(&up); err != nil {
-			return err
-		}
-		h.heard(l)
-		if err := h.take(l, up); err != nil {
-			return err
+	for err == nil {
+		if text, err = lines.read(); err == nil {
+			err = aside(func() error { return h.take(l, text) })
 		}
 	}
+	return err
 }
 
-func (h *Hub) take(l *link, up wire.Up) error {
+// aside does something on a stack that is given back afterwards. That of a goroutine that
+// waits for a device most of its life, ten thousand times, stays as large as it ever was.
+func aside(do func() error) error {
+	done := make(chan error)
+	go func() { done <- do() }()
+	return <-done
+}
+
+// meet takes the first line.
+func (h *Hub) meet(l *link, text []byte) error {
+	var up wire.Up
+	if err := json.Unmarshal(text, &up); err != nil {
+		return errNoLine(err)
+	}
+	if up.Hello == nil || up.Hello.Device != l.device {
+		return errors.New("the device did not give the name that its certificate stands for")
+	}
+	l.hello = *up.Hello
+	h.arrive(l)
+	h.log.Info("device linked", "device", l.device, "agent", l.hello.Agent, "protocol", l.hello.Protocol)
+	return h.greet(l)
+}
+
+func errNoLine(err error) error { return fmt.Errorf("read a line of the link: %w", err) }
+
+// take takes any other line.
+func (h *Hub) take(l *link, text []byte) error {
+	h.heard(l)
+	var up wire.Up
+	if err := json.Unmarshal(text, &up); err != nil {
+		return errNoLine(err)
+	}
 	if up.Status != nil {
 		var s control.Status
 		if err := json.Unmarshal(up.Status, &s); err != nil {
@@ -196,24 +214,25 @@ type lineReader struct {
 	ctx   context.Context
 }
 
-func (r lineReader) read(up *wire.Up) error {
+// read returns a line that is good until the next.
+func (r lineReader) read() ([]byte, error) {
 	// In this order, as with writes.
 	if err := r.rc.SetReadDeadline(time.Now().Add(wire.SilenceLimit)); err != nil {
-		return err
+		return nil, err
 	}
 	if r.ctx.Err() != nil {
-		return context.Cause(r.ctx)
+		return nil, context.Cause(r.ctx)
 	}
-	err := r.lines.Read(up)
+	text, err := r.lines.Line()
 	switch {
 	case err != nil && r.ctx.Err() != nil:
-		return context.Cause(r.ctx)
+		return nil, context.Cause(r.ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("the device was silent for %v", wire.SilenceLimit)
+		return nil, fmt.Errorf("the device was silent for %v", wire.SilenceLimit)
 	case errors.Is(err, io.EOF):
-		return errors.New("the device ended the link")
+		return nil, errors.New("the device ended the link")
 	}
-	return err
+	return text, err
 }
 
 // begin pings from now on.

@@ -35,7 +35,7 @@ func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 // line lacks are left alone. The end of the stream is io.EOF, also within a line: a
 // link that was cut is an end, not nonsense.
 func (r *Reader) Read(v any) error {
-	line, err := r.line()
+	line, err := r.Line()
 	if err != nil {
 		return err
 	}
@@ -45,8 +45,8 @@ func (r *Reader) Read(v any) error {
 	return nil
 }
 
-// line is good until the next call.
-func (r *Reader) line() ([]byte, error) {
+// Line returns the next line without its newline. It is good until the next call.
+func (r *Reader) Line() ([]byte, error) {
 	for {
 		if i := bytes.IndexByte(r.buf[r.from+r.seen:r.to], '\n'); i >= 0 {
 			begin, end := r.from, r.from+r.seen+i
