@@ -58,6 +58,7 @@ func TestMain(m *testing.M) {
 func serve(data string) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	adminpanel.BeThrifty()
 	cfg := config.Default()
 	cfg.Data, cfg.Names = data, []string{"127.0.0.1"}
 	if where, ok := os.LookupEnv(etcdVariable); ok {

@@ -91,6 +91,7 @@ func absolute(path string) string {
 }
 
 func serveNew(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
+	adminpanel.BeThrifty()
 	log := logger(cfg.Log)
 	at, err := adminpanel.Listen(cfg)
 	if err != nil {
