@@ -312,7 +312,8 @@
 // # How it is made
 //
 // [Step] is all of the above as a pure function; testdata tells it as stories.
-// The runner around it ([Agent]) takes one event at a time, commits the new state
+// Tests walk through all of its states, as far as they say, together with a forwarder, apps,
+// boot loader, start program and disk that keep their contracts. The runner around it ([Agent]) takes one event at a time, commits the new state
 // to the journal, and only then lets the effects begin. Effects go on in the
 // background and come back as events, so nothing slow ever stands between a
 // crash and the answer to it. They may be repeated, never skipped. Events name

@@ -71,7 +71,7 @@ func (d *systemDisk) commit(v, previous agent.Version) {
 		d.live[d.running], d.before[d.running] = v, previous
 		return
 	}
-	live, before := d.live[d.named], d.before[d.named]
+	live, before := d.live[d.with()], d.before[d.with()]
 	if v.Slot != "" {
 		live, before = v, previous
 	}
