@@ -25,14 +25,15 @@ import (
 func legRig(t *testing.T, at, legs string, start func(device.Config) (*device.Device, error)) (*rig, *device.Panel) {
 	t.Helper()
 	r := newRig(t) // for its keys
-	args := []string{"--media", freeUDP(t, at), "--legs", legs, "--advertise", at, "--link", freeTCP(t, at), "--name", at}
-	panel, err := device.StartPanel(r.ctx, r.bin, r.dir, "", r.trust, args...)
+	link := freeTCP(t, at)
+	panel, err := device.StartPanel(r.ctx, r.bin, r.dir, "", r.trust,
+		"LIVE_MEDIA="+freeUDP(t, at), "LIVE_LEGS="+legs, "LIVE_ADVERTISE="+at, "DEVICES="+link, "NAMES="+at)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(panel.Stop)
-	panel.Link = "https://" + args[7]
-	token, err := panel.Token(r.ctx, "cam-1")
+	panel.Link = "https://" + link
+	token, err := panel.Enrolment(r.ctx, "cam-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func watchThrough(t *testing.T, cam *rig, panel *device.Panel) {
 	from := publish.Monotonic()
 	var all []*viewer.Viewer
 	for range 2 { // by one leg
-		v, err := viewer.DialWHEP(cam.ctx, panel.URL+"/api/devices/cam-1/whep/main?via=panel", viewer.Repair())
+		v, err := viewer.DialWHEP(cam.ctx, panel.Through("cam-1", "main"), viewer.Bearer(panel.Token), viewer.Repair())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +132,7 @@ func TestAPanelThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	cam, panel := legRig(t, "127.0.0.1", "", func(c device.Config) (*device.Device, error) { return device.Start(t.Context(), c) })
 	local := cam.watch("1.0")
-	far, err := viewer.DialWHEP(cam.ctx, panel.URL+"/api/devices/cam-1/whep/main?via=panel", viewer.Repair())
+	far, err := viewer.DialWHEP(cam.ctx, panel.Through("cam-1", "main"), viewer.Bearer(panel.Token), viewer.Repair())
 	if err != nil {
 		t.Fatal(err)
 	}

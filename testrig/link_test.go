@@ -1,12 +1,11 @@
 package testrig_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 
+	"slipstream/adminpanel/client"
 	"slipstream/agent/config"
 	"slipstream/agent/control"
 	"slipstream/testrig/device"
@@ -25,7 +24,7 @@ func TestALinkOutlivesBothItsEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { panel.Stop() })
-	token, err := panel.Token(r.ctx, "cam-1")
+	token, err := panel.Enrolment(r.ctx, "cam-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,17 +85,8 @@ func TestALinkOutlivesBothItsEnds(t *testing.T) {
 // beginStage asks for a stage by the panel, and returns when some of it has come.
 func (r *rig) beginStage(panel *device.Panel, release string) {
 	r.t.Helper()
-	body, err := json.Marshal(map[string]string{"release": release})
-	if err != nil {
+	if _, err := panel.Ask(r.ctx, "cam-1", client.Wish{Verb: client.Stage, Release: release}); err != nil {
 		r.t.Fatal(err)
-	}
-	resp, err := http.Post(panel.URL+"/api/devices/cam-1/stage", "application/json", strings.NewReader(string(body)))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusAccepted {
-		r.t.Fatalf("the panel answers %s", resp.Status)
 	}
 	some := func(s control.Status) bool { return s.Staging != nil && s.Staging.Done > 0 }
 	if _, err := r.WaitStatus(r.ctx, fmt.Sprintf("some of %s", release), some); err != nil {

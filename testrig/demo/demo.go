@@ -76,7 +76,7 @@ func run(ctx context.Context, opts Options, bin string, n int) (wrong problems, 
 	if err != nil {
 		say("\n%v", err)
 	}
-	say("\nThe panel is at %s until you press Ctrl-C.", s.panel.URL)
+	say("\nThe panel is at %s until you press Ctrl-C: sign in as %s with %s.", s.panel.URL, s.panel.Name, s.panel.Password)
 	<-ctx.Done()
 	return wrong, err
 }

@@ -110,7 +110,7 @@ func (s *scene) startDevices(ctx context.Context) error {
 // startDevice makes a device, installs the first version and waits for the panel
 // to see it.
 func (s *scene) startDevice(ctx context.Context, name string) (*device.Device, error) {
-	token, err := s.panel.Token(ctx, name)
+	token, err := s.panel.Enrolment(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,9 @@ package device
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"slipstream/adminpanel/client"
+	"slipstream/adminpanel/view"
 	"slipstream/agent/control"
 )
 
@@ -25,22 +29,27 @@ const (
 	panelLogTail = 2000
 )
 
-// Panel is the panel's process and the way to ask it.
+// Panel is the panel's process and the way to ask it, as somebody who may do everything there.
 type Panel struct {
-	URL  string // of its page
-	Link string // where devices call
+	*client.Client
 
-	bin  string
-	args []string
-	data string
-	log  string
-	cmd  *exec.Cmd
-	done chan struct{}
+	URL      string // of its page
+	Link     string // where devices call
+	Name     string // by which to sign in at the page
+	Password string
+	Token    string // of the API
+
+	bin      string
+	settings []string // of the environment
+	log      string
+	cmd      *exec.Cmd
+	done     chan struct{}
 }
 
-// StartPanel starts a panel that keeps its data below dir, and waits until it
-// answers. listen is a loopback address; "" is any free port. more are further arguments.
-func StartPanel(ctx context.Context, bin, dir, listen, trust string, more ...string) (*Panel, error) {
+// StartPanel starts a panel that keeps its data below dir, waits until it answers, and makes
+// its first account. listen is a loopback address; "" is any free port. settings are as in its
+// environment: KEY=value.
+func StartPanel(ctx context.Context, bin, dir, listen, trust string, settings ...string) (*Panel, error) {
 	ports, err := freePorts()
 	if err != nil {
 		return nil, err
@@ -49,12 +58,70 @@ func StartPanel(ctx context.Context, bin, dir, listen, trust string, more ...str
 		listen = ports[0]
 	}
 	p := &Panel{
-		URL: "http://" + listen, Link: "https://" + ports[1], bin: filepath.Join(bin, "slipstream-panel"),
-		data: filepath.Join(dir, "panel"), log: filepath.Join(dir, "panel.log"),
+		URL: "http://" + listen, Link: "https://" + ports[1], Name: "rig", Password: rand.Text(),
+		bin: filepath.Join(bin, "slipstream-panel"), log: filepath.Join(dir, "panel.log"),
 	}
-	p.args = []string{"--listen", listen, "--link", ports[1], "--data", p.data, "--trust", trust}
-	p.args = append(p.args, more...)
-	return p, p.Start(ctx)
+	own := []string{"LISTEN=" + listen, "DEVICES=" + ports[1], "NAMES=127.0.0.1", "DATA=" + filepath.Join(dir, "panel"), "TRUST=" + trust}
+	for _, setting := range append(own, settings...) {
+		p.settings = append(p.settings, "SLIPSTREAM_PANEL_"+setting)
+	}
+	if err := p.Start(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.setUp(ctx); err != nil {
+		p.Stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+// setUp makes the first account, by what the panel has printed, and a token for it.
+func (p *Panel) setUp(ctx context.Context) error {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return err
+	}
+	_, after, _ := strings.Cut(string(text), "/setup?token=")
+	first, _, _ := strings.Cut(after, "\n")
+	body, err := json.Marshal(view.SetupRequest{Token: strings.TrimSpace(first), Name: p.Name, Password: p.Password})
+	if err != nil {
+		return err
+	}
+	if err := p.post(ctx, "/api/v1/setup", body); err != nil {
+		return fmt.Errorf("make the panel's first account: %w", err)
+	}
+	c, err := client.New(client.Config{URL: p.URL})
+	if err != nil {
+		return err
+	}
+	if c, err = c.SignIn(ctx, p.Name, p.Password); err != nil {
+		return fmt.Errorf("sign in at the panel: %w", err)
+	}
+	token, err := c.AddToken(ctx, view.TokenRequest{Name: "rig", Grants: []view.Grant{{Role: view.RoleAdmin}}, Until: time.Now().Add(24 * time.Hour)})
+	if err != nil {
+		return fmt.Errorf("make a token of the panel's API: %w", err)
+	}
+	p.Token = token.Text
+	p.Client, err = client.New(client.Config{URL: p.URL, Token: p.Token})
+	return err
+}
+
+func (p *Panel) post(ctx context.Context, path string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.URL+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		reply, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+		return errors.Join(fmt.Errorf("the panel answers %s: %s", resp.Status, bytes.TrimSpace(reply)), err)
+	}
+	return nil
 }
 
 // Start starts the panel, again if there was one, and waits until it answers.
@@ -64,7 +131,8 @@ func (p *Panel) Start(ctx context.Context) error {
 		return err
 	}
 	defer out.Close() // the process has its own
-	cmd, done := exec.Command(p.bin, p.args...), make(chan struct{})
+	cmd, done := exec.Command(p.bin, "serve"), make(chan struct{})
+	cmd.Env = append(os.Environ(), p.settings...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the demo alone
 	if err := cmd.Start(); err != nil {
@@ -99,7 +167,7 @@ func (p *Panel) waitReady(ctx context.Context) error {
 	defer cancel()
 	for {
 		// Asked only while our process lives: another panel may have the address.
-		if _, err := p.ask(ctx, http.MethodGet, "/healthz", nil); err == nil {
+		if p.isReady(ctx) {
 			select {
 			case <-p.done:
 			default:
@@ -118,6 +186,20 @@ func (p *Panel) waitReady(ctx context.Context) error {
 	}
 }
 
+// isReady says whether the panel has opened its data and knows its devices.
+func (p *Panel) isReady(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
 func lastBytes(text []byte) []byte { return text[max(0, len(text)-panelLogTail):] }
 
 // Stop ends the panel.
@@ -131,51 +213,40 @@ func (p *Panel) Stop() {
 	}
 }
 
-// Token makes the token by which a device enrols.
-func (p *Panel) Token(ctx context.Context, device string) (string, error) {
-	out, err := exec.CommandContext(ctx, p.bin, "token", "--data", p.data, device).CombinedOutput()
+// Enrolment makes the token by which a device enrols.
+func (p *Panel) Enrolment(ctx context.Context, device string) (string, error) {
+	made, err := p.AddEnrolment(ctx, view.EnrolmentRequest{Device: device, Uses: 1, Until: time.Now().Add(time.Hour)})
 	if err != nil {
-		return "", fmt.Errorf("make the panel's token for %s: %w: %s", device, err, out)
+		return "", fmt.Errorf("make the panel's token for %s: %w", device, err)
 	}
-	return strings.TrimSpace(string(out)), nil
+	return made.Text, nil
 }
 
 // Upload gives a package to the panel and returns the release's name there.
 func (p *Panel) Upload(ctx context.Context, file string) (id string, err error) {
-	data, err := os.ReadFile(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return "", err
 	}
-	reply, err := p.ask(ctx, http.MethodPost, "/api/releases", data)
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	release, err := p.AddRelease(ctx, client.Package{Name: filepath.Base(file), Size: info.Size(), Reader: f}, client.Transfer{})
 	if err != nil {
 		return "", fmt.Errorf("give %s to the panel: %w", filepath.Base(file), err)
 	}
-	var release struct {
-		ID string `json:"id"`
-	}
-	return release.ID, json.Unmarshal(reply, &release)
+	return release.ID, nil
 }
 
 // Stage makes the panel stage a release on a device and waits for the outcome.
 func (p *Panel) Stage(ctx context.Context, device, release string) control.Result {
 	ctx, cancel := context.WithTimeout(ctx, stageWait)
 	defer cancel()
-	body, err := json.Marshal(map[string]string{"release": release})
-	if err != nil {
-		panic(err) // two strings always marshal
-	}
-	reply, err := p.ask(ctx, http.MethodPost, fmt.Sprintf("/api/devices/%s/stage?wait=%s", device, stageWait), body)
-	var asked struct {
-		Done    bool   `json:"done"`
-		Exit    int    `json:"exit"`
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	}
-	if err == nil {
-		err = json.Unmarshal(reply, &asked)
-	}
+	asked, err := p.Ask(ctx, device, client.Wish{Verb: client.Stage, Release: release, Wait: stageWait})
 	if err == nil && !asked.Done {
-		err = fmt.Errorf("no outcome within %s", stageWait)
+		asked, err = p.Follow(ctx, device, asked.ID, nil)
 	}
 	if err != nil {
 		return control.Result{Exit: control.ExitError, Message: "stage through the panel: " + err.Error()}
@@ -188,42 +259,22 @@ func (p *Panel) WaitOnline(ctx context.Context, device string) error {
 	ctx, cancel := context.WithTimeout(ctx, panelTimeout)
 	defer cancel()
 	for {
-		var seen struct {
-			Online bool `json:"online"`
-		}
-		reply, err := p.ask(ctx, http.MethodGet, "/api/devices/"+device, nil)
-		if err == nil && json.Unmarshal(reply, &seen) == nil && seen.Online {
+		seen, err := p.Device(ctx, device)
+		if err == nil && seen.Online {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("device %s does not link to the panel within %s (the panel says: %s): %w", device, panelTimeout, reply, err)
+			return fmt.Errorf("device %s does not link to the panel within %s: %w", device, panelTimeout, err)
 		case <-time.After(panelPause):
 		}
 	}
 }
 
-func (p *Panel) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, p.URL+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	if json.Valid(body) {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	reply, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode >= 300 {
-		return reply, fmt.Errorf("the panel answers %s: %s", resp.Status, bytes.TrimSpace(reply))
-	}
-	return reply, nil
+// Through is where a device's stream is watched through the panel; the viewer needs
+// [Panel.Token].
+func (p *Panel) Through(device, stream string) string {
+	return p.URL + "/api/v1/devices/" + device + "/whep/" + stream + "?via=panel"
 }
 
 // LogFile is the panel's log.

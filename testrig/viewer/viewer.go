@@ -32,6 +32,7 @@ type Viewer struct {
 	answer func(sdp string) string
 	repair *repairer // nil: what is lost stays lost
 	limit  time.Duration
+	bearer string // token; "": it shows none
 
 	hangUp func()
 	once   sync.Once
@@ -58,6 +59,9 @@ func Repair() Option { return func(v *Viewer) { v.repair = newRepairer() } }
 // bounds the steps of joining, and how long a WHEP viewer hears nothing before its
 // session is over.
 func Within(limit time.Duration) Option { return func(v *Viewer) { v.limit = limit } }
+
+// Bearer makes a WHEP viewer show a token.
+func Bearer(token string) Option { return func(v *Viewer) { v.bearer = token } }
 
 func newViewer(kind, url string, options []Option) *Viewer {
 	v := &Viewer{Recorder: NewRecorder(), Kind: kind, URL: url, limit: dialTimeout, answer: func(sdp string) string { return sdp }}

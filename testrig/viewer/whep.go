@@ -128,6 +128,7 @@ func (s *whepSession) post(ctx context.Context, endpoint, offer string) (answer 
 		return "", err
 	}
 	req.Header.Set("Content-Type", "application/sdp")
+	s.viewer.sign(req)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return "", err
@@ -150,6 +151,13 @@ func (s *whepSession) post(ctx context.Context, endpoint, offer string) (answer 
 	}
 	s.resource = location.String()
 	return string(body), nil
+}
+
+// sign shows who asks.
+func (v *Viewer) sign(req *http.Request) {
+	if v.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+v.bearer)
+	}
 }
 
 func (s *whepSession) state(state webrtc.PeerConnectionState) {
@@ -192,6 +200,7 @@ func (s *whepSession) hangUp() {
 		ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 		defer cancel()
 		if req, err := http.NewRequestWithContext(ctx, http.MethodDelete, s.resource, nil); err == nil {
+			s.viewer.sign(req)
 			if resp, err := http.DefaultClient.Do(req); err == nil {
 				resp.Body.Close()
 			}

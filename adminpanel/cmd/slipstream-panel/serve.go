@@ -107,7 +107,7 @@ func serveNew(ctx context.Context, cfg config.Config, out io.Writer) (err error)
 		return err
 	}
 	if token != "" {
-		fmt.Fprintf(out, "This panel has no account yet. Make the first one at %s/setup with the setup token %s\n", panel.URL(), token)
+		fmt.Fprintf(out, "This panel has no account yet. Make the first one at %s/setup?token=%s\n", panel.URL(), token)
 	}
 	log.Info("panel is up", "url", panel.URL(), "devices", at.Devices.Addr().String())
 	return panel.Serve(ctx)
