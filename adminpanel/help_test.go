@@ -41,12 +41,15 @@ func (w *world) token(id string) wire.Token {
 	return must(wire.ParseToken(made.Text))
 }
 
-// device enrols a simulated device and waits until it is linked.
-func (w *world) device(id string) *simulate.Device {
+// device enrols a simulated device and waits until it is linked. It may have a picture.
+func (w *world) device(id string, picture ...func(context.Context, string) (string, error)) *simulate.Device {
 	w.Helper()
 	d, err := simulate.New(simulate.Spec{ID: id, Version: "1.0.0", Marker: "operator", State: w.TempDir()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		w.Fatal(err)
+	}
+	if len(picture) > 0 {
+		d.Answer = picture[0]
 	}
 	if err := d.Enrol(w.Context(), w.link, w.token(id)); err != nil {
 		w.Fatal(err)

@@ -49,7 +49,7 @@ func (p *Panel) headed(next http.Handler) http.Handler {
 }
 
 func pages() http.Handler {
-	files := ui.Next()
+	files := ui.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", ui.Policy)
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {

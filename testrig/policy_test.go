@@ -36,7 +36,7 @@ const policy = `
 	agent/appcontrol < stream/control
 	stream/handover < stream/seqpacket
 	stream/orders < stream/handover, stream/seqpacket
-	adminpanel/store, adminpanel/shelf, adminpanel/ui, adminpanel/config, adminpanel/canary < NONE
+	adminpanel/store, adminpanel/ui, adminpanel/config, adminpanel/canary < NONE
 	adminpanel/view < agent/control
 	adminpanel/client < adminpanel/view
 	adminpanel/rollout < adminpanel/canary, adminpanel/view

@@ -1,12 +1,10 @@
 // Package ui is the panel's pages, embedded, so that building the panel needs Go alone.
 //
-// [Next] serves the pages of the whole panel. Their sources are in src/: TypeScript with
-// Preact and signals, bundled by ./bundle into dist/, which is committed; the types of the
-// API are written from package view, so a renamed field fails the type check. [Handler]
-// serves the page that the panel still shows, hand-written HTML, CSS and ES modules in
-// page/, until the API that the new ones speak is there.
+// Their sources are in src/: TypeScript with Preact and signals, bundled by ./bundle into
+// dist/, which is committed; the types of the API are written from package view, so a
+// renamed field fails the type check.
 //
-// What both keep: a video element, once made, is never made anew or moved by data; the
+// What they keep: a video element, once made, is never made anew or moved by data; the
 // peer connection of a tile ends only when the browser says that it has failed, or when
 // nobody looks. Data that arrives moves neither focus nor selection nor scrolling. The
 // address is the state: a reload, the back button and a second tab show the same. A

@@ -1,16 +1,26 @@
 package ui
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"io/fs"
 	"net/http"
 	"path"
+	"strings"
+	"time"
 )
 
-//go:embed page
-var embedded embed.FS
+//go:generate go run ./bundle
+
+//go:embed dist
+var bundled embed.FS
+
+// Policy is what the pages need, and all that they may: nothing inline, no strings for
+// markup.
+const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; media-src 'self' blob:; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 // file is one file of the page. Its tag lets a browser keep it until the panel
 // is another one: embedded files have no dates.
@@ -28,13 +38,19 @@ var kinds = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// Handler serves today's page at /; see [Next].
+// Handler serves the pages: files below /assets/, and one page for every other address,
+// which the pages themselves tell apart. Addresses below /api/ are not theirs.
 func Handler() http.Handler {
-	files := load(embedded, "page")
-	files["/"] = files["/index.html"]
+	files := load(bundled, "dist")
+	page := files["/index.html"]
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f, ok := files[r.URL.Path]
-		if !ok {
+		f := page
+		if name, ok := strings.CutPrefix(r.URL.Path, "/assets"); ok {
+			if f, ok = files[name]; !ok {
+				http.NotFound(w, r)
+				return
+			}
+		} else if strings.HasPrefix(r.URL.Path, "/api/") {
 			http.NotFound(w, r)
 			return
 		}
@@ -57,4 +73,11 @@ func load(from embed.FS, dir string) map[string]file {
 		files["/"+e.Name()] = file{content, kinds[path.Ext(e.Name())], `"` + hex.EncodeToString(sum[:8]) + `"`}
 	}
 	return files
+}
+
+func (f file) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", f.kind)
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("ETag", f.tag)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.content))
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestNextServesOnePageForAllAddressesOfPages(t *testing.T) {
+func TestOnePageIsServedForAllAddressesOfPages(t *testing.T) {
 	for path, want := range map[string]struct {
 		status int
 		kind   string
@@ -16,12 +16,12 @@ func TestNextServesOnePageForAllAddressesOfPages(t *testing.T) {
 		"/devices/cam-1.js":   {http.StatusOK, "text/html; charset=utf-8"},
 		"/assets/app.js":      {http.StatusOK, "text/javascript; charset=utf-8"},
 		"/assets/style.css":   {http.StatusOK, "text/css; charset=utf-8"},
-		"/assets/../next.go":  {http.StatusNotFound, ""},
+		"/assets/../ui.go":    {http.StatusNotFound, ""},
 		"/assets/missing.css": {http.StatusNotFound, ""},
 		"/api/v1/nothing":     {http.StatusNotFound, ""},
 	} {
 		w := httptest.NewRecorder()
-		Next().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		Handler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 		if kind := w.Header().Get("Content-Type"); w.Code != want.status || want.kind != "" && kind != want.kind {
 			t.Errorf("%s: %d %s", path, w.Code, kind)
 		}

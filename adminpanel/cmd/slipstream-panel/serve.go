@@ -70,7 +70,7 @@ func serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return serveNew(cmd.Context(), cfg, cmd.OutOrStdout())
+			return serve(cmd.Context(), cfg, cmd.OutOrStdout())
 		},
 	}
 	w.flags(cmd)
@@ -90,7 +90,7 @@ func absolute(path string) string {
 	return path
 }
 
-func serveNew(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
+func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	adminpanel.BeThrifty()
 	log := logger(cfg.Log)
 	at, err := adminpanel.Listen(cfg)

@@ -3,6 +3,7 @@
 // One phrase for each cause that agent and forwarder know.
 const reasons: Record<string, string> = {
   exit: 'its app ended',
+  oom: 'its app came to its limit of memory',
   eof: 'its app closed the stream',
   stall: 'its pictures stopped',
   media: 'its stream was not the one its package declares',

@@ -57,7 +57,7 @@ type Data struct {
 func New(data Data) *Server {
 	s := &Server{Data: data, mux: http.NewServeMux(), heard: map[chan view.Event]bool{}, bodies: map[string]string{}, rev: 1}
 	s.routes()
-	s.mux.Handle("/", ui.Next())
+	s.mux.Handle("/", ui.Handler())
 	return s
 }
 

@@ -10,12 +10,12 @@ import (
 // The page has a phrase for every cause of a revert. The causes are read from
 // where they are named: the panel must not import the agent.
 func TestThePageKnowsEveryCause(t *testing.T) {
-	words, err := os.ReadFile("../../ui/page/words.js")
+	words, err := os.ReadFile("ui/src/words.ts")
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := 0
-	for _, file := range []string{"../../../agent/event.go", "../../../stream/orders/orders.go"} {
+	for _, file := range []string{"../agent/event.go", "../stream/orders/orders.go"} {
 		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
