@@ -1,27 +1,61 @@
-// Package adminpanel is the panel: devices link to it, people look at them
-// through its page and bring releases to them.
+// Package adminpanel is the panel: devices link to it, people look at them through its
+// pages and bring releases to them.
 //
-// Its parts: hub holds the devices' links, enrol lets devices in, ca is the
-// certificate authority by which they and the panel know each other, shelf remembers,
-// api is the HTTP interface, ui the page, live brings pictures to those who cannot reach
-// a device. People and devices have an address each.
+// It puts the parts together and serves them:
 //
-// Parts of a larger panel stand beside them, tested and not in use yet: store keeps
-// things in a file or in a cluster, fleet finds and counts devices, rollout brings
-// releases to them in waves, release takes uploads, auth knows who calls, audit chains
-// what they did, and settings, config and view are what their names say. They take the
-// place of shelf and of today's page ([ui.Next]) when the API speaks their language.
+//	config    what a panel is started with       store     what it remembers, in a file or in etcd
+//	audit     who did what, as a chain           settings  the fleet's rules, which people change
+//	fleet     all devices at once, selectors     release   packages: uploads, judgement, ranges
+//	hub       the devices' links                 enrol, ca who may call: tokens, certificates
+//	rollout   how a release goes to many         drive     the rollouts' hands, on one panel of all
+//	auth      accounts, sessions, roles, OIDC    order     the fleet's signed word on a release
+//	live      pictures through the panel         api, ui   the only door for people, and its pages
 //
-// What it keeps: the panel may stop at any moment; devices go on without it and
-// nothing about an update depends on its being there.
+// People and devices have an address each, and those who watch over the panel may have a third.
 //
-// What it defends against: it has no logins yet, so it listens for people on the
-// loopback only ([Listen]), takes no request that a foreign web page makes (by
-// Sec-Fetch-Site and Origin, and by the Host header against DNS rebinding), and
-// its page runs no script but its own.
+//	people   /api/v1/… /openapi.json   package api; a session, or a token of the API
+//	         /healthz /readyz          for everybody: it lives; it knows its devices and its store answers
+//	         /metrics                  figures for Prometheus; a token with the role viewer
+//	         everything else           the pages
+//	devices  POST /v1/enroll /v1/renew /v1/link, GET /v1/reach, /v1/releases/{id}, POST /v1/leg/{id}
+//	metrics  /healthz /readyz /metrics, open to who reaches it
 //
-// What it does not do: judge for a device whether a package may run there.
+// # What it keeps
 //
-// Rejected: listening elsewhere behind a flag "I know what I do"; until there
-// are logins a tunnel (ssh -L) is the way in from afar.
+// The panel may stop at any moment; devices go on without it, and nothing about an update
+// depends on its being there. It serves devices only when it knows them all, so that none
+// is turned away by a panel that has just started; until then they wait in the kernel's
+// queue. A device that is revoked or replaced has no link in the next moment, whichever
+// panel has it. What was answered is in the store.
+//
+// # Stopping, and starting another one
+//
+// A panel that is to stop asks its devices to come back within seconds, ends readers of
+// events, gives other requests some seconds, and closes its store last. A store in a file is
+// open in one process only, so another panel cannot run before: systemd keeps the sockets
+// open meanwhile ([Listen]), and who calls then waits and is not refused. Panels on etcd
+// are replaced one after the other, behind whatever spreads their callers.
+//
+// # Several panels
+//
+// Panels on one etcd serve the same people and devices. Each has a name of its own; they
+// share a directory of releases, and one certificate authority, which is then in the store
+// too ([OpenAuthority]).
+//
+// # What it defends against
+//
+// Strangers get the pages, which show nothing without the API, and whether the panel is well.
+// Package auth refuses foreign pages and foreign names of the panel; browsers are told to run
+// no script but the panel's own, and to come by TLS from then on. Without TLS it listens on
+// the loopback only, unless a proxy in front does TLS. Labels of figures are routes of the
+// table of rules, so that no caller can make more.
+//
+// # What it does not do
+//
+// Judge for a device whether a package may run there; read the data of panels from before
+// the first release ([ErrOldData]).
+//
+// Rejected: SO_REUSEPORT for a change of panels (the kernel gives callers to a process that
+// is about to close, and those are refused); figures by expvar or written by hand, where
+// Prometheus' own library counts and spells them rightly.
 package adminpanel

@@ -4,6 +4,7 @@
 const reasons: Record<string, string> = {
   exit: 'its app ended',
   oom: 'its app came to its limit of memory',
+  crashing: 'its app kept ending',
   eof: 'its app closed the stream',
   stall: 'its pictures stopped',
   media: 'its stream was not the one its package declares',
