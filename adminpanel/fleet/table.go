@@ -153,9 +153,7 @@ func (t *Table) Versions(s Selector, now time.Time) view.Versions {
 		return count[version]
 	}
 	selected := t.Select(s, now)
-	meant := make(map[string]bool, len(selected))
 	for _, d := range selected {
-		meant[d.ID] = true
 		running := of(d.Running)
 		running.Running++
 		if d.Stale {
@@ -171,7 +169,7 @@ func (t *Table) Versions(s Selector, now time.Time) view.Versions {
 	t.mu.RLock()
 	for version, devices := range t.tried {
 		for id := range devices {
-			if meant[id] {
+			if d, ok := t.byID[id]; ok && s.Meets(d, now) {
 				of(version).Reverted++
 			}
 		}

@@ -121,3 +121,11 @@ func BenchmarkSelect100000(b *testing.B) {
 		tab.Page(s, "", 100, time.Now())
 	}
 }
+
+func BenchmarkVersions100000(b *testing.B) {
+	tab := table(100_000)
+	tab.Page(fleet.Selector{}, "", 1, time.Now()) // puts the devices in order, once
+	for b.Loop() {
+		tab.Versions(fleet.Selector{}, time.Now())
+	}
+}
