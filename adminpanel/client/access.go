@@ -102,14 +102,5 @@ func (c *Client) Audit(ctx context.Context, object string) iter.Seq2[view.AuditL
 
 // ExportAudit writes all lines as they are chained, oldest first. It is bounded by ctx alone.
 func (c *Client) ExportAudit(ctx context.Context, w io.Writer) error {
-	header := http.Header{"Accept": {"application/x-ndjson"}}
-	resp, err := c.send(ctx, call{method: http.MethodGet, path: "audit/export", header: header}, "")
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(w, resp.Body); err != nil {
-		return c.explain(ctx, err, true)
-	}
-	return nil
+	return c.download(ctx, call{method: http.MethodGet, path: "audit/export", header: http.Header{"Accept": {"application/x-ndjson"}}}, w)
 }

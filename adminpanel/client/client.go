@@ -203,6 +203,40 @@ func (c *Client) once(ctx context.Context, ask call, key string) error {
 	return nil
 }
 
+// download copies an answer that may be as large as it likes, as long as it goes on.
+func (c *Client) download(ctx context.Context, ask call, w io.Writer) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stalled := time.AfterFunc(askTimeout, func() { cancel(&LostError{URL: c.base.String(), Err: context.DeadlineExceeded}) })
+	defer stalled.Stop()
+	resp, err := c.send(ctx, ask, "")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	n, err := io.Copy(w, moving{resp.Body, stalled})
+	if err == nil && resp.ContentLength >= 0 && n != resp.ContentLength {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return c.explain(ctx, err, true)
+	}
+	return nil
+}
+
+// moving puts off a timer with each byte that comes.
+type moving struct {
+	io.Reader
+
+	stalled *time.Timer
+}
+
+func (m moving) Read(buf []byte) (int, error) {
+	n, err := m.Reader.Read(buf)
+	m.stalled.Reset(askTimeout)
+	return n, err
+}
+
 // send returns an answer that is no refusal.
 func (c *Client) send(ctx context.Context, ask call, key string) (*http.Response, error) {
 	var sent atomic.Bool

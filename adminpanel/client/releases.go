@@ -47,6 +47,12 @@ func (c *Client) OrderFile(ctx context.Context, id string) (file []byte, err err
 	return file, c.get(ctx, path("releases", id, "order"), nil, &file)
 }
 
+// OrderPackage writes the whole package with that word in it, for a USB stick. It is
+// bounded by ctx alone.
+func (c *Client) OrderPackage(ctx context.Context, id string, w io.Writer) error {
+	return c.download(ctx, call{method: http.MethodGet, path: path("releases", id, "order"), query: query("with", "package")}, w)
+}
+
 // ReleaseID is the id that the panel gives to a package's bytes: the first half of their
 // SHA-256.
 func ReleaseID(r io.ReaderAt, size int64) (string, error) {

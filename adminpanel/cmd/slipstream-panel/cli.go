@@ -162,11 +162,27 @@ func (c *cli) columns(indent string, rows [][]string) error {
 		}
 	}
 	var b strings.Builder
+	width := widthOf(c.out)
 	for _, line := range words.Columns(rows) {
-		b.WriteString(strings.TrimRight(indent+line, " ") + "\n")
+		if line = strings.TrimRight(indent+line, " "); width > 0 {
+			line = words.Fit(line, width, "~")
+		}
+		b.WriteString(line + "\n")
 	}
 	_, err := io.WriteString(c.out, b.String())
 	return err
+}
+
+// widthOf is that of a terminal. Elsewhere nothing is cut, and it is 0.
+func widthOf(w io.Writer) int {
+	if !isTerminal(w) {
+		return 0
+	}
+	width, _, err := term.GetSize(int(w.(*os.File).Fd())) //nolint:forcetypeassert // a terminal is one
+	if err != nil {
+		return 0
+	}
+	return width
 }
 
 // isTerminal tells whether a person is at the other end.

@@ -49,10 +49,10 @@ type access struct {
 
 func (l *login) flags(cmd *cobra.Command) {
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&l.panel, "panel", "", "`URL` of the panel, such as https://panel.example; or $"+envPanel)
-	flags.StringVar(&l.tokenFile, "token-file", "", "`FILE` with an API token of the panel; or the token itself in $"+envToken)
-	flags.StringVar(&l.ca, "ca", "", "`FILE` of the only authorities that are believed about the panel; or $"+envCA)
-	flags.StringVar(&l.file, "config", "", "`FILE` that fleet login has written, in place of the usual one; or $"+envFile)
+	flags.StringVar(&l.panel, "panel", "", "`URL` of the panel; or $"+envPanel)
+	flags.StringVar(&l.tokenFile, "token-file", "", "`FILE` with its API token; or the token in $"+envToken)
+	flags.StringVar(&l.ca, "ca", "", "`FILE` of its certificate's authority; or $"+envCA)
+	flags.StringVar(&l.file, "config", "", "`FILE` that fleet login keeps; or $"+envFile)
 }
 
 // path is where the file is.

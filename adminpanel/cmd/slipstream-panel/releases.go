@@ -98,7 +98,7 @@ Exit status: 0 the panel has it, 1 error, 3 the package was refused.`,
 
 func trustWords(r view.Release) string {
 	if !r.Verified {
-		return "which devices judge for themselves"
+		return "judged by the devices alone"
 	}
 	return "signed by " + strings.Join(r.Signers, ", ")
 }
@@ -272,8 +272,8 @@ func (c *cli) releaseOrder() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "order RELEASE [SELECTOR]", Short: "Sign the fleet's word that devices may run a release",
 		Long: `Sign the fleet's word that the devices that a selector meets, or all, may run a release;
-devices that belong to a fleet install nothing without. With --file the word is written
-into a file as well, for a device that is updated by hand.`,
+devices that belong to a fleet install nothing without. With --stick the package is written
+into a file with that word in it, for devices that are updated by hand.`,
 		Args: args(cobra.RangeArgs(1, 2), "a RELEASE and at most one SELECTOR"),
 		RunE: c.asks(func(ctx context.Context, panel *client.Client, given []string) error {
 			r, err := find(ctx, panel, given[0])
@@ -284,12 +284,8 @@ into a file as well, for a device that is updated by hand.`,
 				return err
 			}
 			if file != "" {
-				text, err := panel.OrderFile(ctx, r.ID)
-				if err == nil {
-					err = writeWhole(file, text)
-				}
-				if err != nil {
-					return fmt.Errorf("write the order: %w", err)
+				if err := writeNew(file, func(f *os.File) error { return panel.OrderPackage(ctx, r.ID, f) }); err != nil {
+					return fmt.Errorf("write the package with its order: %w", err)
 				}
 			}
 			if c.json {
@@ -298,7 +294,7 @@ into a file as well, for a device that is updated by hand.`,
 			return c.done("%s may run on %s%s", r.Name, cmp.Or(first(given[1:]), "all devices"), until(life.from(time.Now())))
 		}),
 	}
-	cmd.Flags().StringVar(&file, "file", "", "write the signed word into this `FILE` too")
+	cmd.Flags().StringVar(&file, "stick", "", "write the package with the word in it into this `FILE`")
 	cmd.Flags().Var(&life, "for", "how long it holds, such as 30d")
 	return cmd
 }
