@@ -146,20 +146,21 @@ export class Player {
     this.connects++;
     this.#say(this.#lastAt ? 'reconnecting' : 'connecting', '');
     pc.addTransceiver('video', { direction: 'recvonly' });
+    let came = false;
+    const lost = (words: string) => (came ? this.#drop(pc, words) : this.#other(pc, 'no way to the device was found'));
     pc.ontrack = (e) => {
       this.#show(e.track);
       // The device says goodbye here long before the browser calls it a failure.
       const { transport } = e.receiver;
-      if (transport) transport.onstatechange = () => /closed|failed/.test(transport.state) && this.#drop(pc, 'the device ended the connection');
+      if (transport) transport.onstatechange = () => /closed|failed/.test(transport.state) && lost('the device ended the connection');
     };
-    const late = setTimeout(() => pc.connectionState !== 'connected' && this.#other(pc, 'no way to the device was found'), this.#relayed ? 2 * connect : connect);
-    let came = false;
+    const late = setTimeout(() => pc.connectionState !== 'connected' && lost(''), this.#relayed ? 2 * connect : connect);
     pc.onconnectionstatechange = () => {
       if (pc.connectionState === 'connected') {
         came = true;
         this.#retry = first;
       }
-      if (pc.connectionState === 'failed') came ? this.#drop(pc, 'the connection to the device failed') : this.#other(pc, 'no way to the device was found');
+      if (pc.connectionState === 'failed') lost('the connection to the device failed');
       if (pc.connectionState !== 'connecting') clearTimeout(late);
     };
     try {

@@ -69,11 +69,18 @@ type page struct {
 
 func open(t *testing.T, data uitest.Data, path string) *page {
 	t.Helper()
+	return openWith(t, data, path, func(*uitest.Server) {})
+}
+
+// openWith changes the server before it is asked for anything.
+func openWith(t *testing.T, data uitest.Data, path string, change func(*uitest.Server)) *page {
+	t.Helper()
 	browser, err := browse()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := uitest.New(data)
+	change(s)
 	http := httptest.NewServer(s)
 	tab, cancel := chromedp.NewContext(browser)
 	tab, late := context.WithTimeout(tab, patience)

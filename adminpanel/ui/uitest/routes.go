@@ -3,6 +3,7 @@ package uitest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -245,12 +246,12 @@ func (s *Server) enrol(_ *http.Request, body []byte) (any, error) {
 }
 
 func (s *Server) whep(w http.ResponseWriter, r *http.Request) {
-	offer := make([]byte, r.ContentLength)
-	if _, err := r.Body.Read(offer); s.WHEP == nil || err != nil && err.Error() != "EOF" {
+	offer, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
+	if err != nil || s.WHEP == nil {
 		write(w, nil, refuse(http.StatusServiceUnavailable, "away", "the device is away"))
 		return
 	}
-	answer, err := s.WHEP(r.PathValue("id"), r.PathValue("stream"), string(offer))
+	answer, err := s.WHEP(r, string(offer))
 	if err != nil {
 		write(w, nil, refuse(http.StatusServiceUnavailable, "away", err.Error()))
 		return

@@ -21,7 +21,7 @@ import (
 // Server is a panel in memory. Change what it holds by [Server.Do].
 type Server struct {
 	// WHEP answers offers of browsers; nil refuses all of them as a device that is away.
-	WHEP func(device, stream, offer string) (answer string, err error)
+	WHEP func(r *http.Request, offer string) (answer string, err error)
 
 	mux    *http.ServeMux
 	mu     sync.Mutex
