@@ -173,7 +173,7 @@ func TestATrialOfAnOperators(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.until(d, "the version before", func(is hub.Device) bool {
-				return is.Status.Permanent == "1.0.0" && slotOf(is, w.target.Digest) == control.StateReverted
+				return is.Status.Last.Return == "operator" && is.Status.Permanent == "1.0.0" && slotOf(is, w.target.Digest) == control.StateReverted
 			})
 		}
 		if i == 1 { // a version that was reverted is not tried again

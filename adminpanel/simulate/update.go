@@ -217,7 +217,7 @@ func (d *Device) returns(ctx context.Context) control.Result {
 		return result
 	}
 	d.change("revert", func(s *control.Status) {
-		if d.back(s, "taken back from the panel") {
+		if d.back(s, "operator", "taken back from the panel") {
 			result = control.Result{Message: s.Permanent + " is back"}
 		}
 	})
@@ -259,18 +259,18 @@ func (d *Device) end(s *control.Status, r control.Record) control.Record {
 }
 
 // regret goes back long after the trial.
-func (d *Device) regret(s *control.Status) { d.back(s, "the app ended again and again") }
+func (d *Device) regret(s *control.Status) { d.back(s, "crashing", "the app ended again and again") }
 
 // back makes the version before permanent again, and says whether there was one. It needs
 // the lock.
-func (d *Device) back(s *control.Status, why string) bool {
+func (d *Device) back(s *control.Status, by, why string) bool {
 	fresh, old := active(s), spare(s)
 	if old.State != control.StatePrevious || s.Trial != nil {
 		return false // something newer has its slot
 	}
 	d.counts.Permanent--
 	d.counts.Reverted++
-	r := control.Record{Time: d.now(), From: fresh.Version, To: old.Version, Digest: old.Digest, Outcome: control.OutcomePermanent, Detail: why}
+	r := control.Record{Time: d.now(), From: fresh.Version, To: old.Version, Digest: old.Digest, Outcome: control.OutcomePermanent, Return: by, Detail: why}
 	fresh.State, old.State = control.StateReverted, control.StatePermanent
 	fresh.App, fresh.PID, old.App, old.PID = "stopped", 0, "ready", 101
 	s.Permanent, s.Streams[0].Version = old.Version, old.Version
