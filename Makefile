@@ -144,11 +144,12 @@ bench-fleet:
 		jq -R -n --slurpfile b build/bench-fleet.json '$$b[0] + ([inputs | split(" ") | {("rollout.100000-devices." + .[0]): .[1] | tonumber}] | add)' >build/bench-fleet.json.new
 	mv build/bench-fleet.json.new build/bench-fleet.json
 
-# The panel's tests with fleets that take minutes to come: 10 000 links through crash and
-# drain, and a rollout to 2 000 devices with the panel killed on the way.
+# The panel's tests with fleets that take minutes to come: FLEET links through crash and
+# drain, and a rollout to 1 500 devices with the panel killed on the way.
+test-fleet: FLEET ?= 10000
 test-fleet:
-	go test -timeout 20m -count 1 -run '^TestAFleet$$' -v ./adminpanel/hub -args -fleet.devices 10000
-	go test -timeout 20m -count 1 -run '^TestARollout$$' -v ./adminpanel/large -args -fleet.devices 2000
+	go test -timeout 40m -count 1 -run '^TestAFleet$$' -v ./adminpanel/hub -args -fleet.devices $(FLEET)
+	go test -timeout 20m -count 1 -run '^TestARollout$$' -v ./adminpanel/large -args -fleet.devices 1500
 
 # The stream's tests at full length.
 soak: build
