@@ -131,3 +131,32 @@ func TestAVersionThatKeepsEndingIsLeft(t *testing.T) {
 		t.Errorf("a corrected version: %+v", r)
 	}
 }
+
+// The newest update was a system, with its app: the way back leads to the system before, and
+// to the app that was permanent there.
+func TestReturnToTheSystemBefore(t *testing.T) {
+	r := newRebooter(t)
+	r.begin(r.system("2.0.0", "", nil))
+	r.reboots("b")
+	r.ended(control.OutcomePermanent, "", 1)
+	r.begin(r.system("3.0.0", goodApp, nil))
+	r.reboots("a")
+	r.ended(control.OutcomePermanent, "", 1)
+	r.expect("a", "3.0.0")
+	r.oldAppEnds("a")
+	if got := r.agent.Revert(t.Context()); got.Exit != control.ExitDone || !strings.Contains(got.Message, "version 2.0.0, which was permanent before, has begun") {
+		t.Fatalf("revert: %+v", got)
+	}
+	r.reboots("b")
+	r.wait("end of the trial", func(s control.Status) bool { return s.Phase == "idle" && s.Trial == nil })
+	r.expect("b", "1.0.0")
+	if last := r.last(); last.Outcome != control.OutcomeReverted || last.To != "3.0.0" || last.Reason != agent.CauseOperator {
+		t.Errorf("history: %+v", last)
+	}
+	if is := r.record().Systems["b"]; is.Version != "2.0.0" || is.Counter != 3 {
+		t.Errorf("the record, with the floor: %+v", is)
+	}
+	if got := r.agent.Revert(t.Context()); got.Exit != control.ExitRefused {
+		t.Errorf("and forth: %+v", got)
+	}
+}
