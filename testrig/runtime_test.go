@@ -159,6 +159,13 @@ func TestOwnProgramsAreUpdated(t *testing.T) {
 		t.Fatalf("history: %+v", rec)
 	}
 	r.settles("2.0.0", "b/root/") // the agent says what it was built as
+	if res := r.Client.Return(r.ctx, control.ReturnRequest{}); res.Exit != control.ExitDone {
+		t.Fatalf("return: %+v", res)
+	}
+	r.settles("2.0.0", "a/root/")
+	if h := r.newest(); h.Outcome != control.OutcomeReverted || h.To != "2.1.0" || h.Class != verify.ClassRuntime {
+		t.Errorf("history: %+v", h)
+	}
 	r.sees(v, "1.0", publish.Monotonic())
 	r.sees(rtsp, "1.0", publish.Monotonic())
 	to := publish.Monotonic()
@@ -175,7 +182,7 @@ func TestOwnProgramsAreUpdated(t *testing.T) {
 	if err := r.StartAgent(r.ctx); err != nil {
 		t.Fatal(err)
 	}
-	r.settles("2.0.0", "b/root/")
+	r.settles("2.0.0", "a/root/")
 	r.mustBecome(r.build(release("3.0")))
 	if first.Agent == "2.0.0" {
 		t.Error("both agents say that they are the same")
