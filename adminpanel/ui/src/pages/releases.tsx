@@ -74,7 +74,7 @@ function One({ r, reload }: { r: Release; reload: () => void }) {
         <div><dt>Digest</dt><dd><code title={r.digest}>{r.digest.slice(0, 24)}…</code></dd></div>
         <div><dt>Counter</dt><dd>{r.counter}, epoch {r.epoch}</dd></div>
         <div><dt>Added</dt><dd><Ago time={r.uploadedAt} /> by {r.uploadedBy} · {bytes(r.size)}</dd></div>
-        <div><dt>Fleet order</dt><dd>{r.order ? <>{r.order.devices}{r.order.until && ` until ${date(r.order.until)}`} · <a href={`/api/v1/releases/${encodeURIComponent(r.id)}/order`} download>for a USB stick</a></> : may('releaser') && !r.withdrawn ? <Button onClick={async () => (await post(`releases/${encodeURIComponent(r.id)}/order`, { selector: '' }), reload())}>Sign for all devices</Button> : 'none'}</dd></div>
+        <div><dt>Fleet order</dt><dd>{r.order ? <>{r.order.devices}{r.order.until && ` until ${date(r.order.until)}`} · <a href={`/api/v1/releases/${encodeURIComponent(r.id)}/order?with=package`} download>for a USB stick</a></> : may('releaser') && !r.withdrawn ? <Button onClick={async () => (await post(`releases/${encodeURIComponent(r.id)}/order`, { selector: '' }), reload())}>Sign for all devices</Button> : 'none'}</dd></div>
       </dl>
       {asking.value && <Confirm title={`Withdraw ${r.name} ${r.version}?`} word="Withdraw" expect={r.running} onClose={() => (asking.value = false)} onYes={withdraw}><p>Nobody can stage it any more. {devices(r.running)} that run it keep it.</p></Confirm>}
     </li>
