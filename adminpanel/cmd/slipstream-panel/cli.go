@@ -279,6 +279,7 @@ func knownVerb(cmd *cobra.Command, given []string) error {
 	if len(given) == 0 {
 		return nil
 	}
+	cmd.SuggestionsMinimumDistance = 2 // letters that may be wrong
 	if near := cmd.SuggestionsFor(given[0]); len(near) > 0 {
 		return fmt.Errorf("there is no verb %q; did you mean %s?", given[0], strings.Join(near, " or "))
 	}
