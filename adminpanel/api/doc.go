@@ -23,6 +23,12 @@
 //     a day gets the first answer. Answers are kept in this panel's memory, in bounded
 //     number and size; after a restart, or at another panel, a repeat is a new request.
 //
+// Events come from one feed of the store and the links (feed), which remembers when each
+// thing has changed last. A reader who comes back with the revision of the newest event is
+// told once of each thing that has changed since, as it is now, or to look at everything
+// anew (resync); one that is slow gets fewer events, never a queue. Presence has no revision:
+// it counts as of the newest one, so what is told at that may be told twice.
+//
 // What it defends against: bodies without end and bodies that drip, readers that do not
 // read, guesses at devices that the caller may not see (they do not exist for the caller).
 //
