@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os/exec"
 	"strings"
 	"sync"
@@ -30,13 +31,22 @@ type watcher struct {
 	breaks []string
 }
 
+// listenRoomy makes sockets that hold what comes while this process waits for a processor.
+func listenRoomy(network, address string) (net.PacketConn, error) {
+	c, err := net.ListenPacket(network, address)
+	if udp, ok := c.(*net.UDPConn); ok && err == nil {
+		err = udp.SetReadBuffer(4 << 20)
+	}
+	return c, err
+}
+
 func watch(t *testing.T, url string, protocol gortsplib.Protocol) *watcher {
 	t.Helper()
 	u, err := base.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &watcher{medium: map[string]int{}, client: &gortsplib.Client{Scheme: u.Scheme, Host: u.Host, Protocol: &protocol, UDPReadBufferSize: 200_000}}
+	v := &watcher{medium: map[string]int{}, client: &gortsplib.Client{Scheme: u.Scheme, Host: u.Host, Protocol: &protocol, ListenPacket: listenRoomy}}
 	v.client.OnPacketsLost = func(n uint64) { v.fault(fmt.Sprintf("%d packets were lost", n)) }
 	v.client.OnDecodeError = func(err error) { v.fault(err.Error()) }
 	if err := v.client.Start(); err != nil {

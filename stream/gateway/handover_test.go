@@ -62,7 +62,7 @@ func newSocket(t *testing.T) *net.UDPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetReadBuffer(4 << 20); err != nil {
+	if err := conn.SetReadBuffer(viewerBuffer); err != nil {
 		t.Fatal(err)
 	}
 	return conn

@@ -31,7 +31,7 @@ func watch(t *testing.T, url string, protocol gortsplib.Protocol) *watcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &watcher{client: &gortsplib.Client{Scheme: u.Scheme, Host: u.Host, Protocol: &protocol}, ended: make(chan error, 1)}
+	w := &watcher{client: &gortsplib.Client{Scheme: u.Scheme, Host: u.Host, Protocol: &protocol, ListenPacket: listenRoomy}, ended: make(chan error, 1)}
 	if err := w.client.Start(); err != nil {
 		t.Fatal(err)
 	}

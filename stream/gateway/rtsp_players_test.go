@@ -64,7 +64,7 @@ func library(ctx context.Context, transport, url string, packets int) error {
 		return err
 	}
 	protocol := map[string]gortsplib.Protocol{"tcp": gortsplib.ProtocolTCP, "udp": gortsplib.ProtocolUDP}[transport]
-	c := &gortsplib.Client{Scheme: u.Scheme, Host: u.Host, Protocol: &protocol}
+	c := &gortsplib.Client{Scheme: u.Scheme, Host: u.Host, Protocol: &protocol, ListenPacket: listenRoomy}
 	if err := c.Start(); err != nil {
 		return err
 	}

@@ -72,7 +72,19 @@ type roomyNet struct{ *stdnet.Net }
 func (r roomyNet) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn, error) {
 	c, err := net.ListenUDP(network, local)
 	if err == nil {
-		err = c.SetReadBuffer(4 << 20)
+		err = c.SetReadBuffer(viewerBuffer)
+	}
+	return c, err
+}
+
+// viewerBuffer is more than the system may allow.
+const viewerBuffer = 4 << 20
+
+// listenRoomy is [roomyNet] for RTSP.
+func listenRoomy(network, address string) (net.PacketConn, error) {
+	c, err := net.ListenPacket(network, address)
+	if udp, ok := c.(*net.UDPConn); ok && err == nil {
+		err = udp.SetReadBuffer(viewerBuffer)
 	}
 	return c, err
 }
