@@ -35,7 +35,7 @@ func browser(t *testing.T) context.Context {
 		chromedp.Flag("disable-features", "site-per-process,Translate,WebRtcHideLocalIpsWithMdns"),
 	)
 	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, cancel := chromedp.NewContext(alloc)
+	ctx, cancel := chromedp.NewContext(alloc, chromedp.WithErrorf(func(string, ...any) {})) // of events that are newer than it
 	t.Cleanup(func() {
 		if err := chromedp.Cancel(ctx); err != nil { // waits until it has ended
 			t.Log(err)

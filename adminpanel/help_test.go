@@ -5,12 +5,10 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -44,22 +42,36 @@ func (w *world) token(id string) wire.Token {
 // device enrols a simulated device and waits until it is linked. It may have a picture.
 func (w *world) device(id string, picture ...func(context.Context, string) (string, error)) *simulate.Device {
 	w.Helper()
-	d, err := simulate.New(simulate.Spec{ID: id, Version: "1.0.0", Marker: "operator", State: w.TempDir()}, slog.New(slog.DiscardHandler))
+	d := w.enrolBy(w.token(id), id, picture...)
+	w.until(id, "linked", func(d view.DeviceDetail) bool { return d.Online && d.Status != nil })
+	return d
+}
+
+// enrolBy enrols one by a token, and has it call.
+func (w *world) enrolBy(token wire.Token, id string, picture ...func(context.Context, string) (string, error)) *simulate.Device {
+	w.Helper()
+	d, err := simulated(w.T, id, w.link, token)
 	if err != nil {
 		w.Fatal(err)
 	}
 	if len(picture) > 0 {
 		d.Answer = picture[0]
 	}
-	if err := d.Enrol(w.Context(), w.link, w.token(id)); err != nil {
-		w.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var owned sync.WaitGroup
 	owned.Go(func() { d.Run(ctx) })
 	w.Cleanup(func() { cancel(); owned.Wait() })
-	w.until(id, "linked", func(d view.DeviceDetail) bool { return d.Online && d.Status != nil })
 	return d
+}
+
+// simulated is a simulated device, enrolled at a panel.
+func simulated(t *testing.T, id, link string, token wire.Token) (*simulate.Device, error) {
+	t.Helper()
+	d, err := simulate.New(simulate.Spec{ID: id, Version: "1.0.0", Marker: "operator", State: t.TempDir()}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	return d, d.Enrol(t.Context(), link, token)
 }
 
 // until waits for what the panel shows of a device.
@@ -122,8 +134,6 @@ func trustFile(t *testing.T, key *ecdsa.PrivateKey) string {
 	}
 	return file
 }
-
-func fmtRev(rev int64) string { return fmt.Sprintf("%q", strconv.FormatInt(rev, 10)) }
 
 // opens tells why a panel does not start.
 func opens(t *testing.T, cfg config.Config) error {

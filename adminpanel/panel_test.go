@@ -49,6 +49,12 @@ func launch(t *testing.T, cfg config.Config) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return launchAt(t, cfg, at)
+}
+
+// launchAt runs it on listeners.
+func launchAt(t *testing.T, cfg config.Config, at adminpanel.Listeners) *world {
+	t.Helper()
 	p, err := adminpanel.New(t.Context(), cfg, at, slog.New(slog.DiscardHandler))
 	if err != nil {
 		at.Close()
