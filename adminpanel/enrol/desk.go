@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"slipstream/adminpanel/audit"
@@ -42,6 +43,8 @@ type Config struct {
 type Desk struct {
 	cfg    Config
 	asking chan struct{} // one token for each that asks
+
+	admitting sync.Mutex // held while a token and a device's record are changed
 }
 
 // New makes a desk.
@@ -135,7 +138,7 @@ func (d *Desk) answer(do func(r *http.Request, body []byte) (wire.Enrollment, er
 			defer func() { <-d.asking }()
 		default:
 			w.Header().Set("Retry-After", "1")
-			refuse(w, &wire.Problem{Status: http.StatusServiceUnavailable, Code: wire.CodeBusy, Detail: "many devices enrol at once: try again soon"})
+			refuse(w, tooMany)
 			return
 		}
 		http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
@@ -182,6 +185,9 @@ func (d *Desk) enroll(r *http.Request, body []byte) (wire.Enrollment, error) {
 // admit lets a device in and uses its token up, both in one commit.
 func (d *Desk) admit(r *http.Request, text wire.Token, u use, csr []byte) (wire.Enrollment, error) {
 	who := audit.Who{Actor: "enrolment " + text.ID, From: r.RemoteAddr}
+	// Those who come by one token change it in turn: only other panels are in the way then.
+	d.admitting.Lock()
+	defer d.admitting.Unlock()
 	for range maxTries {
 		token, rev, err := d.cfg.Tokens.get(r.Context(), text.ID)
 		if err != nil {
@@ -213,6 +219,8 @@ func (d *Desk) admit(r *http.Request, text wire.Token, u use, csr []byte) (wire.
 	}
 	return wire.Enrollment{}, fmt.Errorf("enrol %s: %w", u.Device, store.ErrConflict)
 }
+
+var tooMany = &wire.Problem{Status: http.StatusServiceUnavailable, Code: wire.CodeBusy, Detail: "many devices enrol at once: try again soon"}
 
 // renew keeps the key: it is what the device is known by.
 func (d *Desk) renew(r *http.Request, body []byte) (wire.Enrollment, error) {
@@ -287,6 +295,9 @@ var (
 )
 
 func problemOf(err error) *wire.Problem {
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, fleet.ErrChanged) {
+		return tooMany
+	}
 	p, ok := errors.AsType[*wire.Problem](err)
 	if ok {
 		return p

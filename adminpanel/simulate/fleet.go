@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"slipstream/agent/link"
 	"slipstream/agent/wire"
 )
 
@@ -132,16 +132,17 @@ func (f *Fleet) enrol(ctx context.Context, d *Device) error {
 	for tries := 0; ; {
 		n := f.token.Load()
 		err := d.Enrol(ctx, f.cfg.Panel, f.tokenOf(n))
-		code, refused := link.IsRefusal(err)
+		p, said := errors.AsType[*wire.Problem](err)
+		refused := said && p.Status < http.StatusInternalServerError // else it may be better soon
 		switch {
-		case code == wire.CodeUsedToken && int(n)+1 < len(f.cfg.Tokens):
+		case refused && p.Code == wire.CodeUsedToken && int(n)+1 < len(f.cfg.Tokens):
 			f.token.CompareAndSwap(n, n+1)
 			continue
-		case code != wire.CodeBusy:
+		case !said || p.Code != wire.CodeBusy:
 			tries++
 			wait = min(2*wait, maxPause)
 		}
-		if err == nil || ctx.Err() != nil || refused && code != wire.CodeBusy || tries == enrolTries {
+		if err == nil || ctx.Err() != nil || refused || tries == enrolTries {
 			return errors.Join(err, ctx.Err())
 		}
 		f.cfg.Log.Debug("a device was not enrolled; trying again", "device", d.ID, "cause", err)
