@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +38,8 @@ func TestMain(m *testing.M) {
 // that are simulated. Commands of the scripts beside testscript's own:
 //
 //	exits N CMD …               run CMD, which must exit with N
+//	until PATTERN CMD …         run CMD until what it prints matches: what devices answer is known
+//	                            before their next status has changed what lists show
 //	panel                       serve a panel on $DATA; ann is its administrator, and has the
 //	                            password in the file "password" and a token in the environment
 //	stoppanel                   end it
@@ -63,7 +66,7 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(env.WorkDir, "password"), []byte("correct horse battery\n"), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "panel": servePanel, "stoppanel": stopPanel, "devices": join, "package": makePackage,
+			"exits": exits, "until": printed, "panel": servePanel, "stoppanel": stopPanel, "devices": join, "package": makePackage,
 		},
 	})
 }
@@ -80,6 +83,20 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func printed(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for late := time.Now().Add(patience); ; <-time.After(20 * time.Millisecond) {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(late) {
+			ts.Fatalf("it never printed %s", want)
+		}
 	}
 }
 
@@ -170,16 +187,21 @@ func join(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() { end(); <-ended })
 	s.joined += n
 	for {
-		page, err := s.client.DevicePage(ctx, "online:yes", "", 1)
-		ts.Check(err)
-		if page.Total == s.joined {
+		there := 0
+		for d, err := range s.client.Devices(ctx, "online:yes") {
+			ts.Check(err)
+			if d.Running != "" { // it has sent its status
+				there++
+			}
+		}
+		if there == s.joined {
 			return
 		}
 		select {
 		case err := <-ended:
 			ts.Fatalf("the devices ended: %v", err)
 		case <-ctx.Done():
-			ts.Fatalf("%d of %d devices are there", page.Total, s.joined)
+			ts.Fatalf("%d of %d devices are there", there, s.joined)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
