@@ -25,7 +25,7 @@ import (
 	"slipstream/adminpanel/rollout/drive"
 	"slipstream/adminpanel/settings"
 	"slipstream/adminpanel/store"
-	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/bolt/bolttest"
 	"slipstream/adminpanel/view"
 )
 
@@ -52,20 +52,13 @@ func newWorld(t *testing.T, changes ...func(*api.Config)) *world {
 	t.Helper()
 	t.Parallel()
 	dir := t.TempDir()
-	s, err := bolt.Open(filepath.Join(dir, "panel.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := bolttest.Open(t)
 	w := &world{T: t}
 	w.cfg = w.parts(s, filepath.Join(dir, "releases"))
 	for _, change := range changes {
 		change(&w.cfg)
 	}
+	var err error
 	if w.api, err = api.New(w.cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 	"slipstream/adminpanel/order"
 	"slipstream/adminpanel/release"
 	"slipstream/adminpanel/store"
-	"slipstream/adminpanel/store/bolt"
+	"slipstream/adminpanel/store/bolt/bolttest"
 	"slipstream/verify"
 	"slipstream/verify/pack"
 	"slipstream/verify/trusttest"
@@ -45,15 +45,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
 	dir := t.TempDir()
-	s, err := bolt.Open(filepath.Join(dir, "panel.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := bolttest.Open(t)
 	all := trusttest.Keys(t, 5)
 	w := &world{T: t, store: s, audit: audit.New(s), vendor: all[0], keys: all[2:4], slips: map[string][]byte{}}
 	text, err := pack.PublicPEM(&w.vendor.PublicKey)
