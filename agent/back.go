@@ -64,6 +64,8 @@ func (m *machine) committed(t Trial) {
 	}
 	if t.To.System.Slot != "" {
 		m.Commits.System = c
+		app := &m.Apps[slotIndex(m.Permanent.Slot)] // how often it ended with another system says nothing of this one
+		app.Beyond, app.Barred = 0, ""
 	}
 	if t.To.Runtime.Slot != "" {
 		m.Commits.Runtime = c
@@ -222,7 +224,10 @@ func (m *machine) reject(v Version) {
 var blameless = []string{CausePower, CauseAgent, CauseForwarder, CauseRecord}
 
 // blamed says whether a trial's end counts against its version.
-func (t Trial) blamed() bool { return t.Return == "" || !slices.Contains(blameless, t.Cause) }
+func (t Trial) blamed() bool {
+	untried := t.Cause == CauseBoot && t.Reboot.Times == 0 // the boot loader could not be told
+	return t.Return == "" || !untried && !slices.Contains(blameless, t.Cause)
+}
 
 // Return implements [control.Technician].
 func (a *Agent) Return(ctx context.Context, r control.ReturnRequest) control.Result {

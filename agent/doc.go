@@ -292,9 +292,10 @@
 // minute, the device goes back. It does so if the commit is younger than a day, or than what the
 // manifest (app.fallbackForMs) or the configuration says; never if the release raised the epoch:
 // to crash an app must not be a way to bring an old one back. Else the system before is
-// tried under the same rule, at most once in a day of running. Operators who greenlit the older version
+// tried under the same rule, at most once in a day of running; with a system that becomes permanent an
+// app's ends count anew. Operators who greenlit the older version
 // are not asked again. A version that was returned to is not left by itself, one that
-// fails in such a trial is not tried again, and one whose trial is cut short by a power cut at most
+// fails in such a trial is not tried again, and an app's whose trial is cut short by a power cut at most
 // three times; the journal knows, and what it has lost does not happen. Ages are kept by the
 // monotonic clock, and over starts of the device by what it has run and by the wall clock,
 // whichever says more. What keeps the device from going back is in the status.

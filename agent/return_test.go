@@ -160,3 +160,38 @@ func TestReturnToTheSystemBefore(t *testing.T) {
 		t.Errorf("and forth: %+v", got)
 	}
 }
+
+// An app that keeps ending with a new system, and has no version before, brings the system
+// before back, with which it runs.
+func TestASystemWithWhichTheAppKeepsEndingIsLeft(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := newRebooterOn(newDevice(t), dir, plainFile)
+	broken := filepath.Join(r.cfg.State, "data", "a", "broken")
+	app := `if [ -e "$SLIPSTREAM_DATA/broken" ]; then tell READY=1; echo last words; exit 7; fi; ` + goodApp
+	if got := r.install(r.pack("1.0.0", app, func(m *verify.Manifest) { m.App.RestartMax, m.App.RestartWindow = 0, 0 })); got.Exit != control.ExitDone {
+		t.Fatalf("install: %+v", got)
+	}
+	for _, s := range []struct{ version, slot string }{{"2.0.0", "b"}, {"3.0.0", "a"}} {
+		r.begin(r.system(s.version, "", nil))
+		r.reboots(s.slot)
+		r.ended(control.OutcomePermanent, "", 1)
+		r.expect(s.slot, "1.0.0")
+	}
+	r.must(os.WriteFile(broken, nil, 0o600))
+	r.kill("a") // from now on it ends by itself
+	r.wait("way back", inPhase("rebooting"))
+	r.waitAsked()
+	r.off()
+	r.must(os.Remove(broken)) // as it is with the other system
+	r.on()
+	r.wait("end of the trial", func(s control.Status) bool { return s.Phase == "idle" && s.Trial == nil })
+	r.expect("b", "1.0.0")
+	last := r.last()
+	if last.Outcome != control.OutcomeReverted || last.To != "3.0.0" || last.Reason != agent.CauseCrashing || !strings.Contains(last.Detail, "exited with status 7") {
+		t.Errorf("history: %+v", last)
+	}
+	if is := r.record().Systems["b"]; is.Version != "2.0.0" || is.Counter != 3 {
+		t.Errorf("the record, with the floor: %+v", is)
+	}
+}

@@ -34,6 +34,12 @@ func (w *world) backCommand(word string, plain []string, args map[string]string)
 			r.Live = agent.Candidate{Code: code, Why: strings.Join(plain, " ")}
 		}
 		r.System.Version = w.partBack(args["system"], verify.ClassSystem)
+		if g := args["greenlight"]; g != "" {
+			r.System.Version.Rules.Greenlight = g
+		}
+		if code := args["system-code"]; code != "" {
+			r.System.Code, r.System.Why = code, strings.Join(plain, " ")
+		}
 		r.Runtime.Version = w.partBack(args["programs"], verify.ClassRuntime)
 		w.returns = &r
 	case "crashes": // crashes 20s: the permanent app is started, runs for so long, and ends

@@ -52,7 +52,7 @@ func (w *world) command(line string) error {
 			w.manifest(&w.record, args)
 			w.slots[index(args["slot"])] = w.record
 		}
-	case "systems", "clock-jump", "told-boot-loader", "record-elsewhere", "boot-tried", "boot-agrees":
+	case "systems", "running-system", "system-update", "system-proves", "clock-jump", "told-boot-loader", "record-elsewhere", "boot-tried", "boot-agrees":
 		return w.systemCommand(words[0], plain, args)
 	case "programs", "programs-damaged", "programs-of", "programs-update", "tried", "becomes", "reached", "gateway", "forwarder-back":
 		return w.runtimeCommand(words[0], plain, args)

@@ -18,6 +18,12 @@ func (w *world) systemCommand(word string, plain []string, args map[string]strin
 		trial = orders.TrialID(id)
 	}
 	switch word {
+	case "running-system": // as "running", on a device whose system slot a holds 1.0
+		return w.quietly("device slot=a version=1.4", "systems version=1.0", "boot", "boot-agrees a", "connected", "run")
+	case "system-update": // system-update version=2.0: the way there is in system-good.txt
+		return w.systemUpdate(args["version"])
+	case "system-proves":
+		return w.systemProves()
 	case "systems": // systems version=1.0: the device has system slots, and a runs
 		w.systems, w.loader = newSystemDisk("a"), newLoader("a")
 		w.holds("a", args["version"])
@@ -40,6 +46,21 @@ func (w *world) systemCommand(word string, plain []string, args map[string]strin
 		w.step(agent.BootAgrees{Slot: first})
 	}
 	return nil
+}
+
+// systemUpdate installs a system alone.
+func (w *world) systemUpdate(version string) error {
+	way := []string{"stage system=only greenlight=auto version=" + version, "staged", "activate", "boot-tried", "reboot"}
+	if err := w.quietly(way...); err != nil {
+		return err
+	}
+	return w.systemProves()
+}
+
+// systemProves: viewers see the permanent app of a system on trial, which becomes permanent.
+func (w *world) systemProves() error {
+	app := w.state.Apps[index(w.state.Permanent.Slot)].Source
+	return w.quietly("connected", "run", fmt.Sprintf("seen %s ago=0s", app), "wait 3s", "record-written", "boot-agrees "+w.systems.running)
 }
 
 // holds lets a system slot hold a version that was permanent there.
