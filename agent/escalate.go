@@ -21,11 +21,11 @@ const (
 	// escalateAfter is how many deaths beyond the restart intensity are too many: the
 	// first one is followed by a start without what was handed over.
 	escalateAfter = 2
-	// returnTries bounds how often the device begins to return by itself from one commit:
-	// an attempt that is cut short by a power cut is no fault of the version before.
+	// returnTries bounds how often the device begins to return by itself from one commit of
+	// an app: an attempt that is cut short by a power cut is no fault of the version before.
 	returnTries = 3
 	// systemEvery is how long the device has to run before it starts the other system by
-	// itself once more.
+	// itself once more. It is no less than FallbackFor: one commit of a system is left once.
 	systemEvery = 24 * time.Hour
 	// settledFor is how long an app has to run at least to count as one that does not
 	// keep ending.
@@ -79,7 +79,6 @@ func (m *machine) escalate(i int, e AppExited) {
 	}
 	system, whySystem := m.fallback(verify.ClassSystem, *e.Back)
 	if whySystem == "" {
-		m.Commits.System.Tries++
 		m.Escalated = Age{Boot: m.Boot, Mark: m.now, Wall: m.wall}
 		m.goBack(system, CauseCrashing, detail, e.Evidence)
 		return

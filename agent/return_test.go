@@ -161,6 +161,20 @@ func TestReturnToTheSystemBefore(t *testing.T) {
 	}
 }
 
+// updateTwice leaves system 3.0.0, which has a security epoch of its own, with 2.0.0 before it.
+func (r *rebooter) updateTwice(epoch int64) {
+	r.Helper()
+	for _, s := range []struct {
+		version, slot string
+		epoch         int64
+	}{{"2.0.0", "b", 0}, {"3.0.0", "a", epoch}} {
+		r.begin(r.system(s.version, "", func(m *verify.Manifest) { m.SecurityEpoch = s.epoch }))
+		r.reboots(s.slot)
+		r.ended(control.OutcomePermanent, "", 1)
+		r.expect(s.slot, "1.0.0")
+	}
+}
+
 // An app that keeps ending with a new system, and has no version before, brings the system
 // before back, with which it runs.
 func TestASystemWithWhichTheAppKeepsEndingIsLeft(t *testing.T) {
@@ -172,12 +186,7 @@ func TestASystemWithWhichTheAppKeepsEndingIsLeft(t *testing.T) {
 	if got := r.install(r.pack("1.0.0", app, func(m *verify.Manifest) { m.App.RestartMax, m.App.RestartWindow = 0, 0 })); got.Exit != control.ExitDone {
 		t.Fatalf("install: %+v", got)
 	}
-	for _, s := range []struct{ version, slot string }{{"2.0.0", "b"}, {"3.0.0", "a"}} {
-		r.begin(r.system(s.version, "", nil))
-		r.reboots(s.slot)
-		r.ended(control.OutcomePermanent, "", 1)
-		r.expect(s.slot, "1.0.0")
-	}
+	r.updateTwice(0)
 	r.must(os.WriteFile(broken, nil, 0o600))
 	r.kill("a") // from now on it ends by itself
 	r.wait("way back", inPhase("rebooting"))
@@ -193,5 +202,45 @@ func TestASystemWithWhichTheAppKeepsEndingIsLeft(t *testing.T) {
 	}
 	if is := r.record().Systems["b"]; is.Version != "2.0.0" || is.Counter != 3 {
 		t.Errorf("the record, with the floor: %+v", is)
+	}
+}
+
+// A system with known faults is not returned to, whoever asks.
+func TestReturnToASystemIsRefusedBelowAFloor(t *testing.T) {
+	r := newRebooter(t)
+	r.updateTwice(1)
+	if got := r.back(true); got.Exit != control.ExitRefused || got.Code != agent.CodeEpoch || !strings.Contains(got.Message, "system version 2.0.0 has known security faults") {
+		t.Errorf("back: %+v", got)
+	}
+}
+
+// To crash an app must not bring its older version back, nor with the system with which it ran.
+func TestAnAppThatKeepsEndingStaysAboveItsEpoch(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := newRebooterOn(newDevice(t), dir, plainFile)
+	r.mustInstall("1.0.0")
+	r.updateTwice(0)
+	ends := `if [ "$SLIPSTREAM_ROLE" = permanent ]; then tell READY=1; exit 7; fi; ` + goodApp
+	change := func(m *verify.Manifest) { m.App.RestartMax, m.App.RestartWindow, m.SecurityEpoch = 0, 0, 1 }
+	if got := r.install(r.pack("4.0.0", ends, change)); got.Exit != control.ExitDone {
+		t.Fatalf("install: %+v", got)
+	}
+	r.oldAppEnds("a")
+	r.kill("b") // from now on it ends by itself
+	s := r.wait("the word that it is not left", func(s control.Status) bool {
+		return strings.Contains(strings.Join(s.Problems, "\n"), "keeps ending")
+	})
+	said := strings.Join(s.Problems, "\n")
+	for _, want := range []string{
+		"version before: version 1.0.0 has known security faults (security epoch 0, lowest allowed 1)",
+		"system before: version 1.0.0 of the app, which ran with system 2.0.0, has known security faults (security epoch 0, lowest allowed 1)",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("status says %q, and not %q", said, want)
+		}
+	}
+	if s.Permanent != "4.0.0" || len(r.asked) > 0 {
+		t.Errorf("it is left: %+v", s)
 	}
 }
