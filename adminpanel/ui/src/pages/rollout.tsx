@@ -82,8 +82,8 @@ function Limits({ r }: { r: Rollout }) {
         </div></dd>
         <dd class="soft">halts above {p.failPercent} %{!!p.failCount && ` or at ${p.failCount} failures`}</dd>
       </div>
-      <div><dt>Activation</dt><dd>p50 {duration(r.actP50Ms)} · p99 {duration(r.actP99Ms)}</dd></div>
-      <div><dt>Viewers' gap</dt><dd>p50 {duration(r.gapP50Ms)} · worst {duration(r.gapMaxMs)}{r.gapWorst && <> (<a href={`/devices/${encodeURIComponent(r.gapWorst)}`}>{r.gapWorst}</a>)</>}</dd></div>
+      <div><dt>Activation</dt><dd>{r.actP99Ms > 0 ? <>p50 {duration(r.actP50Ms)} · p99 {duration(r.actP99Ms)}</> : 'not measured yet'}</dd></div>
+      <div><dt>Viewers' gap</dt><dd>{r.gapMaxMs > 0 ? <>p50 {duration(r.gapP50Ms)} · worst {duration(r.gapMaxMs)}</> : 'not measured yet'}{r.gapWorst && <> (<a href={`/devices/${encodeURIComponent(r.gapWorst)}`}>{r.gapWorst}</a>)</>}</dd></div>
       <div><dt>Trial</dt><dd>{duration(p.trialDeadlineMs)}, then silence is failure</dd></div>
       {p.windows?.map((w) => <div key={w.days.join() + w.from}><dt>Window</dt><dd>{w.days.join(' ')} {w.from}–{w.to}, the device's time</dd></div>)}
     </dl>
