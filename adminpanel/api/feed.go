@@ -49,10 +49,11 @@ type mark struct {
 type feed struct {
 	store store.Store
 	fleet *fleet.Fleet
-	hub   *hub.Hub
 	log   *slog.Logger
 
 	recent time.Duration
+	table  *fleet.Watch // begun before anybody reads, so that nothing is missed at the start
+	links  *hub.Watch   // likewise
 
 	mu      sync.Mutex // guards what follows
 	rev     int64      // newest of the store that was heard of
@@ -74,7 +75,8 @@ type feedReader struct {
 
 func newFeed(cfg Config) *feed {
 	return &feed{
-		store: cfg.Store, fleet: cfg.Fleet, hub: cfg.Hub, log: cfg.Log, recent: recent,
+		store: cfg.Store, fleet: cfg.Fleet, log: cfg.Log, recent: recent,
+		table: cfg.Fleet.Watch(), links: cfg.Hub.Watch(),
 		marks: map[change]mark{}, readers: map[*feedReader]struct{}{},
 	}
 }
@@ -164,16 +166,15 @@ func (f *feed) run(ctx context.Context) {
 
 // devices tells of devices that changed, be it in the store or by their links.
 func (f *feed) devices(ctx context.Context) {
-	table, links := f.fleet.Watch(), f.hub.Watch()
-	defer table.Close()
-	defer links.Close()
+	defer f.table.Close()
+	defer f.links.Close()
 	for {
 		var ids []string
 		select {
-		case <-table.Changed():
-			ids = table.Take()
-		case <-links.Changed(): // a status that changes no row of the table
-			ids = links.Take()
+		case <-f.table.Changed():
+			ids = f.table.Take()
+		case <-f.links.Changed(): // a status that changes no row of the table
+			ids = f.links.Take()
 		case <-ctx.Done():
 			return
 		}
