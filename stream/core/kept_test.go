@@ -168,12 +168,12 @@ func TestDroppingWhatBlocksDelaysNobody(t *testing.T) {
 	blocks := core.Lingering(t)
 	w.sends(orders.Request{Keep: "socket"}, blocks)
 	w.status() // it has come
-	unix.Close(blocks)
+	go unix.Close(blocks) // waits if it is the last to close, until the test frees it
 	w.sends(orders.Request{Drop: "socket"})
 	v.until("more pictures", v.count()+10, any1)
 	blocks = core.Lingering(t)
 	w.sends(orders.Request{Keep: "no\nname"}, blocks)
-	unix.Close(blocks)
+	go unix.Close(blocks) // waits if it is the last to close, until the test frees it
 	v.until("more pictures", v.count()+10, any1)
 }
 
