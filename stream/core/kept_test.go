@@ -167,7 +167,7 @@ func TestDroppingWhatBlocksDelaysNobody(t *testing.T) {
 	w, _, v := steadyWorld(t)
 	blocks := core.Lingering(t)
 	w.sends(orders.Request{Keep: "socket"}, blocks)
-	w.status() // it has come
+	w.status()            // it has come
 	go unix.Close(blocks) // waits if it is the last to close, until the test frees it
 	w.sends(orders.Request{Drop: "socket"})
 	v.until("more pictures", v.count()+10, any1)
