@@ -138,7 +138,8 @@ func (p *Panel) assemble(ctx context.Context) (err error) {
 	}
 	p.api, err = api.New(api.Config{
 		Store: p.store, Fleet: p.fleet, Hub: p.hub, Drive: p.drive, Auth: p.auth, OIDC: oidc, Audit: p.audit,
-		Settings: p.settings, Releases: p.releases, Orders: p.orders, Live: p.live, Enrolments: tokens, Log: p.log,
+		Settings: p.settings, Releases: p.releases, Orders: p.orders, Live: p.live, Enrolments: tokens,
+		Data: p.cfg.Data, Log: p.log,
 	})
 	if err != nil && p.live != nil {
 		p.live.Close()
