@@ -16,7 +16,7 @@ TOOLS := gcc g++ libc6-dev ffmpeg chromium openssl jq tmux fonts-dejavu-core ipr
 	$(addprefix gstreamer1.0-,tools plugins-base plugins-good plugins-bad plugins-ugly rtsp libav)
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
-.PHONY: build test test-arm race lint fuzz interop powercut size bench bench-slots bench-verify bench-stream bench-fleet soak rig demo clips deb test-ui test-fleet
+.PHONY: build test test-arm race lint fuzz interop powercut size bench bench-slots bench-verify bench-stream bench-fleet soak rig rig-ci demo clips deb test-ui test-fleet
 
 build:
 	@mkdir -p build/bin
@@ -166,6 +166,10 @@ rig:
 	@mkdir -p build/bin
 	go build -trimpath -o build/bin/ ./testrig/cmd/slipstream-rig
 	@build/bin/slipstream-rig run $(SCENARIOS) $(if $(ARCH),--arch $(ARCH)) --report build/rig.json
+
+# Some of them that stand for all, on both architectures: what CI has time for.
+rig-ci:
+	$(MAKE) rig SCENARIOS="live-good live-crash system-good system-panic"
 
 # The sample camera's films, which are committed.
 clips:

@@ -28,6 +28,7 @@ type Release struct {
 	App        verify.App    // times and rules; exec and streams are filled in
 	Lag        time.Duration // how far the camera may fall behind; 0 for its default
 	Before     string        // lines for a shell that becomes the camera then; "": none
+	With       []pack.Source // what the package brings beside the camera, for other slots
 }
 
 // Build packages a release, signed with key, into outDir and returns its path.
@@ -49,7 +50,7 @@ func (r Release) Build(ctx context.Context, bin, outDir string, key *ecdsa.Priva
 	for _, name := range r.Streams {
 		app.Streams = append(app.Streams, verify.Stream{Name: name, Codec: "h264", Width: 320, Height: 180, StallMS: StallMS})
 	}
-	path, err := pack.BuildFile(ctx, outDir, pack.Options{Dir: root, Key: key, Manifest: verify.Manifest{
+	path, err := pack.BuildFile(ctx, outDir, pack.Options{Dir: root, Images: r.With, Key: key, Manifest: verify.Manifest{
 		Product: Product, Hardware: []string{Hardware},
 		Version: r.Version + ".0", ReleaseCounter: r.Counter, App: &app,
 	}})

@@ -53,6 +53,7 @@ Dir::Etc::main "/dev/null";
 Dir::Etc::parts "/dev/null";
 Debug::NoLocking "1";
 APT::Sandbox::User "";
+Acquire::Retries "5";
 `, arch.debian, dir)
 	return a, errors.Join(
 		os.WriteFile(filepath.Join(dir, "status"), nil, 0o644),

@@ -78,12 +78,21 @@ func (f *Factory) config() []byte {
 
 // System makes the package of a system.
 func (f *Factory) System(ctx context.Context, s System, counter int64) (string, error) {
+	image, err := f.SystemImage(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(image)
+	return f.packSystem(ctx, s, counter, image)
+}
+
+// SystemImage makes what is flashed into a system slot. The file is the caller's.
+func (f *Factory) SystemImage(ctx context.Context, s System) (string, error) {
 	image := filepath.Join(f.dir, "system-"+s.Version+".img")
 	if err := f.Kit.Write(ctx, f.system(s), image); err != nil {
 		return "", fmt.Errorf("system %s: %w", s.Version, err)
 	}
-	defer os.Remove(image)
-	return f.packSystem(ctx, s, counter, image)
+	return image, nil
 }
 
 func (f *Factory) packSystem(ctx context.Context, s System, counter int64, image string) (string, error) {

@@ -10,7 +10,13 @@
 //	                               hang, stop-sending, never-ready or grow
 //	    deadline=TIME              of its trial; default 2m
 //	    by=stranger                signed by a key that no device trusts
+//	    system=KIND                its package brings a system as well: good, or its fault
+//	    programs=KIND              and Slipstream's own programs: good, or their fault
 //	system VERSION [fault=KIND]    make a package of a system: panic, hang or noinit
+//	programs VERSION [KEY=VALUE…]  make a package of Slipstream's own programs
+//	    fault=KIND                 agent-exits, agent-hangs, forwarder-exits,
+//	                               forwarder-hangs or gateway-exits
+//	    deadline=TIME              of their trial; default 5m
 //	boot                           switch the machine on, and wait for its agent and a picture
 //	                               the first time a new camera is resumed that was up already
 //	power                          switch it on, and wait for nothing
@@ -27,9 +33,11 @@
 //	unharmed NAME…                 the viewer's session has stood since it joined, no frame
 //	                               was lost, and pictures come
 //	saw NAME VERSION…              whose pictures the viewer saw, in this order
+//	counted NAME…                  each version that the viewer saw went on from the count of
+//	                               pictures that the one before had handed over
 //	slot a|b                       the system slot that runs and is permanent
-//	boot-state KEY=VALUE…          what the boot loader's partition says: permanent, trial
-//	                               and bootable
+//	boot-state KEY=VALUE…          what the boot loader's partition says, within a minute:
+//	                               permanent, trial and bootable
 //	damage SLOT                    overwrite the beginning of a system slot
 //	guest COMMAND…                 run a command in the machine; its output is stdout
 //

@@ -202,6 +202,26 @@ func (w *world) bootState(ctx context.Context, args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	ctx, cancel := context.WithTimeout(ctx, agreeLimit)
+	defer cancel()
+	for {
+		said, err := w.isBootState(ctx, values)
+		if err == nil {
+			return said, nil
+		}
+		select {
+		case <-time.After(againAfter):
+		case <-ctx.Done():
+			return "", err
+		}
+	}
+}
+
+// agreeLimit is for how long the boot loader's state may differ: it follows the record of
+// what is permanent.
+const agreeLimit = time.Minute
+
+func (w *world) isBootState(ctx context.Context, values map[string]string) (string, error) {
 	state, err := w.readBootState(ctx)
 	if err != nil {
 		return "", err

@@ -286,6 +286,9 @@ func cameraRelease(version string, counter int64) device.Release {
 	return device.Release{
 		Version: version, Counter: counter, Clip: clip, Streams: []string{"main"}, Lag: lag,
 		Greenlight: camera.Greenlight{By: "app", AfterMS: 500}, Fault: camera.Fault{Kind: camera.FaultNone},
-		App: verify.App{DeadlineMS: 120_000, StartTimeoutMS: 60_000, SoakMS: 2000},
+		App: verify.App{
+			DeadlineMS: 120_000, StartTimeoutMS: 60_000, SoakMS: 2000,
+			State: &verify.State{Schema: camera.StateSchema},
+		},
 	}
 }

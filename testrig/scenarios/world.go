@@ -43,15 +43,15 @@ type world struct {
 type command func(ctx context.Context, args []string) (string, error)
 
 // beforehand are the commands that need no machine.
-var beforehand = []string{"camera", "system", "boot", "power"}
+var beforehand = []string{"camera", "system", "programs", "boot", "power"}
 
 // params are testscript's, for one file.
 func (w *world) params(file string) testscript.Params {
 	commands := map[string]command{
-		"camera": w.makeCamera, "system": w.makeSystem,
+		"camera": w.makeCamera, "system": w.makeSystem, "programs": w.makePrograms,
 		"boot": w.boot, "power": w.power, "cut-power": w.cutPower, "reset": w.reset,
 		"stage": w.stage, "activate": w.activate, "greenlight": w.greenlight, "until": w.ended,
-		"expect": w.expect, "unsaid": w.unsaid, "viewer": w.join, "unharmed": w.unharmed, "saw": w.saw,
+		"expect": w.expect, "unsaid": w.unsaid, "viewer": w.join, "unharmed": w.unharmed, "saw": w.saw, "counted": w.counted,
 		"slot": w.slot, "boot-state": w.bootState, "damage": w.damage, "guest": w.guest,
 	}
 	p := testscript.Params{
@@ -148,7 +148,7 @@ func named(args []string, plain int, keys ...string) (words []string, values map
 }
 
 func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
-	words, values, err := named(args, 1, "greenlight", "fault", "after", "deadline", "by")
+	words, values, err := named(args, 1, "greenlight", "fault", "after", "deadline", "by", "system", "programs")
 	if err != nil {
 		return "", err
 	}
@@ -176,6 +176,9 @@ func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
 	}
 	if r.Fault.Kind != camera.FaultGrow {
 		r.Fault.Megabytes = 0
+	}
+	if err := w.bring(ctx, &r, values); err != nil {
+		return "", err
 	}
 	key := w.factory.Key
 	if values["by"] == "stranger" {
