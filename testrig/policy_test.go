@@ -67,7 +67,8 @@ const policy = `
 	stream/cmd/slipstream-ingest < stream/ingest
 
 	# The panel knows devices by what travels on the link.
-	adminpanel/live < agent/wire, stream/orders, stream/publish, stream/whep
+	adminpanel/live/turn < NONE
+	adminpanel/live < adminpanel/live/turn, agent/wire, stream/orders, stream/publish, stream/whep
 	adminpanel/simulate < agent/control, agent/link, agent/wire, slots/fetch, verify
 	adminpanel/... < adminpanel/..., agent/wire, agent/control, agent/words, verify
 

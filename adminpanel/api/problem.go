@@ -186,7 +186,7 @@ func deviceProblem(err error) *problem {
 		return newProblem(http.StatusBadGateway, "link-lost", "the link ended before the device answered; its status will tell what became of it")
 	case errors.Is(err, hub.ErrBusy):
 		return newProblem(http.StatusServiceUnavailable, "device-busy", "too many asks wait for this device").again(time.Second)
-	case errors.Is(err, live.ErrFull):
+	case errors.Is(err, live.ErrFull), errors.Is(err, live.ErrCrowded):
 		return newProblem(http.StatusServiceUnavailable, "relay-full", err.Error()).again(5 * time.Second)
 	case errors.Is(err, live.ErrNoSession):
 		return newProblem(http.StatusNotFound, "no-session", err.Error())

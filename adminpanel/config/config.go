@@ -83,6 +83,8 @@ type Live struct {
 	Legs      string   `toml:"legs"`      // UDP address to which devices bring pictures; "": on their links
 	Bin       string   `toml:"bin"`       // directory of slipstream-forward and slipstream-gateway; "": the panel's own
 	Advertise []string `toml:"advertise"` // IPs told to browsers in place of this machine's own
+	TURN      string   `toml:"turn"`      // TCP address by which browsers watch whose UDP is blocked; TLS is as for people
+	TURNAt    string   `toml:"turn_at"`   // HOST:PORT told to them; "": the panel's own name, and turn's port
 }
 
 // Log says how the panel logs.
@@ -148,8 +150,12 @@ func (c Config) exposed() error {
 
 func (l Live) validate() error {
 	problems := []error{optional("live.media", l.Media, address), optional("live.legs", l.Legs, address), optional("live.bin", l.Bin, absolute)}
-	if l.Media == "" && (l.Legs != "" || l.Bin != "" || len(l.Advertise) > 0) {
+	problems = append(problems, optional("live.turn", l.TURN, address), optional("live.turn_at", l.TURNAt, address))
+	if l.Media == "" && (l.Legs != "" || l.Bin != "" || len(l.Advertise) > 0 || l.TURN != "") {
 		problems = append(problems, errors.New("live.legs and what belongs to it need live.media"))
+	}
+	if host, _, err := net.SplitHostPort(l.TURNAt); l.TURNAt != "" && (l.TURN == "" || err == nil && host == "") {
+		problems = append(problems, fmt.Errorf("live.turn_at = %q is where browsers find live.turn: a host, and a port", l.TURNAt))
 	}
 	for _, ip := range l.Advertise {
 		if net.ParseIP(ip) == nil {

@@ -174,7 +174,7 @@ func (l *line) declare(r *receiver, tracks []wire.LegTrack) error {
 	name := l.name
 	l.mu.Unlock()
 	for i, t := range tracks {
-		r.tracks = append(r.tracks, newTrack(t, name+[]string{"", "-sound"}[i], l.live.relay.run))
+		r.tracks = append(r.tracks, newTrack(t, name+[]string{"", soundSuffix}[i], l.live.relay.run))
 	}
 	l.live.relay.declare(l, declarations(r.tracks))
 	return nil

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"slipstream/adminpanel/live/turn"
 	"slipstream/agent/wire"
 )
 
@@ -20,6 +21,8 @@ const (
 	// maxLines bounds the streams that come here at once; each may have a sound, and the
 	// forwarder has 64 in all.
 	maxLines = 32
+	// maxViewers bounds those of all streams together.
+	maxViewers = 256
 )
 
 // Asker asks devices by their links.
@@ -38,6 +41,8 @@ const (
 var (
 	// ErrFull says that the relay takes no more streams just now.
 	ErrFull = fmt.Errorf("the panel brings %d streams to viewers already, as many as it can", maxLines)
+	// ErrCrowded says that the relay takes no more viewers just now.
+	ErrCrowded = fmt.Errorf("the panel brings pictures to %d viewers already, as many as it can", maxViewers)
 	// ErrNoSession says that a session is none, or is another device's.
 	ErrNoSession = errors.New("there is no such session")
 
@@ -49,6 +54,7 @@ type Live struct {
 	cfg   Config
 	relay *relay
 	legs  *legs
+	turn  *turn.Server // nil: there is none
 	ctx   context.Context
 	stop  context.CancelFunc
 	owned sync.WaitGroup
@@ -71,12 +77,16 @@ func New(cfg Config) (*Live, error) {
 	}
 	r, err := newRelay(cfg)
 	if err != nil {
-		if legs.udp != nil {
-			legs.udp.Close()
-		}
+		legs.close()
 		return nil, err
 	}
-	l := &Live{cfg: cfg, relay: r, legs: legs, lines: map[string]*line{}}
+	t, err := startTURN(cfg)
+	if err != nil {
+		legs.close()
+		r.close()
+		return nil, err
+	}
+	l := &Live{cfg: cfg, relay: r, legs: legs, turn: t, lines: map[string]*line{}}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	if legs.udp != nil {
 		l.owned.Go(legs.read)
@@ -90,8 +100,9 @@ func (l *Live) Close() {
 	l.closed = true
 	l.mu.Unlock()
 	l.stop()
-	if l.legs.udp != nil {
-		l.legs.udp.Close()
+	l.legs.close()
+	if l.turn != nil {
+		l.turn.Close()
 	}
 	l.owned.Wait()
 	l.relay.close()
@@ -105,6 +116,9 @@ func (l *Live) Watch(ctx context.Context, device, stream string, offer []byte, w
 	}
 	ctx, cancel := context.WithTimeout(ctx, relayTime)
 	defer cancel()
+	if l.relay.all() >= maxViewers {
+		return nil, "", ErrCrowded
+	}
 	line, err := l.line(device, stream)
 	if err != nil {
 		return nil, "", err

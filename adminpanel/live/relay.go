@@ -5,13 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -21,7 +21,8 @@ import (
 )
 
 const (
-	source = "relay" // that publishes all streams of the relay
+	source      = "relay"  // that publishes all streams of the relay
+	soundSuffix = "-sound" // of a picture's name, and the sound's
 
 	statusEvery = time.Second
 	dialEvery   = 50 * time.Millisecond
@@ -65,7 +66,7 @@ func newRelay(cfg Config) (*relay, error) {
 
 // start runs the relay until ctx ends.
 func (r *relay) start(ctx context.Context) {
-	args := []string{"--run", r.run, "--http", r.http, "--udp", r.cfg.Media}
+	args := []string{"--run", r.run, "--http", r.http, "--udp", r.cfg.Media, "--max-viewers", strconv.Itoa(maxViewers)}
 	for _, addr := range r.cfg.Advertise {
 		args = append(args, "--advertise", addr.String())
 	}
@@ -148,6 +149,16 @@ func (r *relay) watched(stream string) int {
 	return r.viewers[stream]
 }
 
+// all is how many watch, whatever it is.
+func (r *relay) all() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, viewers := range r.viewers {
+		n += viewers
+	}
+	return n
+}
+
 // orders are what the forwarder is to know, and closed when that is something else.
 func (r *relay) orders() (*orders.Orders, <-chan struct{}) {
 	r.mu.Lock()
@@ -224,24 +235,12 @@ func (r *relay) heard(m orders.Message) {
 	case m.Status != nil:
 		viewers := map[string]int{}
 		for _, s := range m.Status.Streams {
-			viewers[s.Name] = s.Viewers
+			if !strings.HasSuffix(s.Name, soundSuffix) {
+				viewers[s.Name] = s.Viewers
+			}
 		}
 		r.mu.Lock()
 		r.viewers = viewers
 		r.mu.Unlock()
 	}
-}
-
-// Config is what a [Live] needs.
-type Config struct {
-	Asker Asker
-	Bin   string // directory of slipstream-forward and slipstream-gateway
-	Media string // UDP address at which browsers reach the relay, such as ":8190"
-	// Legs is the UDP address at which legs come, on the host by whose name devices know
-	// the panel; "": all come on their links.
-	Legs      string
-	Advertise []netip.Addr // told to browsers in place of this machine's own
-	// Linger is for how long a leg outlives its last viewer; 0: 40 s. Who joins needs some.
-	Linger time.Duration
-	Log    *slog.Logger
 }

@@ -41,6 +41,12 @@ func newLegs(address string) (*legs, error) {
 	return l, nil
 }
 
+func (l *legs) close() {
+	if l.udp != nil {
+		l.udp.Close()
+	}
+}
+
 // port is where legs come by UDP; 0: nowhere.
 func (l *legs) port() int {
 	if l.udp == nil {
