@@ -20,6 +20,9 @@
 //	devices  POST /v1/enroll /v1/renew /v1/link, GET /v1/reach, /v1/releases/{id}, POST /v1/leg/{id}
 //	metrics  /healthz /readyz /metrics, open to who reaches it
 //
+// Pictures that go through the panel have ports of their own: UDP for browsers and for devices,
+// and TCP for browsers whose UDP is blocked (packages live and live/turn).
+//
 // # What it keeps
 //
 // The panel may stop at any moment; devices go on without it, and nothing about an update

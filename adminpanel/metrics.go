@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"slipstream/adminpanel/auth"
+	"slipstream/adminpanel/live"
+	"slipstream/adminpanel/live/turn"
 	"slipstream/adminpanel/store"
 )
 
@@ -55,6 +57,18 @@ var (
 	linksDesc    = prometheus.NewDesc("slipstream_panel_links", "Devices that are linked to this panel.", nil, nil)
 	devicesDesc  = prometheus.NewDesc("slipstream_panel_devices", "Devices of the fleet, by state.", []string{"state"}, nil)
 	rolloutsDesc = prometheus.NewDesc("slipstream_panel_rollouts", "Rollouts, by state.", []string{"state"}, nil)
+
+	relayDesc = map[string]*prometheus.Desc{
+		"streams":        prometheus.NewDesc("slipstream_panel_relay_streams", "Streams that devices bring here for viewers.", nil, nil),
+		"max_streams":    prometheus.NewDesc("slipstream_panel_relay_max_streams", "How many there may be.", nil, nil),
+		"viewers":        prometheus.NewDesc("slipstream_panel_relay_viewers", "Who watches them.", nil, nil),
+		"max_viewers":    prometheus.NewDesc("slipstream_panel_relay_max_viewers", "How many there may be.", nil, nil),
+		"turn_conns":     prometheus.NewDesc("slipstream_panel_turn_connections", "Browsers' connections for TURN.", nil, nil),
+		"turn_max_conns": prometheus.NewDesc("slipstream_panel_turn_max_connections", "How many there may be.", nil, nil),
+		"turn_lines":     prometheus.NewDesc("slipstream_panel_turn_allocations", "Their relayed addresses.", nil, nil),
+	}
+	turnEndsDesc  = prometheus.NewDesc("slipstream_panel_turn_refused_total", "Connections for TURN beyond a limit (limit), and those that were ended for what came on them (bad).", []string{"reason"}, nil)
+	turnBytesDesc = prometheus.NewDesc("slipstream_panel_turn_bytes_total", "Bytes of datagrams by TURN, to the relay (in) and to browsers (out).", []string{"direction"}, nil)
 )
 
 // gauges are what is counted when it is asked for.
@@ -65,6 +79,11 @@ func (gauges) Describe(c chan<- *prometheus.Desc) {
 	c <- linksDesc
 	c <- devicesDesc
 	c <- rolloutsDesc
+	for _, desc := range relayDesc {
+		c <- desc
+	}
+	c <- turnEndsDesc
+	c <- turnBytesDesc
 }
 
 // Collect implements [prometheus.Collector].
@@ -82,6 +101,9 @@ func (g gauges) Collect(c chan<- prometheus.Metric) {
 	for state, n := range g.p.devicesByState() {
 		gauge(devicesDesc, n, state)
 	}
+	if g.p.live != nil {
+		relayed(c, g.p.live.Counts())
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
 	defer cancel()
 	list, err := g.p.drive.List(ctx)
@@ -96,6 +118,23 @@ func (g gauges) Collect(c chan<- prometheus.Metric) {
 	for state, n := range rollouts {
 		gauge(rolloutsDesc, n, state)
 	}
+}
+
+// relayed gives the figures of the relay.
+func relayed(c chan<- prometheus.Metric, n live.Counts) {
+	for name, value := range map[string]int64{
+		"streams": int64(n.Lines), "max_streams": int64(n.MaxLines), "viewers": int64(n.Viewers), "max_viewers": int64(n.MaxViewers),
+		"turn_conns": n.TURN.Conns, "turn_max_conns": turn.MaxConns, "turn_lines": n.TURN.Lines,
+	} {
+		c <- prometheus.MustNewConstMetric(relayDesc[name], prometheus.GaugeValue, float64(value))
+	}
+	total := func(desc *prometheus.Desc, n int64, label string) {
+		c <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), label)
+	}
+	total(turnEndsDesc, n.TURN.Refused, "limit")
+	total(turnEndsDesc, n.TURN.Bad, "bad")
+	total(turnBytesDesc, n.TURN.ToRelay, "in")
+	total(turnBytesDesc, n.TURN.Back, "out")
 }
 
 // counted counts a store's commits.

@@ -2,6 +2,7 @@ package adminpanel
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,8 +37,9 @@ type Panel struct {
 	cfg   config.Config
 	at    Listeners
 	log   *slog.Logger
-	plain bool     // people come by HTTP, on this machine
-	names []string // by which the panel is known
+	plain bool        // people come by HTTP, on this machine
+	line  *tls.Config // of people; nil: they come by HTTP
+	names []string    // by which the panel is known
 
 	metrics   *metrics
 	store     store.Store
@@ -133,6 +135,9 @@ func (p *Panel) assemble(ctx context.Context) (err error) {
 		driving.Orders = p.orders
 	}
 	p.drive = drive.New(driving, p.log)
+	if p.line, err = peopleTLS(p.cfg.TLS, p.names, p.authority, p.store); err != nil {
+		return err
+	}
 	if p.live, err = p.newLive(); err != nil {
 		return err
 	}
@@ -208,7 +213,10 @@ func (p *Panel) newLive() (*live.Live, error) {
 	if p.cfg.Live.Media == "" {
 		return nil, nil
 	}
-	cfg := live.Config{Asker: p.hub, Bin: p.cfg.Live.Bin, Media: p.cfg.Live.Media, Legs: p.cfg.Live.Legs, Log: p.log}
+	cfg := live.Config{
+		Asker: p.hub, Bin: p.cfg.Live.Bin, Media: p.cfg.Live.Media, Legs: p.cfg.Live.Legs,
+		TURN: p.cfg.Live.TURN, TURNAt: p.cfg.Live.TURNAt, TLS: p.line, Log: p.log,
+	}
 	if cfg.Bin == "" {
 		own, err := os.Executable()
 		if err != nil {

@@ -36,10 +36,6 @@ type face struct {
 // a listener fails. Whoever stops it has the devices come back soon, and what was under way
 // ended or was given up after some seconds.
 func (p *Panel) Serve(ctx context.Context) error {
-	line, err := peopleTLS(p.cfg.TLS, p.names, p.authority, p.store)
-	if err != nil {
-		return err
-	}
 	// What runs beside requests outlives them: it writes what they did.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var owned sync.WaitGroup
@@ -51,8 +47,8 @@ func (p *Panel) Serve(ctx context.Context) error {
 	requests, leave := context.WithCancel(context.WithoutCancel(ctx))
 	defer leave()
 	faces := []face{{p.server(requests, p.people()), p.at.People}}
-	if line != nil {
-		faces[0].at = tls.NewListener(p.at.People, line)
+	if p.line != nil {
+		faces[0].at = tls.NewListener(p.at.People, p.line)
 	}
 	if p.at.Metrics != nil {
 		faces = append(faces, face{p.server(requests, p.beside()), p.at.Metrics})

@@ -14,9 +14,9 @@ import (
 )
 
 // browser is headless Chromium with one tab.
-func browser(t *testing.T, ctx context.Context) context.Context {
+func browser(t *testing.T, ctx context.Context, options ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
-	tab, stop, err := clients.Browser(ctx)
+	tab, stop, err := clients.Browser(ctx, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,20 +56,8 @@ func TestChromiumWatchesThePanel(t *testing.T) {
 		(&rig{Device: d, t: t, ctx: r.ctx}).mustBecome(one)
 	}
 	tab := browser(t, r.ctx)
-	var ready bool
-	if err := chromedp.Run(tab,
-		chromedp.EmulateViewport(1280, 1000),
-		chromedp.Navigate(panel.URL+"/wall"),
-		chromedp.WaitVisible(`[data-testid="login-name"]`),
-		chromedp.SendKeys(`[data-testid="login-name"]`, panel.Name),
-		chromedp.SendKeys(`[data-testid="login-password"]`, panel.Password),
-		chromedp.Click(`[data-testid="login"]`),
-		chromedp.Poll(`window.slipstream && ['cam-1','control'].every(id => slipstream.players.some(p => p.device === id && p.frames > 30))`,
-			&ready, chromedp.WithPollingTimeout(60*time.Second)),
-		clients.Note(tiles),
-	); err != nil {
-		t.Fatalf("the page does not play both devices: %v", err)
-	}
+	signIn(t, tab, panel)
+	plays(t, tab)
 	cam := &rig{Device: devices["cam-1"], t: t, ctx: r.ctx, bin: r.bin, dir: r.dir, key: r.key, counter: r.counter}
 
 	rec := cam.seen(tab, "update", func() control.Record { return cam.install(cam.build(release("2.0"))) })
@@ -84,15 +72,50 @@ func TestChromiumWatchesThePanel(t *testing.T) {
 		t.Errorf("3.0: %+v", rec)
 	}
 
-	var connects map[string]int
-	if err := chromedp.Run(tab, chromedp.Evaluate(`Object.fromEntries(slipstream.players.map(p => [p.device, p.connects]))`, &connects)); err != nil {
-		t.Fatal(err)
-	}
-	for id := range devices {
-		if connects[id] != 1 {
-			t.Errorf("%s: %d peer connections", id, connects[id])
+	for id, n := range connects(t, tab) {
+		if n != 1 {
+			t.Errorf("%s: %d peer connections", id, n)
 		}
 	}
+}
+
+// signIn opens the panel's wall.
+func signIn(t *testing.T, tab context.Context, panel *device.Panel) {
+	t.Helper()
+	if err := chromedp.Run(tab,
+		chromedp.EmulateViewport(1280, 1000),
+		chromedp.Navigate(panel.URL+"/wall"),
+		chromedp.WaitVisible(`[data-testid="login-name"]`),
+		chromedp.SendKeys(`[data-testid="login-name"]`, panel.Name),
+		chromedp.SendKeys(`[data-testid="login-password"]`, panel.Password),
+		chromedp.Click(`[data-testid="login"]`),
+	); err != nil {
+		t.Fatalf("sign in: %v", err)
+	}
+}
+
+// plays waits until the wall plays both devices, and notes from then on what is seen.
+func plays(t *testing.T, tab context.Context) {
+	t.Helper()
+	var ready bool
+	if err := chromedp.Run(tab,
+		chromedp.Poll(`window.slipstream && ['cam-1','control'].every(id => slipstream.players.some(p => p.device === id && p.frames > 30))`,
+			&ready, chromedp.WithPollingTimeout(2*time.Minute)),
+		clients.Note(tiles),
+	); err != nil {
+		var now string
+		_ = chromedp.Run(tab, chromedp.Evaluate(`JSON.stringify(window.slipstream?.players ?? document.body.innerText)`, &now))
+		t.Fatalf("the page does not play both devices: %v; %s", err, now)
+	}
+}
+
+// connects is how often each tile has begun a connection.
+func connects(t *testing.T, tab context.Context) (n map[string]int) {
+	t.Helper()
+	if err := chromedp.Run(tab, chromedp.Evaluate(`Object.fromEntries(slipstream.players.map(p => [p.device, p.connects]))`, &n)); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // seen does something to the device and judges what Chromium presented

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -189,20 +190,7 @@ func TestWatchedThroughNAT(t *testing.T) {
 
 func watchFromOutside(t *testing.T, place string) {
 	cam, panel := legRig(t, natPanel, natPanel+":0", func(c device.Config) (d *device.Device, err error) {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			runtime.LockOSThread() // and never unlock: what it starts is in the device's place
-			var fd int
-			if fd, err = unix.Open("/run/netns/"+place, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
-				return
-			}
-			defer unix.Close(fd)
-			if err = unix.Setns(fd, unix.CLONE_NEWNET); err == nil {
-				d, err = device.Start(context.Background(), c)
-			}
-		}()
-		<-done
+		within(t, place, func() { d, err = device.Start(context.Background(), c) })
 		return d, err
 	})
 	watchThrough(t, cam, panel)
@@ -216,19 +204,38 @@ func watchFromOutside(t *testing.T, place string) {
 	t.Error("no stream was asked for")
 }
 
+// within does something in a network namespace; what it starts stays there.
+func within(t *testing.T, place string, do func()) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlock: the thread ends in its place
+		fd, err := unix.Open("/run/netns/"+place, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			defer unix.Close(fd)
+			err = unix.Setns(fd, unix.CLONE_NEWNET)
+		}
+		if err == nil {
+			do()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatalf("go to %s: %v", place, err)
+	}
+}
+
+// places counts the namespaces of this process, which are made by several tests at once.
+var places atomic.Int32
+
 // nat makes two places with a NAT between them, which may let no UDP through.
 func nat(t *testing.T, blocked bool) (inside, outside string) {
 	t.Helper()
-	name := func(kind string) string { return fmt.Sprintf("slip-leg%s-%d", kind, os.Getpid()) }
+	number := places.Add(1)
+	name := func(kind string) string { return fmt.Sprintf("slip-leg%s-%d-%d", kind, os.Getpid(), number) }
 	inside, outside = name("dev"), name("pub")
 	for _, place := range []string{inside, name("nat"), outside} {
-		if out, err := exec.Command("ip", "netns", "add", place).CombinedOutput(); err != nil {
-			if os.Getuid() != 0 && errors.As(err, new(*exec.ExitError)) {
-				t.Skipf("only root makes network namespaces here: %s", out)
-			}
-			t.Fatalf("make a network namespace: %s %v", out, err)
-		}
-		t.Cleanup(func() { exec.Command("ip", "netns", "del", place).Run() })
+		newPlace(t, place)
 	}
 	block := ""
 	if blocked {
@@ -246,8 +253,24 @@ ip -n %[1]s route add default via %[5]s
 ip netns exec %[2]s sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
 ip netns exec %[2]s nft 'add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; }; add rule ip nat out oifname out0 masquerade; %[8]s'
 `, inside, name("nat"), outside, natDevice, natInside, natOutside, natPanel, block)
+	shell(t, script)
+	return inside, outside
+}
+
+func newPlace(t *testing.T, name string) {
+	t.Helper()
+	if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
+		if os.Getuid() != 0 && errors.As(err, new(*exec.ExitError)) {
+			t.Skipf("only root makes network namespaces here: %s", out)
+		}
+		t.Fatalf("make a network namespace: %s %v", out, err)
+	}
+	t.Cleanup(func() { exec.Command("ip", "netns", "del", name).Run() })
+}
+
+func shell(t *testing.T, script string) {
+	t.Helper()
 	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return inside, outside
 }

@@ -2,9 +2,12 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -32,6 +35,9 @@ func (a *API) registerWHEP() {
 			op.RequestBody = &huma.RequestBody{Required: true, Content: sdp}
 			op.Responses = map[string]*huma.Response{"201": {Description: "Created; the session is at Location", Content: sdp}}
 		})
+	raw(a, "OPTIONS /devices/{id}/whep/{stream}", "What a browser needs before its offer: servers for ICE, as Link headers (RFC 9725 §4.6)", a.optionsWHEP,
+		query("via", "panel: on the way through the panel"),
+		func(op *huma.Operation) { op.Responses = map[string]*huma.Response{"204": {Description: "No Content"}} })
 	raw(a, "PATCH "+session, "Not for these sessions: candidates belong into the offer", a.patchWHEP,
 		func(op *huma.Operation) {
 			op.Responses = map[string]*huma.Response{"405": {Description: "Method Not Allowed"}}
@@ -67,9 +73,43 @@ func (a *API) postWHEP(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", "application/sdp")
 	w.Header().Set("Location", base+"/devices/"+id+"/whep/"+session)
+	a.linkServers(w, r, way)
 	w.WriteHeader(http.StatusCreated)
 	w.Write(sdp)
 	return nil
+}
+
+// optionsWHEP tells of servers for ICE before there is an offer: browsers use in a connection
+// only those that they knew when it began.
+func (a *API) optionsWHEP(w http.ResponseWriter, r *http.Request) error {
+	if _, err := a.device(callerOf(r.Context()), r.PathValue("id"), auth.Watch); err != nil {
+		return err
+	}
+	way, err := a.wayOf(r)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Allow", "OPTIONS, POST")
+	w.Header().Set("Accept-Post", "application/sdp")
+	a.linkServers(w, r, way)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// linkServers adds the servers by which a browser reaches the panel's relay. To devices they
+// lead nowhere.
+func (a *API) linkServers(w http.ResponseWriter, r *http.Request, way live.Way) {
+	if way != live.Relayed {
+		return
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = strings.Trim(r.Host, "[]")
+	}
+	if s, ok := a.cfg.Live.ICEServer(host); ok {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Add("Link", fmt.Sprintf(`<%s>; rel="ice-server"; username="%s"; credential="%s"; credential-type="password"`, s.URL, s.Username, s.Password))
+	}
 }
 
 func (a *API) wayOf(r *http.Request) (live.Way, error) {

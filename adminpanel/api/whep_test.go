@@ -1,9 +1,13 @@
 package api_test
 
 import (
+	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 
+	"slipstream/adminpanel/api"
+	"slipstream/adminpanel/live"
 	"slipstream/agent/wire"
 )
 
@@ -49,4 +53,44 @@ func TestAWrongAnswerToAnOffer(t *testing.T) {
 	w := newWorld(t)
 	w.link("north", "cam-1", func(c *cam) { c.session = "../../sessions/current?" })
 	w.call("POST", "/devices/cam-1/whep/main", "v=0", header("Content-Type", "application/sdp")).fails(502, "bad-answer")
+}
+
+// Who may watch is told of the servers by which he comes to the panel's relay, by the name
+// by which he knows the panel; for the way to the device itself there are none.
+func TestServersForICE(t *testing.T) {
+	for _, test := range []struct{ at, link string }{
+		{"", `^<turn:127\.0\.0\.1:[0-9]+\?transport=tcp>; rel="ice-server"; username="[0-9]+\.[A-Z2-7]+"; credential="[A-Za-z0-9_-]{43}"; credential-type="password"$`},
+		{"panel.example.com:443", `^<turn:panel\.example\.com:443\?transport=tcp>; `},
+	} {
+		t.Run(test.at, func(t *testing.T) {
+			var relay *live.Live
+			w := newWorld(t, func(c *api.Config) {
+				var err error
+				if relay, err = live.New(live.Config{Asker: c.Hub, Media: "127.0.0.1:8190", TURN: "127.0.0.1:0", TURNAt: test.at, Log: slog.New(slog.DiscardHandler)}); err != nil {
+					t.Fatal(err)
+				}
+				c.Live = relay
+			})
+			t.Cleanup(relay.Close)
+			w.link("north", "cam-1")
+			bob, eve := by(w.token("bob", "viewer site:north")), by(w.token("eve", "viewer site:south"))
+			g := w.call("OPTIONS", "/devices/cam-1/whep/main?via=panel", nil, bob)
+			if link := g.header.Get("Link"); g.status != 204 || !regexp.MustCompile(test.link).MatchString(link) || g.header.Get("Accept-Post") != "application/sdp" {
+				t.Errorf("%d, %v", g.status, g.header)
+			}
+			if again := w.call("OPTIONS", "/devices/cam-1/whep/main?via=panel", nil, bob).header.Get("Link"); again == g.header.Get("Link") {
+				t.Error("a pass is given twice")
+			}
+			for what, g := range map[string]got{
+				"by the device": w.call("OPTIONS", "/devices/cam-1/whep/main", nil, bob),
+				"a stranger":    w.call("OPTIONS", "/devices/cam-1/whep/main?via=panel", nil, eve),
+				"an offer":      w.call("POST", "/devices/cam-1/whep/main", "v=0", header("Content-Type", "application/sdp"), bob),
+			} {
+				if link := g.header.Get("Link"); link != "" {
+					t.Errorf("%s: %d, %q", what, g.status, link)
+				}
+			}
+			w.call("OPTIONS", "/devices/cam-1/whep/main?via=panel", nil, eve).fails(404, "no-device")
+		})
+	}
 }

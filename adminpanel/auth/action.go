@@ -136,6 +136,7 @@ var Rules = []Rule{
 	{"POST /api/v1/devices/{id}/cancel", Operate, ""},
 	{"POST /api/v1/devices/{id}/upgrade", Operate, ""},
 	{"POST /api/v1/devices/{id}/whep/{stream}", Watch, bodySDP},
+	{"OPTIONS /api/v1/devices/{id}/whep/{stream}", Watch, ""},
 	{"PATCH /api/v1/devices/{id}/whep/{stream}/{session}", Watch, bodyTrick},
 	{"DELETE /api/v1/devices/{id}/whep/{stream}/{session}", Watch, ""},
 

@@ -127,6 +127,8 @@ func TestMistakesAreTold(t *testing.T) {
 		"half a provider":           {"[oidc]\nclient_id = \"x\"\n", "", []string{"oidc.issuer"}},
 		"a provider for nobody":     {"[oidc]\nissuer = \"https://x\"\n[oidc.groups]\ng = \"king\"\n", "", []string{"oidc.client_id", "oidc.secret_file", "url is not set", "oidc.groups.g"}},
 		"half of a relay":           {"[live]\nlegs = \"x\"\nbin = \"y\"\nadvertise = [\"here\"]\n", "", []string{"live.legs = ", "live.bin", "live.advertise", "need live.media"}},
+		"TURN alone":                {"[live]\nturn = \"here\"\n", "", []string{"live.turn = ", "need live.media"}},
+		"TURN nowhere":              {"[live]\nmedia = \":1\"\nturn_at = \":443\"\n", "", []string{"live.turn_at"}},
 		"another level":             {"[log]\nlevel = \"loud\"\nformat = \"xml\"\n", "", []string{"log.level", "log.format"}},
 	} {
 		var env []string

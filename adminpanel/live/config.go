@@ -2,10 +2,12 @@ package live
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -37,6 +39,9 @@ func startTURN(cfg Config) (*turn.Server, error) {
 		return nil, nil
 	}
 	media, err := net.ResolveUDPAddr("udp", cfg.Media)
+	if err == nil && media.Port == 0 {
+		err = errors.New("TURN has to know the port of media; name one")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("an address for the relay: %w", err)
 	}
@@ -49,7 +54,7 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // place is where the relay is on this machine, and one of the addresses by which browsers
 // know it. It is of IPv4: browsers ask for no other kind of relayed address.
 func place(media netip.AddrPort, advertised []netip.Addr) (target, peer netip.AddrPort) {
-	known := append(advertised[:len(advertised):len(advertised)], media.Addr())
+	known := append(slices.Clip(advertised), media.Addr())
 	at := media.Addr().Unmap()
 	if !at.IsValid() || at.IsUnspecified() {
 		at, known = loopback, append(known, own()...)

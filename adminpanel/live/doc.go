@@ -13,6 +13,9 @@
 // slow ones delay nobody, pion/webrtc stays behind the gateway's fence, and a crash there
 // ends neither the panel nor who watches.
 //
+// Browsers in networks that let out nothing but TCP reach the relay by TURN ([turn.Server]),
+// for which they get credentials that are good for minutes.
+//
 // What it keeps: a leg costs the device one viewer, ends soon after the last one has
 // left, and is asked for anew when it falls silent, as often as somebody watches. Legs
 // come by UDP if that works, else by the link; which one did is remembered while the
@@ -22,6 +25,9 @@
 // What it defends against: strangers at the port for legs (nothing counts that was not
 // sealed with the leg's own key, not even where it came from), a device that brings
 // another one's leg, and devices that send faster than the relay takes.
+//
+// It has room for 32 streams and 256 viewers at once, and tells so whoever comes beyond that: at
+// 2 Mbit/s each these viewers take half a Gbit/s of the panel's uplink.
 //
 // What it does not do: encode anew, or wait for the device in a viewer's request for
 // longer than that may take.

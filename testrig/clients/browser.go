@@ -14,13 +14,13 @@ import (
 )
 
 // Browser starts headless Chromium with one tab, which ends with the returned
-// function.
-func Browser(ctx context.Context) (tab context.Context, stop func() error, err error) {
+// function. options are more of its flags.
+func Browser(ctx context.Context, options ...chromedp.ExecAllocatorOption) (tab context.Context, stop func() error, err error) {
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		return nil, nil, errors.New("chromium is missing: apt-get install chromium")
 	}
-	alloc, cancelAlloc := chromedp.NewExecAllocator(ctx, append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+	all := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(path),
 		chromedp.Flag("no-sandbox", true),
 		chromedp.Flag("disable-gpu", true),
@@ -29,7 +29,8 @@ func Browser(ctx context.Context) (tab context.Context, stop func() error, err e
 		chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
 		// Without names that hide them, the two ends of one machine meet at once.
 		chromedp.Flag("disable-features", "site-per-process,Translate,WebRtcHideLocalIpsWithMdns"),
-	)...)
+	)
+	alloc, cancelAlloc := chromedp.NewExecAllocator(ctx, append(all, options...)...)
 	tab, cancel := chromedp.NewContext(alloc)
 	return tab, func() error {
 		err := chromedp.Cancel(tab)

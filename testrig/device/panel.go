@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +43,8 @@ type Panel struct {
 
 	bin      string
 	settings []string // of the environment
+	ca       string   // file of its certificate, if people come by TLS
+	http     *http.Client
 	log      string
 	cmd      *exec.Cmd
 	done     chan struct{}
@@ -48,7 +52,8 @@ type Panel struct {
 
 // StartPanel starts a panel that keeps its data below dir, waits until it answers, and makes
 // its first account. listen is a loopback address; "" is any free port. settings are as in its
-// environment: KEY=value.
+// environment: KEY=value. With TLS_CERT among them people come by TLS, and it may listen
+// anywhere.
 func StartPanel(ctx context.Context, bin, dir, listen, trust string, settings ...string) (*Panel, error) {
 	ports, err := freePorts()
 	if err != nil {
@@ -60,6 +65,9 @@ func StartPanel(ctx context.Context, bin, dir, listen, trust string, settings ..
 	p := &Panel{
 		URL: "http://" + listen, Link: "https://" + ports[1], Name: "rig", Password: rand.Text(),
 		bin: filepath.Join(bin, "slipstream-panel"), log: filepath.Join(dir, "panel.log"),
+	}
+	if err := p.secure(settings); err != nil {
+		return nil, err
 	}
 	own := []string{"LISTEN=" + listen, "DEVICES=" + ports[1], "NAMES=127.0.0.1", "DATA=" + filepath.Join(dir, "panel"), "TRUST=" + trust}
 	for _, setting := range append(own, settings...) {
@@ -73,6 +81,26 @@ func StartPanel(ctx context.Context, bin, dir, listen, trust string, settings ..
 		return nil, err
 	}
 	return p, nil
+}
+
+// secure has the panel be called by TLS if that is among its settings.
+func (p *Panel) secure(settings []string) error {
+	p.http = http.DefaultClient
+	for _, setting := range settings {
+		file, ok := strings.CutPrefix(setting, "TLS_CERT=")
+		if !ok {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(text)
+		p.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+		p.ca, p.URL = file, strings.Replace(p.URL, "http:", "https:", 1)
+	}
+	return nil
 }
 
 // setUp makes the first account, by what the panel has printed, and a token for it.
@@ -90,7 +118,7 @@ func (p *Panel) setUp(ctx context.Context) error {
 	if err := p.post(ctx, "/api/v1/setup", body); err != nil {
 		return fmt.Errorf("make the panel's first account: %w", err)
 	}
-	c, err := client.New(client.Config{URL: p.URL})
+	c, err := client.New(client.Config{URL: p.URL, CA: p.ca})
 	if err != nil {
 		return err
 	}
@@ -102,7 +130,7 @@ func (p *Panel) setUp(ctx context.Context) error {
 		return fmt.Errorf("make a token of the panel's API: %w", err)
 	}
 	p.Token = token.Text
-	p.Client, err = client.New(client.Config{URL: p.URL, Token: p.Token})
+	p.Client, err = client.New(client.Config{URL: p.URL, Token: p.Token, CA: p.ca})
 	return err
 }
 
@@ -112,7 +140,7 @@ func (p *Panel) post(ctx context.Context, path string, body []byte) error {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := p.http.Do(req)
 	if err != nil {
 		return err
 	}
@@ -192,7 +220,7 @@ func (p *Panel) isReady(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := p.http.Do(req)
 	if err != nil {
 		return false
 	}

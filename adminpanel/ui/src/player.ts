@@ -164,9 +164,15 @@ export class Player {
       if (pc.connectionState !== 'connecting') clearTimeout(late);
     };
     try {
+      const path = `devices/${encodeURIComponent(this.device)}/whep/${encodeURIComponent(this.stream)}${this.#relayed ? '?via=panel' : ''}`;
+      if (this.#relayed) {
+        const iceServers = await servers(path);
+        if (this.#pc !== pc) return;
+        pc.setConfiguration({ iceServers });
+      }
       await pc.setLocalDescription();
       await gathered(pc);
-      const resp = await raw(`devices/${encodeURIComponent(this.device)}/whep/${encodeURIComponent(this.stream)}${this.#relayed ? '?via=panel' : ''}`, 'POST', pc.localDescription!.sdp, { headers: { 'Content-Type': 'application/sdp', Accept: 'application/sdp' } });
+      const resp = await raw(path, 'POST', pc.localDescription!.sdp, { headers: { 'Content-Type': 'application/sdp', Accept: 'application/sdp' } });
       const session = resp.headers.get('Location') ?? '';
       const answer = await resp.text();
       if (this.#pc !== pc) return leave(session);
@@ -214,6 +220,16 @@ export class Player {
 
 function leave(session: string): void {
   if (session) fetch(session, { method: 'DELETE', keepalive: true }).catch(() => {});
+}
+
+// servers are those by which the panel's relay can be reached where UDP is blocked (RFC 9725
+// §4.6). They have to be known before the offer is made.
+async function servers(path: string): Promise<RTCIceServer[]> {
+  const links = (await raw(path, 'OPTIONS', undefined)).headers.get('Link') ?? '';
+  return [...links.matchAll(/<([^>]*)>((?:\s*;\s*[a-z-]+="[^"]*")*)/g)].flatMap(([, urls, rest]) => {
+    const is = Object.fromEntries([...rest!.matchAll(/([a-z-]+)="([^"]*)"/g)].map(([, name, value]) => [name, value]));
+    return is.rel === 'ice-server' ? [{ urls: urls!, username: is.username, credential: is.credential }] : [];
+  });
 }
 
 window.addEventListener('pagehide', () => all.forEach((p) => p.want(false)));

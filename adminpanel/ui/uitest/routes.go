@@ -18,6 +18,7 @@ func (s *Server) routes() {
 	d := &s.Data
 	s.mux.HandleFunc("GET /api/v1/events", s.events)
 	s.mux.HandleFunc("POST /api/v1/devices/{id}/whep/{stream}", s.whep)
+	s.mux.HandleFunc("OPTIONS /api/v1/devices/{id}/whep/{stream}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	s.handle("GET me", func(*http.Request, []byte) (any, error) { return d.Me, nil })
 	s.handle("GET setup", func(*http.Request, []byte) (any, error) { return d.Setup, nil })
 	s.handle("POST setup", s.setup)
