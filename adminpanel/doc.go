@@ -41,7 +41,9 @@
 //
 // # Several panels
 //
-// Panels on one etcd serve the same people and devices. Each has a name of its own; they
+// Panels on one etcd serve the same people and devices. Each has a name of its own, by a lease:
+// another one of the same name does not start, or takes the place of one that was killed. Who
+// ends in good order hands over what it leads at once. They
 // share a directory of releases, and one certificate authority, which is then in the store
 // too ([OpenAuthority]).
 //

@@ -43,6 +43,7 @@ type Panel struct {
 
 	metrics   *metrics
 	store     store.Store
+	name      *name
 	authority *ca.Authority
 	audit     *audit.Log
 	settings  *settings.Settings
@@ -71,7 +72,9 @@ func New(ctx context.Context, cfg config.Config, at Listeners, log *slog.Logger)
 		return nil, err
 	}
 	p.store = counted{s, p.metrics.commits}
+	p.name = &name{store: p.store, text: cfg.Panel, log: log}
 	if err := p.assemble(ctx); err != nil {
+		p.name.resign()
 		return nil, errors.Join(err, s.Close())
 	}
 	p.metrics.registry.MustRegister(gauges{p})
@@ -99,6 +102,9 @@ func namesOf(cfg config.Config, devices net.Addr) []string {
 // assemble makes the parts. What it began is ended if it fails.
 func (p *Panel) assemble(ctx context.Context) (err error) {
 	if err := schema.Prepare(ctx, p.store); err != nil {
+		return err
+	}
+	if err := p.name.claim(ctx); err != nil {
 		return err
 	}
 	p.audit = audit.New(p.store)
@@ -143,7 +149,8 @@ func (p *Panel) assemble(ctx context.Context) (err error) {
 	}
 	p.api, err = api.New(api.Config{
 		Store: p.store, Fleet: p.fleet, Hub: p.hub, Drive: p.drive, Auth: p.auth, OIDC: oidc, Audit: p.audit,
-		Settings: p.settings, Releases: p.releases, Orders: p.orders, Live: p.live, Enrolments: tokens, Log: p.log,
+		Settings: p.settings, Releases: p.releases, Orders: p.orders, Live: p.live, Enrolments: tokens,
+		Data: p.cfg.Data, Log: p.log,
 	})
 	if err != nil && p.live != nil {
 		p.live.Close()
@@ -279,5 +286,6 @@ func (p *Panel) Close() error {
 		p.live.Close()
 	}
 	p.hub.Wait()
+	p.name.resign()
 	return errors.Join(p.at.Close(), p.store.Close())
 }

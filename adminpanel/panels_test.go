@@ -1,10 +1,13 @@
 package adminpanel_test
 
 import (
+	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 
+	"slipstream/adminpanel"
 	"slipstream/adminpanel/config"
 	"slipstream/adminpanel/store/etcd/etcdtest"
 	"slipstream/adminpanel/view"
@@ -24,7 +27,9 @@ func TestTwoPanelsOnEtcd(t *testing.T) {
 	}
 	one := start(t, of("one"))
 	two := launch(t, of("two"))
-	two.ann = one.ann // a session of one is good at the other
+	twin := make(chan error, 1)
+	go func() { twin <- refused(t, of("one")) }() // it waits for a lease to end that does not
+	two.ann = one.ann                             // a session of one is good at the other
 	var me view.Me
 	if two.ask("GET", "/api/v1/me", nil).is(http.StatusOK, &me); me.Name != "ann" {
 		t.Errorf("the other panel takes ann for %+v", me)
@@ -51,4 +56,26 @@ func TestTwoPanelsOnEtcd(t *testing.T) {
 	if got := two.ask("GET", "/api/v1/devices/cam-1", nil); got.status != http.StatusNotFound {
 		t.Errorf("the other panel still shows it: %d", got.status)
 	}
+
+	if err := <-twin; !errors.Is(err, adminpanel.ErrNameTaken) || !strings.Contains(err.Error(), `"one" runs on `) || !strings.Contains(err.Error(), "panel = ") {
+		t.Errorf("a second panel of the name one: %v", err)
+	}
+	if code := one.ask("GET", "/healthz", nil).status; code != http.StatusOK {
+		t.Errorf("the first one of that name: %d", code)
+	}
+	one.stop()
+	launch(t, of("one")) // the name is free
+}
+
+// refused is why a panel cannot be started.
+func refused(t *testing.T, cfg config.Config) error {
+	at, err := adminpanel.Listen(cfg)
+	if err != nil {
+		return err
+	}
+	p, err := adminpanel.New(t.Context(), cfg, at, slog.New(slog.DiscardHandler))
+	if err == nil {
+		return errors.Join(errors.New("it started"), p.Close())
+	}
+	return errors.Join(err, at.Close())
 }

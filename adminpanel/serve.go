@@ -53,7 +53,12 @@ func (p *Panel) Serve(ctx context.Context) error {
 	if p.at.Metrics != nil {
 		faces = append(faces, face{p.server(requests, p.beside()), p.at.Metrics})
 	}
-	failed := make(chan error, len(faces)+1)
+	failed := make(chan error, len(faces)+2)
+	owned.Go(func() {
+		if err := p.name.keep(running); err != nil {
+			failed <- err
+		}
+	})
 	begin := func(f face) { owned.Go(func() { failed <- f.server.Serve(f.at) }) }
 	for _, f := range faces {
 		begin(f)
@@ -84,6 +89,9 @@ func (p *Panel) leave(faces []face, leave func(), cause error) error {
 	var errs []error
 	if cause != nil {
 		errs = append(errs, fmt.Errorf("serve the panel: %w", cause))
+	}
+	if p.fleet.Counts().Panels > 1 {
+		p.drive.Retire()
 	}
 	p.hub.Drain(comeBack)
 	leave()

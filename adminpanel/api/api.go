@@ -38,6 +38,7 @@ type Config struct {
 	Orders     *order.Orders
 	Live       *live.Live
 	Enrolments Enrolments
+	Data       string // directory of this panel's own, for files that are under way; "": the system's
 	Log        *slog.Logger
 }
 
@@ -59,6 +60,7 @@ type API struct {
 	bodyTime, renewEvery time.Duration
 	feed                 *feed
 	readers              *readers
+	backups              chan struct{} // holds the right to make one
 
 	ctx  context.Context // ends what outlives its request, and readers of events
 	end  context.CancelFunc
@@ -71,7 +73,7 @@ func New(cfg Config) (*API, error) {
 		cfg.Audit == nil || cfg.Settings == nil || cfg.Releases == nil || cfg.Log == nil {
 		return nil, errors.New("api: a part of the panel that it speaks for is missing")
 	}
-	a := &API{cfg: cfg, log: cfg.Log, mux: http.NewServeMux(), replays: newReplays(), bodyTime: bodyTime, renewEvery: renewEvery, feed: newFeed(cfg), readers: newReaders()}
+	a := &API{cfg: cfg, log: cfg.Log, mux: http.NewServeMux(), replays: newReplays(), bodyTime: bodyTime, renewEvery: renewEvery, feed: newFeed(cfg), readers: newReaders(), backups: make(chan struct{}, 1)}
 	a.ctx, a.end = context.WithCancel(context.Background())
 	a.huma = newHuma(a.mux)
 	a.handler = cfg.Auth.Guard(http.HandlerFunc(a.admit), a.refuse)
@@ -100,6 +102,7 @@ func (a *API) register() {
 	a.registerOrders()
 	a.registerRollouts()
 	a.registerAudit()
+	a.registerBackup()
 }
 
 // Close ends readers of events, so that a server can be shut down whose requests they are,

@@ -19,6 +19,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 
 	"slipstream/adminpanel/api"
+	"slipstream/adminpanel/audit"
 	"slipstream/adminpanel/auth"
 	"slipstream/adminpanel/view"
 )
@@ -71,7 +72,14 @@ var _ op.Storage = directory{}
 func TestSignInAtAProvider(t *testing.T) {
 	issuer, change := provided(t)
 	w := newWorld(t, change)
-	w.call("GET", "/oidc/callback?code=guessed&state=guessed", nil, nobody).fails(401, "wrong-login")
+	before := len(w.lines())
+	refused := w.call("GET", "/oidc/callback?code=guessed&state=guessed", nil, nobody).is(303, nil)
+	if to := refused.header.Get("Location"); to != "/?refused=login-lost" {
+		t.Errorf("who comes back without having gone is sent to %q", to)
+	}
+	if n := len(w.lines()); n != before {
+		t.Errorf("a stranger's guess is told in %d lines", n-before)
+	}
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -85,23 +93,40 @@ func TestSignInAtAProvider(t *testing.T) {
 	}}
 	defer transport.CloseIdleConnections()
 	browser := &http.Client{Jar: jar, Timeout: patience, Transport: transport}
-	form, err := browser.Get(panelName + "/api/v1/oidc/login?next=/api/v1/me")
-	if err != nil {
-		t.Fatal(err)
+	signIn := func() (at *url.URL, text []byte) {
+		form, err := browser.Get(panelName + "/api/v1/oidc/login?next=/api/v1/me")
+		if err != nil {
+			t.Fatal(err)
+		}
+		form.Body.Close()
+		answer, err := browser.PostForm(issuer+"/login/username", url.Values{
+			"username": {"cid"}, "password": {"verysecure"}, "id": {form.Request.URL.Query().Get("authRequestID")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		if text, err = io.ReadAll(answer.Body); err != nil {
+			t.Fatal(err)
+		}
+		return answer.Request.URL, text
 	}
-	form.Body.Close()
-	answer, err := browser.PostForm(issuer+"/login/username", url.Values{
-		"username": {"cid"}, "password": {"verysecure"}, "id": {form.Request.URL.Query().Get("authRequestID")}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	at, text := signIn()
 	var me view.Me
 	if err := json.Unmarshal(text, &me); err != nil || me.Name != "cid" || len(me.Grants) != 1 || me.Grants[0].Selector != "site:north" {
-		t.Errorf("he came to %s as %s", answer.Request.URL, text)
+		t.Errorf("he came to %s as %s", at, text)
+	}
+
+	// Who may not come in is led back to the login page, and the audit tells of it.
+	disabled := true
+	w.call("PATCH", "/accounts/cid", view.AccountPatch{Disabled: &disabled}, header("If-Match", "*")).is(200, nil)
+	if at, _ := signIn(); at.RequestURI() != "/?refused=disabled" {
+		t.Errorf("he came to %s", at)
+	}
+	lines, _, err := w.cfg.Audit.Lines(t.Context(), audit.Query{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := lines[0]; l.Action != "session.refuse" || l.Object != "account cid" || l.Actor != "panel" || l.From == "" || l.Detail == "" {
+		t.Errorf("the audit tells %+v", l)
 	}
 }

@@ -27,6 +27,7 @@ const (
 	DriveRollout Action = "drive rollouts"
 	ManageAccess Action = "manage access" // accounts, enrolments
 	ChangeFleet  Action = "change settings"
+	BackUp       Action = "back up"           // all that the panel remembers, and what secrets are checked with
 	OwnAccess    Action = "manage own access" // password, sessions, tokens
 	Me           Action = "see who one is"
 	SignIn       Action = "sign in"
@@ -71,6 +72,7 @@ var needs = map[Action]need{
 	DriveRollout: {view.RoleReleaser, Every},
 	ManageAccess: {view.RoleAdmin, Fleet},
 	ChangeFleet:  {view.RoleAdmin, Fleet},
+	BackUp:       {view.RoleAdmin, Fleet},
 	OwnAccess:    {"", Self},
 	Me:           {"", Self},
 	SignIn:       {"", Open},
@@ -169,6 +171,8 @@ var Rules = []Rule{
 
 	{"GET /api/v1/audit", LookAudit, ""},
 	{"GET /api/v1/audit/export", LookAudit, ""},
+
+	{"GET /api/v1/backup", BackUp, ""},
 
 	{"GET /api/v1/accounts", ManageAccess, ""},
 	{"POST /api/v1/accounts", ManageAccess, ""},

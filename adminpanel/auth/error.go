@@ -12,6 +12,7 @@ type Error struct {
 	Code   string // stable, for programs
 	Detail string
 	Field  string        // of the request that is wrong, if one is
+	Reason string        // a word for the login page where one code has several reasons
 	After  time.Duration // when to try again, if that helps; for Retry-After
 }
 
@@ -66,6 +67,13 @@ func invalid(field, format string, args ...any) error {
 func because(e *Error, format string, args ...any) error {
 	other := *e
 	other.Detail = fmt.Sprintf(format, args...)
+	return &other
+}
+
+// reasoned is e with other words, and with one of the login page's.
+func reasoned(reason string, e *Error, format string, args ...any) error {
+	other := *e
+	other.Reason, other.Detail = reason, fmt.Sprintf(format, args...)
 	return &other
 }
 

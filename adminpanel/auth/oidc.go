@@ -169,18 +169,35 @@ func (o *OIDC) Finish(r *http.Request) (s Session, next string, err error) {
 	if err != nil {
 		return s, "", err
 	}
-	if iss := q.Get("iss"); iss != "" && iss != o.cfg.Issuer {
-		return s, "", ErrProvider
+	var who identity
+	switch iss := q.Get("iss"); {
+	case iss != "" && iss != o.cfg.Issuer:
+		err = ErrProvider
+	case q.Get("code") == "":
+		err = reasoned("not-vouched", ErrWrong, "the identity provider did not sign you in: try again, or ask who runs it")
+	default:
+		who, err = o.who(ctx, q.Get("code"), trip)
 	}
-	if q.Get("code") == "" {
-		return s, "", because(ErrWrong, "the identity provider did not sign you in: try again, or ask who runs it")
+	if err == nil {
+		s, err = o.enter(r, who)
 	}
-	who, err := o.who(ctx, q.Get("code"), trip)
-	if err != nil {
-		return s, "", err
+	return s, trip.Next, errors.Join(err, o.tell(r, who, err))
+}
+
+// tell has the audit tell of a login that was begun here and is refused. What was not begun
+// here is anybody's guess, and nothing that the audit could be filled with. The panel is the
+// one who says so: the account of that name may be somebody else's.
+func (o *OIDC) tell(r *http.Request, who identity, err error) error {
+	refusal, ok := errors.AsType[*Error](err)
+	if !ok {
+		return nil
 	}
-	s, err = o.enter(r, who)
-	return s, trip.Next, err
+	line := view.AuditLine{Actor: "panel", From: o.auth.From(r), Action: "session.refuse", Object: "sign-in", Detail: refusal.Detail}
+	if who.name != "" {
+		line.Object = "account " + who.name
+	}
+	_, err = o.auth.ledger.Commit(r.Context(), nil, nil, line)
+	return err
 }
 
 // NoTrip makes the browser forget that it was sent away.
@@ -251,7 +268,7 @@ func (o *OIDC) more(ctx context.Context, provider *oidc.Provider, tokens *oauth2
 
 func (o *OIDC) refused(why string, err error) error {
 	o.auth.log.Warn("a login by the identity provider is refused", "why", why, "err", err)
-	return because(ErrWrong, "the identity provider's answer cannot be used: begin again with the button for signing in")
+	return reasoned("not-vouched", ErrWrong, "the identity provider's answer cannot be used: begin again with the button for signing in")
 }
 
 // identify reads name and groups out of the claims.
@@ -303,9 +320,9 @@ func (o *OIDC) enter(r *http.Request, who identity) (s Session, err error) {
 			u = a.newAccount(who.name, nil)
 			u.Issuer, u.Subject = o.cfg.Issuer, who.subject
 		case u.Issuer != o.cfg.Issuer || u.Subject != who.subject:
-			return because(ErrTaken, "the panel knows somebody else as %s: ask an administrator to delete that account if it is yours", who.name)
+			return reasoned("name-taken", ErrTaken, "the panel knows somebody else as %s: ask an administrator to delete that account if it is yours", who.name)
 		case u.Disabled:
-			return ErrWrong
+			return reasoned("disabled", ErrWrong, "%s", ErrWrong.Detail)
 		}
 		var after any
 		if rev == 0 || !slices.Equal(u.Grants, who.grants) {

@@ -69,7 +69,7 @@ func (a *Auth) seal(ctx context.Context, t trip) (string, error) {
 
 // unseal returns the trip that a request comes back from, if it is the one of that state.
 func (a *Auth) unseal(ctx context.Context, r *http.Request, state string) (t trip, err error) {
-	lost := because(ErrWrong, "this login was not begun in this browser, or too long ago: begin again with the button for signing in")
+	lost := reasoned("login-lost", ErrWrong, "this login was not begun in this browser, or too long ago: begin again with the button for signing in")
 	cookies := r.CookiesNamed(a.tripCookie())
 	if len(cookies) != 1 || len(cookies[0].Value) > maxTrip {
 		return t, lost
@@ -102,7 +102,7 @@ func localPath(next string) string {
 
 // shut takes everything from an account whose groups give it nothing any more.
 func (o *OIDC) shut(ctx context.Context, u account, rev int64, from string) error {
-	refusal := because(ErrForbidden, "%s is in no group that may use the panel: ask who runs the identity provider", u.Name)
+	refusal := reasoned("no-group", ErrForbidden, "%s is in no group that may use the panel: ask who runs the identity provider", u.Name)
 	if rev == 0 {
 		return refusal
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"time"
 
 	"slipstream/adminpanel/view"
 )
@@ -103,4 +104,13 @@ func (c *Client) Audit(ctx context.Context, object string) iter.Seq2[view.AuditL
 // ExportAudit writes all lines as they are chained, oldest first. It is bounded by ctx alone.
 func (c *Client) ExportAudit(ctx context.Context, w io.Writer) error {
 	return c.download(ctx, call{method: http.MethodGet, path: "audit/export", header: http.Header{"Accept": {"application/x-ndjson"}}}, w)
+}
+
+// backupWait is how long the panel may take to read its store.
+const backupWait = 10 * time.Minute
+
+// Backup writes all that the panel remembers at one moment, as package backup reads it. It
+// is bounded by ctx alone once it has begun to come.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error {
+	return c.download(ctx, call{method: http.MethodGet, path: "backup", header: http.Header{"Accept": {"application/x-ndjson"}}, wait: backupWait}, w)
 }

@@ -207,7 +207,7 @@ func (c *Client) once(ctx context.Context, ask call, key string) error {
 func (c *Client) download(ctx context.Context, ask call, w io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stalled := time.AfterFunc(askTimeout, func() { cancel(&LostError{URL: c.base.String(), Err: context.DeadlineExceeded}) })
+	stalled := time.AfterFunc(askTimeout+ask.wait, func() { cancel(&LostError{URL: c.base.String(), Err: context.DeadlineExceeded}) })
 	defer stalled.Stop()
 	resp, err := c.send(ctx, ask, "")
 	if err != nil {

@@ -26,13 +26,14 @@ func TestTwoPanels(t *testing.T) {
 	first, second := place(t, filepath.Join(dir, "first"), where), place(t, filepath.Join(dir, "second"), where)
 	first.setUp(first.start())
 	seen := cluster.Open(t, config.Default().Store.Prefix, 0, 1, 2)
-	first.until("the first panel leads", func() bool {
-		_, err := seen.Get(t.Context(), "lead/rollouts")
+	leads := func() int64 { // 0: nobody does
+		item, err := seen.Get(t.Context(), "lead/rollouts")
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			t.Fatal(err)
 		}
-		return err == nil
-	})
+		return item.Rev
+	}
+	first.until("the first panel leads", func() bool { return leads() > 0 })
 	second.start()
 	second.signIn()
 
@@ -58,6 +59,9 @@ func TestTwoPanels(t *testing.T) {
 	}
 	second.rolled(r.ID, "on its way", func(v view.Rollout) bool { return v.Wave == 2 && v.Total.Done >= 6 })
 	first.kill()
+	killed, before := time.Now(), leads()
+	second.until("the second panel leads", func() bool { rev := leads(); return rev > 0 && rev != before })
+	t.Logf("a panel that was killed has a successor after %v", time.Since(killed))
 	// Devices that were in flight at the first panel count as unavailable until they speak.
 	paused := second.verb(r.ID, client.Pause)
 	if paused.State != view.RolloutPaused || paused.Total.Done < 6 || paused.Total.Failed > 0 {
@@ -74,4 +78,17 @@ func TestTwoPanels(t *testing.T) {
 			t.Errorf("the devices of %s began %d trials", filepath.Base(p.data), c.Trials)
 		}
 	}
+
+	// The successor ends in good order, and leaves nothing that has to run out.
+	term := leads()
+	stopped := time.Now()
+	second.stop()
+	t.Logf("it took %v to end", time.Since(stopped))
+	if leads() == term {
+		t.Error("a panel that has ended still leads")
+	}
+	if _, err := seen.Get(t.Context(), "lead/panel/second"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a panel that has ended still has its name: %v", err)
+	}
+	first.until("the first panel leads again", func() bool { rev := leads(); return rev > 0 && rev != term })
 }

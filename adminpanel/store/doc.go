@@ -25,7 +25,7 @@
 //	u/<name>          account             s/<hash>             session
 //	t/<id>            API token           e/<id>               enrolment
 //	a/<seq>           audit line          v/<time>             versions at that time
-//	ca/…  set/…       authority, settings lead/<name>          who leads
+//	ca/…  set/…       authority, settings lead/<name>          who leads; lead/panel/<name>: who has it
 //	hub/<panel>       a panel that lives  fw/<id>/…            what it wants of the leader
 //	meta/audit        end of the log      meta/backup          newest backup
 //	meta/schema       version of all this  ord/<release>        the fleet's order for it

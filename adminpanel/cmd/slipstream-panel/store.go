@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -186,24 +187,47 @@ func (h *here) through(ctx context.Context, as string, do func(people) error) (e
 
 func backupCommand() *cobra.Command {
 	h := &here{}
-	return h.storeFlags(&cobra.Command{
+	return h.panelFlags(h.storeFlags(&cobra.Command{
 		Use: "backup FILE", Short: "Write what the panel's store holds into a file",
-		Long: `Write what the panel's store holds into a file that is not there yet: devices, releases'
-records, rollouts, people, settings and the audit log; not sessions and uploads under way.
-The packages and the authority's keys lie beside the store in the panel's data, and are to
-be copied too. Only you can read the file: it holds what tokens and passwords are
-checked with.
+		Long: `Write what the panel's store holds into a file that is not there yet, as it is at one moment:
+devices, releases' records, rollouts, people, settings and the audit log; not sessions and
+uploads under way. A panel that has its store in a file has packages and its authority's
+keys (ca) beside it in its data, and they are to be copied too: ca after each rotation, and
+packages after each upload, or from where they were built. Only you can read the file: it
+holds what tokens and passwords are checked with, and the authority of panels on etcd.
 
-` + hereHelp + ` A cluster is read while its panels work.`,
+` + throughHelp + ` With --panel it takes an administrator's token over all
+devices, and the audit log tells of it. A cluster is read while its panels work.`,
+		Example: "  slipstream-panel backup monday.backup --data /var/lib/slipstream-panel\n" +
+			"  slipstream-panel backup monday.backup --panel https://panel.example --token-file token",
 		Args: args(cobra.ExactArgs(1), "one FILE"),
-		RunE: h.onStore(func(ctx context.Context, s store.Store, given []string) error {
-			info, err := backup.File(ctx, s, given[0])
-			if err != nil {
-				return err
+		RunE: func(cmd *cobra.Command, given []string) error {
+			if h.login.panel != "" {
+				return h.backUpThrough(cmd.Context(), given[0])
 			}
-			return h.done("%s holds %s, as they were at %s", given[0], words.Count(int(info.Lines), "record"), moment(info.At))
-		}),
-	})
+			return h.onStore(func(ctx context.Context, s store.Store, given []string) error {
+				info, err := backup.File(ctx, s, given[0])
+				return h.backedUp(given[0], info, err)
+			})(cmd, given)
+		},
+	}))
+}
+
+func (h *here) backUpThrough(ctx context.Context, path string) error {
+	panel, err := h.panel()
+	if err != nil {
+		return err
+	}
+	defer panel.Close()
+	info, err := backup.Receive(path, func(w io.Writer) error { return panel.Backup(ctx, w) })
+	return h.backedUp(path, info, err)
+}
+
+func (h *here) backedUp(path string, info backup.Info, err error) error {
+	if err != nil {
+		return err
+	}
+	return h.done("%s holds %s, as they were at %s", path, words.Count(int(info.Lines), "record"), moment(info.At))
 }
 
 func restoreCommand() *cobra.Command {

@@ -76,6 +76,9 @@ type Driver struct {
 	log    *slog.Logger
 	outbox *outbox
 
+	retired context.Context // ends when it shall not lead any more
+	retire  context.CancelFunc
+
 	mu      sync.Mutex // guards what follows
 	words   map[string]Word
 	answers map[string]answer
@@ -109,9 +112,14 @@ func New(cfg Config, log *slog.Logger) *Driver {
 		wake: make(chan struct{}, 1), asks: map[string]Ask{},
 		shares: map[string]shared{}, untold: map[string]struct{}{}, sharing: make(chan struct{}, 1),
 	}
+	d.retired, d.retire = context.WithCancel(context.Background())
 	d.outbox = newOutbox(d)
 	return d
 }
+
+// Retire lets another panel lead at once: this one is about to end. What people want of it
+// until then it hands over, as it does for every leader.
+func (d *Driver) Retire() { d.retire() }
 
 // Run drives rollouts until ctx ends, whenever this panel leads.
 func (d *Driver) Run(ctx context.Context) error {
@@ -123,17 +131,21 @@ func (d *Driver) Run(ctx context.Context) error {
 	owned.Go(func() { d.mirror(ctx) })
 	owned.Go(func() { d.hearShares(ctx) })
 	owned.Go(func() { d.share(ctx) })
-	for ctx.Err() == nil {
-		err := d.lead(ctx)
-		if ctx.Err() != nil {
+	leading, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(d.retired, stop)()
+	for leading.Err() == nil {
+		err := d.lead(leading)
+		if leading.Err() != nil {
 			break
 		}
 		d.log.Warn("this panel drives no rollouts", "cause", err, "again_in", pauseLead)
 		select {
 		case <-time.After(pauseLead):
-		case <-ctx.Done():
+		case <-leading.Done():
 		}
 	}
+	<-ctx.Done()
 	return ctx.Err()
 }
 

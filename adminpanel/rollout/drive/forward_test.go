@@ -108,3 +108,30 @@ func TestForwardedOnceOrNotAtAll(t *testing.T) {
 		t.Errorf("only %v were met", outcomes)
 	}
 }
+
+// A panel that is about to end hands the rollouts over while it still runs, and has the
+// other one do what people want of it.
+func TestAPanelRetires(t *testing.T) {
+	t.Parallel()
+	twoPanels(t, filepath.Join(dir(t), "panel.db"), 0, false, func(t *testing.T, file *bolt.Store, first, second *panel) {
+		v := first.create(plain, 0)
+		old, err := file.Get(t.Context(), "lead/rollouts")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.Retire()
+		time.Sleep(time.Second)
+		first.verb(v.ID, drive.VerbStart, ann)
+		now, err := file.Get(t.Context(), "lead/rollouts")
+		if err != nil || now.Rev == old.Rev {
+			t.Errorf("it still leads at %d, %v", now.Rev, err)
+		}
+		if v = first.until(v.ID, view.RolloutCompleted); v.Total.Done != 3 {
+			t.Errorf("it ended with %+v", v.Total)
+		}
+		second.halt()
+		if _, err := file.Get(t.Context(), "lead/rollouts"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("it has come back to lead: %v", err)
+		}
+	})
+}

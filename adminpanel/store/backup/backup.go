@@ -73,6 +73,46 @@ var errFell = errors.New("changes came faster than they could be read")
 // File writes a backup, which appears under its name when it is whole. A file that is
 // there is not replaced.
 func File(ctx context.Context, s store.Store, path string) (Info, error) {
+	return appear(path, func(f *os.File) (Info, error) { return writeAnew(ctx, s, f) })
+}
+
+// Receive is [File] of a backup that comes from elsewhere, and that is checked whole.
+func Receive(path string, fetch func(io.Writer) error) (Info, error) {
+	return appear(path, func(f *os.File) (Info, error) {
+		if err := fetch(f); err != nil {
+			return Info{}, err
+		}
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return Info{}, err
+		}
+		return Check(f)
+	})
+}
+
+// Spool writes a backup into a file without a name below a directory, to be read from its
+// beginning by somebody who may be slow: the store does not wait for them. The file is gone
+// when it is closed.
+func Spool(ctx context.Context, s store.Store, dir string) (*os.File, Info, error) {
+	f, err := os.CreateTemp(dir, ".backup-*") // with mode 0600
+	if err != nil {
+		return nil, Info{}, fmt.Errorf("write a backup: %w", err)
+	}
+	err = os.Remove(f.Name())
+	var info Info
+	if err == nil {
+		info, err = writeAnew(ctx, s, f)
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, Info{}, fmt.Errorf("write a backup: %w", errors.Join(err, f.Close()))
+	}
+	return f, info, nil
+}
+
+// appear has a file made that has its name when it is whole and on the disk.
+func appear(path string, write func(*os.File) (Info, error)) (Info, error) {
 	if _, err := os.Lstat(path); err == nil {
 		return Info{}, fmt.Errorf("%s is there already: choose another name", path)
 	}
@@ -80,19 +120,8 @@ func File(ctx context.Context, s store.Store, path string) (Info, error) {
 	if err != nil {
 		return Info{}, fmt.Errorf("write a backup: %w", err)
 	}
-	defer os.Remove(f.Name()) // fails, and may, after the link
-	var info Info
-	for range tries {
-		if info, err = Write(ctx, s, f); !errors.Is(err, errFell) {
-			break
-		}
-		if _, again := f.Seek(0, io.SeekStart); again != nil {
-			return Info{}, errors.Join(again, f.Close())
-		}
-		if again := f.Truncate(0); again != nil {
-			return Info{}, errors.Join(again, f.Close())
-		}
-	}
+	defer os.Remove(f.Name()) // the name that it has until then
+	info, err := write(f)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return Info{}, fmt.Errorf("write a backup: %w", err)
 	}
@@ -100,6 +129,23 @@ func File(ctx context.Context, s store.Store, path string) (Info, error) {
 		return Info{}, fmt.Errorf("write a backup: %w", err)
 	}
 	return info, syncDir(filepath.Dir(path))
+}
+
+// writeAnew is [Write] into a file, and again from its beginning as long as changes were
+// faster.
+func writeAnew(ctx context.Context, s store.Store, f *os.File) (info Info, err error) {
+	for range tries {
+		if info, err = Write(ctx, s, f); !errors.Is(err, errFell) {
+			return info, err
+		}
+		if _, again := f.Seek(0, io.SeekStart); again != nil {
+			return info, errors.Join(again, err)
+		}
+		if again := f.Truncate(0); again != nil {
+			return info, errors.Join(again, err)
+		}
+	}
+	return info, err
 }
 
 func syncDir(path string) error {

@@ -12,7 +12,9 @@
 //
 // First come all keys as a scan finds them, then the changes that were made while it went on, in their
 // order, up to a mark that the backup itself commits. Whoever applies the lines in their order has the
-// store as it was at the mark, while panels went on working.
+// store as it was at the mark, while panels went on working. A panel that has its store for
+// itself sends one to who may have it, out of a file of its own ([Spool]), so that a slow reader
+// keeps no store waiting and remembers no changes.
 //
 // What it keeps: a file is whole or has another name (it is flushed and renamed at the end), and one
 // that is damaged or cut is refused before anything is written. A restore that is cut leaves a

@@ -6,6 +6,7 @@ import { useSignal, type Signal } from '@preact/signals';
 import { get, Problem, why } from './api';
 import { listen, type Heard } from './live';
 import type { Hub, Me, Settings, Setup } from './view';
+import { refusal } from './words';
 
 export const me = signal<Me | null>(null);
 export const settings = signal<Settings | null>(null);
@@ -48,6 +49,22 @@ const rank = ['viewer', 'operator', 'releaser', 'admin'];
 export function may(role: string): boolean {
   return !!me.value?.grants.some((g) => rank.indexOf(g.role) >= rank.indexOf(role));
 }
+
+// Why a browser came back from the identity provider without a login, once.
+export const refused = signal(takeRefusal());
+function takeRefusal(): string {
+  const at = new URL(location.href);
+  const word = at.searchParams.get('refused');
+  if (word === null) return '';
+  at.searchParams.delete('refused');
+  history.replaceState(history.state, '', at);
+  return refusal(word);
+}
+effect(() => {
+  if (phase.value !== 'in' || !refused.peek()) return;
+  toast('bad', refused.peek()); // of somebody who was logged in all the time
+  refused.value = '';
+});
 
 // enter finds out who we are, and so which page comes first.
 export async function enter(): Promise<void> {

@@ -27,6 +27,22 @@ export function reason(code = ''): string {
   return code.startsWith('invariant:') ? 'it broke the invariant ' + code.slice(10) : (reasons[code] ?? code);
 }
 
+// Why a login at the identity provider was refused, by the words of the panel.
+const refusals: Record<string, string> = {
+  'login-lost': 'This login was not begun in this browser, or too long ago. Begin again.',
+  'not-vouched': 'Your organisation did not log you in. Begin again, or ask who runs its login.',
+  'no-group': 'You are in no group that may use this panel. Ask who runs your organisation’s login.',
+  'name-taken': 'The panel knows somebody else by your name. Ask an administrator to delete that account if it is yours.',
+  disabled: 'Your account may not log in. Ask an administrator.',
+  provider: 'Your organisation’s login does not answer as it should. Try again, or log in with a name and a password.',
+  'too-many': 'There were too many logins from here. Wait a little, and begin again.',
+  'not-set-up': 'This panel knows no organisation. Log in with a name and a password.',
+};
+
+export function refusal(word: string): string {
+  return refusals[word] ?? 'The login has failed. Try again; the panel’s log says why.';
+}
+
 export function sentence(s: string): string {
   const t = s.trim();
   return t && t[0]!.toUpperCase() + t.slice(1) + (/[.!?…]$/.test(t) ? '' : '.');

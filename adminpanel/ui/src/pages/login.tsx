@@ -1,18 +1,18 @@
 import { useSignal } from '@preact/signals';
 import { Problem, post, why } from '../api';
 import { Fault, Text } from '../parts';
-import { enter, setup } from '../store';
+import { enter, refused, setup } from '../store';
 
 export function Login() {
   const name = useSignal('');
   const password = useSignal('');
-  const error = useSignal('');
+  const error = useSignal(refused.value);
   const busy = useSignal(false);
   const submit = async (e: Event) => {
     e.preventDefault();
     if (busy.value) return;
     busy.value = true;
-    error.value = '';
+    error.value = refused.value = '';
     try {
       await post('sessions', { name: name.value.trim(), password: password.value });
       await enter();
@@ -32,7 +32,7 @@ export function Login() {
         <Text label="Password" type="password" value={password.value} set={(v) => (password.value = v)} autocomplete="current-password" required testid="login-password" />
         <Fault text={error.value} />
         <button type="submit" class="main" aria-disabled={busy.value} data-testid="login">Log in</button>
-        {setup.value?.oidc && <a class="aside" href={'/api/v1/oidc/login?next=' + encodeURIComponent(location.pathname + location.search)}>Log in with your organisation</a>}
+        {setup.value?.oidc && <a class="aside" data-testid="login-oidc" href={'/api/v1/oidc/login?next=' + encodeURIComponent(location.pathname + location.search)}>Log in with your organisation</a>}
       </form>
     </main>
   );
