@@ -12,7 +12,7 @@ COSIGN_VERSION := v3.1.3
 COSIGN := build/tools/cosign-$(COSIGN_VERSION)/cosign
 # What the tests work with beside Go.
 TOOLS := gcc g++ libc6-dev ffmpeg chromium openssl jq tmux fonts-dejavu-core iproute2 nftables erofs-utils squashfs-tools cryptsetup-bin e2fsprogs mount \
-	etcd-server libubootenv-tool u-boot-tools u-boot-qemu qemu-system-arm qemu-utils fdisk busybox systemd python3 dpkg \
+	etcd-server pebble libubootenv-tool u-boot-tools u-boot-qemu qemu-system-arm qemu-utils fdisk busybox systemd python3 dpkg \
 	$(addprefix gstreamer1.0-,tools plugins-base plugins-good plugins-bad plugins-ugly rtsp libav)
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 

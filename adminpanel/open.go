@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	"slipstream/adminpanel/ca"
 	"slipstream/adminpanel/config"
+	"slipstream/adminpanel/small"
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/store/bolt"
 	"slipstream/adminpanel/store/etcd"
@@ -26,6 +26,8 @@ const (
 	oldFile = "panel.db"
 	// maxSecret bounds files of passwords in bytes.
 	maxSecret = 4096
+	// maxAuthorities bounds files of certificates.
+	maxAuthorities = 1 << 20
 )
 
 // ErrOldData is returned for the data of a panel from before the first release.
@@ -65,13 +67,9 @@ func etcdTLS(cfg config.Store) (*tls.Config, error) {
 	}
 	line := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.CA != "" {
-		text, err := os.ReadFile(cfg.CA)
-		if err != nil {
+		var err error
+		if line.RootCAs, err = authorities(cfg.CA); err != nil {
 			return nil, err
-		}
-		line.RootCAs = x509.NewCertPool()
-		if !line.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s holds no certificate as PEM", cfg.CA)
 		}
 	}
 	if cfg.Cert != "" {
@@ -84,20 +82,25 @@ func etcdTLS(cfg config.Store) (*tls.Config, error) {
 	return line, nil
 }
 
+// authorities reads a file of those who are believed.
+func authorities(path string) (*x509.CertPool, error) {
+	text, err := small.File(path, maxAuthorities)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate as PEM", path)
+	}
+	return pool, nil
+}
+
 // secret reads one that is in a file of its own; no file is none.
 func secret(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err == nil && len(text) > maxSecret {
-		err = fmt.Errorf("%s is too long for a secret", path)
-	}
+	text, err := small.File(path, maxSecret)
 	return strings.TrimSpace(string(text)), err
 }
 

@@ -31,13 +31,16 @@ import (
 	"slipstream/adminpanel/view"
 )
 
-// certificate writes one of a name's own, and returns whom to trust then.
+// certificate writes one of a name's own, or of an address's, and returns whom to trust then.
 func certificate(t *testing.T, cert, key, name string) *x509.CertPool {
 	t.Helper()
 	private := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	if ip := net.ParseIP(name); ip != nil {
+		c.DNSNames, c.IPAddresses = nil, []net.IP{ip}
 	}
 	der := must(x509.CreateCertificate(rand.Reader, c, c, private.Public(), private))
 	file := func(path, kind string, bytes []byte) {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -32,12 +33,37 @@ func peopleTLS(cfg config.TLS, names []string, authority *ca.Authority, s store.
 		line.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return authority.Server(names, time.Now()) }
 		return line, nil
 	case config.TLSAuto:
-		m := &autocert.Manager{Prompt: autocert.AcceptTOS, HostPolicy: autocert.HostWhitelist(cfg.Hosts...), Cache: acmeCache{s}}
+		client, err := acmeClient(cfg)
+		if err != nil {
+			return nil, err
+		}
+		m := &autocert.Manager{Prompt: autocert.AcceptTOS, HostPolicy: autocert.HostWhitelist(cfg.Hosts...), Cache: acmeCache{s}, Client: client, Email: cfg.Mail}
 		line.GetCertificate = m.GetCertificate
 		line.NextProtos = append(line.NextProtos, acme.ALPNProto)
 		return line, nil
 	}
 	return nil, fmt.Errorf("tls.mode %q is none", cfg.Mode)
+}
+
+// acmeTime bounds one request to an ACME authority.
+const acmeTime = time.Minute
+
+// acmeClient asks the authority of a configuration.
+func acmeClient(cfg config.TLS) (*acme.Client, error) {
+	client := &acme.Client{DirectoryURL: cfg.ACME}
+	if cfg.ACME == "" {
+		client.DirectoryURL = autocert.DefaultACMEDirectory
+	}
+	line := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nobody changes it here
+	if cfg.ACMECA != "" {
+		pool, err := authorities(cfg.ACMECA)
+		if err != nil {
+			return nil, fmt.Errorf("who vouches for the ACME authority: %w", err)
+		}
+		line.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	}
+	client.HTTPClient = &http.Client{Transport: line, Timeout: acmeTime}
+	return client, nil
 }
 
 // pair is a certificate in files, which are read again when they have changed. While what

@@ -36,9 +36,10 @@ const policy = `
 	agent/appcontrol < stream/control
 	stream/handover < stream/seqpacket
 	stream/orders < stream/handover, stream/seqpacket
-	adminpanel/store, adminpanel/ui, adminpanel/config, adminpanel/canary < NONE
+	adminpanel/store, adminpanel/ui, adminpanel/canary, adminpanel/small < NONE
+	adminpanel/config < adminpanel/small
 	adminpanel/view < agent/control
-	adminpanel/client < adminpanel/view
+	adminpanel/client < adminpanel/small, adminpanel/view
 	adminpanel/rollout < adminpanel/canary, adminpanel/view
 	adminpanel/audit < adminpanel/store, adminpanel/view
 	adminpanel/fleet < adminpanel/audit, adminpanel/canary, adminpanel/store, adminpanel/view, agent/control

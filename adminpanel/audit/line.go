@@ -121,7 +121,7 @@ func Value(v any) json.RawMessage {
 
 // Who does something, in the words of [view.AuditLine].
 type Who struct {
-	Actor string // "user NAME", "token ID", "device ID", "rollout ID" or "panel"
+	Actor string // "user NAME", "token ID", "enrolment ID", "device ID", "rollout ID" or "panel"
 	From  string // address, if it came from one
 }
 

@@ -3,13 +3,13 @@ package ca
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"slipstream/adminpanel/small"
 )
 
 const (
@@ -47,7 +47,7 @@ func numberOf(name string) (int, bool) {
 func readParts(dir string) (parts, error) {
 	p := parts{}
 	for _, name := range []string{partRootKey, partRoot, partIssuingKey, partIssuing} {
-		text, err := readFile(filepath.Join(dir, name))
+		text, err := small.File(filepath.Join(dir, name), maxPart)
 		if errors.Is(err, fs.ErrNotExist) && name == partRootKey {
 			continue // it is kept elsewhere
 		}
@@ -57,19 +57,6 @@ func readParts(dir string) (parts, error) {
 		p[name] = text
 	}
 	return p, nil
-}
-
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxPart+1))
-	if err == nil && len(text) > maxPart {
-		err = fmt.Errorf("%s is too long", path)
-	}
-	return text, err
 }
 
 func (dir files) add(number int, p parts) error {

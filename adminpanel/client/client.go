@@ -17,12 +17,12 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"slipstream/adminpanel/small"
 	"slipstream/adminpanel/view"
 )
 
@@ -94,12 +94,7 @@ func loopback(host string) bool {
 }
 
 func authorities(file string) (*x509.CertPool, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, fmt.Errorf("read the panel's authority: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxCA))
+	text, err := small.File(file, maxCA)
 	if err != nil {
 		return nil, fmt.Errorf("read the panel's authority: %w", err)
 	}

@@ -41,11 +41,14 @@ const (
 
 // TLS is for the address of people. Devices have their own authority.
 type TLS struct {
-	Mode  string   `toml:"mode"`
-	Cert  string   `toml:"cert"`  // PEM files
-	Key   string   `toml:"key"`   // likewise
-	Hosts []string `toml:"hosts"` // names to get certificates for
-	Proxy bool     `toml:"proxy"` // a proxy in front does TLS: believe its X-Forwarded-For and -Proto
+	Mode   string   `toml:"mode"`
+	Cert   string   `toml:"cert"`    // PEM files
+	Key    string   `toml:"key"`     // likewise
+	Hosts  []string `toml:"hosts"`   // names to get certificates for
+	ACME   string   `toml:"acme"`    // URL of the directory of an ACME authority; "": Let's Encrypt's
+	ACMECA string   `toml:"acme_ca"` // PEM file of who vouches for that; "": those that this machine trusts
+	Mail   string   `toml:"mail"`    // to which that may write about certificates
+	Proxy  bool     `toml:"proxy"`   // a proxy in front does TLS: believe its X-Forwarded-For and -Proto
 }
 
 // Stores.
@@ -175,6 +178,13 @@ func (t TLS) validate() error {
 	if t.Mode == TLSAuto && len(t.Hosts) == 0 {
 		problems = append(problems, errors.New("tls.hosts names no host to get a certificate for"))
 	}
+	if t.Mode != TLSAuto && (t.ACME != "" || t.ACMECA != "" || t.Mail != "") {
+		problems = append(problems, fmt.Errorf("tls.acme, tls.acme_ca and tls.mail are for tls.mode = %q", TLSAuto))
+	}
+	if t.ACME != "" && !strings.HasPrefix(t.ACME, "https://") {
+		problems = append(problems, fmt.Errorf("tls.acme = %q must begin with https://", t.ACME))
+	}
+	problems = append(problems, optional("tls.acme", t.ACME, webURL), optional("tls.acme_ca", t.ACMECA, absolute))
 	if t.Proxy && t.Mode != TLSOff {
 		problems = append(problems, fmt.Errorf("tls.proxy is for tls.mode = %q", TLSOff))
 	}

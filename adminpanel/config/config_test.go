@@ -119,6 +119,8 @@ func TestMistakesAreTold(t *testing.T) {
 		"TLS without files":         {"[tls]\nmode = \"files\"\n", "", []string{"tls.cert", "tls.key"}},
 		"files without TLS":         {"[tls]\ncert = \"/x\"\n", "", []string{"tls.cert"}},
 		"ACME for nobody":           {"[tls]\nmode = \"auto\"\n", "", []string{"tls.hosts"}},
+		"an authority unasked":      {"[tls]\nacme = \"https://x\"\nacme_ca = \"/x\"\n", "", []string{"tls.acme, tls.acme_ca and tls.mail"}},
+		"an authority in the clear": {"[tls]\nmode = \"auto\"\nhosts = [\"a.b\"]\nacme = \"http://x\"\nacme_ca = \"x\"\n", "", []string{"tls.acme = ", "tls.acme_ca"}},
 		"two who do TLS":            {"[tls]\nmode = \"own\"\nproxy = true\n", "", []string{"tls.proxy"}},
 		"no cluster":                {"[store]\nkind = \"etcd\"\nprefix = \"x\"\ncert = \"/x\"\nusername = \"x\"\n", "", []string{"store.endpoints", "store.prefix", "store.key", "store.password_file"}},
 		"a cluster for a file":      {"[store]\nendpoints = [\"http://x\"]\n", "", []string{"store.endpoints"}},

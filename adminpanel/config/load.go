@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"slipstream/adminpanel/small"
 )
 
 const (
@@ -26,7 +26,7 @@ func Load(path string, environ []string) (Config, error) {
 	c := Default()
 	var problems []error
 	if path != "" {
-		text, err := read(path)
+		text, err := small.File(path, MaxFile)
 		if err != nil {
 			return Config{}, fmt.Errorf("read the configuration: %w", err)
 		}
@@ -51,19 +51,6 @@ func inFile(path string, err error) error {
 		all = append(all, fmt.Errorf("%s: %s", path, problem))
 	}
 	return errors.Join(all...)
-}
-
-func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
-	if err == nil && len(text) > MaxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", path, MaxFile)
-	}
-	return text, err
 }
 
 // decode turns the decoder's errors into lines of "file:line: problem".

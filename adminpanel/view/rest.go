@@ -57,7 +57,7 @@ type Upload struct {
 type AuditLine struct {
 	Seq    int64           `json:"seq"`
 	At     time.Time       `json:"at"`
-	Actor  string          `json:"actor"` // "user NAME", "token ID", "device ID", "rollout ID", "panel"
+	Actor  string          `json:"actor"` // "user NAME", "token ID", "enrolment ID", "device ID", "rollout ID", "panel"
 	From   string          `json:"from,omitempty"`
 	Action string          `json:"action"`
 	Object string          `json:"object,omitempty"`

@@ -149,6 +149,19 @@ func (c *cli) table(head []string, rows [][]string) error {
 	return c.columns("", append([][]string{head}, rows...))
 }
 
+// list prints rows below a head, or the value that they are of for a script, or that there is
+// none of that name.
+func (c *cli) list(v any, name string, head []string, rows [][]string) error {
+	switch {
+	case c.json:
+		return c.printJSON(v)
+	case len(rows) == 0:
+		_, err := fmt.Fprintln(c.out, "no "+name)
+		return err
+	}
+	return c.table(head, rows)
+}
+
 // facts prints what is known of one thing below its name.
 func (c *cli) facts(name string, rows [][]string) error {
 	fmt.Fprintln(c.out, words.Clean(strings.TrimSpace(name)))

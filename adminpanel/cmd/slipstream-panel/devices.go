@@ -170,18 +170,11 @@ func (c *cli) historyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(h)
-			}
-			if len(h.Records) == 0 {
-				_, err := fmt.Fprintln(c.out, "no update yet")
-				return err
-			}
 			rows := make([][]string, len(h.Records))
 			for i, r := range h.Records {
 				rows[i] = []string{moment(r.Time), orDash(r.From), orDash(r.To), r.Outcome, cmp.Or(r.Detail, r.Reason)}
 			}
-			return c.table([]string{"TIME", "FROM", "TO", "OUTCOME", "WHY"}, rows)
+			return c.list(h, "update yet", []string{"TIME", "FROM", "TO", "OUTCOME", "WHY"}, rows)
 		}),
 	}
 }

@@ -94,18 +94,11 @@ func (c *cli) enrolments(ctx context.Context, panel *client.Client) error {
 	if err != nil {
 		return err
 	}
-	if c.json {
-		return c.printJSON(list)
-	}
-	if len(list.Enrolments) == 0 {
-		_, err := fmt.Fprintln(c.out, "no token")
-		return err
-	}
 	rows := make([][]string, len(list.Enrolments))
 	for i, e := range list.Enrolments {
 		rows[i] = []string{e.ID, whoJoins(e), e.Site, strings.Join(e.Tags, ","), moment(e.Until), e.By}
 	}
-	return c.table([]string{"ID", "LETS IN", "SITE", "TAGS", "UNTIL", "BY"}, rows)
+	return c.list(list, "token", []string{"ID", "LETS IN", "SITE", "TAGS", "UNTIL", "BY"}, rows)
 }
 
 func (c *cli) auditCommand() *cobra.Command {
@@ -138,14 +131,11 @@ func (c *cli) auditCommand() *cobra.Command {
 }
 
 func (c *cli) showAudit(page view.Audit) error {
-	if c.json {
-		return c.printJSON(page)
-	}
 	rows := make([][]string, len(page.Lines))
 	for i, l := range page.Lines {
 		rows[i] = []string{fmt.Sprint(l.Seq), moment(l.At), l.Actor, l.From, l.Action, l.Object, l.Detail}
 	}
-	return c.table([]string{"LINE", "TIME", "WHO", "FROM", "DID", "TO", "DETAIL"}, rows)
+	return c.list(page, "line", []string{"LINE", "TIME", "WHO", "FROM", "DID", "TO", "DETAIL"}, rows)
 }
 
 // exportAudit writes a file that is there whole or not at all.

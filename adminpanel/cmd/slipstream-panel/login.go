@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipstream/adminpanel/client"
+	"slipstream/adminpanel/small"
 	"slipstream/adminpanel/view"
 	"slipstream/agent/words"
 )
@@ -84,7 +84,7 @@ func (l *login) read() (access, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return a, fmt.Errorf("others may read %s, which holds a token: chmod 600 %s", path, path)
 	}
-	text, err := readSmall(path)
+	text, err := small.File(path, maxLogin)
 	if err != nil {
 		return a, fmt.Errorf("read how to reach the panel: %w", err)
 	}
@@ -92,19 +92,6 @@ func (l *login) read() (access, error) {
 		return a, fmt.Errorf("%s holds panel, token and ca, and nothing else: %w", path, err)
 	}
 	return a, nil
-}
-
-func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxLogin+1))
-	if err == nil && len(text) > maxLogin {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxLogin)
-	}
-	return text, err
 }
 
 // find puts together what flags, environment and file say. The file's token goes to the
@@ -119,7 +106,7 @@ func (l *login) find() (access, error) {
 		a.Token, a.CA = cmp.Or(a.Token, kept.Token), cmp.Or(a.CA, kept.CA)
 	}
 	if l.tokenFile != "" {
-		text, err := readSmall(l.tokenFile)
+		text, err := small.File(l.tokenFile, maxLogin)
 		if err != nil {
 			return a, fmt.Errorf("read the token: %w", err)
 		}

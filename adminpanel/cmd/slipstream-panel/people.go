@@ -71,13 +71,8 @@ func (h *here) userList() *cobra.Command {
 		Use: "list", Short: "List accounts", Args: args(cobra.NoArgs, "no arguments"),
 		RunE: h.onPeople(new(string), func(ctx context.Context, p people, _ []string) error {
 			list, err := p.Accounts(ctx)
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case h.json:
-				return h.printJSON(list)
-			case len(list.Accounts) == 0:
-				return h.done("no account")
 			}
 			rows := make([][]string, len(list.Accounts))
 			for i, a := range list.Accounts {
@@ -87,7 +82,7 @@ func (h *here) userList() *cobra.Command {
 				}
 				rows[i] = []string{a.Name, grantWords(a.Grants), state, cmp.Or(moment(a.LastSeen), "never")}
 			}
-			return h.table([]string{"NAME", "MAY", "STATE", "SIGNED IN"}, rows)
+			return h.list(list, "account", []string{"NAME", "MAY", "STATE", "SIGNED IN"}, rows)
 		}),
 	}
 }
@@ -194,19 +189,14 @@ func (h *here) tokenList() *cobra.Command {
 		Use: "list", Short: "List API tokens, without their texts", Args: args(cobra.NoArgs, "no arguments"),
 		RunE: h.onPeople(&as, func(ctx context.Context, p people, _ []string) error {
 			list, err := p.Tokens(ctx)
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case h.json:
-				return h.printJSON(list)
-			case len(list.Tokens) == 0:
-				return h.done("no token")
 			}
 			rows := make([][]string, len(list.Tokens))
 			for i, t := range list.Tokens {
 				rows[i] = []string{t.ID, t.Name, t.By, grantWords(t.Grants), day(t.Until), cmp.Or(moment(t.LastUsed), "never")}
 			}
-			return h.table([]string{"ID", "NAME", "OF", "MAY", "UNTIL", "USED"}, rows)
+			return h.list(list, "token", []string{"ID", "NAME", "OF", "MAY", "UNTIL", "USED"}, rows)
 		}),
 	}
 	cmd.Flags().StringVar(&as, "user", "", "`ACCOUNT` whose they are; through a running panel it is needed")

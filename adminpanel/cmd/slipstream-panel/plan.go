@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipstream/adminpanel/client"
+	"slipstream/adminpanel/small"
 	"slipstream/adminpanel/view"
 	"slipstream/agent/words"
 )
@@ -112,7 +113,7 @@ func (c *cli) planFile(name string) (p view.Plan, err error) {
 	if name == "-" {
 		text, err = io.ReadAll(io.LimitReader(c.in, maxLogin))
 	} else {
-		text, err = readSmall(name)
+		text, err = small.File(name, maxLogin)
 	}
 	if err != nil {
 		return p, fmt.Errorf("read the plan: %w", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipstream/adminpanel/client"
+	"slipstream/adminpanel/small"
 	"slipstream/adminpanel/view"
 	"slipstream/agent/words"
 )
@@ -155,7 +156,7 @@ func noteOf(url, release string) note {
 }
 
 func (n note) read() string {
-	text, err := readSmall(string(n))
+	text, err := small.File(string(n), maxLogin)
 	if err != nil {
 		return ""
 	}
@@ -182,13 +183,6 @@ func (c *cli) releaseList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(list)
-			}
-			if len(list.Releases) == 0 {
-				_, err := fmt.Fprintln(c.out, "no release")
-				return err
-			}
 			rows := make([][]string, len(list.Releases))
 			for i, r := range list.Releases {
 				state := "offered"
@@ -197,7 +191,7 @@ func (c *cli) releaseList() *cobra.Command {
 				}
 				rows[i] = []string{r.ID, r.Name, strings.Join(r.Classes, ","), words.Size(r.Size), state, some(r.Running), moment(r.UploadedAt)}
 			}
-			return c.table([]string{"ID", "NAME", "CLASSES", "SIZE", "STATE", "RUN", "ADDED"}, rows)
+			return c.list(list, "release", []string{"ID", "NAME", "CLASSES", "SIZE", "STATE", "RUN", "ADDED"}, rows)
 		}),
 	}
 }

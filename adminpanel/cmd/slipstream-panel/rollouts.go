@@ -135,18 +135,11 @@ func (c *cli) rolloutList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(list)
-			}
-			if len(list.Rollouts) == 0 {
-				_, err := fmt.Fprintln(c.out, "no rollout")
-				return err
-			}
 			rows := make([][]string, len(list.Rollouts))
 			for i, r := range list.Rollouts {
 				rows[i] = []string{r.ID, r.Plan.Name, r.Version, r.State, fmt.Sprintf("%d/%d", r.Total.Done, r.Total.Devices), some(r.Total.Failed + r.Total.Reverted), moment(r.Created), r.By}
 			}
-			return c.table([]string{"ID", "NAME", "VERSION", "STATE", "DONE", "FAILED", "MADE", "BY"}, rows)
+			return c.list(list, "rollout", []string{"ID", "NAME", "VERSION", "STATE", "DONE", "FAILED", "MADE", "BY"}, rows)
 		}),
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipstream/adminpanel/simulate"
+	"slipstream/adminpanel/small"
 	"slipstream/agent/wire"
 )
 
@@ -124,12 +125,7 @@ const maxTokens = simulate.MaxDevices / 256
 func (s *simulation) readTokens() error {
 	texts := s.tokens
 	if s.tokenFile != "" {
-		f, err := os.Open(s.tokenFile)
-		if err != nil {
-			return fmt.Errorf("read the tokens: %w", err)
-		}
-		defer f.Close()
-		raw, err := io.ReadAll(io.LimitReader(f, maxTokens*wire.MaxToken))
+		raw, err := small.File(s.tokenFile, maxTokens*wire.MaxToken)
 		if err != nil {
 			return fmt.Errorf("read the tokens: %w", err)
 		}

@@ -56,8 +56,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		Endpoints: cfg.Endpoints, TLS: cfg.TLS, Username: cfg.Username, Password: cfg.Password,
 		DialTimeout: dialTimeout, DialKeepAliveTime: dialTimeout, DialKeepAliveTimeout: dialTimeout, Logger: zap.NewNop(),
 	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errors.Join(err, knock(ctx, cfg))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to etcd at %s: %w", strings.Join(cfg.Endpoints, ", "), err)
+		return nil, fmt.Errorf("no etcd answers at %s: %w", strings.Join(cfg.Endpoints, ", "), err)
 	}
 	s := &Store{client: client, prefix: cfg.Prefix, self: self()}
 	s.ctx, s.end = context.WithCancel(context.Background())
@@ -74,6 +77,32 @@ func self() string {
 		host = "an unknown machine"
 	}
 	return fmt.Sprintf("%s, process %d, %s", host, os.Getpid(), rand.Text()[:8])
+}
+
+// knock finds out why the first member does not let us in, which the client keeps to itself.
+func knock(ctx context.Context, cfg Config) error {
+	_, at, secure := strings.Cut(cfg.Endpoints[0], "https://")
+	if !secure {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	line := cfg.TLS.Clone()
+	if line == nil {
+		line = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	line.NextProtos = []string{"h2"}
+	conn, err := (&tls.Dialer{Config: line}).DialContext(ctx, "tcp", at)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	// Whether our certificate is taken shows when it says something.
+	if err := conn.SetReadDeadline(time.Now().Add(dialTimeout)); err != nil {
+		return err
+	}
+	_, err = conn.Read(make([]byte, 1))
+	return err
 }
 
 // Close ends watches, terms and requests under way.
