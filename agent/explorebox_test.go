@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"slipstream/agent"
@@ -56,7 +57,7 @@ type box struct {
 	tried   []orders.TrialID
 	told    string   // digest of what the history last called permanent
 	rejects []string // digests of what it called reverted
-	returnV string   // digest of the version that may be returned to
+	returnV string   // digest of the version that may be returned from
 	deaths  int      // that the permanent app is still to die
 }
 
@@ -90,11 +91,12 @@ func (b *box) started() *box {
 	panic("no rest at the beginning: " + b.String())
 }
 
-// updated is a device on which version 2 is permanent in slot b, and version 1 the one before.
-func (b *box) updated() *box {
-	b.offer("app", "app")
+// updated is a device on which what version 2 brings is permanent, and of version 1 what was
+// so before.
+func (b *box) updated(brings string) *box {
+	b.offer(brings, "operator")
 	for range maxSilence {
-		if b.record().Version == "2.0" && b.agent.Phase == agent.PhaseIdle && b.quiet() && len(b.alive) == 1 {
+		if strings.Contains(b.permanents(), b.offered.Digest) && b.agent.Phase == agent.PhaseIdle && b.quiet() && len(b.alive) == 1 {
 			break
 		}
 		m, _ := b.calmMove()
@@ -103,8 +105,8 @@ func (b *box) updated() *box {
 		}
 		m.do(b)
 	}
+	b.returnV = b.offered.Digest
 	b.offered, b.asked, b.marked, b.held = agent.Version{}, false, "", ""
-	b.returnV = b.slots[0].Digest
 	return b.started()
 }
 
@@ -134,7 +136,7 @@ func (b *box) silent() *box                { b.never = true; return b }
 func (b *box) returns() *box { b.asked = false; return b }
 
 // crashing lets the permanent version end whenever it has come up.
-func (b *box) crashing() *box { b.asked, b.deaths = true, 6; return b }
+func (b *box) crashing(deaths int) *box { b.asked, b.deaths = true, deaths; return b }
 
 func (b *box) clone() *box {
 	c := *b
@@ -180,6 +182,8 @@ func (b *box) remember(r control.Record) {
 	switch {
 	case r.Outcome == control.OutcomePermanent:
 		b.told = r.Digest
+	case r.Outcome == control.OutcomeReverted && r.Trial == "" && (r.Reason == agent.CauseCrashing || r.Reason == agent.CauseOperator):
+		b.rejects = append(b.rejects, r.Digest) // it was left
 	case r.Outcome == control.OutcomeReverted && r.Trial == "", r.Reason == agent.CauseDamaged:
 	case r.Outcome == control.OutcomeReverted && slices.Contains([]string{agent.CausePower, agent.CauseAgent, agent.CauseForwarder, agent.CauseRecord}, r.Reason) && r.Return != "":
 	case r.Outcome == control.OutcomeReverted:
@@ -336,8 +340,27 @@ func (b *box) appDies(source orders.SourceID) {
 	}
 }
 
-// found is what there is to return to: always, as far as the disk and the floors go.
-func (b *box) found() *agent.Returns { return &agent.Returns{Bound: 24 * time.Hour} }
+// found is what there is to return to, as the runner finds it: always, as far as floors go.
+func (b *box) found() *agent.Returns {
+	return &agent.Returns{Bound: 24 * time.Hour, System: b.systemBefore()}
+}
+
+// systemBefore is the other system, with the app that was permanent with it.
+func (b *box) systemBefore() agent.Candidate {
+	s := b.systems
+	slot := otherSlot(s.named)
+	was, known := s.is[slot]
+	if !known || s.running != s.named {
+		return agent.Candidate{}
+	}
+	if live := s.live[slot]; s.content[slot].Digest != was.Digest || b.slots[index(live.Slot)].Digest != live.Digest {
+		return agent.Candidate{Code: agent.CodeGone, Why: "it is not whole"}
+	}
+	was.Slot = slot
+	v := agent.Version{Version: was.Version, Digest: was.Digest, Counter: was.Counter, Rules: rules(), System: was}
+	v.Rules.Greenlight = verify.GreenlightAuto
+	return agent.Candidate{Version: v}
+}
 
 func (b *box) thaw(source orders.SourceID) {
 	if b.frozen == source {
@@ -364,6 +387,9 @@ func (b *box) start() {
 		b.programs.start(false)
 	}
 	b.programs.become = nil
+	if b.frozen != b.agent.Trial.Frozen { // so does the runner
+		b.thaw(b.frozen)
+	}
 	b.up, b.admitted, b.lives = true, false, b.lives+1
 	r := agent.Recover{
 		Boot: fmt.Sprint(b.boots), Permanent: b.record(), Previous: b.systems.before[b.systems.with()], Slots: b.slots,

@@ -268,11 +268,12 @@ func (b *box) atRest() string {
 // exploreStart is late enough for every time to be told from a number.
 const exploreStart = int64(1) << 52
 
-// notInBoxKey are fields that tell people how something came about, and decide nothing.
+// notInBoxKey are fields that tell people how something came about, and decide nothing, and
+// ages, which are those of a day in no story.
 var notInBoxKey = map[string]bool{
 	"Detail": true, "Evidence": true, "LastExit": true, "Switched": true, "Verdicts": true, "Began": true, "TookOver": true,
 	"Since": true, "LastExitAt": true, "Rules": true, "now": true, "Asked": true, "Left": true, "Said": true, "Barred": true,
-	"Restarts": true, "Age": true, "Escalated": true, "Wall": true, "began": true, "Back": true,
+	"Restarts": true, "Age": true, "Mark": true, "Lived": true, "Boots": true, "Wall": true, "began": true,
 }
 
 // boxKey names a state: two states of one key go on in the same way.

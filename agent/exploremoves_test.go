@@ -125,8 +125,9 @@ func (b *box) people() (all []boxMove) {
 	if !b.up {
 		return nil
 	}
-	if t.ID != "" && b.marked != t.ID && !b.never && (s.Phase == agent.PhaseStarting || s.Phase == agent.PhaseTrial) &&
-		(t.To.Slot == "" || slices.Contains(b.ready, t.Source)) && t.To.Rules.Greenlight != verify.GreenlightAuto {
+	early := t.To.System.Slot != "" && (s.Phase == agent.PhaseArming || s.Phase == agent.PhaseRebooting) // and is no word for what comes up
+	if t.ID != "" && b.marked != t.ID && !b.never && (s.Phase == agent.PhaseStarting || s.Phase == agent.PhaseTrial || early) &&
+		(early || t.To.Slot == "" || slices.Contains(b.ready, t.Source)) && t.To.Rules.Greenlight != verify.GreenlightAuto {
 		all = append(all, boxMove{"marker", func(b *box) {
 			b.marked = t.ID
 			b.local = append(b.local, agent.MarkerSeen{Trial: t.ID})
@@ -143,7 +144,7 @@ func (b *box) people() (all []boxMove) {
 			b.asked = true
 			b.step(agent.StageAsked{Version: b.offered})
 		}})
-	case s.Phase == agent.PhaseIdle && b.returnV != "" && b.deaths == 0 && !strings.HasPrefix(b.permanents(), b.returnV) && len(b.tried) == 0:
+	case s.Phase == agent.PhaseIdle && b.returnV != "" && b.deaths == 0 && strings.Contains(b.permanents(), b.returnV):
 		all = append(all, boxMove{"return", func(b *box) {
 			b.asked = true
 			b.step(agent.RevertAsked{Rest: true, Back: *b.found()})

@@ -163,7 +163,7 @@ func (m *machine) leave() {
 // that is the same before and after can be trusted, so the way between is not counted.
 func (m *machine) cameUp(up int64) {
 	t := &m.Trial
-	t.Reboot.Boot, t.Reboot.Again, t.Forgotten, t.Latched = m.Boot, 0, false, false
+	t.Reboot.Boot, t.Reboot.Again, t.Forgotten = m.Boot, 0, false
 	left := cmp.Or(t.Reboot.Left, int64(t.To.Rules.Deadline)) // an older agent kept none
 	t.Deadline = m.now - up + left
 	m.do(WatchMarker{t.ID})
