@@ -157,6 +157,7 @@ soak: build
 	SLIPSTREAM_SOAK=1 go test -timeout 3h -count 1 -p 1 -v ./testrig/{relay,stand,clients,faults} ./verify
 	go test -timeout 1h -run AgentAndForwarderAgree ./stream/core -model.faults=2
 	go test -timeout 1h -v -run EveryStateKeepsThePromises ./agent -explore.states=0
+	go test -timeout 2h -v -p 1 -parallel 1 -run EveryStateKeepsThePromises ./agent -explore.faults=2 -explore.states=400000
 
 # Cameras that are emulated whole play the scenarios of testrig/scenarios; SCENARIOS and
 # ARCH choose. Kernels are fetched once. About a minute a scenario, on two cores that

@@ -82,7 +82,7 @@ func explore(t *testing.T, first *box) {
 	t.Logf("%d states within %d faults, all of them that are reached by %d steps, and none beyond %d; %d are not gone on from; "+
 		"%d states on the way to rest; %d rests with the new version, %d with the old one",
 		len(e.states), *exploreFaults, reached, *exploreDepth, cut, len(e.calm), e.commits, e.reverts)
-	if cut == 0 && (e.reverts == 0 || e.commits == 0 && !first.never) {
+	if e.commits == 0 && !first.never || e.reverts == 0 && (cut == 0 || first.deaths == 0) {
 		t.Error("no way led to a commit, or none to a revert")
 	}
 	if e.commits > 0 && first.never {

@@ -144,7 +144,7 @@ func (b *box) people() (all []boxMove) {
 			b.asked = true
 			b.step(agent.StageAsked{Version: b.offered})
 		}})
-	case s.Phase == agent.PhaseIdle && b.returnV != "" && b.deaths == 0 && strings.Contains(b.permanents(), b.returnV):
+	case s.Phase == agent.PhaseIdle && b.returnV != "" && strings.Contains(b.permanents(), b.returnV):
 		all = append(all, boxMove{"return", func(b *box) {
 			b.asked = true
 			b.step(agent.RevertAsked{Rest: true, Back: *b.found()})
