@@ -26,8 +26,12 @@ import (
 // blind is a device without pictures.
 type blind struct{}
 
-func (blind) WHEP(context.Context, string, []byte) ([]byte, string, error) {
-	return nil, "", errors.New("there is no picture")
+func (blind) WHEP(context.Context, string, []byte) ([]byte, string, string, error) {
+	return nil, "", "", errors.New("there is no picture")
+}
+
+func (blind) TellWHEP(context.Context, string, string, []byte) (int, string, []byte, error) {
+	return 0, "", nil, errors.New("there is no picture")
 }
 
 func (blind) EndWHEP(string) {}

@@ -35,9 +35,11 @@ type cam struct {
 
 	mu       sync.Mutex // guards what follows
 	status   control.Status
-	greenlit string // who greenlights: "app" does at once, "operator" waits
-	refuses  string // what is desired is refused with these words
-	session  string // what it calls a viewer's session
+	greenlit string        // who greenlights: "app" does at once, "operator" waits
+	refuses  string        // what is desired is refused with these words
+	session  string        // what it calls a viewer's session
+	tag      string        // and its ICE
+	told     wire.WHEPTold // its answer to what a viewer tells; zero: it does not know that
 	soak     time.Duration
 	asks     []wire.Ask
 }
@@ -198,7 +200,12 @@ func (c *cam) answer(ask wire.Ask) *wire.Answer {
 	case ask.History != nil:
 		return &wire.Answer{ID: ask.ID, History: json.RawMessage(`[{"time":"2026-11-01T00:00:00Z","from":"1.3","to":"1.4","outcome":"permanent"}]`)}
 	case ask.WHEP != nil:
-		return &wire.Answer{ID: ask.ID, WHEP: &wire.WHEPAnswer{SDP: "v=0 answer to " + ask.WHEP.Offer, Session: c.session}}
+		return &wire.Answer{ID: ask.ID, WHEP: &wire.WHEPAnswer{SDP: "v=0 answer to " + ask.WHEP.Offer, Session: c.session, Tag: c.tag}}
+	case ask.TellWHEP != nil && c.told.Status == 0:
+		return &wire.Answer{ID: ask.ID, Error: &wire.Error{Code: wire.CodeUnknownAsk, Message: "what is that"}}
+	case ask.TellWHEP != nil:
+		told := c.told
+		return &wire.Answer{ID: ask.ID, Told: &told}
 	case ask.EndWHEP != nil:
 	case ask.Greenlight != nil && c.status.Trial != nil:
 		c.end(control.OutcomePermanent)

@@ -167,7 +167,10 @@ func callerProblem(err error) *problem {
 
 func deviceProblem(err error) *problem {
 	var said *wire.Error
+	var refused *live.Refusal
 	switch {
+	case errors.As(err, &refused):
+		return refusedWHEP(refused.Status, refused.Sentence)
 	case errors.As(err, &said):
 		return newProblem(http.StatusBadGateway, "device-"+said.Code, said.Message)
 	case errors.Is(err, fleet.ErrUnknown):

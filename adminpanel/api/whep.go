@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,13 +18,13 @@ import (
 	"slipstream/agent/wire"
 )
 
-// whepTime is a little longer than the device's own.
-const whepTime = 12 * time.Second
+const fragmentType = "application/trickle-ice-sdpfrag"
 
-// streamForm and sessionForm are what may be part of a path.
+// streamForm and sessionForm are what may be part of a path, tagForm what names an ICE session.
 var (
 	streamForm  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	sessionForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,256}$`)
+	tagForm     = regexp.MustCompile(`^"[!#-~]{1,128}"$`)
 )
 
 func (a *API) registerWHEP() {
@@ -38,9 +39,14 @@ func (a *API) registerWHEP() {
 	raw(a, "OPTIONS /devices/{id}/whep/{stream}", "What a browser needs before its offer: servers for ICE, as Link headers (RFC 9725 §4.6)", a.optionsWHEP,
 		query("via", "panel: on the way through the panel"),
 		func(op *huma.Operation) { op.Responses = map[string]*huma.Response{"204": {Description: "No Content"}} })
-	raw(a, "PATCH "+session, "Not for these sessions: candidates belong into the offer", a.patchWHEP,
+	raw(a, "PATCH "+session, "Tell of candidates (204), or begin another ICE session (200); If-Match names the one before", a.patchWHEP,
 		func(op *huma.Operation) {
-			op.Responses = map[string]*huma.Response{"405": {Description: "Method Not Allowed"}}
+			fragment := map[string]*huma.MediaType{fragmentType: {Schema: &huma.Schema{Type: huma.TypeString}}}
+			op.RequestBody = &huma.RequestBody{Required: true, Content: fragment}
+			op.Responses = map[string]*huma.Response{
+				"200": {Description: "Another ICE session has begun", Content: fragment}, "204": {Description: "No Content"},
+				"405": {Description: "The device is too old for it"}, "412": {Description: "Another ICE session has begun meanwhile"},
+			}
 		})
 	raw(a, "DELETE "+session, "Stop watching", a.deleteWHEP,
 		func(op *huma.Operation) { op.Responses = map[string]*huma.Response{"204": {Description: "No Content"}} })
@@ -64,18 +70,22 @@ func (a *API) postWHEP(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return bodyError(err)
 	}
-	sdp, session, err := a.watch(r.Context(), id, stream, offer, way)
+	s, err := a.watch(r.Context(), id, stream, offer, way)
 	if err != nil {
 		return err
 	}
-	if !sessionForm.MatchString(session) {
+	if !sessionForm.MatchString(s.Name) || s.Tag != "" && !tagForm.MatchString(s.Tag) {
 		return errBadAnswer
 	}
 	w.Header().Set("Content-Type", "application/sdp")
-	w.Header().Set("Location", base+"/devices/"+id+"/whep/"+session)
+	w.Header().Set("Location", base+"/devices/"+id+"/whep/"+s.Name)
+	if s.Tag != "" {
+		w.Header().Set("ETag", s.Tag)
+		w.Header().Set("Accept-Patch", fragmentType)
+	}
 	a.linkServers(w, r, way)
 	w.WriteHeader(http.StatusCreated)
-	w.Write(sdp)
+	w.Write(s.Answer)
 	return nil
 }
 
@@ -125,29 +135,75 @@ func (a *API) wayOf(r *http.Request) (live.Way, error) {
 	return live.Relayed, nil
 }
 
-func (a *API) watch(ctx context.Context, id, stream string, offer []byte, way live.Way) (sdp []byte, session string, err error) {
+func (a *API) watch(ctx context.Context, id, stream string, offer []byte, way live.Way) (live.Session, error) {
 	if a.cfg.Live != nil {
 		return a.cfg.Live.Watch(ctx, id, stream, offer, way)
 	}
-	ctx, cancel := context.WithTimeout(ctx, whepTime)
-	defer cancel()
-	said, err := a.cfg.Hub.Ask(ctx, id, wire.Ask{WHEP: &wire.WHEP{Stream: stream, Offer: string(offer)}})
-	if err == nil && said.WHEP == nil {
-		err = errBadAnswer
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	return []byte(said.WHEP.SDP), said.WHEP.Session, nil
+	return live.Offer(ctx, a.cfg.Hub, id, stream, offer)
 }
 
-// patchWHEP refuses as RFC 9725 §4.3 has it for servers without trickle ICE and restarts.
+// patchWHEP carries what a browser says of its session's ICE to whoever answered its offer.
+// Who answers has all its candidates in the answer and none to add; a browser whose network
+// has changed begins another ICE session, and keeps its keys and its picture.
 func (a *API) patchWHEP(w http.ResponseWriter, r *http.Request) error {
-	if _, err := a.device(callerOf(r.Context()), r.PathValue("id"), auth.Watch); err != nil {
+	id, session := r.PathValue("id"), r.PathValue("stream")+"/"+r.PathValue("session")
+	if _, err := a.device(callerOf(r.Context()), id, auth.Watch); err != nil {
 		return err
 	}
-	w.Header().Set("Allow", "DELETE")
-	return newProblem(http.StatusMethodNotAllowed, "no-trickle", "put all candidates into the offer; to restart, make a new session")
+	match := strings.Join(r.Header.Values("If-Match"), ", ")
+	if !sessionForm.MatchString(session) {
+		return live.ErrNoSession
+	}
+	if len(match) > wire.MaxTag {
+		return badInput("header.If-Match", "it names one ICE session")
+	}
+	fragment, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxFragment))
+	if err != nil {
+		return bodyError(err)
+	}
+	told, err := a.tell(r.Context(), id, wire.TellWHEP{Session: session, Match: match, Fragment: string(fragment)})
+	if said := (*wire.Error)(nil); errors.As(err, &said) && said.Code == wire.CodeUnknownAsk {
+		w.Header().Set("Allow", "DELETE")
+		return newProblem(http.StatusMethodNotAllowed, "no-trickle", "the device is too old for this: put all candidates into the offer; to restart, make a new session")
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case told.Status == http.StatusNoContent:
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	case told.Status == http.StatusOK && tagForm.MatchString(told.Tag):
+		w.Header().Set("Content-Type", fragmentType)
+		w.Header().Set("ETag", told.Tag)
+		io.WriteString(w, told.Body) // one that did not get it asks again
+		return nil
+	}
+	return refusedWHEP(told.Status, told.Body)
+}
+
+func (a *API) tell(ctx context.Context, id string, what wire.TellWHEP) (wire.WHEPTold, error) {
+	if a.cfg.Live != nil {
+		return a.cfg.Live.Tell(ctx, id, what)
+	}
+	return live.Tell(ctx, a.cfg.Hub, id, what)
+}
+
+// refusedWHEP is what a gateway's refusal is here.
+func refusedWHEP(status int, sentence string) *problem {
+	switch status {
+	case http.StatusBadRequest, http.StatusNotAcceptable:
+		return newProblem(status, "invalid", sentence)
+	case http.StatusNotFound:
+		return newProblem(status, "no-session", sentence)
+	case http.StatusGone:
+		return newProblem(status, "session-over", sentence)
+	case http.StatusPreconditionFailed, http.StatusPreconditionRequired:
+		return newProblem(status, "changed", sentence)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return newProblem(http.StatusServiceUnavailable, "not-now", sentence).again(time.Second)
+	}
+	return errBadAnswer
 }
 
 func (a *API) deleteWHEP(w http.ResponseWriter, r *http.Request) error {
@@ -158,15 +214,11 @@ func (a *API) deleteWHEP(w http.ResponseWriter, r *http.Request) error {
 	if !sessionForm.MatchString(session) {
 		return live.ErrNoSession
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), whepTime)
-	defer cancel()
-	var err error
+	end := func(ctx context.Context, id, session string) error { return live.End(ctx, a.cfg.Hub, id, session) }
 	if a.cfg.Live != nil {
-		err = a.cfg.Live.End(ctx, id, session)
-	} else {
-		_, err = a.cfg.Hub.Ask(ctx, id, wire.Ask{EndWHEP: &wire.EndWHEP{Session: session}})
+		end = a.cfg.Live.End
 	}
-	if err != nil {
+	if err := end(r.Context(), id, session); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

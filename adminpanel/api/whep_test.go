@@ -27,10 +27,13 @@ func TestWatchingADevice(t *testing.T) {
 	if g.fails(405, "no-trickle"); g.header.Get("Allow") != "DELETE" {
 		t.Errorf("it allows %q", g.header.Get("Allow"))
 	}
+	if asks := c.asked(); len(asks) != 2 || asks[1].TellWHEP == nil {
+		t.Errorf("the device was asked %+v", asks)
+	}
 	if g := w.call("DELETE", session, nil, bob); g.status != 204 {
 		t.Errorf("%d %s", g.status, g.body)
 	}
-	if asks := c.asked(); len(asks) != 2 || asks[1].EndWHEP == nil || asks[1].EndWHEP.Session != "main/s1" {
+	if asks := c.asked(); len(asks) != 3 || asks[2].EndWHEP == nil || asks[2].EndWHEP.Session != "main/s1" {
 		t.Errorf("the device was asked %+v", asks)
 	}
 
@@ -93,4 +96,49 @@ func TestServersForICE(t *testing.T) {
 			w.call("OPTIONS", "/devices/cam-1/whep/main?via=panel", nil, eve).fails(404, "no-device")
 		})
 	}
+}
+
+// What a browser tells of its session's ICE comes to the device as it is, and the gateway's
+// word comes back: 204 for candidates, 200 for another ICE session, or why not.
+func TestTellingOfASession(t *testing.T) {
+	w := newWorld(t)
+	c := w.link("north", "cam-1", func(c *cam) { c.tag = `"1"` })
+	g := w.call("POST", "/devices/cam-1/whep/main", "v=0", header("Content-Type", "application/sdp"))
+	const kind = "application/trickle-ice-sdpfrag"
+	if g.header.Get("ETag") != `"1"` || g.header.Get("Accept-Patch") != kind {
+		t.Fatalf("%d %v", g.status, g.header)
+	}
+	session := strings.TrimPrefix(g.header.Get("Location"), "/api/v1")
+	tell := func(told wire.WHEPTold) got {
+		c.mu.Lock()
+		c.told = told
+		c.mu.Unlock()
+		return w.call("PATCH", session, "a=candidate:1", header("Content-Type", kind), header("If-Match", `"1"`))
+	}
+	if g := tell(wire.WHEPTold{Status: 204}); g.status != 204 || len(g.body) > 0 {
+		t.Errorf("%d %s", g.status, g.body)
+	}
+	if got := c.asked()[1].TellWHEP; *got != (wire.TellWHEP{Session: "main/s1", Match: `"1"`, Fragment: "a=candidate:1"}) {
+		t.Errorf("the device was told %+v", got)
+	}
+	if g := tell(wire.WHEPTold{Status: 200, Tag: `"2"`, Body: "a=ice-lite\r\n"}); g.status != 200 || g.header.Get("ETag") != `"2"` ||
+		g.header.Get("Content-Type") != kind || string(g.body) != "a=ice-lite\r\n" {
+		t.Errorf("%d %v %s", g.status, g.header, g.body)
+	}
+	for status, want := range map[int]struct {
+		status int
+		code   string
+	}{
+		400: {400, "invalid"}, 404: {404, "no-session"}, 410: {410, "session-over"}, 412: {412, "changed"}, 428: {428, "changed"},
+		429: {503, "not-now"}, 503: {503, "not-now"}, 200: {502, "bad-answer"}, 302: {502, "bad-answer"}, 500: {502, "bad-answer"},
+	} {
+		if g := tell(wire.WHEPTold{Status: status, Body: "because"}); want.code != "bad-answer" && !strings.Contains(string(g.body), "because") {
+			t.Errorf("%d: %s", status, g.body)
+		} else {
+			g.fails(want.status, want.code)
+		}
+	}
+	w.call("PATCH", session, "a", header("Content-Type", kind), header("If-Match", strings.Repeat("x", wire.MaxTag+1))).fails(422, "invalid")
+	w.call("PATCH", session, strings.Repeat("a", wire.MaxFragment+1), header("Content-Type", kind)).fails(413, "too-large")
+	w.call("PATCH", "/devices/cam-1/whep/main/..%2f..", "a", header("Content-Type", kind)).fails(404, "no-session")
 }

@@ -12,6 +12,7 @@ import (
 
 	"slipstream/adminpanel/live/turn"
 	"slipstream/agent/wire"
+	"slipstream/stream/whep"
 )
 
 const (
@@ -30,6 +31,9 @@ type Asker interface {
 	Ask(ctx context.Context, device string, ask wire.Ask) (wire.Answer, error)
 }
 
+// Refusal is why the relay grants nothing.
+type Refusal = whep.Refusal
+
 // Way is where pictures go.
 type Way int
 
@@ -46,7 +50,8 @@ var (
 	// ErrNoSession says that a session is none, or is another device's.
 	ErrNoSession = errors.New("there is no such session")
 
-	errBadAnswer = errors.New("the device has answered something else than was asked")
+	// ErrBadAnswer says that a device makes no sense.
+	ErrBadAnswer = errors.New("the device has answered something else than was asked")
 )
 
 // Live is safe for concurrent use.
@@ -108,44 +113,51 @@ func (l *Live) Close() {
 	l.relay.close()
 }
 
-// Watch takes a browser's offer for a device's stream, and gives the answer and a name
-// by which the session can be ended.
-func (l *Live) Watch(ctx context.Context, device, stream string, offer []byte, way Way) (answer []byte, session string, err error) {
+// Session is one browser's way to a stream.
+type Session struct {
+	Answer []byte // to its offer
+	Name   string // by which the session can be spoken of
+	Tag    string // of its ICE session; "": the device is older than these
+}
+
+// Watch takes a browser's offer for a device's stream.
+func (l *Live) Watch(ctx context.Context, device, stream string, offer []byte, way Way) (Session, error) {
 	if way == Direct {
-		return l.direct(ctx, device, stream, offer)
+		return Offer(ctx, l.cfg.Asker, device, stream, offer)
 	}
 	ctx, cancel := context.WithTimeout(ctx, relayTime)
 	defer cancel()
 	if l.relay.all() >= maxViewers {
-		return nil, "", ErrCrowded
+		return Session{}, ErrCrowded
 	}
 	line, err := l.line(device, stream)
 	if err != nil {
-		return nil, "", err
+		return Session{}, err
 	}
 	name, err := line.await(ctx)
 	if err != nil {
-		return nil, "", err
+		return Session{}, err
 	}
-	answer, session, err = l.relay.offer(ctx, name, offer)
+	answer, session, tag, err := l.relay.offer(ctx, name, offer)
 	if err != nil {
-		return nil, "", fmt.Errorf("ask the panel's relay: %w", err)
+		return Session{}, fmt.Errorf("ask the panel's relay: %w", err)
 	}
 	_, id, _ := strings.Cut(session, "/")
-	return answer, stream + "/" + relayed + name + "_" + id, nil
+	return Session{answer, stream + "/" + relayed + name + "_" + id, tag}, nil
 }
 
-func (l *Live) direct(ctx context.Context, device, stream string, offer []byte) ([]byte, string, error) {
+// Offer takes an offer to a device itself.
+func Offer(ctx context.Context, asker Asker, device, stream string, offer []byte) (Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	a, err := l.cfg.Asker.Ask(ctx, device, wire.Ask{WHEP: &wire.WHEP{Stream: stream, Offer: string(offer)}})
+	a, err := asker.Ask(ctx, device, wire.Ask{WHEP: &wire.WHEP{Stream: stream, Offer: string(offer)}})
 	if err == nil && a.WHEP == nil {
-		err = errBadAnswer
+		err = ErrBadAnswer
 	}
 	if err != nil {
-		return nil, "", err
+		return Session{}, err
 	}
-	return []byte(a.WHEP.SDP), a.WHEP.Session, nil
+	return Session{[]byte(a.WHEP.SDP), a.WHEP.Session, a.WHEP.Tag}, nil
 }
 
 // relayed begins the name of a session of the relay, behind the stream's.
@@ -153,23 +165,71 @@ const relayed = "relay_"
 
 var relayedForm = regexp.MustCompile(`^([A-Za-z0-9_-]{1,64})/relay_(s[0-9]+)_([A-Za-z0-9_-]{1,128})$`)
 
-// End ends a session of a device that Watch has named. One that has gone is fine.
-func (l *Live) End(ctx context.Context, device, session string) error {
+// at says whose a session is: the relay's by a name there, or the device's, by "".
+func (l *Live) at(device, session string) (name string, err error) {
 	m := relayedForm.FindStringSubmatch(session)
 	if m == nil {
-		ctx, cancel := context.WithTimeout(ctx, askTime)
-		defer cancel()
-		_, err := l.cfg.Asker.Ask(ctx, device, wire.Ask{EndWHEP: &wire.EndWHEP{Session: session}})
-		return err
+		return "", nil
 	}
 	l.mu.Lock()
 	its := l.lines[device+"/"+m[1]]
 	l.mu.Unlock()
 	if its == nil || !its.is(m[2]) {
-		return ErrNoSession
+		return "", ErrNoSession
 	}
-	l.relay.client.EndWHEP(m[2] + "/" + m[3])
+	return m[2] + "/" + m[3], nil
+}
+
+// End ends a session of a device that Watch has named. One that has gone is fine.
+func (l *Live) End(ctx context.Context, device, session string) error {
+	name, err := l.at(device, session)
+	switch {
+	case err != nil:
+		return err
+	case name == "":
+		return End(ctx, l.cfg.Asker, device, session)
+	}
+	l.relay.client.EndWHEP(name)
 	return nil
+}
+
+// End ends a session of a device itself.
+func End(ctx context.Context, asker Asker, device, session string) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	_, err := asker.Ask(ctx, device, wire.Ask{EndWHEP: &wire.EndWHEP{Session: session}})
+	return err
+}
+
+// Tell passes on what a browser says of a session's ICE: more candidates, or that it begins
+// another one, as it does when its network has changed.
+func (l *Live) Tell(ctx context.Context, device string, what wire.TellWHEP) (wire.WHEPTold, error) {
+	name, err := l.at(device, what.Session)
+	switch {
+	case err != nil:
+		return wire.WHEPTold{}, err
+	case name == "":
+		return Tell(ctx, l.cfg.Asker, device, what)
+	}
+	status, tag, body, err := l.relay.client.TellWHEP(ctx, name, what.Match, []byte(what.Fragment))
+	if err != nil {
+		return wire.WHEPTold{}, fmt.Errorf("ask the panel's relay: %w", err)
+	}
+	return wire.WHEPTold{Status: status, Tag: tag, Body: string(body)}, nil
+}
+
+// Tell passes it on to a device itself.
+func Tell(ctx context.Context, asker Asker, device string, what wire.TellWHEP) (wire.WHEPTold, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	a, err := asker.Ask(ctx, device, wire.Ask{TellWHEP: &what})
+	if err == nil && a.Told == nil {
+		err = ErrBadAnswer
+	}
+	if err != nil {
+		return wire.WHEPTold{}, err
+	}
+	return *a.Told, nil
 }
 
 func (l *line) is(name string) bool {

@@ -119,11 +119,11 @@ func rest(ctx context.Context, d time.Duration) {
 }
 
 // offer asks the gateway for a session. One that is just being started is waited for.
-func (r *relay) offer(ctx context.Context, stream string, offer []byte) (answer []byte, session string, err error) {
+func (r *relay) offer(ctx context.Context, stream string, offer []byte) (answer []byte, session, tag string, err error) {
 	for {
-		answer, session, err = r.client.WHEP(ctx, stream, offer)
+		answer, session, tag, err = r.client.WHEP(ctx, stream, offer)
 		if !errors.Is(err, syscall.ECONNREFUSED) || ctx.Err() != nil {
-			return answer, session, err
+			return answer, session, tag, err
 		}
 		rest(ctx, dialEvery)
 	}

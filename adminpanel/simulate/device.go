@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -292,13 +293,19 @@ func (d *Device) ReplaceForwarder(context.Context) control.Result {
 }
 
 // WHEP implements [link.Media].
-func (d *Device) WHEP(ctx context.Context, stream string, offer []byte) (answer []byte, session string, err error) {
+func (d *Device) WHEP(ctx context.Context, stream string, offer []byte) (answer []byte, session, tag string, err error) {
 	d.remember("whep " + stream)
 	if d.Answer == nil {
-		return nil, "", errors.New("a simulated device has no pictures")
+		return nil, "", "", errors.New("a simulated device has no pictures")
 	}
 	sdp, err := d.Answer(ctx, string(offer))
-	return []byte(sdp), stream + "/1", err
+	return []byte(sdp), stream + "/1", "", err
+}
+
+// TellWHEP implements [link.Media]. All candidates are in the answer.
+func (d *Device) TellWHEP(_ context.Context, session, _ string, _ []byte) (status int, tag string, body []byte, err error) {
+	d.remember("tell " + session)
+	return http.StatusNoContent, "", nil, nil
 }
 
 // EndWHEP implements [link.Media].

@@ -104,6 +104,8 @@ func kindOf(ask wire.Ask) string {
 		return "whep"
 	case ask.EndWHEP != nil:
 		return "endWhep"
+	case ask.TellWHEP != nil:
+		return "tellWhep"
 	case ask.Leg != nil:
 		return "leg"
 	case ask.EndLeg != nil:
@@ -129,6 +131,8 @@ func (a *asks) do(ask wire.Ask, c *conn) {
 		a.history(ask, c)
 	case ask.WHEP != nil:
 		a.say(ask, c, a.whep(ask))
+	case ask.TellWHEP != nil:
+		a.say(ask, c, a.tell(ask))
 	case ask.EndWHEP != nil:
 		a.media.EndWHEP(ask.EndWHEP.Session)
 		a.say(ask, c, wire.Answer{ID: ask.ID})
@@ -239,11 +243,24 @@ func (a *asks) whep(ask wire.Ask) wire.Answer {
 	}
 	ctx, cancel := context.WithTimeout(a.ctx, mediaTimeout)
 	defer cancel()
-	sdp, session, err := a.media.WHEP(ctx, ask.WHEP.Stream, []byte(ask.WHEP.Offer))
+	sdp, session, tag, err := a.media.WHEP(ctx, ask.WHEP.Stream, []byte(ask.WHEP.Offer))
 	if err != nil {
 		return errorAnswer(ask.ID, wire.CodeFailed, fmt.Sprintf("no picture from the device: %v", err))
 	}
-	return wire.Answer{ID: ask.ID, WHEP: &wire.WHEPAnswer{SDP: string(sdp), Session: session}}
+	return wire.Answer{ID: ask.ID, WHEP: &wire.WHEPAnswer{SDP: string(sdp), Session: session, Tag: tag}}
+}
+
+func (a *asks) tell(ask wire.Ask) wire.Answer {
+	if len(ask.TellWHEP.Fragment) > wire.MaxFragment || len(ask.TellWHEP.Match) > wire.MaxTag {
+		return errorAnswer(ask.ID, wire.CodeRefused, "what is told of the session is too long")
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, mediaTimeout)
+	defer cancel()
+	status, tag, body, err := a.media.TellWHEP(ctx, ask.TellWHEP.Session, ask.TellWHEP.Match, []byte(ask.TellWHEP.Fragment))
+	if err != nil {
+		return errorAnswer(ask.ID, wire.CodeFailed, fmt.Sprintf("the device's gateway cannot be told: %v", err))
+	}
+	return wire.Answer{ID: ask.ID, Told: &wire.WHEPTold{Status: status, Tag: tag, Body: string(body)}}
 }
 
 func (a *asks) leg(ask wire.Ask, c *conn) wire.Answer {

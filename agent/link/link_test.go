@@ -279,9 +279,13 @@ func (d *device) ReplaceForwarder(ctx context.Context) control.Result {
 	return d.call(ctx, "replace forwarder")
 }
 
-func (d *device) WHEP(ctx context.Context, stream string, offer []byte) ([]byte, string, error) {
+func (d *device) WHEP(ctx context.Context, stream string, offer []byte) ([]byte, string, string, error) {
 	d.call(ctx, "whep "+stream)
-	return append([]byte("answer to "), offer...), stream + "/1", nil
+	return append([]byte("answer to "), offer...), stream + "/1", `"tag"`, nil
+}
+func (d *device) TellWHEP(ctx context.Context, session, match string, fragment []byte) (int, string, []byte, error) {
+	d.call(ctx, "tell "+session)
+	return 200, `"tag 2"`, append([]byte("to "+match+": "), fragment...), nil
 }
 func (d *device) EndWHEP(session string) { d.call(context.Background(), "end "+session) }
 
@@ -451,11 +455,20 @@ func TestADeviceCarriesOffersToItsGateway(t *testing.T) {
 	run(t, enrolled(t, s), d)
 	end := accept(t, links)
 	answer := ask(t, end, wire.Ask{ID: 1, WHEP: &wire.WHEP{Stream: "main", Offer: "v=0"}})
-	if answer.WHEP == nil || answer.WHEP.SDP != "answer to v=0" || answer.WHEP.Session != "main/1" {
+	if answer.WHEP == nil || answer.WHEP.SDP != "answer to v=0" || answer.WHEP.Session != "main/1" || answer.WHEP.Tag != `"tag"` {
 		t.Errorf("the answer was %+v", answer)
 	}
+	answer = ask(t, end, wire.Ask{ID: 3, TellWHEP: &wire.TellWHEP{Session: "main/1", Match: "x", Fragment: "a=b"}})
+	if told := answer.Told; told == nil || *told != (wire.WHEPTold{Status: 200, Tag: `"tag 2"`, Body: "to x: a=b"}) {
+		t.Errorf("the answer was %+v", answer)
+	}
+	for id, much := range map[uint64]*wire.TellWHEP{4: {Match: strings.Repeat("x", wire.MaxTag+1)}, 5: {Fragment: strings.Repeat("x", wire.MaxFragment+1)}} {
+		if answer := ask(t, end, wire.Ask{ID: id, TellWHEP: much}); answer.Error == nil || answer.Error.Code != wire.CodeRefused {
+			t.Errorf("too much is answered by %+v", answer)
+		}
+	}
 	ask(t, end, wire.Ask{ID: 2, EndWHEP: &wire.EndWHEP{Session: "main/1"}})
-	if got := strings.Join(d.askedOf(), ", "); got != "whep main, end main/1" {
+	if got := strings.Join(d.askedOf(), ", "); got != "whep main, tell main/1, end main/1" {
 		t.Errorf("the gateway was asked: %s", got)
 	}
 }

@@ -16,6 +16,8 @@ const (
 	PingEvery = 5 * time.Second
 	// SilenceLimit is how long an end waits for the other before it gives up.
 	SilenceLimit = 3*PingEvery + time.Second
+	// MaxFragment bounds a fragment of one, either way, and MaxTag an entity tag or several.
+	MaxFragment, MaxTag = 16 << 10, 256
 	// MaxOffer bounds an SDP, either way: it has to fit a line after quoting.
 	MaxOffer = 64 << 10
 	// Protocol is what this package speaks. It grows when a peer must behave otherwise
@@ -89,6 +91,7 @@ type Ask struct {
 	History    *History  `json:"history,omitempty"`
 	WHEP       *WHEP     `json:"whep,omitempty"`
 	EndWHEP    *EndWHEP  `json:"endWhep,omitempty"`
+	TellWHEP   *TellWHEP `json:"tellWhep,omitempty"`
 	Leg        *Leg      `json:"leg,omitempty"`
 	EndLeg     *EndLeg   `json:"endLeg,omitempty"`
 
@@ -136,6 +139,14 @@ type WHEP struct {
 	Offer  string `json:"offer"` // SDP
 }
 
+// TellWHEP carries what a viewer says of its ICE session to the gateway: more candidates,
+// or that it begins another one (RFC 9725 §4.3).
+type TellWHEP struct {
+	Session  string `json:"session"`
+	Match    string `json:"match"`    // its If-Match
+	Fragment string `json:"fragment"` // application/trickle-ice-sdpfrag
+}
+
 // EndWHEP ends a session that WHEP began.
 type EndWHEP struct {
 	Session string `json:"session"`
@@ -156,6 +167,7 @@ type Answer struct {
 	Result  json.RawMessage `json:"result,omitempty"`  // control.Result: stage, activate, trust, greenlight, revert
 	History json.RawMessage `json:"history,omitempty"` // []control.Record, newest first
 	WHEP    *WHEPAnswer     `json:"whep,omitempty"`
+	Told    *WHEPTold       `json:"told,omitempty"`
 	Leg     *LegAnswer      `json:"leg,omitempty"`
 	Error   *Error          `json:"error,omitempty"`
 }
@@ -164,6 +176,14 @@ type Answer struct {
 type WHEPAnswer struct {
 	SDP     string `json:"sdp"`
 	Session string `json:"session"`
+	Tag     string `json:"tag,omitempty"` // of its ICE session
+}
+
+// WHEPTold is the gateway's answer to TellWHEP, a refusal too.
+type WHEPTold struct {
+	Status int    `json:"status"`         // as in HTTP
+	Tag    string `json:"tag,omitempty"`  // of another ICE session, with status 200
+	Body   string `json:"body,omitempty"` // a fragment with status 200, or why it is refused
 }
 
 // Error says why an ask came to nothing, in one plain sentence.

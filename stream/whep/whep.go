@@ -40,39 +40,104 @@ func New(addr, secret string) *Client {
 var (
 	streamForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	// sessionForm is STREAM/ID: what follows /whep/ in the gateway's Location.
-	sessionForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,128}$`)
+	sessionForm  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,128}$`)
+	tagForm      = regexp.MustCompile(`^"[!#-~]{1,128}"$`)
+	sentenceForm = regexp.MustCompile(`^[ -~]{1,300}$`)
 )
 
-// WHEP takes an SDP offer for a stream, and gives the answer and a name by which the
-// session can be ended.
-func (g *Client) WHEP(ctx context.Context, stream string, offer []byte) ([]byte, string, error) {
+// Refusal is a gateway's answer that grants nothing: a status of HTTP, and one sentence.
+type Refusal struct {
+	Status   int
+	Sentence string
+}
+
+// Error implements [error].
+func (r *Refusal) Error() string { return r.Sentence }
+
+// WHEP takes an SDP offer for a stream, and gives the answer, a name by which the
+// session can be ended, and the entity tag of its ICE session.
+func (g *Client) WHEP(ctx context.Context, stream string, offer []byte) (answer []byte, session, tag string, err error) {
 	if !streamForm.MatchString(stream) {
-		return nil, "", fmt.Errorf("%q cannot be the name of a stream", stream)
+		return nil, "", "", fmt.Errorf("%q cannot be the name of a stream", stream)
 	}
 	req, err := g.request(ctx, http.MethodPost, stream, bytes.NewReader(offer))
 	if err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
 	req.Header.Set("Content-Type", "application/sdp")
-	resp, err := g.client.Do(req)
-	if err != nil {
-		return nil, "", fmt.Errorf("ask the gateway: %w", err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, MaxSDP+1))
+	resp, answer, err := g.do(req)
 	switch {
 	case err != nil:
-		return nil, "", fmt.Errorf("read the gateway's answer: %w", err)
+		return nil, "", "", err
 	case resp.StatusCode != http.StatusCreated:
-		return nil, "", fmt.Errorf("the gateway answered %s", resp.Status)
-	case len(answer) > MaxSDP:
-		return nil, "", errors.New("the gateway's answer is too long")
+		return nil, "", "", refusalOf(resp, answer)
 	}
-	_, session, _ := strings.Cut(resp.Header.Get("Location"), "/whep/")
+	_, session, _ = strings.Cut(resp.Header.Get("Location"), "/whep/")
 	if !sessionForm.MatchString(session) {
-		return nil, "", fmt.Errorf("the gateway named the session %q", resp.Header.Get("Location"))
+		return nil, "", "", fmt.Errorf("the gateway named the session %q", resp.Header.Get("Location"))
 	}
-	return answer, session, nil
+	return answer, session, tagOf(resp), nil
+}
+
+// TellWHEP passes on what a viewer says of a session's ICE: more candidates, or that it
+// begins another one. It gives the gateway's status, and with 200 the entity tag and the
+// fragment of the other one; else the body says why it is refused.
+func (g *Client) TellWHEP(ctx context.Context, session, match string, fragment []byte) (status int, tag string, body []byte, err error) {
+	if !sessionForm.MatchString(session) {
+		return 0, "", nil, fmt.Errorf("%q cannot be the name of a session", session)
+	}
+	req, err := g.request(ctx, http.MethodPatch, session, bytes.NewReader(fragment))
+	if err != nil {
+		return 0, "", nil, err
+	}
+	req.Header.Set("Content-Type", "application/trickle-ice-sdpfrag")
+	if match != "" {
+		req.Header.Set("If-Match", match)
+	}
+	resp, body, err := g.do(req)
+	switch {
+	case err != nil:
+		return 0, "", nil, err
+	case resp.StatusCode == http.StatusOK:
+		return http.StatusOK, tagOf(resp), body, nil
+	case resp.StatusCode == http.StatusNoContent:
+		return http.StatusNoContent, "", nil, nil
+	}
+	return resp.StatusCode, "", []byte(refusalOf(resp, body).Sentence), nil
+}
+
+// do asks, and reads what is answered.
+func (g *Client) do(req *http.Request) (*http.Response, []byte, error) {
+	resp, err := g.client.Do(req)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ask the gateway: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxSDP+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the gateway's answer: %w", err)
+	}
+	if len(body) > MaxSDP {
+		return nil, nil, errors.New("the gateway's answer is too long")
+	}
+	return resp, body, nil
+}
+
+// refusalOf reads why the gateway refuses.
+func refusalOf(resp *http.Response, body []byte) *Refusal {
+	text := strings.TrimSpace(string(body))
+	if !sentenceForm.MatchString(text) {
+		text = "the gateway answered " + resp.Status
+	}
+	return &Refusal{resp.StatusCode, text}
+}
+
+// tagOf is the entity tag of an answer; "": it has none.
+func tagOf(resp *http.Response) string {
+	if tag := resp.Header.Get("ETag"); tagForm.MatchString(tag) {
+		return tag
+	}
+	return ""
 }
 
 func (g *Client) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
