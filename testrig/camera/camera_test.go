@@ -255,6 +255,7 @@ func child(t *testing.T, fault string) (*exec.Cmd, *publisher, <-chan []byte) {
 	publishers := forwarder(t, env.Publish)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = []string{"CAMERA_TEST_CHILD=1", "SLIPSTREAM_ROOT=" + env.Root, "SLIPSTREAM_PUBLISH=" + env.Publish}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it may become several
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -327,6 +328,66 @@ func TestGrowTakesItsMemory(t *testing.T) {
 			t.Fatalf("still at %d bytes", rss(t, cmd.Process.Pid))
 		}
 	}
+}
+
+// A bomb that nothing else stops ends at what its configuration says.
+func TestForkDoublesToItsNumber(t *testing.T) {
+	cmd, _, lines := child(t, `{"kind":"fork","afterMs":10,"processes":8}`)
+	t.Cleanup(func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	next(t, lines, "line about the fault")
+	limit, poll := time.After(patience), time.Tick(20*time.Millisecond)
+	for n := 0; n != 8; n = groupSize(t, cmd.Process.Pid) {
+		select {
+		case <-poll:
+		case <-limit:
+			t.Fatalf("%d processes", n)
+		}
+	}
+}
+
+// groupSize counts the processes of a group.
+func groupSize(t *testing.T, group int) (n int) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range stats {
+		stat, _ := os.ReadFile(path) // it may have ended
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if f := strings.Fields(rest); len(f) > 2 && f[2] == itoa(group) { // state, parent, group
+			n++
+		}
+	}
+	return n
+}
+
+func TestSpinKeepsProcessorsBusy(t *testing.T) {
+	cmd, p, lines := child(t, `{"kind":"spin","afterMs":10}`)
+	next(t, lines, "line about the fault")
+	limit, poll := time.After(patience), time.Tick(20*time.Millisecond)
+	for running := 0; running < 2; running = threadsRunning(t, cmd.Process.Pid) {
+		select {
+		case <-poll:
+		case <-p.messages: // it goes on
+		case <-limit:
+			t.Fatalf("%d threads are busy", running)
+		}
+	}
+}
+
+// threadsRunning counts those of a process that do not wait for anything.
+func threadsRunning(t *testing.T, pid int) (n int) {
+	stats, err := filepath.Glob("/proc/" + itoa(pid) + "/task/*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range stats {
+		stat, _ := os.ReadFile(path) // it may have ended
+		if _, rest, _ := strings.Cut(string(stat), ") "); strings.HasPrefix(rest, "R") {
+			n++
+		}
+	}
+	return n
 }
 
 func rss(t *testing.T, pid int) int64 {

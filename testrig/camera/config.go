@@ -28,9 +28,13 @@ const (
 	FaultStopSending = "stop-sending" // no more frames, otherwise alive
 	FaultNeverReady  = "never-ready"  // frames, but READY=1 never comes
 	FaultGrow        = "grow"         // memory grows to Fault.Megabytes
+	FaultFork        = "fork"         // it doubles until it is Fault.Processes
+	FaultSpin        = "spin"         // every processor is kept busy
 )
 
-var faults = []string{FaultNone, FaultExit, FaultSEGV, FaultHang, FaultStopSending, FaultNeverReady, FaultGrow}
+var faults = []string{
+	FaultNone, FaultExit, FaultSEGV, FaultHang, FaultStopSending, FaultNeverReady, FaultGrow, FaultFork, FaultSpin,
+}
 
 // Config is camera.json. It is signed and packaged with the version.
 type Config struct {
@@ -69,13 +73,17 @@ type Fault struct {
 	Kind      string `json:"kind"`
 	AfterMS   int64  `json:"afterMs,omitempty"`
 	Megabytes int    `json:"megabytes,omitempty"` // for "grow"
+	Processes int    `json:"processes,omitempty"` // for "fork", a power of two
 }
 
 // maxLagMS bounds LagMS.
 const maxLagMS = 60_000
 
-// maxGrow bounds Fault.Megabytes.
-const maxGrow = 2048
+// Bounds of a fault, which may be let loose where nothing else bounds it.
+const (
+	maxGrow = 2048 // megabytes
+	maxFork = 1024 // processes
+)
 
 // LoadConfig reads camera.json from a slot's root; an unknown key is an error.
 func LoadConfig(root string) (Config, error) {
@@ -129,6 +137,9 @@ func (c Config) Validate() error {
 	}
 	if c.Fault.Megabytes < 0 || c.Fault.Megabytes > maxGrow {
 		complain("fault.megabytes is not in 0 to %d", maxGrow)
+	}
+	if n := c.Fault.Processes; n < 0 || n > maxFork || n&(n-1) != 0 {
+		complain("fault.processes is not a power of two in 0 to %d", maxFork)
 	}
 	return errors.Join(problems...)
 }

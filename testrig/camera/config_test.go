@@ -35,6 +35,8 @@ func TestConfigIsStrict(t *testing.T) {
 		"unknown greenlight":   {`"app"`, `"panel"`},
 		"negative time":        {`100`, `-100`},
 		"too much memory":      {`"none"`, `"grow","megabytes":100000`},
+		"too many processes":   {`"none"`, `"fork","processes":2048`},
+		"processes that odd":   {`"none"`, `"fork","processes":6`},
 	} {
 		text := strings.Replace(goodConfig, change[0], change[1], 1)
 		if text == goodConfig {

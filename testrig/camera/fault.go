@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -46,6 +47,10 @@ func (c *Camera) misbehave() {
 		c.silent.Store(true)
 	case FaultGrow:
 		c.grow()
+	case FaultFork:
+		fork(c.config.Fault.Processes)
+	case FaultSpin:
+		spin()
 	}
 }
 
@@ -70,5 +75,34 @@ func (c *Camera) grow() {
 		}
 		c.hoard = append(c.hoard, block)
 		time.Sleep(growPause)
+	}
+}
+
+// fork doubles this process until there are so many, each of which does so on its own.
+// Where the kernel refuses, all that there are ask again and again. It is made of raw
+// calls alone: in a process's copy nothing else of Go's runtime works.
+func fork(processes int) {
+	for n := 1; n < processes; n *= 2 {
+		for {
+			if _, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0); errno == 0 {
+				break
+			}
+		}
+	}
+	for processes > 0 { // until they are ended
+		unix.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
+	}
+}
+
+// spin has more threads than there are processors do nothing, as fast as they can.
+func spin() {
+	threads := 2 * runtime.NumCPU()
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + threads)
+	for range threads {
+		go func() {
+			for n := 0; ; n++ {
+				_ = n
+			}
+		}()
 	}
 }
