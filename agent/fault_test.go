@@ -14,7 +14,8 @@ import (
 
 // faults are apps that do what no app should, and how the trial of each ends. What
 // needs a cgroup's limits of memory or tasks runs where the kernel gives them to cgroups
-// of version 2: on a machine without, these are left to the rig, by their names here.
+// of version 2: on a machine without, the rig plays the same with a whole camera (limits-memory
+// and limits-pids of testrig/scenarios).
 var faults = []struct {
 	name, script string
 	limits       verify.Limits
@@ -54,7 +55,7 @@ func TestFaultsOfApps(t *testing.T) {
 			s, err := d.agent.Status(t.Context())
 			d.must(err)
 			if f.needs != "" && !has(s, f.needs) {
-				t.Skipf("for the rig: %s", why(s, f.needs))
+				t.Skipf("for the rig, in scenarios limits-memory and limits-pids: %s", why(s, f.needs))
 			}
 			before := slot(s, "a").PID
 			r := d.install(d.pack("2.0.0", f.script, func(m *verify.Manifest) {

@@ -42,6 +42,9 @@ func used(g *supervise.Group, l *verify.Limits) (lines []string, oom bool) {
 	if u.TasksHit > 0 {
 		lines = append(lines, fmt.Sprintf("%d times it could start no further process: it had come to its limit", u.TasksHit))
 	}
+	if u.Throttled > 0 {
+		lines = append(lines, fmt.Sprintf("its limit of CPU made it wait %.1f s in all", u.Throttled.Seconds()))
+	}
 	return lines, u.OOMKills > 0
 }
 

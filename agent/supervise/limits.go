@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,12 +102,15 @@ type Usage struct {
 	PeakMemory int64 // bytes; 0: not known
 	OOMKills   int64 // processes that were killed because of its limit of memory
 	TasksHit   int64 // forks that failed because of its limit of tasks
+
+	Throttled time.Duration // that it waited because of its limit of CPU
 }
 
 // Usage is to be asked before End. What is not counted here is 0.
 func (g *Group) Usage() Usage {
 	return Usage{
 		PeakMemory: g.number("memory.peak", ""), OOMKills: g.number("memory.events", "oom_kill"), TasksHit: g.number("pids.events", "max"),
+		Throttled: time.Duration(g.number("cpu.stat", "throttled_usec")) * time.Microsecond,
 	}
 }
 

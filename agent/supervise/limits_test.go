@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"slipstream/agent/supervise"
 )
@@ -51,14 +52,14 @@ func TestUsageIsRead(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "app")
 	put(t, dir, map[string]string{
 		"cgroup.freeze": "", "memory.peak": "1234567\n", "memory.events": "low 0\nhigh 0\nmax 12\noom 1\noom_kill 3\noom_group_kill 1\n",
-		"pids.events": "max 7\n",
+		"pids.events": "max 7\n", "cpu.stat": "usage_usec 99\nnr_throttled 2\nthrottled_usec 1500000\n",
 	})
 	g, err := supervise.OpenGroup(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	if got, want := g.Usage(), (supervise.Usage{PeakMemory: 1234567, OOMKills: 3, TasksHit: 7}); got != want {
+	if got, want := g.Usage(), (supervise.Usage{PeakMemory: 1234567, OOMKills: 3, TasksHit: 7, Throttled: 1500 * time.Millisecond}); got != want {
 		t.Errorf("usage %+v, want %+v", got, want)
 	}
 	put(t, dir, map[string]string{"memory.peak": "max\n", "memory.events": "oom_kill many\n"})

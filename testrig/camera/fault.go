@@ -78,19 +78,33 @@ func (c *Camera) grow() {
 	}
 }
 
-// fork doubles this process until there are so many, each of which does so on its own.
-// Where the kernel refuses, all that there are ask again and again. It is made of raw
-// calls alone: in a process's copy nothing else of Go's runtime works.
+// forkPause is how long the first process waits where the kernel refuses it another one.
+const forkPause = time.Millisecond
+
+// fork doubles this process until there are so many, each of which does so on its own;
+// this one goes on as a camera. Where the kernel refuses, all ask again and again.
 func fork(processes int) {
 	for n := 1; n < processes; n *= 2 {
-		for {
-			if _, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0); errno == 0 {
-				break
-			}
+		for !again(n*2, processes) {
+			time.Sleep(forkPause)
 		}
 	}
-	for processes > 0 { // until they are ended
-		unix.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
+}
+
+// again makes a copy of this process, which does so until there are enough. It is made of
+// raw calls alone: in a process's copy nothing else of Go's runtime works.
+func again(n, processes int) bool {
+	child, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno != 0 || child != 0 {
+		return errno == 0
+	}
+	for n < processes {
+		if _, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0); errno == 0 {
+			n *= 2
+		}
+	}
+	for { // until it is ended
+		_, _, _ = unix.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
 	}
 }
 

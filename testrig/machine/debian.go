@@ -106,6 +106,16 @@ func (a *archive) fetch(ctx context.Context, names ...string) (debs []string, er
 	return debs, nil
 }
 
+// closure downloads packages with all that they depend on, and returns their files.
+func (a *archive) closure(ctx context.Context, names ...string) (debs []string, err error) {
+	_, stale := a.apt(ctx, "apt-get", "-q", "update") // as above
+	args := []string{"-q", "-y", "--download-only", "--no-install-recommends", "install"}
+	if _, err := a.apt(ctx, "apt-get", append(args, names...)...); err != nil {
+		return nil, errors.Join(fmt.Errorf("fetch Debian packages of %s: %w", a.arch.debian, err), stale)
+	}
+	return filepath.Glob(filepath.Join(a.dir, "archives", "*.deb"))
+}
+
 // versioned is the package that a metapackage depends on: kernels' names change.
 func (a *archive) versioned(ctx context.Context, name string) (string, error) {
 	out, err := a.apt(ctx, "apt-cache", "depends", name)
@@ -122,12 +132,17 @@ func (a *archive) versioned(ctx context.Context, name string) (string, error) {
 
 // extract writes the regular files of a package that keep names, below dir.
 func extract(ctx context.Context, deb, dir string, keep func(name string) (to string, ok bool)) error {
+	return members(ctx, deb, "--fsys-tarfile", func(files *tar.Reader) error { return unpack(files, dir, keep) })
+}
+
+// members reads one of the two archives of a package.
+func members(ctx context.Context, deb, which string, take func(*tar.Reader) error) error {
 	path, err := find("dpkg-deb")
 	if err != nil {
 		return err
 	}
 	var complaint bytes.Buffer
-	cmd := exec.CommandContext(ctx, path, "--fsys-tarfile", deb)
+	cmd := exec.CommandContext(ctx, path, which, deb)
 	cmd.Stderr = &complaint
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -136,7 +151,7 @@ func extract(ctx context.Context, deb, dir string, keep func(name string) (to st
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	err = unpack(tar.NewReader(out), dir, keep)
+	err = take(tar.NewReader(out))
 	if err != nil {
 		out.Close() // dpkg-deb may write still
 	}

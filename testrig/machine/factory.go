@@ -23,7 +23,8 @@ type Factory struct {
 	Product, Hardware string // of its cameras
 
 	dir   string
-	trust []byte // PEM of the release key
+	first Release // that its cameras come with
+	trust []byte  // PEM of the release key
 }
 
 // watchdogS is how long the hardware watchdog waits, in seconds.
@@ -126,13 +127,31 @@ func (f *Factory) CameraBy(ctx context.Context, r device.Release, key *ecdsa.Pri
 // Build makes a new camera's disk as a vendor's factory would: the programs are in the
 // system, and `slipstream provision` puts versions into the slots and the state.
 func (f *Factory) Build(ctx context.Context, r Release) error {
-	f.trust = append(f.trust, r.Trust...)
+	f.first, f.trust = r, append(f.trust, r.Trust...)
+	return f.build(ctx, f.system(FirstSystem), f.Disk)
+}
+
+// Debian makes the two disks of a camera whose system is Debian, with systemd and
+// without Slipstream: that comes as a package, see [Kit.Deb].
+func (f *Factory) Debian(ctx context.Context) (disk, root string, err error) {
+	if root, err = f.Kit.debianRoot(ctx); err != nil {
+		return "", "", err
+	}
+	disk = filepath.Join(f.dir, "debian.img")
+	if _, err := os.Stat(disk); err == nil {
+		return disk, root, nil
+	}
+	s := f.system(System{Version: FirstSystem.Version, Links: map[string]string{"init": "usr/lib/rig/debian"}})
+	return disk, root, f.build(ctx, s, disk)
+}
+
+func (f *Factory) build(ctx context.Context, s System, disk string) error {
 	image := filepath.Join(f.dir, "first.img")
-	if err := f.Kit.Write(ctx, f.system(FirstSystem), image); err != nil {
+	if err := f.Kit.Write(ctx, s, image); err != nil {
 		return err
 	}
 	defer os.Remove(image)
-	system, err := f.packSystem(ctx, FirstSystem, 1, image)
+	system, err := f.packSystem(ctx, s, 1, image)
 	if err != nil {
 		return err
 	}
@@ -145,13 +164,13 @@ func (f *Factory) Build(ctx context.Context, r Release) error {
 	for _, part := range []string{parts.A, parts.B, parts.Data} {
 		defer os.Remove(part)
 	}
-	if err := f.provision(ctx, root, system, r.Camera, parts); err != nil {
+	if err := f.provision(ctx, root, system, f.first.Camera, parts); err != nil {
 		return err
 	}
 	if err := ext4(ctx, parts.Data, dataMB, filepath.Join(root, "var/lib/slipstream")); err != nil {
 		return err
 	}
-	return f.Kit.WriteDisk(ctx, f.Disk, parts)
+	return f.Kit.WriteDisk(ctx, disk, parts)
 }
 
 // provision fills the slots and the state directory, by the product's own command on

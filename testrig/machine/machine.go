@@ -46,6 +46,7 @@ type Machine struct {
 
 	dir   string
 	disk  string
+	more  []string // further disks
 	chips [2]string
 
 	resume bool // its disk holds a snapshot to go on from, at the next power-on
@@ -78,6 +79,14 @@ func New(ctx context.Context, arch Arch, image, dir string) (*Machine, error) {
 		_, err = run(ctx, "", "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, m.disk)
 	}
 	return m, err
+}
+
+// AddDisk gives the machine one more disk, an overlay of an image.
+func (m *Machine) AddDisk(ctx context.Context, image string) error {
+	disk := filepath.Join(m.dir, fmt.Sprintf("disk%d.qcow2", len(m.more)+1))
+	_, err := run(ctx, "", "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, disk)
+	m.more = append(m.more, disk)
+	return err
 }
 
 func newMachine(ctx context.Context, arch Arch, dir string) (m *Machine, err error) {
@@ -140,6 +149,10 @@ func (m *Machine) arguments() []string {
 		"-drive", "if=none,id=disk,format=qcow2,file="+m.disk, "-device", "virtio-blk-pci,drive=disk",
 		"-netdev", strings.Join(net, ","), "-device", "virtio-net-pci,netdev=net,romfile=",
 	)
+	for i, disk := range m.more {
+		args = append(args, "-drive", fmt.Sprintf("if=none,id=disk%d,format=qcow2,file=%s", i, disk),
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
+	}
 	if m.Arch.watchdog != "" {
 		args = append(args, "-device", m.Arch.watchdog)
 	}

@@ -34,6 +34,7 @@ type System struct {
 	Version string
 	Fault   string            // "" is [FaultNone]
 	Files   map[string][]byte // more files, by path; they replace what is there
+	Links   map[string]string // the same of symbolic links: where they lead
 }
 
 // Write makes the image of a system: what is flashed into a slot.
@@ -51,6 +52,9 @@ func (k *Kit) Write(ctx context.Context, s System, to string) error {
 	t.file("etc/rig/fault", 0o644, []byte(fault+"\n"))
 	for name, data := range s.Files {
 		t.file(name, 0o644, data)
+	}
+	for name, to := range s.Links {
+		t.link(name, to)
 	}
 	own, err := t.packed()
 	if err != nil {

@@ -7,7 +7,9 @@
 //	camera VERSION [KEY=VALUE…]    make a package of the sample camera (1.0 to 6.0)
 //	    greenlight=app|never       whether its self-test passes; default app
 //	    fault=KIND after=TIME      what it does so long after it is ready: exit, segv,
-//	                               hang, stop-sending, never-ready or grow
+//	                               hang, stop-sending, never-ready, grow, fork or spin
+//	    memory=MB pids=N cpu=PERCENT  limits of its slot's cgroup; 100 is one core
+//	    max-tasks=N                a check of its manifest: no more threads and processes
 //	    deadline=TIME              of its trial; default 2m
 //	    by=stranger                signed by a key that no device trusts
 //	    system=KIND                its package brings a system as well: good, or its fault
@@ -39,6 +41,10 @@
 //	boot-state KEY=VALUE…          what the boot loader's partition says, within a minute:
 //	                               permanent, trial and bootable
 //	damage SLOT                    overwrite the beginning of a system slot
+//	debian                         in place of boot: a machine with Debian and systemd, and
+//	                               without Slipstream
+//	deb VERSION                    build Slipstream's Debian package, and put it into the
+//	                               machine as /tmp/slipstream_VERSION.deb
 //	guest COMMAND…                 run a command in the machine; its output is stdout
 //
 // A ! before a command says that it must fail. Everything of testscript's own is there

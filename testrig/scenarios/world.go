@@ -14,7 +14,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"slipstream/agent/control"
-	"slipstream/testrig/camera"
 	"slipstream/testrig/machine"
 	"slipstream/testrig/machine/hand"
 	"slipstream/verify/pack"
@@ -43,7 +42,7 @@ type world struct {
 type command func(ctx context.Context, args []string) (string, error)
 
 // beforehand are the commands that need no machine.
-var beforehand = []string{"camera", "system", "programs", "boot", "power"}
+var beforehand = []string{"camera", "system", "programs", "boot", "power", "debian"}
 
 // params are testscript's, for one file.
 func (w *world) params(file string) testscript.Params {
@@ -53,6 +52,7 @@ func (w *world) params(file string) testscript.Params {
 		"stage": w.stage, "activate": w.activate, "greenlight": w.greenlight, "until": w.ended,
 		"expect": w.expect, "unsaid": w.unsaid, "viewer": w.join, "unharmed": w.unharmed, "saw": w.saw, "counted": w.counted,
 		"slot": w.slot, "boot-state": w.bootState, "damage": w.damage, "guest": w.guest,
+		"debian": w.debian, "deb": w.deb,
 	}
 	p := testscript.Params{
 		Files: []string{file}, RequireExplicitExec: true, Setup: w.setUp, Condition: w.has,
@@ -148,7 +148,7 @@ func named(args []string, plain int, keys ...string) (words []string, values map
 }
 
 func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
-	words, values, err := named(args, 1, "greenlight", "fault", "after", "deadline", "by", "system", "programs")
+	words, values, err := named(args, 1, append(limitKeys, "greenlight", "fault", "after", "deadline", "by", "system", "programs")...)
 	if err != nil {
 		return "", err
 	}
@@ -160,7 +160,7 @@ func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
 		case "greenlight":
 			r.Greenlight.By = value
 		case "fault":
-			r.Fault.Kind, r.Fault.Megabytes = value, 512
+			r.Fault = faultOf(value)
 		case "after", "deadline":
 			if d, err = time.ParseDuration(value); err != nil {
 				return "", fmt.Errorf("%s: %w: %w", key, err, errUsage)
@@ -174,8 +174,8 @@ func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
 			r.App.StartTimeoutMS = min(r.App.StartTimeoutMS, r.App.DeadlineMS)
 		}
 	}
-	if r.Fault.Kind != camera.FaultGrow {
-		r.Fault.Megabytes = 0
+	if err := limit(&r, values); err != nil {
+		return "", err
 	}
 	if err := w.bring(ctx, &r, values); err != nil {
 		return "", err
