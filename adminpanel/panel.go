@@ -135,7 +135,7 @@ func (p *Panel) assemble(ctx context.Context) (err error) {
 	p.hub = hub.New(hub.Config{Identify: p.desk.Identify, Authorities: p.desk.Authorities, Roots: p.newerRoots}, p.log)
 	driving := drive.Config{
 		Store: p.store, Audit: p.audit, Fleet: p.fleet.Table(), Release: p.releases.Get, Zone: p.zone, Asker: p.hub,
-		Approvals: p.approvals,
+		Approvals: p.approvals, Alone: p.cfg.Store.Kind != config.StoreEtcd,
 	}
 	if p.orders != nil {
 		driving.Orders = p.orders

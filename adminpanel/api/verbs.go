@@ -16,7 +16,6 @@ import (
 	"slipstream/adminpanel/rollout/drive"
 	"slipstream/adminpanel/view"
 	"slipstream/agent/control"
-	"slipstream/agent/wire"
 )
 
 const (
@@ -127,17 +126,8 @@ func spanOf(text string) (time.Duration, error) {
 // stagedRelease is the release in the device's staged slot, by the device's own word; "" if
 // that is none of the panel's.
 func (a *API) stagedRelease(ctx context.Context, id string) (string, error) {
-	linked, ok := a.cfg.Hub.Device(id)
-	if !ok || linked.Status == nil {
-		return "", nil
-	}
-	digest := ""
-	for _, s := range linked.Status.Slots {
-		if s.State == control.StateStaged {
-			digest = s.Digest
-		}
-	}
-	if asked, ok := a.cfg.Drive.Asked(id); digest == "" || ok && asked.Live.Digest == digest {
+	digest := a.cfg.Drive.Staged(id)
+	if digest == "" {
 		return "", nil
 	}
 	list, err := a.cfg.Releases.List(ctx)
@@ -194,13 +184,15 @@ func (a *API) outcome(ask drive.Ask) view.Asked {
 	if ask.Want != rollout.WantNothing {
 		v.Release, v.Version = ask.Release, ask.Live.Version
 	}
-	if newest, ok := a.cfg.Drive.Asked(ask.Device); !ok || newest.Epoch != ask.Epoch {
+	if newest, ok := a.cfg.Drive.Asked(ask.Device); !ok || newest.Epoch > ask.Epoch {
 		v.Done, v.Exit, v.Code, v.Message = true, control.ExitNothing, "superseded", "something else was asked of the device since"
 		return v
 	}
 	switch ask.Want {
 	case rollout.WantNothing:
-		a.ofCancel(&v, ask)
+		if said, ok := a.cfg.Drive.Said(ask.Device); ok {
+			v.Done, v.Message = true, said.Message
+		}
 	case rollout.WantConfirm, rollout.WantRevert:
 		a.ofAnswer(&v, ask)
 	default:
@@ -219,14 +211,6 @@ func kindOf(ask drive.Ask) string {
 		return "upgrade"
 	}
 	return ask.Want
-}
-
-// ofCancel ends when the device has taken it.
-func (a *API) ofCancel(v *view.Asked, ask drive.Ask) {
-	d, ok := a.cfg.Hub.Device(ask.Device)
-	if ok && d.Report != nil && d.Report.Epoch == uint64(ask.Epoch) && d.Report.State == wire.ReportNothing { //nolint:gosec // epochs count up from 0
-		v.Done, v.Message = true, "nothing is asked of it any more"
-	}
 }
 
 // ofAnswer ends with what the device said to it, or with what it shows.

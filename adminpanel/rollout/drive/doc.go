@@ -10,16 +10,17 @@
 // Any number of panels run a [Driver]. One of them leads: it holds the engines, and each
 // of its commits carries the condition of its term, so that one that has lost its place
 // changes nothing more. The others show rollouts out of the store, bring asks to the devices
-// that are linked to them, tell the leader where these stand (also by the store), and hand what people want to the leader: a request in the store,
-// which the leader takes in one commit, does, and answers there. Only while nobody leads
-// is it refused, with [ErrNotLeading].
+// that are linked to them, tell the leader where these stand (also by the store), and hand
+// what people want to the leader: a request in the store, which the leader takes in one commit,
+// does, and answers there. Only while nobody leads is it refused, with [ErrNotLeading]. What
+// becomes of a person's ask every panel tells the others, the leader too.
 //
 // In the store:
 //
 //	r/<rollout>            plan, head, who wanted it, approvals
 //	rd/<rollout>/<device>  a device's course in it
 //	da/<device>            the newest ask of a device, whoever asked ([Ask])
-//	dw/<device>            where a device of another panel than the leader's stands
+//	dw/<device>            where a device stands, and what it answered, by the panel it is linked to
 //	fw/<id>/ask, /answer   what another panel wants of the leader, and what came of it
 //
 // What it keeps:

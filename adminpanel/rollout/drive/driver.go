@@ -68,6 +68,8 @@ type Config struct {
 	// Zone, if set, is the IANA time zone of a device.
 	Zone  func(device string) string
 	Asker Asker
+	// Alone says that no other panel can be on the store, to be told of devices.
+	Alone bool
 }
 
 // Driver is safe for concurrent use.
@@ -254,16 +256,21 @@ func (d *Driver) mirrored(item store.Item) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.learn(a)
+	return nil
+}
+
+// learn takes an ask that is in the store. The caller holds mu.
+func (d *Driver) learn(a Ask) {
 	old, known := d.asks[a.Device]
 	if known && old.Epoch > a.Epoch {
-		return nil
+		return
 	}
 	d.asks[a.Device] = a
 	d.toShare(a.Device)
 	if d.term == nil && d.words[a.Device].Online && !old.same(a) {
 		d.outbox.put(a, true)
 	}
-	return nil
 }
 
 // do has the leader do something.

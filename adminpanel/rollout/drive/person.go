@@ -9,6 +9,7 @@ import (
 	"slipstream/adminpanel/rollout"
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/view"
+	"slipstream/agent/wire"
 )
 
 // Wish is what a person asks of one device.
@@ -30,6 +31,11 @@ func (d *Driver) Ask(ctx context.Context, w Wish) (Ask, error) {
 		return Ask{}, err
 	}
 	r.Ask.Device = w.Device
+	if err == nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.learn(*r.Ask) // the store tells of it later, if another panel leads
+	}
 	return *r.Ask, err
 }
 
@@ -115,8 +121,8 @@ func endedPhase(phase string) bool {
 	return false
 }
 
-// Standing is where a device stands to the newest ask of it, as this panel knows it; false
-// if it was never asked, or nothing follows from what it has said.
+// Standing is where a device stands to the newest ask of it, by what it said here or to the
+// panel that it is linked to; false if it was never asked, or nothing follows from that.
 func (d *Driver) Standing(device string) (rollout.Seen, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -124,29 +130,73 @@ func (d *Driver) Standing(device string) (rollout.Seen, bool) {
 	if !ok {
 		return rollout.Seen{}, false
 	}
-	var said *answer
-	if s, ok := d.answers[device]; ok {
-		said = &s
+	seen, _ := translate(a, d.words[device], d.answerOf(device), time.Now())
+	if s, told := d.toldElsewhere(a); told {
+		seen = s.seen(device, time.Now())
 	}
-	seen, _ := translate(a, d.words[device], said, time.Now())
 	return seen, seen.What != ""
 }
 
-// Said is what a device answered to being asked to confirm or revert.
+// toldElsewhere is what another panel told of a device that is not linked to this one. The
+// caller holds mu.
+func (d *Driver) toldElsewhere(a Ask) (shared, bool) {
+	s, ok := d.shares[a.Device]
+	return s, ok && s.Epoch == a.Epoch && !d.words[a.Device].here()
+}
+
+// Said is what a device answered to being asked to confirm, to revert, or for nothing any more.
 type Said struct {
 	Exit    int // as of the device's commands
 	Message string
 }
 
-// Said is the answer to the newest ask of a device; false if there is none, or another
-// panel has it.
+// Said is the answer to the newest ask of a device; false if there is none.
 func (d *Driver) Said(device string) (Said, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	a, asked := d.asks[device]
-	s, ok := d.answers[device]
-	if !asked || !ok || s.epoch != a.Epoch {
+	a, ok := d.asks[device]
+	if !ok {
+		return Said{}, false
+	}
+	if s, told := d.toldElsewhere(a); told && s.Said {
+		return Said{s.Exit, s.Message}, true
+	}
+	return d.saidHere(a)
+}
+
+// saidHere is what a device has answered to this panel. The caller holds mu.
+func (d *Driver) saidHere(a Ask) (Said, bool) {
+	if a.Want == rollout.WantNothing {
+		r := d.words[a.Device].Report
+		taken := r != nil && r.Epoch == uint64(a.Epoch) && r.State == wire.ReportNothing //nolint:gosec // epochs count up from 0
+		return Said{Message: "nothing is asked of it any more"}, taken
+	}
+	s := d.answerOf(a.Device)
+	if s == nil || s.epoch != a.Epoch {
 		return Said{}, false
 	}
 	return Said{s.exit, s.message}, true
+}
+
+// answerOf is nil if there is none. The caller holds mu.
+func (d *Driver) answerOf(device string) *answer {
+	if s, ok := d.answers[device]; ok {
+		return &s
+	}
+	return nil
+}
+
+// Staged is the digest of what waits on a device to be tried and was not asked for, by the
+// device's own word; "" if there is none.
+func (d *Driver) Staged(device string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.words[device]
+	if s, ok := d.shares[device]; ok && !w.here() {
+		return s.Staged
+	}
+	if w.Status == nil || stagedBy(w.Status) == d.asks[device].Live.Digest {
+		return ""
+	}
+	return stagedBy(w.Status)
 }

@@ -10,6 +10,7 @@ import (
 
 	"slipstream/adminpanel/rollout"
 	"slipstream/adminpanel/store"
+	"slipstream/agent/control"
 )
 
 const (
@@ -18,8 +19,8 @@ const (
 	reachEvery = time.Second
 )
 
-// shared is what a panel that does not lead tells the leader of a device: where it stands
-// to the newest ask of it, and the mark of its history's newest line.
+// shared is what a panel tells the others of a device that is linked to it: where it stands to
+// the newest ask of it, and the mark of its history's newest line.
 type shared struct {
 	Mark    string  `json:"mark,omitempty"`
 	Epoch   int64   `json:"epoch,omitempty"`
@@ -28,6 +29,10 @@ type shared struct {
 	Cause   string  `json:"cause,omitempty"`
 	Detail  string  `json:"detail,omitempty"`
 	GapMS   float64 `json:"gapMs,omitempty"`
+	Said    bool    `json:"said,omitempty"` // it has answered with what follows
+	Exit    int     `json:"exit,omitempty"`
+	Message string  `json:"message,omitempty"`
+	Staged  string  `json:"staged,omitempty"` // digest of what was staged without being asked for
 }
 
 func (s shared) seen(device string, now time.Time) rollout.Seen {
@@ -42,22 +47,40 @@ func (w Word) here() bool { return w.Online && w.Status != nil }
 func (d *Driver) shareOf(w Word, now time.Time) (s shared, again time.Time) {
 	s.Mark = markOf(w.Status.Last)
 	a, ok := d.asks[w.Device]
-	if !ok || a.Rollout() == "" && !a.tries() {
+	if staged := stagedBy(w.Status); !ok || staged != a.Live.Digest {
+		s.Staged = staged
+	}
+	if !ok {
 		return s, again
 	}
-	var said *answer
-	if answered, ok := d.answers[w.Device]; ok {
-		said = &answered
-	}
-	var seen rollout.Seen
-	seen, again = translate(a, w, said, now)
+	seen, again := translate(a, w, d.answerOf(w.Device), now)
 	if seen.What != "" {
-		s.Epoch, s.What, s.Release, s.Cause, s.Detail, s.GapMS = seen.Epoch, seen.What, seen.Release, seen.Cause, seen.Detail, seen.GapMS
+		s.Epoch, s.What, s.Release, s.Cause, s.Detail, s.GapMS = a.Epoch, seen.What, seen.Release, seen.Cause, seen.Detail, seen.GapMS
+	}
+	if said, ok := d.saidHere(a); ok {
+		s.Epoch, s.Said, s.Exit, s.Message = a.Epoch, true, said.Exit, cut(said.Message, maxDetail)
 	}
 	return s, again
 }
 
-// share tells the leader, as long as that is another panel, and hears what others tell.
+// stagedBy is the digest in the slot that waits to be tried.
+func stagedBy(s *control.Status) (digest string) {
+	for _, slot := range s.Slots {
+		if slot.State == control.StateStaged {
+			digest = slot.Digest
+		}
+	}
+	return digest
+}
+
+// concerns tells whether other panels need to be told of a device by the one that leads: people
+// may have asked there. The caller holds mu.
+func (d *Driver) concerns(device string, s shared) bool {
+	a, ok := d.asks[device]
+	return ok && a.Rollout() == "" || s.Staged != d.shares[device].Staged
+}
+
+// share tells the leader, as long as that is another panel, and the others what they need.
 func (d *Driver) share(ctx context.Context) {
 	var later looks
 	timer := time.NewTimer(0)
@@ -71,8 +94,8 @@ func (d *Driver) share(ctx context.Context) {
 		}
 		wait := forever
 		if ops := d.unshared(&later, time.Now()); len(ops) > 0 {
-			if err := d.tellLeader(ctx, ops); err != nil && ctx.Err() == nil {
-				d.log.Warn("the leading panel was not told of devices", "cause", err, "again_in", pauseLead)
+			if err := d.tellOthers(ctx, ops); err != nil && ctx.Err() == nil {
+				d.log.Warn("other panels were not told of devices", "cause", err, "again_in", pauseLead)
 				wait = pauseLead
 			}
 		}
@@ -83,14 +106,14 @@ func (d *Driver) share(ctx context.Context) {
 	}
 }
 
-// unshared are the changes that the leader does not know.
+// unshared are the changes that other panels do not know.
 func (d *Driver) unshared(later *looks, now time.Time) (ops []store.Op) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, device := range later.due(now) {
 		d.untold[device] = struct{}{}
 	}
-	if d.term != nil {
+	if d.cfg.Alone {
 		clear(d.untold)
 		return nil
 	}
@@ -104,7 +127,7 @@ func (d *Driver) unshared(later *looks, now time.Time) (ops []store.Op) {
 		if !again.IsZero() {
 			later.add(again, device)
 		}
-		if s == d.shares[device] {
+		if s == d.shares[device] || d.term != nil && !d.concerns(device, s) {
 			delete(d.untold, device)
 			continue
 		}
@@ -118,8 +141,8 @@ func (d *Driver) unshared(later *looks, now time.Time) (ops []store.Op) {
 	return ops
 }
 
-// tellLeader writes; what was written comes back by the watch.
-func (d *Driver) tellLeader(ctx context.Context, ops []store.Op) error {
+// tellOthers writes; what was written comes back by the watch.
+func (d *Driver) tellOthers(ctx context.Context, ops []store.Op) error {
 	for part := range slices.Chunk(ops, store.MaxOps) {
 		if _, err := d.cfg.Store.Commit(ctx, nil, part); err != nil {
 			return err
@@ -145,7 +168,6 @@ func (d *Driver) hearShares(ctx context.Context) {
 			d.shares[device] = s
 			if d.term != nil {
 				d.tell(device)
-				return
 			}
 			d.toShare(device) // it may be an older word than this panel's
 		},
