@@ -30,7 +30,7 @@ const (
 // a package holds; every package must be named.
 const policy = `
 	# Leaves: they can be read, used and trusted alone.
-	verify, slots/boot, slots/chunk, slots/fetch, slots/powercut, slots/verity, agent/wire, agent/control, agent/inotify, agent/config, agent/words < NONE
+	verify, slots/boot, slots/chunk, slots/fetch, slots/powercut, slots/verity, agent/wire, agent/control, agent/inotify, agent/config, agent/manual, agent/words < NONE
 	agent/supervise < agent/inotify
 	stream/control, stream/publish, stream/seqpacket, stream/subscribe, stream/viewers, stream/whep < NONE
 	agent/appcontrol < stream/control
@@ -71,7 +71,7 @@ const policy = `
 	adminpanel/live/turn < NONE
 	adminpanel/live < adminpanel/live/turn, agent/wire, stream/orders, stream/publish, stream/whep
 	adminpanel/simulate < agent/control, agent/link, agent/wire, slots/fetch, verify
-	adminpanel/... < adminpanel/..., agent/wire, agent/control, agent/words, verify
+	adminpanel/... < adminpanel/..., agent/wire, agent/control, agent/manual, agent/words, verify
 
 	# The sample application is an application: it knows what applications know.
 	testrig/camera/clips < NONE

@@ -111,6 +111,7 @@ func (c *cli) showDevice(d view.DeviceDetail) error {
 	add("state", d.State)
 	add("site", d.Site)
 	add("tags", strings.Join(d.Tags, ", "))
+	add("time zone", d.Zone)
 	add("hardware", strings.TrimSpace(d.Product+" "+d.Hardware))
 	add("runs", strings.TrimSpace(orDash(d.Running)+" "+inSlot(d.Slot)))
 	add("staged", d.Staged)

@@ -37,9 +37,11 @@ $`+envPanel+`, $`+envToken+` and $`+envCA+`.
 
 `+exitHelp,
 		c.loginCommand(), c.meCommand(),
-		c.devicesCommand(), c.showCommand(), c.historyCommand(), c.versionsCommand(), c.atCommand(), c.revokeCommand(),
+		c.devicesCommand(), c.showCommand(), c.historyCommand(), c.versionsCommand(), c.atCommand(),
+		c.describeCommand(), c.revokeCommand(),
 		c.upgradeCommand(), c.stageCommand(), c.activateCommand(), c.confirmCommand(), c.revertCommand(), c.cancelCommand(),
-		c.releaseCommand(), c.rolloutCommand(), c.eventsCommand(), c.enrolCommand(), c.auditCommand())
+		c.releaseCommand(), c.rolloutCommand(), c.eventsCommand(), c.enrolCommand(), c.auditCommand(),
+		c.settingsCommand(), c.hubCommand())
 	c.under(cmd)
 	c.login.flags(cmd)
 	return cmd

@@ -54,6 +54,6 @@ func command() *cobra.Command {
 	}
 	tokens := group("token", "API tokens: what programs show to the panel", "Make and end API tokens, which programs show to the panel.\n\n"+throughHelp)
 	root.AddCommand(serveCommand(), authority(), tokenVerbs(tokens), userCommand(), setupTokenCommand(), fleetCommand(),
-		backupCommand(), restoreCommand(), verifyCommand(), simulateCommand())
+		backupCommand(), restoreCommand(), verifyCommand(), simulateCommand(), manCommand())
 	return root
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ SELECTOR: --grant admin, or --grant "operator site:north".`
 func userCommand() *cobra.Command {
 	h := &here{}
 	cmd := group("user", "Make and change the panel's accounts", "Make and change the panel's accounts.\n\n"+throughHelp,
-		h.userAdd(), h.userList(), h.userPassword(), h.userAble("disable", true), h.userAble("enable", false))
+		h.userAdd(), h.userList(), h.userPassword(), h.userAble("disable", true), h.userAble("enable", false), h.userGrant(), h.userRemove())
 	return h.panelFlags(h.storeFlags(cmd))
 }
 
@@ -119,6 +120,54 @@ func (h *here) userAble(verb string, disabled bool) *cobra.Command {
 			return h.done("%s is %sd", given[0], verb)
 		}),
 	}
+}
+
+func (h *here) userGrant() *cobra.Command {
+	var grants []string
+	cmd := &cobra.Command{
+		Use: "grant NAME --grant GRANT", Short: "Give an account other grants, in place of those that it has",
+		Long:    "Give an account other grants, in place of those that it has. It has them at once, and its tokens\nmay never do more. Grants of who signs in at an identity provider are given there.\n\n" + grantHelp + "\n\n" + throughHelp,
+		Example: "  slipstream-panel user grant bob --grant viewer --grant \"operator site:north\" --data DIR",
+		Args:    args(cobra.ExactArgs(1), "one NAME"),
+	}
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		if !cmd.Flags().Changed("grant") {
+			return errors.New("say what the account may do with --grant; --grant \"\" is nothing")
+		}
+		fresh := grantsOf(slices.DeleteFunc(grants, func(text string) bool { return text == "" }))
+		return h.onPeople(new(string), func(ctx context.Context, p people, given []string) error {
+			a, err := p.PatchAccount(ctx, given[0], view.AccountPatch{Grants: &fresh}, 0)
+			switch {
+			case err != nil:
+				return err
+			case h.json:
+				return h.printJSON(a)
+			}
+			return h.done("%s: %s", a.Name, cmp.Or(grantWords(a.Grants), "it may do nothing"))
+		})(cmd, given)
+	}
+	cmd.Flags().StringArrayVar(&grants, "grant", nil, "what it may do; may be repeated")
+	return cmd
+}
+
+func (h *here) userRemove() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "remove NAME", Short: "Delete an account, its sessions and its tokens",
+		Long: "Delete an account, its sessions and its tokens. What it did stays in the audit log.\n\n" + throughHelp,
+		Args: args(cobra.ExactArgs(1), "one NAME"),
+		RunE: h.onPeople(new(string), func(ctx context.Context, p people, given []string) error {
+			if err := h.sure(yes, "Delete the account %s and its tokens?", given[0]); err != nil {
+				return err
+			}
+			if err := p.RemoveAccount(ctx, given[0]); err != nil {
+				return err
+			}
+			return h.done("%s has no account any more", given[0])
+		}),
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
 }
 
 // tokenVerbs are the commands about API tokens.

@@ -65,16 +65,20 @@ func find(ctx context.Context, panel *client.Client, text string) (r view.Releas
 }
 
 func (c *cli) releaseAdd() *cobra.Command {
-	var id bool
+	var id, drop bool
 	cmd := &cobra.Command{
 		Use: "add FILE", Short: "Upload a package",
 		Long: `Upload a package and have the panel judge it. An upload that was interrupted goes on where
 it stopped, when the same file is added again within a day. A package that the panel has
-already is not sent again. --id prints the release's id alone.
+already is not sent again. --id prints the release's id alone; --drop forgets what was
+uploaded of it so far, and adds nothing.
 
 Exit status: 0 the panel has it, 1 error, 3 the package was refused.`,
 		Args: args(cobra.ExactArgs(1), "one FILE"),
 		RunE: c.asks(func(ctx context.Context, panel *client.Client, given []string) error {
+			if drop {
+				return c.dropUpload(ctx, panel, given[0])
+			}
 			r, added, err := c.upload(ctx, panel, given[0])
 			switch {
 			case err != nil:
@@ -94,6 +98,7 @@ Exit status: 0 the panel has it, 1 error, 3 the package was refused.`,
 		}),
 	}
 	cmd.Flags().BoolVar(&id, "id", false, "print the id alone")
+	cmd.Flags().BoolVar(&drop, "drop", false, "forget an upload of it that was interrupted")
 	return cmd
 }
 
@@ -140,6 +145,34 @@ func (c *cli) upload(ctx context.Context, panel *client.Client, file string) (r 
 		note.remove()
 	}
 	return r, err == nil, err
+}
+
+// dropUpload gives back the place that an interrupted upload of a file has at the panel.
+func (c *cli) dropUpload(ctx context.Context, panel *client.Client, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("read the package: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	id, err := client.ReleaseID(f, info.Size())
+	if err != nil {
+		return err
+	}
+	note := noteOf(panel.URL(), id)
+	upload := note.read()
+	if upload == "" {
+		return c.finish(result{Exit: 2, Code: "no-upload", Message: "no upload of " + file + " was interrupted here"})
+	}
+	err = panel.DropUpload(ctx, upload)
+	if p, ok := errors.AsType[*client.Problem](err); err != nil && (!ok || p.Status != 404) {
+		return err
+	}
+	note.remove()
+	return c.done("what was uploaded of %s is forgotten", file)
 }
 
 // note is a file in the user's cache that remembers an upload's id until it is over. That
@@ -261,13 +294,14 @@ same file added again is offered again.`,
 }
 
 func (c *cli) releaseOrder() *cobra.Command {
-	var file string
+	var file, alone string
 	life := life(30 * 24 * time.Hour)
 	cmd := &cobra.Command{
 		Use: "order RELEASE [SELECTOR]", Short: "Sign the fleet's word that devices may run a release",
 		Long: `Sign the fleet's word that the devices that a selector meets, or all, may run a release;
 devices that belong to a fleet install nothing without. With --stick the package is written
-into a file with that word in it, for devices that are updated by hand.`,
+into a file with that word in it, for devices that are updated by hand; with --alone only the
+word, for a device that has the package already.`,
 		Args: args(cobra.RangeArgs(1, 2), "a RELEASE and at most one SELECTOR"),
 		RunE: c.asks(func(ctx context.Context, panel *client.Client, given []string) error {
 			r, err := find(ctx, panel, given[0])
@@ -282,6 +316,15 @@ into a file with that word in it, for devices that are updated by hand.`,
 					return fmt.Errorf("write the package with its order: %w", err)
 				}
 			}
+			if alone != "" {
+				text, err := panel.OrderFile(ctx, r.ID)
+				if err != nil {
+					return err
+				}
+				if err := writeWhole(alone, text); err != nil {
+					return fmt.Errorf("write the order: %w", err)
+				}
+			}
 			if c.json {
 				return c.printJSON(r)
 			}
@@ -289,6 +332,7 @@ into a file with that word in it, for devices that are updated by hand.`,
 		}),
 	}
 	cmd.Flags().StringVar(&file, "stick", "", "write the package with the word in it into this `FILE`")
+	cmd.Flags().StringVar(&alone, "alone", "", "write that word alone into this `FILE`")
 	cmd.Flags().Var(&life, "for", "how long it holds, such as 30d")
 	return cmd
 }

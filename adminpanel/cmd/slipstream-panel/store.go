@@ -93,6 +93,7 @@ type people interface {
 	Accounts(ctx context.Context) (view.Accounts, error)
 	AddAccount(ctx context.Context, req view.AccountRequest) (view.Account, error)
 	PatchAccount(ctx context.Context, name string, patch view.AccountPatch, rev int64) (view.Account, error)
+	RemoveAccount(ctx context.Context, name string) error
 	Tokens(ctx context.Context) (view.Tokens, error)
 	AddToken(ctx context.Context, req view.TokenRequest) (view.Token, error)
 	RemoveToken(ctx context.Context, id string) error
@@ -121,6 +122,10 @@ func (k kept) AddAccount(ctx context.Context, req view.AccountRequest) (view.Acc
 
 func (k kept) PatchAccount(ctx context.Context, name string, patch view.AccountPatch, rev int64) (view.Account, error) {
 	return k.auth.ChangeAccount(ctx, k.caller, name, patch, rev)
+}
+
+func (k kept) RemoveAccount(ctx context.Context, name string) error {
+	return k.auth.RemoveAccount(ctx, k.caller, name, 0)
 }
 
 func (k kept) Tokens(ctx context.Context) (view.Tokens, error) {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"slipstream/agent/manual"
 )
 
 // Every verb says what its exit codes mean, and has a page that holds all of its help.
@@ -18,7 +20,7 @@ func TestManPagesOfAllVerbs(t *testing.T) {
 	}
 	root := (&cli{out: io.Discard, err: io.Discard}).root()
 	for _, verb := range root.Commands() {
-		text, err := os.ReadFile(filepath.Join(dir, pageName(verb)+".1"))
+		text, err := os.ReadFile(filepath.Join(dir, manual.Name(verb)+".1"))
 		if err != nil {
 			t.Error(err)
 			continue
@@ -36,11 +38,5 @@ func TestManPagesOfAllVerbs(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Error(err)
 		}
-	}
-}
-
-func TestRoff(t *testing.T) {
-	if got, want := roff(".x\n'y a-b\\c"), "\\&.x\n\\&'y a\\-b\\ec"; got != want {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }
