@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -116,7 +117,7 @@ func serves(t *testing.T, cfg config.Config) error {
 	}
 	p, err := adminpanel.New(t.Context(), cfg, at, slog.New(slog.DiscardHandler))
 	if err != nil {
-		t.Fatal(err)
+		return errors.Join(err, at.Close())
 	}
 	err = p.Serve(t.Context())
 	if again := p.Close(); again != nil {

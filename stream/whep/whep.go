@@ -65,18 +65,18 @@ func (g *Client) WHEP(ctx context.Context, stream string, offer []byte) (answer 
 		return nil, "", "", err
 	}
 	req.Header.Set("Content-Type", "application/sdp")
-	resp, answer, err := g.do(req)
+	said, answer, err := g.do(req)
 	switch {
 	case err != nil:
 		return nil, "", "", err
-	case resp.StatusCode != http.StatusCreated:
-		return nil, "", "", refusalOf(resp, answer)
+	case said.status != http.StatusCreated:
+		return nil, "", "", said.refusal(answer)
 	}
-	_, session, _ = strings.Cut(resp.Header.Get("Location"), "/whep/")
+	_, session, _ = strings.Cut(said.header.Get("Location"), "/whep/")
 	if !sessionForm.MatchString(session) {
-		return nil, "", "", fmt.Errorf("the gateway named the session %q", resp.Header.Get("Location"))
+		return nil, "", "", fmt.Errorf("the gateway named the session %q", said.header.Get("Location"))
 	}
-	return answer, session, tagOf(resp), nil
+	return answer, session, said.tag(), nil
 }
 
 // TellWHEP passes on what a viewer says of a session's ICE: more candidates, or that it
@@ -94,47 +94,53 @@ func (g *Client) TellWHEP(ctx context.Context, session, match string, fragment [
 	if match != "" {
 		req.Header.Set("If-Match", match)
 	}
-	resp, body, err := g.do(req)
+	said, body, err := g.do(req)
 	switch {
 	case err != nil:
 		return 0, "", nil, err
-	case resp.StatusCode == http.StatusOK:
-		return http.StatusOK, tagOf(resp), body, nil
-	case resp.StatusCode == http.StatusNoContent:
+	case said.status == http.StatusOK:
+		return http.StatusOK, said.tag(), body, nil
+	case said.status == http.StatusNoContent:
 		return http.StatusNoContent, "", nil, nil
 	}
-	return resp.StatusCode, "", []byte(refusalOf(resp, body).Sentence), nil
+	return said.status, "", []byte(said.refusal(body).Sentence), nil
+}
+
+// head is an answer but for its body.
+type head struct {
+	status int
+	header http.Header
 }
 
 // do asks, and reads what is answered.
-func (g *Client) do(req *http.Request) (*http.Response, []byte, error) {
+func (g *Client) do(req *http.Request) (said head, body []byte, err error) {
 	resp, err := g.client.Do(req)
 	if err != nil {
-		return nil, nil, fmt.Errorf("ask the gateway: %w", err)
+		return said, nil, fmt.Errorf("ask the gateway: %w", err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxSDP+1))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, MaxSDP+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the gateway's answer: %w", err)
+		return said, nil, fmt.Errorf("read the gateway's answer: %w", err)
 	}
 	if len(body) > MaxSDP {
-		return nil, nil, errors.New("the gateway's answer is too long")
+		return said, nil, errors.New("the gateway's answer is too long")
 	}
-	return resp, body, nil
+	return head{resp.StatusCode, resp.Header}, body, nil
 }
 
-// refusalOf reads why the gateway refuses.
-func refusalOf(resp *http.Response, body []byte) *Refusal {
+// refusal reads why the gateway refuses.
+func (h head) refusal(body []byte) *Refusal {
 	text := strings.TrimSpace(string(body))
 	if !sentenceForm.MatchString(text) {
-		text = "the gateway answered " + resp.Status
+		text = fmt.Sprintf("the gateway answered %d %s", h.status, http.StatusText(h.status))
 	}
-	return &Refusal{resp.StatusCode, text}
+	return &Refusal{h.status, text}
 }
 
-// tagOf is the entity tag of an answer; "": it has none.
-func tagOf(resp *http.Response) string {
-	if tag := resp.Header.Get("ETag"); tagForm.MatchString(tag) {
+// tag is the entity tag of an answer; "": it has none.
+func (h head) tag() string {
+	if tag := h.header.Get("ETag"); tagForm.MatchString(tag) {
 		return tag
 	}
 	return ""
