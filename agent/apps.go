@@ -110,7 +110,7 @@ func (m *machine) appStarted(e AppStarted) {
 	if t := &m.Trial; e.Source == t.Source && m.Phase == PhaseStarting && !t.Started {
 		t.Started = true
 		t.StartBy = e.At + int64(t.To.Rules.StartTimeout)
-		if !m.systemTrial() { // else it counts from the reboot
+		if !m.systemTrial() && !m.runtimeTrial() { // else it counts from the reboot, or from their take-over
 			t.Deadline = e.At + int64(t.To.Rules.Deadline)
 		}
 	}

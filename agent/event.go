@@ -269,7 +269,7 @@ const (
 
 	CodeSystem   = "other-system"    // another system runs than the permanent one
 	CodeRequires = "requires-system" // what is permanent in another slot class is too old for it
-	CodeCombined = "combined"        // it brings programs of Slipstream, and not alone
+	CodeCombined = "combined"        // a device comes with it, and with another system than its own
 	CodeNoStart  = "no-start"        // nothing could return from programs on trial
 
 	CodeProvisioned = "provisioned"   // the device has a permanent version already

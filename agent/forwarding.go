@@ -75,7 +75,7 @@ func (m *machine) forwarderLost(e ForwarderLost) {
 		return
 	}
 	m.face.forwarder = false
-	if m.runtimeTrial() {
+	if m.changesPrograms() && (t.To.Slot == "" || m.Phase == PhaseArming || m.Phase == PhaseRenewing) {
 		m.runtimeForwarderLost(e)
 		return
 	}
@@ -146,7 +146,7 @@ func (m *machine) trialReverted(e orders.Reverted) {
 	if !m.knowsBetter(e.Cause) {
 		t.Cause, t.Detail = e.Cause, cmp.Or(brokenDetail(e, t.Latched), e.Detail, t.sentence(e.Cause))
 		if e.Cause == orders.CauseDeadline {
-			t.Detail = t.sentence(e.Cause) // the forwarder knows of no marker
+			t.Detail = m.lateness() // the forwarder knows of no marker
 		}
 	}
 	if m.Phase == PhaseCommitting {

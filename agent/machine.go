@@ -185,11 +185,11 @@ func (m *machine) open() bool {
 // begin starts the trial of the staged version.
 func (m *machine) begin() {
 	switch to := m.staged(); {
-	case !to.Runtime.none():
-		m.beginRuntime(to)
-		return
 	case !to.System.none():
 		m.beginSystem(to)
+		return
+	case !to.Runtime.none():
+		m.beginRuntime(to)
 		return
 	}
 	m.beginLive(m.Spare)
@@ -236,11 +236,12 @@ func (m *machine) judgeTrial() {
 	case !t.Armed && m.now >= t.StartBy:
 		m.revert(CauseStart, fmt.Sprintf("not ready within %v", t.To.Rules.StartTimeout))
 	case m.now >= t.giveUp():
-		m.revert(orders.CauseDeadline, t.sentence(orders.CauseDeadline))
+		m.revert(orders.CauseDeadline, m.lateness())
 	case m.Phase == PhaseStarting && m.now >= t.StartBy:
 		m.judgeLate()
 	case m.rehearsed():
 		m.revert(CauseRehearsal, "viewers saw a second copy of it, and are to come back")
+	case m.Phase == PhaseTrial && !m.soaks(): // the programs beside it are not proven
 	case m.Phase == PhaseTrial && m.now >= t.SoakEnds:
 		if t.To.Rules.Greenlight == verify.GreenlightAuto {
 			t.Latched = true
@@ -348,7 +349,7 @@ func (m *machine) recordWritten(e RecordWritten) {
 		m.finishSystem()
 		return
 	}
-	m.Permanent, m.Previous, m.Damage = m.Trial.To.app(), m.Trial.From, ""
+	m.Permanent, m.Previous, m.Damage = m.Trial.To.app(), m.Trial.From.app(), ""
 	if m.Trial.Forgotten {
 		m.sendOrders()
 	}
@@ -374,7 +375,7 @@ func (m *machine) finishCommit() {
 	m.forgive(t.To)
 	m.committed(t)
 	m.leftBehind(t)
-	m.Phase, m.Trial, m.Spare = PhaseIdle, Trial{}, t.From
+	m.Phase, m.Trial, m.Spare = PhaseIdle, Trial{}, t.From.app()
 	m.leaveOld(t.From)
 	m.answerWaiting(&t, control.ExitDone, "version "+t.To.Version+" is permanent")
 	m.sendOrders()

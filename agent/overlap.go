@@ -121,16 +121,12 @@ func (m *machine) startTrial() {
 // room is started again, and the trial is over when viewers see it.
 func (m *machine) comeBack() {
 	t := &m.Trial
-	if m.runtimeTrial() {
-		m.leaveRuntime()
-		return
-	}
 	if t.Reboot.Boot != "" && t.Reboot.Boot == m.Boot {
 		m.leave()
 		return
 	}
 	if t.From.none() || m.Apps[slotIndex(t.From.Slot)].Status != AppAway {
-		m.finishRevert()
+		m.cameBack()
 		return
 	}
 	m.Apps[slotIndex(t.To.Slot)] = App{}
@@ -141,7 +137,7 @@ func (m *machine) comeBack() {
 // returned ends a revert whose viewers waited for the old version.
 func (m *machine) returned() {
 	if m.Phase == PhaseReverting && m.Trial.ReturnBy > 0 {
-		m.finishRevert()
+		m.cameBack()
 	}
 }
 
@@ -151,7 +147,7 @@ func (m *machine) judgeReturn() {
 	t := &m.Trial
 	if t.ReturnBy > 0 && m.now >= t.ReturnBy {
 		t.Detail += fmt.Sprintf("; viewers still wait for version %s, which was started again", t.From.Version)
-		m.finishRevert()
+		m.cameBack()
 	}
 }
 

@@ -53,8 +53,8 @@ func (m *machine) whole(v Version, e Recover) bool {
 func (m *machine) forgetStale() {
 	to := m.Trial.To
 	app := to.Slot != "" && to.Slot == m.Permanent.Slot && to.Digest != m.Permanent.Digest
-	system := to.System.Slot != "" && to.System.Slot == m.System.Permanent.Slot && to.Digest != m.System.Permanent.Digest
-	runtime := m.runtimeTrial() && to.Runtime.Slot == m.Runtime.Permanent.Slot && to.Digest != m.Runtime.Permanent.Digest
+	system := to.System.Slot != "" && to.System.Slot == m.System.Permanent.Slot && to.System.Digest != m.System.Permanent.Digest
+	runtime := m.runtimeTrial() && to.Runtime.Slot == m.Runtime.Permanent.Slot && to.Runtime.Digest != m.Runtime.Permanent.Digest
 	if m.Trial.under() && (app || system || runtime) {
 		m.thaw()
 		m.Trial, m.Phase = Trial{}, PhaseIdle
@@ -122,10 +122,8 @@ func (m *machine) recoverTrial(e Recover, sameBoot bool) {
 	}
 	if m.runtimeTrial() {
 		m.replace.wanted = false // it is returned, or becomes the permanent one
-		m.recoverRuntime(e, sameBoot)
-		return
 	}
-	if m.systemTrial() && m.recoverSystem(sameBoot, e.Up) {
+	if m.systemTrial() && m.recoverSystem(e, sameBoot) || m.runtimeTrial() && m.recoverRuntime(e, sameBoot) {
 		return
 	}
 	switch {

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"slipstream/agent/control"
 	"slipstream/verify"
@@ -217,15 +218,13 @@ func (m *machine) setStaged(v Version) {
 
 // places are the slots of a version, in words.
 func places(v Version) string {
-	switch {
-	case v.Runtime.Slot != "":
-		return "runtime slot " + v.Runtime.Slot
-	case v.System.Slot == "":
-		return "slot " + v.Slot
-	case v.Slot == "":
-		return "system slot " + v.System.Slot
+	var list []string
+	for _, of := range []struct{ class, slot string }{{"", v.Slot}, {"system ", v.System.Slot}, {"runtime ", v.Runtime.Slot}} {
+		if of.slot != "" {
+			list = append(list, of.class+"slot "+of.slot)
+		}
 	}
-	return "slot " + v.Slot + " and system slot " + v.System.Slot
+	return strings.Join(list, " and ")
 }
 
 // refuse answers, and remembers, a package that this device will not stage.
@@ -297,7 +296,7 @@ func (m *machine) noGreenlight() string {
 	switch {
 	case m.Phase == PhaseReverting:
 		return fmt.Sprintf("version %s is being reverted", m.Trial.To.Version)
-	case m.runtimeTrial() && (m.Phase == PhaseArming || m.Phase == PhaseRenewing):
+	case m.changesPrograms() && (m.Phase == PhaseArming || m.Phase == PhaseRenewing):
 		return fmt.Sprintf("version %s is not on trial yet: forwarder and agent are becoming the new ones", m.Trial.To.Version)
 	case m.Phase == PhaseArming, m.Phase == PhaseRebooting:
 		return fmt.Sprintf("version %s is not on trial yet: the device is being started anew for it", m.Trial.To.Version)

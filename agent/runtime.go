@@ -75,9 +75,6 @@ func (m *machine) lacksRuntime(v Version) (code, sentence string) {
 			v.Version, v.Requires.Runtime, own.words())
 	case v.Runtime.none():
 		return "", ""
-	case v.hasLive() || !v.System.none():
-		return CodeCombined, fmt.Sprintf("version %s brings programs of Slipstream together with an app or a system, "+
-			"and this device takes those in a package of their own: ask its maker for two", v.Version)
 	case !own.Able:
 		return CodeNoStart, fmt.Sprintf("version %s brings programs of Slipstream, and this agent was not started by slipstream-start, "+
 			"which could return to the ones before: start it so first", v.Version)
@@ -93,25 +90,40 @@ func (p Programs) words() string {
 	return "those of its system"
 }
 
-// beginRuntime begins the trial of Slipstream's own programs, with the forwarder: the
-// one that runs hands over to the new one, or goes on if that cannot serve.
+// ownPrograms are those that a trial leaves.
+func (m *machine) ownPrograms() Part {
+	if from := m.Runtime.Permanent; from.Slot != "" && !m.Runtime.damaged() {
+		return from
+	}
+	return Part{Version: builtIn}
+}
+
+// beginRuntime begins the trial of Slipstream's own programs, alone or with an app.
 func (m *machine) beginRuntime(to Version) {
 	m.Trials++
-	from := m.Runtime.Permanent
-	if m.Runtime.damaged() || from.Slot == "" {
-		from = Part{Version: builtIn}
+	from := m.ownPrograms()
+	t := Trial{ID: trialID(m.Trials), From: m.Permanent, To: to, Began: m.wall, Deadline: m.now + int64(to.Rules.Deadline), Unbegun: true}
+	if t.From.Runtime = from; to.Slot == "" {
+		t.From = Version{Version: from.Version, Runtime: from}
+		t.Unbegun, t.Gone = false, true // there is no app
 	}
-	m.Trial = Trial{
-		ID: trialID(m.Trials), From: Version{Version: from.Version, Runtime: from}, To: to, Began: m.wall,
-		Deadline: m.now + int64(to.Rules.Deadline), Gone: true, // there is no app
+	m.Trial, m.Package = t, Version{}
+	m.tryPrograms()
+}
+
+// tryPrograms goes on with the forwarder: the one that runs hands over to the new one, or
+// goes on if that cannot serve.
+func (m *machine) tryPrograms() {
+	t := &m.Trial
+	if m.Phase = PhaseArming; t.To.Slot == "" { // else there is no marker before there is an app
+		m.do(WatchMarker{t.ID})
 	}
-	m.Phase, m.Package = PhaseArming, Version{}
-	m.do(WatchMarker{m.Trial.ID}, TryRuntime{Trial: m.Trial.ID, Runtime: to.Runtime})
+	m.do(TryRuntime{Trial: t.ID, Runtime: t.To.Runtime})
 }
 
 // runtimeTried: the new forwarder serves, so the agent becomes the new one.
 func (m *machine) runtimeTried(e RuntimeTried) {
-	if e.Trial != m.Trial.ID || m.Phase != PhaseArming || !m.runtimeTrial() {
+	if e.Trial != m.Trial.ID || m.Phase != PhaseArming || !m.changesPrograms() {
 		return
 	}
 	if e.Error != "" {
@@ -146,13 +158,18 @@ func (m *machine) unproven() string {
 
 // recoverRuntime goes on with a trial of programs. The start program has run the version
 // on trial once, or the permanent one: so the agent on trial that is here for a second
-// time is not the one that was tried.
-func (m *machine) recoverRuntime(e Recover, sameBoot bool) {
+// time is not the one that was tried. What has become of an app, the app's own part says.
+func (m *machine) recoverRuntime(e Recover, sameBoot bool) (done bool) {
 	t := &m.Trial
-	own, to := m.Runtime, t.To.Runtime
-	switch {
-	case own.Permanent.Slot == to.Slot && own.Permanent.Digest == to.Digest:
+	own, to, app := m.Runtime, t.To.Runtime, t.To.Slot != ""
+	committed := own.Permanent.Slot == to.Slot && own.Permanent.Digest == to.Digest
+	if committed {
 		m.replace.wanted = e.Outdated
+	}
+	switch {
+	case app && (committed || m.Phase == PhaseReverting || !sameBoot):
+		return false
+	case committed:
 		m.finishSystem()
 	case m.Phase == PhaseReverting:
 		m.revert(t.Cause, t.Detail)
@@ -161,15 +178,21 @@ func (m *machine) recoverRuntime(e Recover, sameBoot bool) {
 	case t.Forgotten:
 		m.lost(CauseForwarder, "the forwarder ended while the agent was away")
 	case m.Phase == PhaseRenewing && own.Running == to.Slot:
-		m.Phase, m.face.behind = PhaseTrial, !e.Outdated
+		m.face.behind = !e.Outdated
+		if app {
+			m.tryApp()
+			break
+		}
+		m.Phase = PhaseTrial
 		m.do(WatchMarker{t.ID})
 	case m.Phase == PhaseArming && own.Running != to.Slot:
-		m.do(WatchMarker{t.ID}, TryRuntime{Trial: t.ID, Runtime: to})
+		m.tryPrograms()
 	case m.now >= t.Deadline:
 		m.lost(orders.CauseDeadline, fmt.Sprintf("the new agent was not ready within %v, and was ended", t.To.Rules.Deadline))
 	default:
 		m.lost(CauseStart, "the new agent ended before its trial did")
 	}
+	return true
 }
 
 // leaveRuntime is the way back: first the agent before, and by that the forwarder
@@ -186,7 +209,7 @@ func (m *machine) leaveRuntime() {
 // written that is no cause any more.
 func (m *machine) runtimeForwarderLost(e ForwarderLost) {
 	t := &m.Trial
-	t.Forgotten, t.seen = true, ""
+	t.Forgotten, t.seen, t.asked = true, "", 0
 	if m.Phase == PhaseArming || m.Phase == PhaseRenewing || m.Phase == PhaseTrial {
 		m.revert(CauseForwarder, e.Detail)
 	}
@@ -231,13 +254,14 @@ func shownRuntimes(s State) []control.System {
 	return shownSlots(s.Runtime.Running, s.Runtime.Permanent, s.Trial.To.Runtime, s.Package.Runtime, s)
 }
 
-// class is the slot class of what a version brings, for the history; "" for an app alone.
+// class is that of the slots whose change takes the most, of what a version brings, for the
+// history; "" for an app alone.
 func (v Version) class() string {
 	switch {
-	case !v.Runtime.none():
-		return verify.ClassRuntime
 	case !v.System.none():
 		return verify.ClassSystem
+	case !v.Runtime.none():
+		return verify.ClassRuntime
 	}
 	return ""
 }

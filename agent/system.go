@@ -100,13 +100,16 @@ func (m *machine) beginSystem(to Version) {
 		t.From = Version{Version: m.System.Permanent.Version, System: m.System.Permanent}
 		t.Unbegun, t.Gone = false, true // there is no app
 	}
+	if !to.Runtime.none() {
+		t.From.Runtime = m.ownPrograms()
+	}
 	m.Trial, m.Phase, m.Package = t, PhaseArming, Version{}
 	m.do(TryBoot{Trial: t.ID, System: to.System})
 }
 
 // bootTried: the next boot starts the new system, and only that one.
 func (m *machine) bootTried(e BootTried) {
-	if e.Trial != m.Trial.ID || m.Phase != PhaseArming {
+	if e.Trial != m.Trial.ID || m.Phase != PhaseArming || m.changesPrograms() {
 		return
 	}
 	if e.Error != "" {
@@ -134,7 +137,7 @@ func (m *machine) reboot() {
 func (m *machine) judgeReboot() {
 	t := &m.Trial
 	switch {
-	case m.Phase != PhaseReverting && m.runtimeTrial():
+	case m.Phase != PhaseReverting && m.changesPrograms():
 		m.judgeRenewing()
 	case m.Phase != PhaseReverting && m.now >= t.Deadline:
 		m.revert(orders.CauseDeadline, fmt.Sprintf("the device was not started anew within %v", t.To.Rules.Deadline))
@@ -166,6 +169,10 @@ func (m *machine) cameUp(up int64) {
 	t.Reboot.Boot, t.Reboot.Again, t.Forgotten = m.Boot, 0, false
 	left := cmp.Or(t.Reboot.Left, int64(t.To.Rules.Deadline)) // an older agent kept none
 	t.Deadline = m.now - up + left
+	if m.runtimeTrial() { // the programs of before have come up with it
+		m.tryPrograms()
+		return
+	}
 	m.do(WatchMarker{t.ID})
 	if t.To.Slot == "" {
 		m.Phase = PhaseTrial
@@ -213,24 +220,25 @@ func (m *machine) bootAgrees(e BootAgrees) {
 }
 
 // recoverSystem goes on with a trial of a system, unless it goes on like any other.
-func (m *machine) recoverSystem(sameBoot bool, up int64) (done bool) {
+func (m *machine) recoverSystem(e Recover, sameBoot bool) (done bool) {
 	t := &m.Trial
-	committed := m.System.Permanent.Slot == t.To.System.Slot && m.System.Permanent.Digest == t.To.Digest
+	committed := m.System.Permanent.Slot == t.To.System.Slot && m.System.Permanent.Digest == t.To.System.Digest
 	switch {
 	case committed && (!sameBoot || t.To.Slot == ""):
+		m.replace.wanted = e.Outdated
 		m.finishSystem()
 	case committed:
 		m.do(AgreeBoot{t.To.System.Slot})
 		return false
 	case !sameBoot:
-		m.rebooted(up)
-	case m.Phase == PhaseArming:
+		m.rebooted(e.Up)
+	case m.Phase == PhaseArming && t.Reboot.Boot == "":
 		m.do(TryBoot{Trial: t.ID, System: t.To.System})
 	case m.Phase == PhaseRebooting:
 		m.reboot()
 	case t.Reboot.Leaving:
 		m.leave()
-	case t.To.Slot != "":
+	case t.To.Slot != "" || m.runtimeTrial():
 		return false
 	case m.Phase == PhaseReverting:
 		m.revert(t.Cause, t.Detail)
@@ -248,7 +256,7 @@ func (m *machine) rebooted(up int64) {
 	t := &m.Trial
 	came := m.System.Running == t.To.System.Slot
 	before := m.Phase
-	if came && (before == PhaseArming || before == PhaseRebooting) {
+	if came && t.Reboot.Boot == "" && (before == PhaseArming || before == PhaseRebooting) {
 		m.cameUp(up)
 		return
 	}

@@ -271,13 +271,7 @@ func describe(e agent.Effect) string {
 		}
 		return fmt.Sprintf("become the agent of %s/%s until %v", e.Runtime.Slot, e.Runtime.Version, time.Duration(e.Deadline))
 	case agent.WriteRecord:
-		if s := e.Version.Runtime.Slot; s != "" {
-			return fmt.Sprintf("write record programs %s/%s previous=%s", s, e.Version.Version, orNone(e.Previous.Version))
-		}
-		if s := e.Version.System.Slot; s != "" {
-			return fmt.Sprintf("write record system %s%s previous=%s", s, optional(" and ", e.Version.Slot), orNone(e.Previous.Version))
-		}
-		return fmt.Sprintf("write record %s/%s previous=%s", e.Version.Slot, e.Version.Version, orNone(e.Previous.Version))
+		return describeWrite(e)
 	case agent.FallBack:
 		return fmt.Sprintf("fall back %s/%s -> %s/%s floor=%d", e.From.Slot, e.From.Version, e.To.Slot, e.To.Version, e.To.Counter) + optional(" with system ", e.To.System.Slot)
 	case agent.StageSlot:

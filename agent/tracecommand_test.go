@@ -56,6 +56,8 @@ func (w *world) command(line string) error {
 		return w.systemCommand(words[0], plain, args)
 	case "programs", "programs-damaged", "programs-of", "programs-update", "tried", "becomes", "reached", "gateway", "forwarder-back":
 		return w.runtimeCommand(words[0], plain, args)
+	case "combined-update":
+		return w.combinedUpdate(first(), words[2:])
 	case "boot":
 		w.start()
 	case "run": // the permanent app comes up

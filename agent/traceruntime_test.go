@@ -102,18 +102,6 @@ func (w *world) runtimeCommand(word string, plain []string, args map[string]stri
 	return nil
 }
 
-// committed replaces the record.
-func (w *world) committed(v, previous agent.Version) {
-	switch {
-	case v.Runtime.Slot != "":
-		w.programs.permanent = v.Runtime
-	case w.systems != nil:
-		w.systems.commit(v, previous)
-	default:
-		w.record, w.previous = v, previous
-	}
-}
-
 // runtimeManifest changes what a version brings: runtime=with is programs beside its app,
 // runtime=only some without.
 func (w *world) runtimeManifest(v *agent.Version, args map[string]string) {
