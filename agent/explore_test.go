@@ -32,12 +32,16 @@ var exploreStories = []struct {
 	{"live that freezes", func() *box { return newBox().offer("app", "auto").overlapping("frozen") }},
 	{"system", func() *box { return newBox().offer("system", "operator") }},
 	{"runtime", func() *box { return newBox().offer("runtime", "auto") }},
-	{"system and app", func() *box { return newBox().offer("both", "app") }},
+	{"system and app", func() *box { return newBox().offer("system+app", "app") }},
+	{"runtime and app", func() *box { return newBox().offer("runtime+app", "app") }},
+	{"runtime and app that makes room", func() *box { return newBox().offer("runtime+app", "app").overlapping("none") }},
+	{"runtime and system", func() *box { return newBox().offer("runtime+system", "auto") }},
+	{"runtime, system and app", func() *box { return newBox().offer("runtime+system+app", "app") }},
 	{"return", func() *box { return newBox().updated("app").returns() }},
 	{"return to a system", func() *box { return newBox().updated("system").returns() }},
 	{"a version that keeps ending", func() *box { return newBox().updated("app").crashing(6) }},
 	{"a system whose app keeps ending", func() *box { return newBox().updated("system").crashing(11) }},
-	{"a system and its app that keep ending", func() *box { return newBox().updated("both").crashing(11) }},
+	{"a system and its app that keep ending", func() *box { return newBox().updated("system+app").crashing(11) }},
 }
 
 // TestEveryStateKeepsThePromises asserts in every state that the device could start a

@@ -115,14 +115,13 @@ func (b *box) offer(brings, greenlight string) *box {
 	v := boxVersion(2, "")
 	v.Rules.Greenlight = greenlight
 	part := agent.Part{Digest: v.Digest, Image: "s" + v.Version, Version: v.Version, Counter: 2}
-	switch brings {
-	case "system", "runtime":
+	if !strings.Contains(brings, "app") {
 		v.Image, v.App, v.Streams = "", "", nil
 	}
-	switch brings {
-	case "system", "both":
+	if strings.Contains(brings, "system") {
 		v.System = part
-	case "runtime":
+	}
+	if strings.Contains(brings, "runtime") {
 		v.Runtime = part
 	}
 	b.offered = v
@@ -309,9 +308,11 @@ func (b *box) replaceRecord() {
 	e := b.writing
 	b.writing = nil
 	b.mayCommit(*e)
-	if e.Version.Runtime.Slot != "" {
-		b.programs.permanent = e.Version.Runtime
-		return
+	if v := e.Version; v.Runtime.Slot != "" {
+		b.programs.permanent = v.Runtime
+		if v.Slot+v.System.Slot == "" {
+			return
+		}
 	}
 	b.systems.commit(e.Version, e.Previous)
 }

@@ -261,8 +261,30 @@ func (b *box) atRest() string {
 		return fmt.Sprintf("system %s runs, the record names %s, the boot loader has %+v", b.systems.running, b.systems.named, *b.loader)
 	case b.programs.running != b.programs.permanent.Slot || b.fwd.home != b.programs.permanent.Slot:
 		return fmt.Sprintf("programs of %q run, with a forwarder of %q; permanent are %q", b.programs.running, b.fwd.home, b.programs.permanent.Slot)
+	case b.halfway():
+		return "a part of a package is permanent, and another is not"
 	}
 	return ""
+}
+
+// halfway says that what came in one package is not permanent together, or the version
+// before not all of it.
+func (b *box) halfway() bool {
+	of := b.offered
+	parts := map[bool]int{}
+	for _, p := range []struct {
+		brought   bool
+		permanent string
+	}{
+		{of.Image != "", b.record().Digest},
+		{of.System.Digest != "", b.systems.is[b.systems.named].Digest},
+		{of.Runtime.Digest != "", b.programs.permanent.Digest},
+	} {
+		if p.brought {
+			parts[p.permanent == of.Digest]++
+		}
+	}
+	return len(parts) > 1
 }
 
 // exploreStart is late enough for every time to be told from a number.

@@ -95,7 +95,7 @@ func (b *box) happenings() (all []boxMove) {
 			b.report()
 		}})
 	}
-	if t := b.agent.Trial; b.agent.Phase == agent.PhaseTrial && t.To.Runtime.Slot != "" && b.proven != b.lives {
+	if t := b.agent.Trial; (b.agent.Phase == agent.PhaseTrial || b.agent.Phase == agent.PhaseStarting) && t.To.Runtime.Slot != "" && b.proven != b.lives {
 		all = append(all, boxMove{"agent is reached", func(b *box) {
 			b.proven = b.lives
 			b.local = append(b.local, agent.Reached{}, agent.GatewaySeen{})

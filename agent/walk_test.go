@@ -37,7 +37,7 @@ func TestAnyWalkKeepsThePromises(t *testing.T) {
 
 // unwalked is what no walk has come to yet and some have to.
 func unwalked() []string {
-	all := []string{"commit", "freeze", "thaw by the forwarder", "make room", "come back", "system commit", "boot the old system", "leave the new system", "app of a new system", "agent on trial", "forwarder returned", "programs commit", "cancel", "clear", "distrust", "look"}
+	all := []string{"commit", "freeze", "thaw by the forwarder", "make room", "come back", "system commit", "boot the old system", "leave the new system", "app of a new system", "agent on trial", "forwarder returned", "programs commit", "combined commit", "cancel", "clear", "distrust", "look"}
 	return slices.DeleteFunc(all, func(what string) bool { return walked[what] > 0 })
 }
 
@@ -427,6 +427,7 @@ func (w *walk) goesOn() {
 		w.forwarderSwitches()
 	case s.Phase == agent.PhaseTrial && !s.Trial.Latched:
 		w.markerMade()
+		w.proves()
 	default:
 		w.advance(3 * time.Second)
 	}

@@ -26,12 +26,15 @@ func (w *walk) withPrograms() {
 	}
 }
 
-// bringPrograms lets a package bring programs, alone.
+// bringPrograms lets a package bring programs, alone or with what it has.
 func (w *walk) bringPrograms(v *agent.Version) {
 	if w.programs.runtimeDisk == nil || rapid.IntRange(0, 3).Draw(w.T, "brings programs") > 0 {
 		return
 	}
-	v.Runtime, v.System = w.part(v.Version), agent.Part{}
+	if v.Runtime = w.part(v.Version); rapid.Bool().Draw(w.T, "with the others") {
+		return
+	}
+	v.System = agent.Part{}
 	v.Image, v.Streams, v.Rules.Overlap = "", nil, ""
 	v.Rules.Greenlight = rapid.SampledFrom([]string{"operator", "auto"}).Draw(w.T, "greenlight")
 }

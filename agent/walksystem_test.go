@@ -167,7 +167,10 @@ func (w *walk) committed(v, before agent.Version) {
 	s := w.systems
 	if v.Runtime.Slot != "" {
 		w.programsCommitted(v)
-		return
+		if v.Slot+v.System.Slot == "" {
+			return
+		}
+		walked["combined commit"]++
 	}
 	if v.System.Slot != "" {
 		if v.System.Slot != s.running || v.System.Digest != s.content[s.running].Digest {
