@@ -5,13 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"slipstream/agent/control"
 	"slipstream/stream/publish"
@@ -45,6 +42,23 @@ func (r *rig) programs(version string, deadline time.Duration, wrong map[string]
 // programsBy lets somebody else than the agent give the greenlight.
 func (r *rig) programsBy(greenlight, version string, deadline time.Duration, wrong map[string]string) string {
 	r.t.Helper()
+	r.counter++
+	path, err := pack.BuildFile(r.ctx, r.t.TempDir(), pack.Options{
+		Key: r.key, Images: []pack.Source{r.programFiles(wrong)},
+		Manifest: verify.Manifest{
+			Product: device.Product, Hardware: []string{device.Hardware}, Version: version, ReleaseCounter: r.counter,
+			Trial: &verify.TrialTerms{Greenlight: greenlight, DeadlineMS: deadline.Milliseconds(), SoakMS: 300},
+		},
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return path
+}
+
+// programFiles is an image of Slipstream's own programs.
+func (r *rig) programFiles(wrong map[string]string) pack.Source {
+	r.t.Helper()
 	next, err := nextAgent()
 	if err != nil {
 		r.t.Fatal(err)
@@ -67,36 +81,34 @@ func (r *rig) programsBy(greenlight, version string, deadline time.Duration, wro
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.counter++
-	path, err := pack.BuildFile(r.ctx, r.t.TempDir(), pack.Options{
-		Key: r.key, Images: []pack.Source{{Class: verify.ClassRuntime, Kind: verify.KindTree, Path: dir}},
-		Manifest: verify.Manifest{
-			Product: device.Product, Hardware: []string{device.Hardware}, Version: version, ReleaseCounter: r.counter,
-			Trial: &verify.TrialTerms{Greenlight: greenlight, DeadlineMS: deadline.Milliseconds(), SoakMS: 300},
-		},
-	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return path
+	return pack.Source{Class: verify.ClassRuntime, Kind: verify.KindTree, Path: dir}
 }
 
 // tries lets a package's trial run to its end, through all agents that it has.
 func (r *rig) tries(path string) control.Record {
+	r.t.Helper()
+	return r.begins(path)()
+}
+
+// begins begins a trial, and returns what waits for its end.
+func (r *rig) begins(path string) (ends func() control.Record) {
 	r.t.Helper()
 	r.stage(path)
 	before := r.newest().Time
 	if res := r.Client.Activate(r.ctx, control.ActivateRequest{Force: true}); res.Exit != control.ExitDone {
 		r.t.Fatalf("activate: %+v", res)
 	}
-	for r.ctx.Err() == nil {
-		if list, err := r.Client.History(r.ctx, 1); err == nil && len(list) > 0 && list[0].Time.After(before) {
-			return list[0]
+	return func() control.Record {
+		r.t.Helper()
+		for r.ctx.Err() == nil {
+			if list, err := r.Client.History(r.ctx, 1); err == nil && len(list) > 0 && list[0].Time.After(before) {
+				return list[0]
+			}
+			<-time.After(50 * time.Millisecond)
 		}
-		<-time.After(50 * time.Millisecond)
+		r.t.Fatal("the trial does not end")
+		return control.Record{}
 	}
-	r.t.Fatal("the trial does not end")
-	return control.Record{}
 }
 
 // runs is the program of a process that the agent has recorded, without the device's path.
@@ -262,13 +274,7 @@ func TestProgramsOnTrialThatAreKilled(t *testing.T) {
 	}
 
 	onTrial()
-	pid, err := strconv.Atoi(strings.TrimSpace(string(readFile(t, filepath.Join(r.Config.Run, "agent.pid")))))
-	if err == nil {
-		err = unix.Kill(pid, unix.SIGKILL)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	r.killsAgent()
 	if s := mustSettle(r, agent); s.Last.Outcome != control.OutcomeReverted || s.Last.Reason != "start" {
 		t.Fatalf("an agent that was killed: %+v", s.Last)
 	}
