@@ -176,8 +176,9 @@
 //
 // # Slipstream's own programs
 //
-// Agent, forwarder, gateway and ingest may come as a package too, alone, where the start
-// program (cmd/slipstream-start) has started the agent. They are a tree in one of two slots:
+// Agent, forwarder, gateway and ingest may come as a package too, alone or with what else a
+// package brings, where the start program (cmd/slipstream-start) has started the agent. They
+// are a tree in one of two slots:
 //
 //	idle ─stage→ staged ─activate→ arming ─→ renewing ─(exec)→ trial ─→ committing ─→ idle
 //	                                  └──────────┴───── reverting ──────┘
@@ -204,8 +205,32 @@
 // they were reached, the built-in ones run and the status says so; the same version may be
 // staged again. What a manifest requires of the programs is compared with those that run.
 //
-// A package with programs and anything else is refused: its app would have to be tried by
-// an agent that is on trial itself.
+// # Packages of several classes
+//
+// Whatever a package brings is one trial with one marker and one record, and goes from what
+// is needed first to what needs it:
+//
+//	idle ─→ arming ─→ rebooting ─(reboot)→ arming ─→ renewing ─(exec)→ starting ─→ trial ─→ … ─→ idle
+//	        └──── with a system ────┘     └─── with programs ───┘      └─── with an app ───┘
+//
+// The new system comes up with the programs of before, which have run for long; forwarder
+// and agent then become the new ones in it, and the app is tried by those, beside the
+// permanent one. So each part is judged by parts that are known, or are proven in the same
+// trial: the soak of the app counts only while the new agent is reached and has forwarder
+// and gateway. The deadline goes on from arming to the end. The one record names all parts,
+// and the agent of the new programs writes it; until then the start program, the boot loader
+// and the next agent know of none of them.
+//
+// The way back is the other way round: viewers first, then the app, and where it had made
+// room the one before is started, then agent and forwarder, or at once the old system, which
+// brings the programs of before with it. Whoever has to go it can: an agent on trial that
+// ends is followed by the one before, which reads the journal and takes back the rest; a
+// power cut takes back all of it.
+//
+// What became permanent together is returned to the versions before together, by a person's
+// word or because its app keeps ending. Where the boot loader starts the old system for good
+// although the record names another one, that runs with its own app, and with the permanent
+// programs, or if those do not come up there, with those built into it.
 //
 // # State and data
 //

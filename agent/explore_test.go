@@ -22,10 +22,7 @@ var (
 )
 
 // exploreStories are what is asked of the device at its beginning.
-var exploreStories = []struct {
-	name  string
-	begin func() *box
-}{
+var exploreStories = []exploreStory{
 	{"live", func() *box { return newBox().offer("app", "app") }},
 	{"live without a greenlight", func() *box { return newBox().offer("app", "app").silent() }},
 	{"live that makes room", func() *box { return newBox().offer("app", "app").overlapping("none") }},
@@ -34,14 +31,24 @@ var exploreStories = []struct {
 	{"runtime", func() *box { return newBox().offer("runtime", "auto") }},
 	{"system and app", func() *box { return newBox().offer("system+app", "app") }},
 	{"runtime and app", func() *box { return newBox().offer("runtime+app", "app") }},
-	{"runtime and app that makes room", func() *box { return newBox().offer("runtime+app", "app").overlapping("none") }},
-	{"runtime and system", func() *box { return newBox().offer("runtime+system", "auto") }},
 	{"runtime, system and app", func() *box { return newBox().offer("runtime+system+app", "app") }},
 	{"return", func() *box { return newBox().updated("app").returns() }},
 	{"return to a system", func() *box { return newBox().updated("system").returns() }},
 	{"a version that keeps ending", func() *box { return newBox().updated("app").crashing(6) }},
 	{"a system whose app keeps ending", func() *box { return newBox().updated("system").crashing(11) }},
 	{"a system and its app that keep ending", func() *box { return newBox().updated("system+app").crashing(11) }},
+}
+
+// longStories are walked through where all states are asked for.
+var longStories = []exploreStory{
+	{"runtime and app that makes room", func() *box { return newBox().offer("runtime+app", "app").overlapping("none") }},
+	{"runtime and system", func() *box { return newBox().offer("runtime+system", "auto") }},
+}
+
+// exploreStory is what is asked of a device.
+type exploreStory struct {
+	name  string
+	begin func() *box
 }
 
 // TestEveryStateKeepsThePromises asserts in every state that the device could start a
@@ -51,7 +58,11 @@ var exploreStories = []struct {
 // forwarder and history agree. From every state silence must lead to rest, with the
 // permanent version in front of viewers.
 func TestEveryStateKeepsThePromises(t *testing.T) {
-	for _, story := range exploreStories {
+	stories := exploreStories
+	if *exploreStates == 0 || *exploreOnly != "" {
+		stories = slices.Concat(stories, longStories)
+	}
+	for _, story := range stories {
 		if *exploreOnly != "" && *exploreOnly != story.name {
 			continue
 		}

@@ -9,10 +9,11 @@ SOURCE_DATE_EPOCH, or now.
 
 Instead of a directory, or besides it, a package can have images (--image): PATH,
 or CLASS:KIND:PATH, where CLASS is live (the app's slot), system, or runtime
-(Slipstream's own programs, alone and as a tree: --image runtime:tree:DIR), and KIND
+(Slipstream's own programs, as a tree: --image runtime:tree:DIR), and KIND
 is squashfs, erofs or disk for a file as it is flashed. A directory becomes a file
 system by mksquashfs or mkfs.erofs: --image live:squashfs:app. Devices say what
 they can run: those whose kernel cannot mount file systems take trees only.
+All images of a package have one trial: all become permanent, or none.
 
 A file system gets a hash tree behind it, with which the kernel's dm-verity checks
 every block when it is read; its root hash is signed. Devices without dm-verity
