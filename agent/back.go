@@ -162,7 +162,9 @@ func (m *machine) returnAsked(e RevertAsked) {
 	case m.forbidden(to, e.Force):
 		m.answer(e.Req, control.ExitRefused, CodeReverted, "%s; `slipstream revert --force` tries it all the same", m.triedBefore(to))
 	case to.Slot != "" && m.Apps[slotIndex(to.Slot)].Status != AppStopped:
-		m.retire()
+		if m.Apps[slotIndex(m.Permanent.Slot)].Status == AppBackOff {
+			m.retire() // else viewers may need it until they see the other one
+		}
 		m.answer(e.Req, control.ExitRefused, CodeBusy, "the app of version %s is still ending: try it again in a moment", to.Version)
 	default:
 		m.goBack(to, CauseOperator, "an operator asked for the version before", nil)

@@ -257,7 +257,7 @@ func (w *walk) stopApp(e agent.StopApp) {
 	if slot == w.record.Slot && !w.idle[e.Source] {
 		w.Fatalf("the permanent version's app %s is stopped", e.Source)
 	}
-	again := w.told[e.Source]
+	again := w.told[e.Source] || w.record.Slot != "" && w.state.Apps[index(w.record.Slot)].Status == agent.AppBackOff // there is nothing else to see
 	w.told[e.Source] = true
 	if w.alive[e.Source] && w.fwd.follows == e.Source && w.state.Phase == agent.PhaseIdle && !w.idle[e.Source] && !again {
 		w.Fatalf("%s is stopped while viewers see it", e.Source)
