@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,13 +21,20 @@ type page struct {
 
 func openPage(t *testing.T, browser context.Context, url string) page {
 	t.Helper()
+	p := blankPage(t, browser)
+	p.run(t, chromedp.Navigate(url))
+	return p
+}
+
+func blankPage(t *testing.T, browser context.Context) page {
+	t.Helper()
 	tab, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
 	p := page{tab, listen(tab)}
 	if err := chromedp.Run(tab); err != nil { // the tab lasts as long as the context of its first use
 		t.Fatal(err)
 	}
-	p.run(t, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(url))
+	p.run(t, chromedp.EmulateViewport(1280, 900))
 	return p
 }
 
@@ -56,7 +64,11 @@ func (p page) until(t *testing.T, condition string) {
 	ctx, cancel := context.WithTimeout(p.tab, 2*patience)
 	defer cancel()
 	tried := "(() => { try { return Boolean(" + condition + ") } catch { return false } })()"
-	if err := chromedp.Run(ctx, chromedp.Poll(tried, nil, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(0))); err != nil {
+	err := chromedp.Run(ctx, chromedp.Poll(tried, nil, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(0)))
+	for err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "context") { // another document came in between
+		err = chromedp.Run(ctx, chromedp.Poll(tried, nil, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(0)))
+	}
+	if err != nil {
 		p.lost(t, fmt.Errorf("never came true: %s: %w", condition, err))
 	}
 }
