@@ -34,14 +34,15 @@ func (r *Rollout) Show(now time.Time) view.Rollout {
 	return v
 }
 
-// waits says what the rollout waits for.
+// waits says what the rollout waits for, and what time alone will bring. Sentences have no
+// times, so that they change only when something has.
 func (r *Rollout) waits(now time.Time) ([]string, *view.Next) {
 	var list []string
 	var next *view.Next
 	if h := r.open(); h != nil && h.Verdict == waveSoaking {
 		left := h.Reached.Add(r.soak()).Sub(now)
 		next = &view.Next{What: "soak", InMS: left.Milliseconds()}
-		list = append(list, fmt.Sprintf("wave %d soaks for another %s", r.head.Wave+1, left.Round(time.Second)))
+		list = append(list, fmt.Sprintf("wave %d soaks", r.head.Wave+1))
 	}
 	inWindow, bySite := 0, 0
 	for name, held := range r.held {
@@ -52,17 +53,20 @@ func (r *Rollout) waits(now time.Time) ([]string, *view.Next) {
 		bySite += len(held)
 	}
 	if inWindow > 0 {
-		opens := r.nextWindow(now)
-		list = append(list, fmt.Sprintf("%s for a window, which opens in %s", few(inWindow), opens.Sub(now).Round(time.Second)))
+		list = append(list, few(inWindow)+" for a window")
 		if next == nil {
-			next = &view.Next{What: "window", InMS: opens.Sub(now).Milliseconds()}
+			next = &view.Next{What: "window", InMS: r.nextWindow(now).Sub(now).Milliseconds()}
 		}
 	}
 	if bySite > 0 {
 		list = append(list, few(bySite)+" for another of the same site or tag to end its trial")
 	}
-	if r.total.Offline > 0 {
-		list = append(list, fmt.Sprintf("%d devices are away", r.total.Offline))
+	switch n := r.total.Offline; n {
+	case 0:
+	case 1:
+		list = append(list, "one device is away")
+	default:
+		list = append(list, fmt.Sprintf("%d devices are away", n))
 	}
 	return list, next
 }

@@ -206,6 +206,9 @@ func (c *cli) showRollout(r view.Rollout) error {
 	for _, w := range r.Waiting {
 		fmt.Fprintln(c.out, "  waits: "+words.Clean(w))
 	}
+	if n := r.NextEvent; n != nil {
+		fmt.Fprintf(c.out, "  next: %s in %s\n", words.Clean(n.What), words.Span(time.Duration(n.InMS)*time.Millisecond))
+	}
 	fmt.Fprintf(c.out, "  limits: %d unavailable (now %d) | fail %g%% (now %.1f%%, bound %.1f-%.1f%%) | trial %s\n", r.Plan.MaxUnavailable, r.Now,
 		r.Plan.FailPercent, r.FailRate, r.FailLow, r.FailHigh, words.Span(time.Duration(r.Plan.TrialDeadlineMS)*time.Millisecond))
 	if r.Needed > 0 {

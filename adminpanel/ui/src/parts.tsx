@@ -173,14 +173,20 @@ export function Secret({ label, text }: { label: string; text: string }) {
   );
 }
 
-// Meter is a bar of parts, each with its word for those who do not see it.
-export function Stack({ parts, whole, marks = [], label }: { parts: { name: string; n: number; tone: string }[]; whole: number; marks?: { at: number; name: string }[]; label: string }) {
+// Stack is a bar of parts, each with its word for those who do not see it. What has gone
+// well grows from one end and what has not from the other, each towards its mark.
+export function Stack({ parts, whole, marks = [], label }: { parts: { name: string; n: number; tone: string; last?: boolean }[]; whole: number; marks?: { at: number; name: string; tone: string }[]; label: string }) {
   const said = parts.filter((p) => p.n).map((p) => `${count(p.n)} ${p.name}`).join(', ');
+  const bar = (last: boolean) => parts.map((p) => !!p.last === last && p.n > 0 && <i key={p.name} class={`fill-${p.tone}`} style={{ flexGrow: p.n }} title={`${count(p.n)} ${p.name}`} />);
+  const rest = Math.max(0, whole - parts.reduce((s, p) => s + p.n, 0));
   return (
-    <div class="stack" role="img" aria-label={`${label}: ${said || 'nothing yet'}`}>
-      {parts.map((p) => p.n > 0 && <i key={p.name} class={`fill-${p.tone}`} style={{ flexGrow: p.n }} title={`${count(p.n)} ${p.name}`} />)}
-      {whole > 0 && <i class="rest" style={{ flexGrow: Math.max(0, whole - parts.reduce((s, p) => s + p.n, 0)) }} />}
-      {marks.map((m) => <b key={m.name} title={m.name} style={{ insetInlineStart: `${m.at}%` }} />)}
+    <div class="stack" role="img" aria-label={[`${label}: ${said || 'nothing yet'}`, ...marks.map((m) => m.name)].join('; ')}>
+      <div class="fills">
+        {bar(false)}
+        {rest > 0 && <i class="rest" style={{ flexGrow: rest }} />}
+        {bar(true)}
+      </div>
+      {marks.map((m) => <b key={m.name} class={`mark ${m.tone}`} title={m.name} style={{ insetInlineStart: `${m.at}%` }} />)}
     </div>
   );
 }

@@ -21,6 +21,10 @@ const reasons: Record<string, string> = {
   record: 'the device could not write down that it is permanent',
   damaged: 'its slot did not hold what was staged',
   orders: 'the agent no longer named this trial',
+  refused: 'the device did not take the package',
+  silence: 'nothing was heard of its trial in time',
+  'no word on the revert': 'it was asked to go back, and has not said that it has',
+  'left the fleet': 'it is no longer one of the fleet',
 };
 
 export function reason(code = ''): string {
@@ -88,11 +92,11 @@ export function ago(time: string | undefined, now: number): string {
 }
 
 export function date(time?: string): string {
-  return known(time) ? new Date(time!).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' }) : '';
+  return known(time) ? new Date(time!).toLocaleString([], { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }) : '';
 }
 
-export function clock(time?: string): string {
-  return known(time) ? new Date(time!).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit' }) : '';
+export function clock(time?: string, seconds = true): string {
+  return known(time) ? new Date(time!).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', ...(seconds ? { second: '2-digit' } : {}), hourCycle: 'h23' }) : '';
 }
 
 export const count = (n: number) => n.toLocaleString('en');
@@ -102,6 +106,23 @@ export function devices(n: number): string {
 }
 
 export const percent = (part: number, whole: number) => (whole ? (100 * part) / whole : 0);
+
+// What was done, in the words of the audit's page; what is not here is shown as it is.
+const deeds: Record<string, string> = {
+  'account.add': 'added', 'account.change': 'changed', 'account.password': 'set the password of', 'account.remove': 'removed', 'account.setup': 'made the first account,',
+  'session.open': 'logged in as', 'session.end': 'logged out as', 'token.add': 'made', 'token.remove': 'revoked',
+  'device.enrol': 'enrolled', 'device.patch': 'changed', 'device.revoke': 'revoked', 'device.stage': 'staged a release on', 'device.activate': 'activated', 'device.confirm': 'confirmed', 'device.revert': 'reverted', 'device.cancel': 'cancelled the staging of',
+  'enrolment.add': 'made', 'enrolment.remove': 'revoked', 'release.add': 'added', 'release.order': 'signed an order for', 'release.refuse': 'was refused', 'release.withdraw': 'withdrew', 'release.restore': 'brought back',
+  'settings.set': 'changed the settings', 'upload.begin': 'began', 'upload.drop': 'dropped', 'panel.backup': 'took a backup',
+  'rollout.create': 'planned', 'rollout.start': 'started', 'rollout.approve': 'approved', 'rollout.pause': 'paused', 'rollout.resume': 'resumed', 'rollout.abort': 'aborted', 'rollout.abort-revert': 'aborted and reverted', 'rollout.retry': 'retried the failed of', 'rollout.skip-wave': 'skipped a wave of', 'rollout.confirm': 'confirmed the trials of', 'rollout.note': '',
+};
+
+export const deed = (action: string) => deeds[action] ?? action;
+
+// A release's name ends with its version, which is shown beside it anyway.
+export function bare(r: { name: string; version: string }): string {
+  return r.name.endsWith('-' + r.version) ? r.name.slice(0, -r.version.length - 1) : r.name;
+}
 
 // quoted is a value for a selector.
 export function quoted(value: string): string {

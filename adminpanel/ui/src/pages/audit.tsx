@@ -5,7 +5,7 @@ import { Fault, Nothing, Page, Wait } from '../parts';
 import { query, set } from '../router';
 import { useLoaded } from '../store';
 import type { Audit as Lines, AuditLine } from '../view';
-import { clock, date } from '../words';
+import { clock, date, deed } from '../words';
 
 export function Audit() {
   const object = query.value.get('object') ?? '';
@@ -38,7 +38,7 @@ export function Audit() {
       {!v ? !error.value && <Wait /> : !lines.length ? <Nothing>Nothing was done yet{object && ` to ${object}`}.</Nothing> : (
         <ol class="audit" data-testid="audit">
           {lines.map((l) => {
-            const d = date(l.at).split(',').slice(0, 2).join(',');
+            const d = new Date(l.at).toDateString();
             const fresh = d !== day;
             day = d;
             return <Line key={l.seq} l={l} day={fresh ? new Date(l.at).toLocaleDateString([], { dateStyle: 'full' }) : ''} />;
@@ -55,14 +55,14 @@ const shown = (x: unknown) => (typeof x === 'string' ? x : JSON.stringify(x, nul
 function Line({ l, day }: { l: AuditLine; day: string }) {
   const detail = l.before !== undefined || l.after !== undefined;
   return (
-    <li data-row tabIndex={-1}>
+    <li data-row data-action={l.action} tabIndex={-1}>
       {day && <h2>{day}</h2>}
       <div class="entry">
         <time class="soft" title={date(l.at)}>{clock(l.at)}</time>
-        <span><b>{l.actor}</b> {l.action} {l.object && <a href={'?object=' + encodeURIComponent(l.object)}>{l.object}</a>}{l.detail && <span class="soft"> · {l.detail}</span>}{l.from && <span class="soft"> · from {l.from}</span>}</span>
+        <span><b>{l.actor}</b> <span title={l.action}>{deed(l.action)}</span> {l.object && l.object !== l.actor && <a href={'?object=' + encodeURIComponent(l.object)}>{l.object}</a>}{l.detail && <span class="soft"> · {l.detail}</span>}{l.from && <span class="soft"> · from {l.from}</span>}</span>
+        {detail && <details><summary>Before and after</summary><div class="pair"><pre>{l.before === undefined ? '–' : shown(l.before)}</pre><pre>{l.after === undefined ? '–' : shown(l.after)}</pre></div></details>}
         <code class="soft" title={`line ${l.seq}, hash ${l.hash}`}>{l.hash.slice(0, 8)}</code>
       </div>
-      {detail && <details><summary>Before and after</summary><div class="pair"><pre>{l.before === undefined ? '–' : shown(l.before)}</pre><pre>{l.after === undefined ? '–' : shown(l.after)}</pre></div></details>}
     </li>
   );
 }

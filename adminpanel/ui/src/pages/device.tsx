@@ -6,7 +6,7 @@ import { Ago, Button, Dialog, Fault, Field, Nothing, Page, Text, Wait } from '..
 import { may, now, say, toast, useLoaded } from '../store';
 import { Tile } from '../tile';
 import type { Action, Asked, Device as Row, DeviceDetail, History, Record as Course, Releases } from '../view';
-import { bytes, clock, date, duration, reason, sentence } from '../words';
+import { bare, bytes, clock, date, duration, reason, sentence } from '../words';
 import { Slots } from './slots';
 import { TrialBox } from './trial';
 
@@ -137,7 +137,7 @@ function Stage({ path, onClose }: { path: string; onClose: () => void }) {
         <Field label="Release">
           <select value={pick.value} data-testid="stage-release" onChange={(e) => (pick.value = e.currentTarget.value)}>
             <option value="">Choose …</option>
-            {list.map((r) => <option key={r.id} value={r.id}>{r.name} {r.version} · {bytes(r.size)}</option>)}
+            {list.map((r) => <option key={r.id} value={r.id}>{bare(r)} {r.version} · {bytes(r.size)}</option>)}
           </select>
         </Field>
         <label class="check"><input type="checkbox" checked={force.value} onChange={(e) => (force.value = e.currentTarget.checked)} /> also if this device has reverted it before</label>

@@ -6,7 +6,7 @@ import { Button, Fault, Field, Page, Text } from '../parts';
 import { go, query } from '../router';
 import { useLoaded } from '../store';
 import type { Plan, Preview, Releases, Rollout, Wave } from '../view';
-import { count, devices } from '../words';
+import { bare, count, devices } from '../words';
 
 interface Draft {
   name: string;
@@ -84,7 +84,7 @@ export function NewRollout() {
           <Field label="Release">
             <select data-testid="plan-release" value={release.value} onChange={(e) => (release.value = e.currentTarget.value)}>
               <option value="">Choose …</option>
-              {value.value?.releases.filter((r) => !r.withdrawn).map((r) => <option key={r.id} value={r.id}>{r.name} {r.version}</option>)}
+              {value.value?.releases.filter((r) => !r.withdrawn).map((r) => <option key={r.id} value={r.id}>{bare(r)} {r.version}</option>)}
             </select>
           </Field>
           <Text label="Devices" hint="in the words of the fleet's filter; empty means all" value={selector.value} set={(v) => (selector.value = v)} testid="plan-selector" />

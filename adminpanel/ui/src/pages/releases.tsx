@@ -6,7 +6,7 @@ import { Ago, Button, Confirm, Fault, Nothing, Page, Wait } from '../parts';
 import { may, useLoaded } from '../store';
 import { Uploader } from '../upload';
 import type { Release, Releases as All } from '../view';
-import { bytes, count, date, devices, duration, percent } from '../words';
+import { bare, bytes, count, date, devices, duration, percent } from '../words';
 
 export function Releases() {
   const { value, error, reload } = useLoaded<All>('releases', 'releases');
@@ -59,7 +59,7 @@ function One({ r, reload }: { r: Release; reload: () => void }) {
   return (
     <li class="card release" data-row tabIndex={-1} data-withdrawn={!!r.withdrawn}>
       <header class="row">
-        <h2>{r.name} <b>{r.version}</b></h2>
+        <h2>{bare(r)} <b>{r.version}</b></h2>
         <State state={r.withdrawn ? 'failed' : r.verified ? 'ready' : 'problem'} word={r.withdrawn ? `withdrawn by ${r.withdrawnBy}` : r.verified ? 'verified' : 'not verified'} />
         <span class="buttons">
           {r.running > 0 && <a href={'/devices?q=' + encodeURIComponent(`version:${r.version}`)}>{devices(r.running)}</a>}
@@ -76,7 +76,7 @@ function One({ r, reload }: { r: Release; reload: () => void }) {
         <div><dt>Added</dt><dd><Ago time={r.uploadedAt} /> by {r.uploadedBy} · {bytes(r.size)}</dd></div>
         <div><dt>Fleet order</dt><dd>{r.order ? <>{r.order.devices}{r.order.until && ` until ${date(r.order.until)}`} · <a href={`/api/v1/releases/${encodeURIComponent(r.id)}/order?with=package`} download>for a USB stick</a></> : may('releaser') && !r.withdrawn ? <Button onClick={async () => (await post(`releases/${encodeURIComponent(r.id)}/order`, { selector: '' }), reload())}>Sign for all devices</Button> : 'none'}</dd></div>
       </dl>
-      {asking.value && <Confirm title={`Withdraw ${r.name} ${r.version}?`} word="Withdraw" expect={r.running} onClose={() => (asking.value = false)} onYes={withdraw}><p>Nobody can stage it any more. {devices(r.running)} that run it keep it.</p></Confirm>}
+      {asking.value && <Confirm title={`Withdraw ${bare(r)} ${r.version}?`} word="Withdraw" expect={r.running} onClose={() => (asking.value = false)} onYes={withdraw}><p>Nobody can stage it any more. {devices(r.running)} that run it keep it.</p></Confirm>}
     </li>
   );
 }

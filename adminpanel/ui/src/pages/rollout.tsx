@@ -6,7 +6,7 @@ import { Ago, Button, Confirm, Fault, Nothing, Page, Stack, Wait } from '../part
 import { query, set } from '../router';
 import { now, say, toast, useLoaded } from '../store';
 import type { Rollout, RolloutDevices, Step, WaveState } from '../view';
-import { clock, count, date, devices, duration, percent } from '../words';
+import { clock, count, date, devices, duration, percent, reason, sentence } from '../words';
 import { parts } from './rollouts';
 
 export function RolloutPage({ id }: { id: string }) {
@@ -60,7 +60,7 @@ function Why({ r }: { r: Rollout }) {
     <section class={r.state === 'halted' ? 'card why bad' : 'card why'} aria-label="Why it waits" data-testid="why">
       <Icon name={r.state === 'halted' ? 'problem' : 'previous'} />
       <ul>
-        {all.map((w) => <li key={w}>{w}</li>)}
+        {all.map((w) => <li key={w}>{sentence(w)}</li>)}
         {r.next && <li>{named[r.next.what] ?? r.next.what} in {duration(left)}.</li>}
       </ul>
     </section>
@@ -102,6 +102,7 @@ function Waves({ r }: { r: Rollout }) {
           <tbody>{r.waves.map((w, i) => <Wave key={i} r={r} w={w} n={i + 1} />)}</tbody>
         </table>
       </div>
+      <ul class="legend"><li><i class="mark good" /> so far must what is done come: {r.plan.successPercent} %</li><li><i class="mark bad" /> failures may not come so far from the right: {r.plan.failPercent} %</li></ul>
     </section>
   );
 }
@@ -116,7 +117,7 @@ function Wave({ r, w, n }: { r: Rollout; w: WaveState; n: number }) {
       <td class="num">{count(c.devices)}</td>
       {cells.map(([v, phase]) => <td key={phase} class="num">{v ? <a href={`?wave=${n}&phase=${phase}`}>{count(v)}</a> : '–'}</td>)}
       <td class="num">{c.offline ? count(c.offline) : '–'}</td>
-      <td class="share"><Stack label={`Wave ${n}`} parts={parts(c)} whole={c.devices} marks={[{ at: r.plan.successPercent, name: `${r.plan.successPercent} % must succeed` }]} /></td>
+      <td class="share"><Stack label={`Wave ${n}`} parts={parts(c)} whole={c.devices} marks={[{ at: r.plan.successPercent, name: `${r.plan.successPercent} % must succeed`, tone: 'good' }, { at: 100 - r.plan.failPercent, name: `halts above ${r.plan.failPercent} % of failures`, tone: 'bad' }]} /></td>
       <td><State state={verdicts[w.verdict] ?? w.verdict} word={w.verdict} /><small class="soft">{w.why || (w.verdict === 'open' ? `${percent(ended, c.devices).toFixed(0)} % ended` : w.closed ? clock(w.closed) : '')}</small></td>
     </tr>
   );
@@ -126,10 +127,10 @@ function Failures({ r }: { r: Rollout }) {
   if (!r.failures.length) return null;
   return (
     <section class="card" aria-labelledby="failures-title">
-      <h2 id="failures-title">Failures by cause</h2>
+      <header class="row"><h2 id="failures-title">Failures by cause</h2><a href="?phase=failed">Show the devices</a></header>
       <ul class="causes">
         {r.failures.map((f) => (
-          <li key={f.cause}><b class="num">{count(f.devices)} ×</b> <span>{f.cause}</span> <span class="soft">{f.sample.slice(0, 5).map((id) => <a key={id} href={`/devices/${encodeURIComponent(id)}`}>{id}</a>)}</span></li>
+          <li key={f.cause}><b class="num">{count(f.devices)} ×</b> <span title={f.cause}>{sentence(reason(f.cause))}</span> <span class="soft">such as {f.sample.slice(0, 5).map((id) => <a key={id} href={`/devices/${encodeURIComponent(id)}`}>{id}</a>)}</span></li>
         ))}
       </ul>
     </section>
@@ -146,10 +147,10 @@ function Course({ r }: { r: Rollout }) {
   const v = value.value;
   return (
     <section class="card" aria-labelledby="course-title">
-      <header class="row"><h2 id="course-title">Wave {wave}, {phase}{v && ` · ${devices(v.total)}`}</h2><button type="button" class="quiet" onClick={() => (set('wave', ''), set('phase', ''))}>Close</button></header>
+      <header class="row"><h2 id="course-title">{wave ? `Wave ${wave}` : 'All waves'}{phase && `, ${phase}`}{v && ` · ${devices(v.total)}`}</h2><button type="button" class="quiet" onClick={() => (set('wave', ''), set('phase', ''))}>Close</button></header>
       <Fault text={error.value} />
       {v && !v.devices.length && <Nothing>No device at present.</Nothing>}
-      <ul class="causes">{v?.devices.map((d) => <li key={d.id} data-row tabIndex={-1}><a href={`/devices/${encodeURIComponent(d.id)}`}>{d.id}</a> <State state={d.phase} /> <span class="soft"><Ago time={d.since} />{d.tries > 1 && `, try ${d.tries}`}{d.cause && ` · ${d.cause}`}{d.detail && `: ${d.detail}`}</span></li>)}</ul>
+      <ul class="causes">{v?.devices.map((d) => <li key={d.id} data-row tabIndex={-1}><a href={`/devices/${encodeURIComponent(d.id)}`}>{d.id}</a> <State state={d.phase} /> <span class="soft"><Ago time={d.since} />{d.tries > 1 && `, try ${d.tries}`}{d.cause && ` · ${reason(d.cause)}`}{d.detail && `: ${d.detail}`}</span></li>)}</ul>
     </section>
   );
 }
@@ -172,6 +173,26 @@ const open = (r: Rollout) => {
   return c ? c.queued + c.staging + c.staged : 0;
 };
 
+// What a rollout is past, or has not come to, is not offered; what is in the way of the rest
+// is said beside it.
+function timely(s: Step, r: Rollout): boolean {
+  const before = r.state === 'draft' || r.state === 'approved';
+  switch (s.name) {
+    case 'approve':
+    case 'start':
+      return before || !s.denied;
+    case 'pause':
+      return !s.denied || r.state === 'running';
+    case 'resume':
+    case 'confirm':
+      return !s.denied;
+    case 'abort':
+      return true;
+    default:
+      return !before && (!s.denied || !r.ended);
+  }
+}
+
 function Verbs({ r, reload }: { r: Rollout; reload: () => void }) {
   const asking = useSignal<{ verb: string; rev: number; n: number } | null>(null);
   const ask = async (verb: string, rev: number, body: { why?: string; expect?: number }) => {
@@ -190,7 +211,7 @@ function Verbs({ r, reload }: { r: Rollout; reload: () => void }) {
   const v = a && verbs[a.verb]!;
   return (
     <>
-      {r.actions.filter((s) => verbs[s.name]).map((s) => <Button key={s.name} kind={verbs[s.name]!.kind} denied={s.denied} testid={s.name} onClick={() => press(s)}>{verbs[s.name]!.word}</Button>)}
+      {r.actions.filter((s) => verbs[s.name] && timely(s, r)).map((s) => <Button key={s.name} kind={verbs[s.name]!.kind} denied={s.denied} testid={s.name} onClick={() => press(s)}>{verbs[s.name]!.word}</Button>)}
       {a && v && (
         <Confirm title={`${v.word.replace(' …', '')}: ${r.plan.name || 'rollout ' + r.id}`} word={v.word.replace(' …', '')} expect={a.n} onClose={() => (asking.value = null)} onYes={(why) => ask(a.verb, r.rev, { expect: a.n, ...(why ? { why } : {}) })}>
           <p>It concerns <b>{devices(a.n)}</b> as of {date(new Date().toISOString())}. {v.says}</p>

@@ -11,10 +11,10 @@ export function parts(c: Counts) {
     { name: 'on trial', n: c.trial + c.activating, tone: 'wait' },
     { name: 'staged', n: c.staged, tone: 'plain' },
     { name: 'staging', n: c.staging, tone: 'faint' },
-    { name: 'failed', n: c.failed, tone: 'bad' },
-    { name: 'reverted', n: c.reverted + c.reverting, tone: 'back' },
-    { name: 'skipped', n: c.skipped, tone: 'soft' },
     { name: 'unknown', n: c.unknown, tone: 'soft' },
+    { name: 'skipped', n: c.skipped, tone: 'soft', last: true },
+    { name: 'reverted', n: c.reverted + c.reverting, tone: 'back', last: true },
+    { name: 'failed', n: c.failed, tone: 'bad', last: true },
   ];
 }
 
