@@ -163,12 +163,13 @@ soak: build
 
 # Cameras that are emulated whole play the scenarios of testrig/scenarios; SCENARIOS and
 # ARCH choose. Kernels are fetched once. About a minute a scenario, on two cores that
-# have nothing else to do; the last lines say how long it took, and count.
+# have nothing else to do; the last lines say how long it took, and count. What viewers saw
+# is in build/rig.html.
 rig:
-	@.ci/need qemu-system-arm qemu-utils u-boot-qemu u-boot-tools e2fsprogs fdisk dpkg
+	@.ci/need qemu-system-arm qemu-utils u-boot-qemu u-boot-tools e2fsprogs fdisk dpkg ffmpeg
 	@mkdir -p build/bin
 	go build -trimpath -o build/bin/ ./testrig/cmd/slipstream-rig
-	@build/bin/slipstream-rig run $(SCENARIOS) $(if $(ARCH),--arch $(ARCH)) --report build/rig.json
+	@build/bin/slipstream-rig run $(SCENARIOS) $(if $(ARCH),--arch $(ARCH)) --report build/rig.json,build/rig.html
 
 # Some of them that stand for all, on both architectures: what CI has time for.
 rig-ci:

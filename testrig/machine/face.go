@@ -29,7 +29,8 @@ func (m *Machine) RTSP(stream string) string {
 const joinLimit = 2 * time.Minute
 
 // Watch joins a stream from outside, by [viewer.WHEP] or [viewer.RTSPTCP].
-func (m *Machine) Watch(ctx context.Context, kind, stream string) (*viewer.Viewer, error) {
+func (m *Machine) Watch(ctx context.Context, kind, stream string, options ...viewer.Option) (*viewer.Viewer, error) {
+	options = append(options, viewer.Within(joinLimit))
 	switch kind {
 	case viewer.WHEP:
 		if m.media == nil {
@@ -39,9 +40,9 @@ func (m *Machine) Watch(ctx context.Context, kind, stream string) (*viewer.Viewe
 			}
 			m.media = t
 		}
-		return viewer.DialWHEP(ctx, m.WHEP(stream), viewer.Answer(m.outside), viewer.Within(joinLimit))
+		return viewer.DialWHEP(ctx, m.WHEP(stream), append(options, viewer.Answer(m.outside))...)
 	case viewer.RTSPTCP:
-		return viewer.DialRTSP(ctx, kind, m.RTSP(stream), viewer.Within(joinLimit))
+		return viewer.DialRTSP(ctx, kind, m.RTSP(stream), options...)
 	}
 	return nil, fmt.Errorf("no viewer of kind %q can look into a machine", kind)
 }

@@ -27,7 +27,7 @@
 //	stage VERSION                  put the package there and stage it
 //	activate                       begin the trial of what is staged
 //	greenlight                     an operator's
-//	until OUTCOME VERSION [REASON…]  the history says so: permanent or reverted, for
+//	until OUTCOME VERSION [REASON…]  the history says so, anew: permanent or reverted, for
 //	                               any of these reasons; or trial: viewers see it
 //	expect REGEXP                  until the console says so, behind what was found last
 //	unsaid REGEXP                  it has not said so since then

@@ -22,6 +22,7 @@ type Seen struct {
 	Kind  string `json:"kind,omitempty"`
 	Ended string `json:"ended,omitempty"` // why its session is over
 	viewer.Report
+	Stills []Still `json:"-"`
 }
 
 // seat is one viewer, from its first picture on.
@@ -29,10 +30,21 @@ type seat struct {
 	*viewer.Viewer
 	name string
 	from time.Duration
+	film *film
 }
 
 func (s *seat) look() Seen {
-	return Seen{s.name, s.Kind, s.Ended(), s.Report(s.from, publish.Monotonic())}
+	return Seen{s.name, s.Kind, s.Ended(), s.Report(s.from, publish.Monotonic()), nil}
+}
+
+// leave ends a viewer's session, of which everything is kept.
+func (w *world) leave(s *seat) {
+	seen := s.look()
+	s.Close()
+	if w.pictures {
+		seen.Stills = w.stills(s.film)
+	}
+	w.seen = append(w.seen, seen)
 }
 
 func (w *world) join(ctx context.Context, args []string) (string, error) {
@@ -43,16 +55,18 @@ func (w *world) join(ctx context.Context, args []string) (string, error) {
 	if err := w.waitForPicture(ctx); err != nil {
 		return "", err
 	}
-	v, err := w.machine.Watch(ctx, words[1], words[2])
+	film := &film{}
+	v, err := w.machine.Watch(ctx, words[1], words[2], viewer.Also(film.packet))
 	if err != nil {
 		return "", fmt.Errorf("%w\n%s", err, w.machine.Console.Tail())
 	}
 	if old := w.viewers[words[0]]; old != nil {
-		old.Close()
+		w.leave(old)
 	}
-	s := &seat{v, words[0], 0}
+	s := &seat{v, words[0], 0, film}
 	w.viewers[words[0]] = s
 	s.from, err = s.picture(ctx)
+	film.take("at the beginning")
 	return "", err
 }
 
@@ -129,17 +143,29 @@ func (w *world) ended(ctx context.Context, args []string) (string, error) {
 		return "", err
 	}
 	s, err := w.waitFor(ctx, "end of "+version, func(s control.Status) bool {
-		return s.Last != nil && s.Last.To == version && s.Phase != "reverting" && s.Phase != "committing"
+		if s.Trial != nil && !s.Trial.TookOver.IsZero() {
+			w.takeStills("while " + s.Trial.Version + " is on trial")
+		}
+		return s.Last != nil && s.Last.To == version && s.Last.Outcome != control.OutcomeRefused && !w.told(s.Last) &&
+			s.Phase != "reverting" && s.Phase != "committing"
 	})
 	if err != nil {
 		return "", err
 	}
 	r := s.Last
+	w.last = r
+	w.takeStills("when " + version + " was " + r.Outcome)
+	w.ends = append(w.ends, endOf(r))
 	said := fmt.Sprintf("%s is %s (%s) %s %s", version, r.Outcome, r.Reason, r.Detail, proof(r))
 	if r.Outcome != outcome || len(reasons) > 0 && !slices.Contains(reasons, r.Reason) {
 		return "", fmt.Errorf("%s\n%s", said, strings.Join(r.Evidence, "\n"))
 	}
 	return said, nil
+}
+
+// told says whether a line of the history was asked for before.
+func (w *world) told(r *control.Record) bool {
+	return w.last != nil && w.last.Time.Equal(r.Time) && w.last.To == r.To && w.last.Outcome == r.Outcome
 }
 
 // proof is the time that a revert took, if it was measured.
@@ -182,16 +208,15 @@ func (w *world) slot(ctx context.Context, args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s, err := w.agent.Status(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, slot := range s.Systems {
-		if is := slot.Name == words[0]; slot.Running != is || (slot.State == control.StatePermanent) != is {
-			return "", fmt.Errorf("system slot %s: running=%v, state %q", slot.Name, slot.Running, slot.State)
-		}
-	}
-	return "", nil
+	ctx, cancel := context.WithTimeout(ctx, agreeLimit)
+	defer cancel()
+	_, err = w.waitFor(ctx, "system slot "+words[0]+" that runs and is permanent", func(s control.Status) bool {
+		return len(s.Systems) > 0 && !slices.ContainsFunc(s.Systems, func(slot control.System) bool {
+			is := slot.Name == words[0]
+			return slot.Running != is || (slot.State == control.StatePermanent) != is
+		})
+	})
+	return "", err
 }
 
 // statePartition is the boot loader's.

@@ -35,6 +35,7 @@ type Options struct {
 	Trust     string        // PEM file of the keys that have signed both
 	Patience  time.Duration // of one command; 0 for [Patience]
 	Verbose   bool          // also the logs of what went well
+	Pictures  bool          // of what viewers saw
 	Out       io.Writer
 }
 
@@ -47,6 +48,7 @@ type Result struct {
 	Log      string        `json:"log"`
 	Console  string        `json:"console"`
 	Viewers  []Seen        `json:"viewers"`
+	Ends     []End         `json:"ends"` // of trials, those that the scenario has waited for
 }
 
 //go:embed *.txt
@@ -75,6 +77,11 @@ var errFailed = errors.New("scenarios have failed")
 // Run plays scenarios, one machine after the other, and prints what becomes of them.
 func Run(ctx context.Context, opts Options) (results []Result, err error) {
 	begin := time.Now()
+	if opts.Pictures {
+		if err := needDecoder(); err != nil {
+			return nil, err
+		}
+	}
 	dir, err := os.MkdirTemp("", "slip-rig-") // a socket's path must be short
 	if err != nil {
 		return nil, err
@@ -209,12 +216,12 @@ func (o Options) play(ctx context.Context, factory *machine.Factory, vendor *ven
 	<-over
 	return Result{
 		Scenario: strings.TrimSuffix(filepath.Base(file), ".txt"), Arch: factory.Kit.Arch.Name,
-		Passed: !t.failed, Took: time.Since(begin), Log: t.text.String(), Console: w.console, Viewers: w.seen,
+		Passed: !t.failed, Took: time.Since(begin), Log: t.text.String(), Console: w.console, Viewers: w.seen, Ends: w.ends,
 	}
 }
 
 func (o Options) world(ctx context.Context, factory *machine.Factory) *world {
-	return &world{ctx: ctx, patience: o.patience(), factory: factory, packages: map[string]release{}, viewers: map[string]*seat{}, counter: 1}
+	return &world{ctx: ctx, patience: o.patience(), pictures: o.Pictures, factory: factory, packages: map[string]release{}, viewers: map[string]*seat{}, counter: 1}
 }
 
 // bootOnce makes a file of a camera that is up and shows a picture.

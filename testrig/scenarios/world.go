@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,7 @@ import (
 type world struct {
 	ctx      context.Context // of the run; testscript's commands have none
 	patience time.Duration
+	pictures bool // are wanted
 	factory  *machine.Factory
 
 	machine  *machine.Machine
@@ -32,10 +34,12 @@ type world struct {
 	packages map[string]release // by the version that scenarios call them
 	counter  int64              // of the newest release
 	viewers  map[string]*seat
-	stream   string // of the camera, the first one
+	stream   string          // of the camera, the first one
+	last     *control.Record // of the history, that a scenario has asked for
 
 	console string // what the machine had said when it ended
 	seen    []Seen
+	ends    []End
 }
 
 // command is one of a scenario's; what it returns is its standard output.
@@ -110,9 +114,8 @@ func (w *world) setUp(env *testscript.Env) error {
 
 // end switches everything off.
 func (w *world) end() {
-	for _, s := range w.viewers {
-		w.seen = append(w.seen, s.look())
-		s.Close()
+	for _, name := range slices.Sorted(maps.Keys(w.viewers)) {
+		w.leave(w.viewers[name])
 	}
 	if w.agent != nil {
 		w.agent.Close()

@@ -47,6 +47,14 @@ type Option func(*Viewer)
 // Sink gives packets to a function as they come, and records nothing.
 func Sink(f func(at time.Duration, p *rtp.Packet)) Option { return func(v *Viewer) { v.sink = f } }
 
+// Also gives packets to a function beside the record.
+func Also(f func(p *rtp.Packet)) Option {
+	return func(v *Viewer) {
+		record := v.sink
+		v.sink = func(at time.Duration, p *rtp.Packet) { record(at, p); f(p) }
+	}
+}
+
 // Answer lets a function change the SDP answer that a WHEP viewer takes, such as
 // to a relay's address.
 func Answer(f func(sdp string) string) Option { return func(v *Viewer) { v.answer = f } }

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,7 +13,7 @@ import (
 
 func runCommand() *cobra.Command {
 	opts := scenarios.Options{Out: os.Stdout}
-	var report string
+	var reports []string
 	cmd := &cobra.Command{
 		Use:   "run [SCENARIO…]",
 		Short: "Play scenarios with emulated cameras, real boots and viewers outside",
@@ -29,12 +29,18 @@ release keys of --trust. Try package-rehearse, and with --from package-update.
 
 The commands of scenarios are explained in testrig/scenarios/doc.go. What is needed of
 Debian is named where it is missing; kernels are fetched once, into build/machine. The
-last line counts, and a scenario that fails makes the exit status 1.`,
+last line counts, and a scenario that fails makes the exit status 1.
+
+A report tells of each scenario how versions ended and how soon the one before was back,
+what viewers outside suffered (gaps, frames lost, sessions ended), and what the camera
+said on its console. As a page it shows what viewers saw at the beginning, when a version
+came, while it was on trial, and in the end; ffmpeg decodes that.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.Scenarios = args
+			opts.Pictures = slices.ContainsFunc(reports, scenarios.WantsPictures)
 			results, err := scenarios.Run(cmd.Context(), opts)
-			if report != "" {
-				err = errors.Join(err, save(report, results))
+			for _, report := range reports {
+				err = errors.Join(err, scenarios.Save(report, opts, results))
 			}
 			return err
 		},
@@ -45,18 +51,7 @@ last line counts, and a scenario that fails makes the exit status 1.`,
 	cmd.Flags().StringVar(&opts.Trust, "trust", "", "PEM `FILE` of the keys that have signed them")
 	cmd.Flags().DurationVar(&opts.Patience, "patience", scenarios.Patience, "how long one command of a scenario may take")
 	cmd.Flags().BoolVarP(&opts.Verbose, "verbose", "v", false, "print the logs of what went well, too")
-	cmd.Flags().StringVar(&report, "report", "", "write outcomes, viewers' figures, logs and consoles to this `FILE`, as JSON")
+	cmd.Flags().StringSliceVar(&reports, "report", nil, "write outcomes, viewers' figures, logs and consoles to this `FILE`: "+
+		"as a page with pictures of the stream if it ends in .html, else as JSON")
 	return cmd
-}
-
-// save writes a report whole or not at all.
-func save(path string, results []scenarios.Result) error {
-	text, err := json.MarshalIndent(results, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }
