@@ -22,7 +22,9 @@
 // fetched and built lies in build/machine and is used again.
 //
 // Viewers come in by forwarded ports. QEMU's sealed network lets no datagram out, so
-// those of WHEP viewers go through a connection to the hand and come out in the guest.
+// those of WHEP viewers go through a connection to the hand and come out in the guest. What
+// the guest may call outside ([Machine.Reach]) it reaches by connections that were lent to
+// it from there.
 //
 // # Times
 //

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +46,15 @@ func (m *Machine) Watch(ctx context.Context, kind, stream string, options ...vie
 		return viewer.DialRTSP(ctx, kind, m.RTSP(stream), options...)
 	}
 	return nil, fmt.Errorf("no viewer of kind %q can look into a machine", kind)
+}
+
+// Reach lets the guest call a port of our loopback, at the same port of its own, over all
+// its runs. It is for one port.
+func (m *Machine) Reach(port int) (err error) {
+	if m.reach == nil {
+		m.reach, err = hand.NewReach(port, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), func() string { return m.address(portLent) })
+	}
+	return err
 }
 
 // outside puts the forwarded port into an answer's candidates, as a router's

@@ -58,6 +58,9 @@ func NewFactory(kit *Kit, dir string) (*Factory, error) {
 	}, nil
 }
 
+// Trust is the key that its devices trust, as PEM.
+func (f *Factory) Trust() []byte { return f.trust }
+
 // system completes a system by what all of this factory's have.
 func (f *Factory) system(s System) System {
 	s.Files = map[string][]byte{"etc/slipstream/trust.pem": f.trust, "etc/slipstream/slipstream.toml": f.config()}

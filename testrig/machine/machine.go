@@ -26,9 +26,10 @@ const (
 	portMedia = 7002 // UDP, in a connection
 	portHand  = 7000
 	portAgent = 7001
+	portLent  = 7003
 )
 
-var forwardedPorts = []int{portWHEP, portRTSP, portMedia, portHand, portAgent}
+var forwardedPorts = []int{portWHEP, portRTSP, portMedia, portHand, portAgent, portLent}
 
 const (
 	guestMedia   = 8189 // UDP
@@ -54,6 +55,7 @@ type Machine struct {
 	ports  atomic.Pointer[map[int]int] // of loopback, by the guest's
 	relay  *relay
 	media  *hand.Tunnel
+	reach  *hand.Reach
 }
 
 // emulator is one run of QEMU.
@@ -308,6 +310,9 @@ func (m *Machine) Close() error {
 	}
 	if m.media != nil {
 		m.media.Close()
+	}
+	if m.reach != nil {
+		m.reach.Close()
 	}
 	return err
 }

@@ -31,12 +31,24 @@
 //	                               any of these reasons; or trial: viewers see it
 //	expect REGEXP                  until the console says so, behind what was found last
 //	unsaid REGEXP                  it has not said so since then
-//	viewer NAME KIND STREAM        join from outside: whep or rtsp-tcp
+//	viewer NAME KIND STREAM        join from outside: whep or rtsp-tcp; or panel:
+//	                               by WHEP through the panel
 //	unharmed NAME…                 the viewer's session has stood since it joined, no frame
 //	                               was lost, and pictures come
 //	saw NAME VERSION…              whose pictures the viewer saw, in this order
 //	counted NAME…                  each version that the viewer saw went on from the count of
 //	                               pictures that the one before had handed over
+//	panel                          start a real panel on this machine
+//	enrol                          make the camera a device of its, by a token
+//	swarm N                        add N devices that are only simulated
+//	rollout VERSION [KEY=VALUE…]   give the package to the panel, and begin to roll it out
+//	    canaries=N                 in a first wave of so many devices
+//	    at-once=N                  devices that are on trial at a time; default 5
+//	    only=FILTER                these devices alone, in the words of the panel's lists
+//	rolled-out STATE [KEY=VALUE…]  until the rollout is in a state, such as completed or
+//	    done=N failed=N            halted, with so many devices
+//	use N                          commands are for this camera from here on; the first one
+//	                               is 1, and the next number is a new one
 //	slot a|b                       the system slot that runs and is permanent
 //	boot-state KEY=VALUE…          what the boot loader's partition says, within a minute:
 //	                               permanent, trial and bootable

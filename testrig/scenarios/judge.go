@@ -56,7 +56,7 @@ func (w *world) join(ctx context.Context, args []string) (string, error) {
 		return "", err
 	}
 	film := &film{}
-	v, err := w.machine.Watch(ctx, words[1], words[2], viewer.Also(film.packet))
+	v, err := w.watch(ctx, words[1], words[2], viewer.Also(film.packet))
 	if err != nil {
 		return "", fmt.Errorf("%w\n%s", err, w.machine.Console.Tail())
 	}

@@ -230,7 +230,10 @@ func (o Options) bootOnce(ctx context.Context, factory *machine.Factory, dir str
 	defer cancel()
 	w := o.world(ctx, factory)
 	defer w.end()
-	if w.machine, err = machine.New(ctx, factory.Kit.Arch, factory.Disk, dir); err != nil {
+	if err := w.add(); err != nil {
+		return "", err
+	}
+	if w.machine, err = machine.New(ctx, factory.Kit.Arch, factory.Disk, w.dir); err != nil {
 		return "", err
 	}
 	if _, err := w.boot(ctx, nil); err != nil {

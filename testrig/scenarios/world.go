@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,15 +26,15 @@ type world struct {
 	pictures bool // are wanted
 	factory  *machine.Factory
 
-	machine  *machine.Machine
-	dir      string // of the machine's files
-	kept     string // a machine that is up
-	agent    *control.Client
-	packages map[string]release // by the version that scenarios call them
-	counter  int64              // of the newest release
-	viewers  map[string]*seat
-	stream   string          // of the camera, the first one
-	last     *control.Record // of the history, that a scenario has asked for
+	*emulated                    // that commands are for
+	kept      string             // a machine that is up
+	packages  map[string]release // by the version that scenarios call them
+	counter   int64              // of the newest release
+	viewers   map[string]*seat
+	stream    string // of the camera, the first one
+
+	all   []*emulated
+	fleet *fleet // nil without a panel
 
 	console string // what the machine had said when it ended
 	seen    []Seen
@@ -46,7 +45,7 @@ type world struct {
 type command func(ctx context.Context, args []string) (string, error)
 
 // beforehand are the commands that need no machine.
-var beforehand = []string{"camera", "system", "programs", "boot", "power", "debian"}
+var beforehand = []string{"camera", "system", "programs", "boot", "power", "debian", "panel", "swarm", "use", "rollout", "rolled-out"}
 
 // params are testscript's, for one file.
 func (w *world) params(file string) testscript.Params {
@@ -55,6 +54,7 @@ func (w *world) params(file string) testscript.Params {
 		"boot": w.boot, "power": w.power, "cut-power": w.cutPower, "reset": w.reset,
 		"stage": w.stage, "activate": w.activate, "greenlight": w.greenlight, "until": w.ended,
 		"expect": w.expect, "unsaid": w.unsaid, "viewer": w.join, "unharmed": w.unharmed, "saw": w.saw, "counted": w.counted,
+		"panel": w.startPanel, "swarm": w.addSwarm, "enrol": w.enrol, "rollout": w.startRollout, "rolled-out": w.rolledOut, "use": w.use,
 		"slot": w.slot, "boot-state": w.bootState, "damage": w.damage, "guest": w.guest,
 		"debian": w.debian, "deb": w.deb,
 	}
@@ -102,14 +102,7 @@ func (w *world) run(ts *testscript.TestScript, name string, do command, not bool
 func (w *world) setUp(env *testscript.Env) error {
 	env.Setenv(streamVar, w.stream)
 	env.Defer(func() { w.end() })
-	// Its own files are not the script's, and a socket's path must be short.
-	dir, err := os.MkdirTemp(filepath.Dir(w.factory.Disk), "m")
-	if err != nil {
-		return err
-	}
-	env.Defer(func() { os.RemoveAll(dir) })
-	w.dir = dir
-	return nil
+	return w.add()
 }
 
 // end switches everything off.
@@ -117,6 +110,17 @@ func (w *world) end() {
 	for _, name := range slices.Sorted(maps.Keys(w.viewers)) {
 		w.leave(w.viewers[name])
 	}
+	for _, e := range w.all {
+		w.emulated = e
+		w.endMachine()
+	}
+	if w.fleet != nil {
+		w.fleet.end()
+	}
+}
+
+func (w *world) endMachine() {
+	defer os.RemoveAll(w.dir)
 	if w.agent != nil {
 		w.agent.Close()
 	}
@@ -124,7 +128,7 @@ func (w *world) end() {
 		if err := w.machine.Close(); err != nil {
 			w.seen = append(w.seen, Seen{Name: "machine", Ended: err.Error()})
 		}
-		w.console = w.machine.Console.Text()
+		w.console += w.machine.Console.Text()
 	}
 }
 
@@ -241,6 +245,9 @@ func (w *world) boot(ctx context.Context, args []string) (string, error) {
 	if _, err := w.power(ctx, args); err != nil {
 		return "", err
 	}
+	if err := w.rename(ctx); err != nil {
+		return "", err
+	}
 	return "", w.waitForPicture(ctx)
 }
 
@@ -280,6 +287,7 @@ func (w *world) cutPower(_ context.Context, args []string) (string, error) {
 	if _, _, err := named(args, 0); err != nil {
 		return "", err
 	}
+	w.named = false // that was in memory
 	return "", w.machine.CutPower()
 }
 

@@ -1,6 +1,6 @@
 // Command guest is the rig's hand inside of an emulated machine: over the network that
-// nobody but the rig reaches it runs commands, puts files there and gets them, and joins
-// the rig to the agent's socket. It is no part of the product.
+// nobody but the rig reaches it runs commands, puts files there and gets them, joins the
+// rig to the agent's socket, and takes the machine's calls out. It is no part of the product.
 package main
 
 import (
@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"slipstream/testrig/machine/hand"
@@ -25,6 +24,7 @@ const (
 	commandsAt  = ":7000"
 	agentAt     = ":7001"
 	mediaAt     = ":7002"
+	lentAt      = ":7003"
 	agentSocket = "/run/slipstream/agent.sock"
 	mediaSocket = "10.0.2.15:8189"
 	maxOutput   = 4 << 20
@@ -40,9 +40,11 @@ func main() {
 }
 
 func serve() error {
+	var lender hand.Lender
 	err := errors.Join(
+		each(lentAt, func(c net.Conn) { _ = lender.Lend(c) }), // the other end sees it end
 		each(agentAt, func(c net.Conn) { join(c, agentSocket) }),
-		each(mediaAt, func(c net.Conn) { _ = hand.Join(c, mediaSocket) })) // the other end sees it end
+		each(mediaAt, func(c net.Conn) { _ = hand.Join(c, mediaSocket) }))
 	if err != nil {
 		return err
 	}
@@ -80,17 +82,7 @@ func join(from net.Conn, socket string) {
 		return
 	}
 	defer to.Close()
-	var both sync.WaitGroup
-	both.Go(func() { carry(to, from) })
-	both.Go(func() { carry(from, to) })
-	both.Wait()
-}
-
-func carry(to, from net.Conn) {
-	_, _ = io.Copy(to, from) // whoever broke it off sees it end
-	if half, ok := to.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
-	}
+	hand.Both(from, to)
 }
 
 // run runs a command; whoever asked and goes away ends it.
