@@ -5,7 +5,8 @@
 // # Commands
 //
 //	camera VERSION [KEY=VALUE…]    make a package of the sample camera (1.0 to 6.0)
-//	    greenlight=app|never       whether its self-test passes; default app
+//	    greenlight=app|never       whether its self-test passes; default app. Or operator:
+//	                               it has none, and somebody else says it
 //	    fault=KIND after=TIME      what it does so long after it is ready: exit, segv,
 //	                               hang, stop-sending, never-ready, grow, fork or spin
 //	    memory=MB pids=N cpu=PERCENT  limits of its slot's cgroup; 100 is one core

@@ -45,7 +45,7 @@ func Save(file string, opts Options, results []Result) (err error) {
 	if WantsPictures(file) {
 		write = writePage
 	}
-	out, err := os.Create(file + ".new")
+	out, err := os.OpenFile(file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}

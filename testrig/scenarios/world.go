@@ -16,6 +16,7 @@ import (
 	"slipstream/agent/control"
 	"slipstream/testrig/machine"
 	"slipstream/testrig/machine/hand"
+	"slipstream/verify"
 	"slipstream/verify/pack"
 )
 
@@ -166,6 +167,9 @@ func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
 		switch key {
 		case "greenlight":
 			r.Greenlight.By = value
+			if value == verify.GreenlightOperator {
+				r.Greenlight.By, r.App.Greenlight = "never", value // the camera says nothing
+			}
 		case "fault":
 			r.Fault = faultOf(value)
 		case "after", "deadline":
