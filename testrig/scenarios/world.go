@@ -111,12 +111,12 @@ func (w *world) end() {
 	for _, name := range slices.Sorted(maps.Keys(w.viewers)) {
 		w.leave(w.viewers[name])
 	}
+	if w.fleet != nil {
+		w.fleet.end()
+	}
 	for _, e := range w.all {
 		w.emulated = e
 		w.endMachine()
-	}
-	if w.fleet != nil {
-		w.fleet.end()
 	}
 }
 
