@@ -36,8 +36,9 @@
 // # What it does not do
 //
 // A cut of the power takes what the guest has not yet handed to its disk, and nothing
-// that the disk has not yet flushed: for that see slots/powercut. A kernel that hangs
-// before the watchdog is open is not started anew by anything but the rig.
+// that the disk has not yet flushed: for that see testrig/powercut, whose disks [NewOn]
+// takes. A kernel that hangs before the watchdog is open is not started anew by anything
+// but the rig.
 //
 // Rejected: a kernel started by QEMU itself (the boot loader is half of what is tested);
 // AAVMF and systemd-boot (12 s a boot, and few cameras have it); dracut and debootstrap

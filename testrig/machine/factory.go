@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"errors"
@@ -101,6 +102,7 @@ func (f *Factory) SystemImage(ctx context.Context, s System) (string, error) {
 
 func (f *Factory) packSystem(ctx context.Context, s System, counter int64, image string) (string, error) {
 	terms := SystemTerms
+	terms.Greenlight = cmp.Or(s.By, terms.Greenlight)
 	out := filepath.Join(f.dir, "systems") // a camera's package may have the same version
 	path, err := pack.BuildFile(ctx, out, pack.Options{
 		Images: []pack.Source{{Class: verify.ClassSystem, Kind: verify.KindDisk, Path: image}},

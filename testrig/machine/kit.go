@@ -26,8 +26,9 @@ type Kit struct {
 	Arch Arch
 	Bin  string // directory of the programs for the guest, the sample camera among them
 
-	dir  string // what is kept
-	base []byte // the initial file system that all systems have, packed
+	dir     string // what is kept
+	overlay string // the Go tool's, for the programs; "": none
+	base    []byte // the initial file system that all systems have, packed
 }
 
 // rootFiles are what lies in the guest's root beside the programs.
@@ -76,6 +77,25 @@ func NewKit(ctx context.Context, arch Arch, say func(format string, args ...any)
 		return nil, err
 	}
 	return k, k.pack(repository)
+}
+
+// Overlaid is the same kit with programs of which some files are replaced: overlay is a
+// file as "go build -overlay" takes it. They lie in bin, which belongs to the caller, so
+// that they never get in the place of those as they ship.
+func (k *Kit) Overlaid(ctx context.Context, overlay, bin string) (*Kit, error) {
+	repository, err := device.ModuleRoot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	other := *k
+	other.Bin, other.overlay = bin, overlay
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return nil, err
+	}
+	if err := other.build(ctx, repository); err != nil {
+		return nil, err
+	}
+	return &other, other.pack(repository)
 }
 
 // lock makes other processes wait for this one.
@@ -136,7 +156,7 @@ func wanted(name string) (string, bool) {
 }
 
 func (k *Kit) build(ctx context.Context, repository string) error {
-	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", k.Bin + string(filepath.Separator)}, programs...)
+	args := append([]string{"build", "-trimpath", "-overlay=" + k.overlay, "-ldflags", "-s -w", "-o", k.Bin + string(filepath.Separator)}, programs...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = repository
 	cmd.Env = append(os.Environ(), k.Arch.environment()...)

@@ -46,7 +46,8 @@ type Machine struct {
 	Hand    *hand.Hand
 
 	dir   string
-	disk  string
+	disk  string   // its file, if it is not QEMU's own of other options
+	drive []string // options of the block device "disk"
 	more  []string // further disks
 	chips [2]string
 
@@ -91,8 +92,25 @@ func (m *Machine) AddDisk(ctx context.Context, image string) error {
 	return err
 }
 
+// NewOn makes one whose disk is QEMU's block device "disk", of these options. It cannot
+// be kept.
+func NewOn(ctx context.Context, arch Arch, dir string, drive ...string) (*Machine, error) {
+	if err := arch.need(); err != nil {
+		return nil, err
+	}
+	m, err := newMachine(ctx, arch, dir)
+	if err == nil {
+		m.disk, m.drive = "", drive
+	}
+	return m, err
+}
+
 func newMachine(ctx context.Context, arch Arch, dir string) (m *Machine, err error) {
-	m = &Machine{Arch: arch, Console: newConsole(), dir: dir, disk: filepath.Join(dir, "disk.qcow2")}
+	disk := filepath.Join(dir, "disk.qcow2")
+	m = &Machine{
+		Arch: arch, Console: newConsole(), dir: dir,
+		disk: disk, drive: []string{"-drive", "if=none,id=disk,format=qcow2,file=" + disk},
+	}
 	m.chips, err = arch.writeFlash(ctx, dir)
 	return m, err
 }
@@ -147,8 +165,8 @@ func (m *Machine) arguments() []string {
 	for _, port := range forwardedPorts {
 		net = append(net, fmt.Sprintf("hostfwd=tcp:127.0.0.1:0-%s:%d", guestAddress, port))
 	}
-	args = append(args,
-		"-drive", "if=none,id=disk,format=qcow2,file="+m.disk, "-device", "virtio-blk-pci,drive=disk",
+	args = append(args, m.drive...)
+	args = append(args, "-device", "virtio-blk-pci,drive=disk",
 		"-netdev", strings.Join(net, ","), "-device", "virtio-net-pci,netdev=net,romfile=",
 	)
 	for i, disk := range m.more {

@@ -33,6 +33,7 @@ const (
 type System struct {
 	Version string
 	Fault   string            // "" is [FaultNone]
+	By      string            // whose the greenlight is; "" is that of [SystemTerms]
 	Files   map[string][]byte // more files, by path; they replace what is there
 	Links   map[string]string // the same of symbolic links: where they lead
 }

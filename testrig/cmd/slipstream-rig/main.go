@@ -24,7 +24,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(demoCommand(), runCommand(), benchCommand(), guardCommand(), readCommand(), sceneCommand())
+	root.AddCommand(demoCommand(), runCommand(), powercutCommand(), benchCommand(), guardCommand(), readCommand(), sceneCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "slipstream-rig:", err)
 		os.Exit(1)
