@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"slipstream/testrig/machine"
+	"slipstream/testrig/machine/hand"
 )
 
 // Recording is a whole life of an emulated camera as its disk has seen it.
@@ -119,7 +121,7 @@ func (r *recorder) greenlit(ctx context.Context, version string, is Permanent, a
 		return err
 	}
 	r.say("%v is permanent", is)
-	return r.mark(n, n, true)
+	return r.mark(n, n, agreed)
 }
 
 // tries puts the next version of the camera on trial.
@@ -180,7 +182,29 @@ func (r *recorder) updatesSystem(ctx context.Context, f *machine.Factory) error 
 	if err := r.starts(ctx, s.Version); err != nil {
 		return err
 	}
-	return r.greenlit(ctx, s.Version, Permanent{s.Version, r.now().Live}, false)
+	if err := r.greenlit(ctx, s.Version, Permanent{s.Version, r.now().Live}, false); err != nil {
+		return err
+	}
+	if err := r.agreed(ctx); err != nil {
+		return err
+	}
+	n := len(r.rec.Story.Permanent) - 1
+	return r.mark(n, n, true)
+}
+
+// agreed waits until the agent has told the boot loader, which it does behind the commit.
+func (r *recorder) agreed(ctx context.Context) error {
+	for {
+		done, err := r.Hand.Run(ctx, hand.Command{Args: []string{"grep", "-q", "boot loader brought into agreement", "/run/messages"}})
+		if err != nil || done.Exit == 0 {
+			return err
+		}
+		select {
+		case <-time.After(againAfter):
+		case <-ctx.Done():
+			return fmt.Errorf("the boot loader is not told: %w", ctx.Err())
+		}
+	}
 }
 
 // copySparse copies an image and leaves its holes.

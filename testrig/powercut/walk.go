@@ -35,7 +35,6 @@ type walk struct {
 	story   Story // of its whole life; marks are not used
 	least   int   // index of what was said to be permanent
 	most    int   // of what was allowed to become it
-	agreed  bool  // the boot loader was said to know
 	release int   // number of the newest package
 	tally   Tally
 	bad     []Bad
@@ -54,7 +53,7 @@ func (w Walk) Run(ctx context.Context, f *machine.Factory, dir string) (Tally, [
 	}
 	r := &walk{
 		Walk: w, factory: f, dir: dir, image: filepath.Join(dir, "walk.img"), rand: random(w.Seed, -1), look: look,
-		story: Story{Permanent: []Permanent{{machine.FirstSystem.Version, firstCamera + ".0"}}}, agreed: true, release: 1,
+		story: Story{Permanent: []Permanent{{machine.FirstSystem.Version, firstCamera + ".0"}}}, release: 1,
 	}
 	if err := copySparse(r.image, f.Disk); err != nil {
 		return Tally{}, nil, err
@@ -78,16 +77,16 @@ const maxLives = 4
 // last says that the camera has only to come up once more.
 func (w *walk) last() bool { return w.tally.States == w.Boots-1 }
 
-// chances are how many writes a life may last: in most of an update, and in some while the
-// machine comes up.
-func (w *walk) chances(system bool) int {
+// whenever says whether the power fails while the machine comes up or in the update that
+// follows, and behind how many writes of that.
+func (w *walk) whenever(system bool) (soon bool, writes int) {
 	switch {
-	case w.rand.IntN(5) == 0:
-		return 1 + w.rand.IntN(40)
+	case w.rand.IntN(4) == 0:
+		return true, 1 + w.rand.IntN(60)
 	case system:
-		return 40 + w.rand.IntN(450)
+		return false, 1 + w.rand.IntN(260)
 	}
-	return 40 + w.rand.IntN(210)
+	return false, 1 + w.rand.IntN(110)
 }
 
 // live is one life: the camera comes up, and is updated until its power fails.
@@ -128,13 +127,14 @@ func (w *walk) live(ctx context.Context, n int) error {
 // powered is all of a life in which there is power.
 func (w *walk) powered(ctx context.Context, m *machine.Machine, disk *volatileDisk, n int) (story string, err error) {
 	system := n%3 == 2
-	writes := w.chances(system)
-	if w.last() {
-		writes = 0 // nothing fails
+	soon, writes := w.whenever(system)
+	at := 0 // it does not, as yet
+	if soon && !w.last() {
+		at = writes
 	}
 	alive, kill := context.WithCancel(ctx)
 	defer kill()
-	off := disk.failAt(writes)
+	off := disk.failAt(at)
 	go func() {
 		select {
 		case <-off:
@@ -147,7 +147,14 @@ func (w *walk) powered(ctx context.Context, m *machine.Machine, disk *volatileDi
 		return "", errors.Join(err, m.Close())
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
-	story, err = w.lives(alive, c, system, n > 0)
+	story, err = w.comesUp(alive, c)
+	if err == nil && n > 0 {
+		w.tally.States++
+	}
+	if err == nil && w.tally.States < w.Boots {
+		disk.failAt(writes)
+		story, err = w.updates(alive, c, system)
+	}
 	switch {
 	case disk.isOff():
 		return fmt.Sprintf("%s, cut behind write %d", story, writes), nil
@@ -159,23 +166,13 @@ func (w *walk) powered(ctx context.Context, m *machine.Machine, disk *volatileDi
 	return story + ", cut when it was over", nil
 }
 
-// lives is what the camera does until it is cut off.
-func (w *walk) lives(ctx context.Context, c *cam, system, again bool) (story string, err error) {
-	last := w.last()
+// comesUp waits until the camera does what it is for.
+func (w *walk) comesUp(ctx context.Context, c *cam) (story string, err error) {
 	status, err := c.picture(ctx)
-	if err != nil {
-		return "came up", err
+	if err == nil {
+		err = w.up(ctx, c, status)
 	}
-	if err := w.up(ctx, c, status); err != nil {
-		return "came up", err
-	}
-	if again {
-		w.tally.States++
-	}
-	if last {
-		return "has come up", nil
-	}
-	return w.updates(ctx, c, system)
+	return "came up", err
 }
 
 // up says whether the camera has come up as it must.
@@ -206,7 +203,6 @@ func (w *walk) agrees(ctx context.Context, c *cam, running string) error {
 			return err
 		}
 		if state.Permanent == running && state.Trial == "" && state.Slots[running].Bootable && !state.Recovery {
-			w.agreed = true
 			return nil
 		}
 		select {
@@ -247,14 +243,14 @@ func (w *walk) updates(ctx context.Context, c *cam, ofSystem bool) (story string
 		return story, err
 	}
 	w.story.Permanent = append(w.story.Permanent, is)
-	w.most, w.agreed = len(w.story.Permanent)-1, !ofSystem
+	w.most = len(w.story.Permanent) - 1
 	if err := c.greenlight(ctx, version); err != nil {
 		return story, err
 	}
 	if err := c.permanent(ctx, version); err != nil {
 		return story, err
 	}
-	w.least, w.agreed = w.most, true
+	w.least = w.most
 	return story, nil
 }
 
@@ -269,7 +265,7 @@ func (w *walk) judge(ctx context.Context, n int) error {
 	found, err := w.look.look(ctx, &State{disk: d})
 	at := w.least
 	if err == nil {
-		at, err = w.story.judge(Mark{Least: w.least, Most: w.most, Agreed: w.agreed}, found)
+		at, err = w.story.judge(Mark{Least: w.least, Most: w.most}, found)
 	}
 	if err != nil && ctx.Err() == nil {
 		w.tally.Bad++
