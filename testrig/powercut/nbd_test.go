@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-const patience = 2 * time.Minute // at most, on a busy machine
+const patience = 5 * time.Minute // at most, on a busy machine
 
 // served is a disk of a MiB that forgets, and its server.
 func served(t *testing.T) (d *volatileDisk, file, uri string) {
