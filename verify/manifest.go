@@ -85,7 +85,7 @@ type App struct {
 
 // Stream is one declared media line with the envelope that viewers may rely on.
 type Stream struct {
-	Name    string `json:"name"`              // "main"
+	Name    string `json:"name"`              // "main"; a small one for walls of many is "sub"
 	Codec   string `json:"codec"`             // "h264", "h265", "mjpeg", "opus", "pcmu", "pcma" or "aac"
 	Width   int    `json:"width,omitempty"`   // of a picture
 	Height  int    `json:"height,omitempty"`  // likewise

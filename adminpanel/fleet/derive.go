@@ -73,6 +73,21 @@ func versions(s *control.Status) Settled {
 	return v
 }
 
+// maxPictures bounds what is told of a device's streams.
+const maxPictures = 8
+
+// pictures are the streams that can be watched: not sounds, which have no size. Before any
+// has a size nobody can tell.
+func pictures(streams []control.StreamStatus) (names []string) {
+	sized := slices.ContainsFunc(streams, func(s control.StreamStatus) bool { return s.Width > 0 })
+	for _, s := range streams {
+		if (s.Width > 0 || !sized) && len(names) < maxPictures {
+			names = append(names, heard(s.Name))
+		}
+	}
+	return names
+}
+
 func ofSystems(slots []control.System, staged string) (running, waits string) {
 	for _, slot := range slots {
 		if slot.Running {
@@ -135,6 +150,7 @@ func row(r *Record, rev int64, l Link, elsewhere bool, rollout string) view.Devi
 	if status != nil {
 		v = versions(status)
 		d.Product, d.Hardware = heard(status.Product), heard(status.Hardware)
+		d.Streams = pictures(status.Streams)
 	}
 	d.Running, d.Slot, d.Staged, d.Previous, d.System, d.Runtime = v.Running, v.Slot, v.Staged, v.Previous, v.System, v.Runtime
 	d.Stale = !d.Online

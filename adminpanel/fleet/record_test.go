@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -58,4 +59,31 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%q is read and not allowed", value)
 		}
 	})
+}
+
+// A row says which pictures a device has, but not its sounds; of one that is away nothing.
+func TestTheRowsPictures(t *testing.T) {
+	t.Parallel()
+	const many = 20
+	var lots []control.StreamStatus
+	for range many {
+		lots = append(lots, control.StreamStatus{Name: "x", Width: 1})
+	}
+	for name, test := range map[string]struct {
+		away    bool
+		streams []control.StreamStatus
+		want    string
+	}{
+		"two pictures and a sound": {false, []control.StreamStatus{{Name: "main", Width: 1920}, {Name: "sub", Width: 320}, {Name: "mic"}}, "[main sub]"},
+		"nothing sent yet":         {false, []control.StreamStatus{{Name: "main"}, {Name: "sub"}}, "[main sub]"},
+		"away":                     {true, []control.StreamStatus{{Name: "main", Width: 1920}}, "[]"},
+		"no streams":               {false, nil, "[]"},
+		"more than there are":      {false, lots, "[x x x x x x x x]"},
+	} {
+		f := fleet.New(fleet.Config{})
+		f.Heard("cam", fleet.Link{Online: !test.away, Seen: time.Now(), Status: &control.Status{Phase: "idle", Streams: test.streams}})
+		if d := get(f, "cam"); fmt.Sprint(d.Streams) != test.want {
+			t.Errorf("%s: %v, want %s", name, d.Streams, test.want)
+		}
+	}
 }

@@ -39,6 +39,8 @@ type Device struct {
 	System   string `json:"system,omitempty"`   // version of the system slot that runs
 	Runtime  string `json:"runtime,omitempty"`  // version of Slipstream's own programs
 
+	Streams []string `json:"streams,omitempty"` // its pictures; walls show sub if it is among them, and pages of a device main
+
 	Rollout string `json:"rollout,omitempty"` // that it is in at present
 	Rev     int64  `json:"rev"`               // of this record in the store; for If-Match
 }

@@ -6,7 +6,18 @@ import { Player } from './player';
 import type { Device } from './view';
 import { duration } from './words';
 
-export function Tile({ device, stream, caption = true }: { device: Device; stream: string; caption?: boolean }) {
+// choose is which of a device's pictures is shown: the first of these that it has, or else
+// any. Of one that is away or has nothing to say yet nothing is known.
+function choose(device: Device, wanted: string[]): string {
+  const has = device.streams ?? [];
+  return wanted.find((name) => has.includes(name)) ?? has[0] ?? '';
+}
+
+export function Tile({ device, wanted, caption = true }: { device: Device; wanted: string[]; caption?: boolean }) {
+  // What plays goes on though the device says nothing for a while, as in an update of its programs.
+  const last = useRef('');
+  last.current = choose(device, wanted) || last.current;
+  const stream = last.current || 'main';
   const box = useRef<HTMLElement>(null);
   const video = useRef<HTMLVideoElement>(null);
   const [player, setPlayer] = useState<Player | null>(null);
@@ -35,7 +46,7 @@ export function Tile({ device, stream, caption = true }: { device: Device; strea
   const gap = player?.gap.value ?? null;
   const worstTone = gap === null ? 'soft' : gap > 500 ? 'bad' : gap > 150 ? 'wait' : 'good';
   return (
-    <figure class="tile" ref={box} data-state={state} data-device={device.id} data-testid="tile">
+    <figure class="tile" ref={box} data-state={state} data-device={device.id} data-stream={stream} data-testid="tile">
       <div class="screen">
         <video ref={video} muted autoplay playsInline aria-label={`Live picture of ${device.name || device.id}`} />
         <Veil state={state} still={player?.still.value ?? 0} words={player?.words.value ?? ''} online={device.online} />

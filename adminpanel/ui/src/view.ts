@@ -24,6 +24,7 @@ export interface DeviceDetail {
   previous?: string;
   system?: string;
   runtime?: string;
+  streams?: string[];
   rollout?: string;
   rev: number;
   status?: Status;
@@ -300,6 +301,7 @@ export interface Device {
   previous?: string;
   system?: string;
   runtime?: string;
+  streams?: string[];
   rollout?: string;
   rev: number;
 }

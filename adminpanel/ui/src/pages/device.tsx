@@ -32,7 +32,6 @@ export function Device({ id }: { id: string }) {
     if (state && d) say(`${d.name || d.id}: ${state}`);
   }, [state]);
   if (!d) return <Page title={id}>{error.value ? <Fault text={error.value} retry={reload} /> : <Wait />}</Page>;
-  const stream = d.status?.streams[0]?.name ?? 'main';
   const trial = d.status?.trial;
   return (
     <Page title={d.name || d.id} about={<About d={d} />} actions={may('operator') && <Edit d={d} onDone={reload} />}>
@@ -42,7 +41,7 @@ export function Device({ id }: { id: string }) {
       )}
       {d.status?.problems?.map((p) => <p key={p} class="fault"><Icon name="problem" /><span>{sentence(p)}</span></p>)}
       <div class="device">
-        <section class="picture" aria-label="Live picture"><Tile device={d} stream={stream} caption={false} /></section>
+        <section class="picture" aria-label="Live picture"><Tile device={d} wanted={['main']} caption={false} /></section>
         <div class="side">
           {trial && <TrialBox trial={trial} status={d.status!} ageMs={d.statusAgeMs} receivedAt={held.current!.receivedAt} online={d.online} />}
           <Actions d={d} path={path} reload={reload} />

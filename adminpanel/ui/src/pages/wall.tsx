@@ -11,7 +11,7 @@ import { devices } from '../words';
 export function Wall() {
   const q = query.value.get('q') ?? '';
   const columns = Math.min(12, Math.max(0, Number(query.value.get('columns')) || 0));
-  const stream = query.value.get('stream') || 'main';
+  const stream = query.value.get('stream') ?? '';
   const kiosk = query.value.has('kiosk');
   const rows = useMemo(() => new Rows(q), [q]);
   useEffect(() => () => rows.close(), [rows]);
@@ -33,7 +33,7 @@ export function Wall() {
   const walls = settings.value?.walls ?? [];
   const tiles = (
     <div class="wall" data-testid="wall" style={columns ? { gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))` } : {}}>
-      {rows.list.value.map((d) => <Tile key={d.value.id} device={d.value} stream={stream} />)}
+      {rows.list.value.map((d) => <Tile key={d.value.id} device={d.value} wanted={[stream, 'sub', 'main']} />)}
     </div>
   );
   const more = rows.list.value.length < rows.total.value && (
@@ -51,8 +51,8 @@ export function Wall() {
           </select>
         </label>
         <label class="field"><span>Stream</span>
-          <select value={stream} onChange={(e) => set('stream', e.currentTarget.value === 'main' ? '' : e.currentTarget.value)}>
-            <option>main</option><option>sub</option>
+          <select value={stream} onChange={(e) => set('stream', e.currentTarget.value)}>
+            <option value="">small, where there is one</option><option>main</option><option>sub</option>
           </select>
         </label>
       </form>
