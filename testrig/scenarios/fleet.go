@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -49,12 +50,26 @@ func (w *world) startPanel(ctx context.Context, args []string) (string, error) {
 	if err := os.WriteFile(trust, w.factory.Trust(), 0o644); err != nil {
 		return "", err
 	}
-	p, err := device.StartPanel(ctx, bin, w.dir, "", trust)
+	media, err := freeDatagrams()
+	if err != nil {
+		return "", err
+	}
+	// Devices bring pictures to it on their links: no datagram leaves a machine.
+	p, err := device.StartPanel(ctx, bin, w.dir, "", trust, "LIVE_MEDIA="+media, "LIVE_ADVERTISE=127.0.0.1")
 	if err != nil {
 		return "", err
 	}
 	w.fleet = &fleet{Panel: p, stop: func() {}}
 	return p.URL, nil
+}
+
+// freeDatagrams is an address of loopback for datagrams that nobody has at the time.
+func freeDatagrams() (string, error) {
+	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return c.LocalAddr().String(), c.Close()
 }
 
 // end ends the simulated devices and the panel.
