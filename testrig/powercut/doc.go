@@ -20,8 +20,8 @@
 // together: ext4 writes its superblock in place, takes it to be written whole, and cannot
 // be mounted with two halves of which one is old (this search has found it).
 //
-// Each state is looked at without booting, thirty a second on two cores that are otherwise
-// idle: GPT, the boot loader's state with its CRCs, and the data partition, which the
+// Each state is looked at without booting, ten a second on two cores with much else to
+// do: GPT, the boot loader's state with its CRCs, and the data partition, which the
 // kernel mounts (and so plays its journal back) from a file in memory, in no namespace, so
 // that nothing of it outlives the process. It must say
 //
