@@ -33,8 +33,9 @@
 //
 // # Stopping, and starting another one
 //
-// A panel that is to stop asks its devices to come back within seconds, ends readers of
-// events, gives other requests some seconds, and closes its store last. A store in a file is
+// A panel that is to stop takes no further callers, answers who has come in and the
+// requests under way for some seconds, asks its devices to come back within seconds, ends
+// readers of events, and closes its store last. A store in a file is
 // open in one process only, so another panel cannot run before: systemd keeps the sockets
 // open meanwhile ([Listen]), and who calls then waits and is not refused. Panels on etcd
 // are replaced one after the other, behind whatever spreads their callers.

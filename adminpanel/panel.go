@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"slipstream/adminpanel/api"
 	"slipstream/adminpanel/audit"
@@ -58,13 +59,14 @@ type Panel struct {
 	drive     *drive.Driver
 	api       *api.API
 
-	rotated chan struct{} // holds one token when the authority is another one
+	freshTime time.Duration // see freshTimeout
+	rotated   chan struct{} // holds one token when the authority is another one
 }
 
 // New opens what a configuration names and puts the parts together. The listeners are the
 // panel's from then on, unless it fails. Close closes it.
 func New(ctx context.Context, cfg config.Config, at Listeners, log *slog.Logger) (*Panel, error) {
-	p := &Panel{cfg: cfg, at: at, log: log, metrics: newMetrics(), rotated: make(chan struct{}, 1)}
+	p := &Panel{cfg: cfg, at: at, log: log, metrics: newMetrics(), freshTime: freshTimeout, rotated: make(chan struct{}, 1)}
 	p.plain = cfg.TLS.Mode == config.TLSOff && !cfg.TLS.Proxy
 	p.names = namesOf(cfg, at.Devices.Addr())
 	s, err := OpenStore(ctx, cfg)

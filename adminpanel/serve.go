@@ -3,8 +3,6 @@ package adminpanel
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,18 +17,7 @@ import (
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
-	// leaveTimeout is how long requests may go on once the panel is to stop.
-	leaveTimeout = 3 * time.Second
-	// comeBack is over how long devices spread their return to a panel that ends: it is
-	// most likely starting again.
-	comeBack = 2 * time.Second
 )
-
-// face is one of the panel's servers.
-type face struct {
-	server *http.Server
-	at     net.Listener
-}
 
 // Serve serves people at once, and devices as soon as it knows them all, until ctx ends or
 // a listener fails. Whoever stops it has the devices come back soon, and what was under way
@@ -43,15 +30,15 @@ func (p *Panel) Serve(ctx context.Context) error {
 	defer stop()
 	p.run(running, &owned)
 
-	// Links and readers of events end with their requests' context.
-	requests, leave := context.WithCancel(context.WithoutCancel(ctx))
+	// Links end with their requests' context; people's requests are answered.
+	links, leave := context.WithCancel(running)
 	defer leave()
-	faces := []face{{p.server(requests, p.people()), p.at.People}}
+	faces := []face{p.face(running, p.people(), p.at.People)}
 	if p.line != nil {
 		faces[0].at = tls.NewListener(p.at.People, p.line)
 	}
 	if p.at.Metrics != nil {
-		faces = append(faces, face{p.server(requests, p.beside()), p.at.Metrics})
+		faces = append(faces, p.face(running, p.beside(), p.at.Metrics))
 	}
 	failed := make(chan error, len(faces)+2)
 	owned.Go(func() {
@@ -59,7 +46,12 @@ func (p *Panel) Serve(ctx context.Context) error {
 			failed <- err
 		}
 	})
-	begin := func(f face) { owned.Go(func() { failed <- f.server.Serve(f.at) }) }
+	begin := func(f face) {
+		owned.Go(func() {
+			defer close(f.ended)
+			failed <- f.server.Serve(f.at)
+		})
+	}
 	for _, f := range faces {
 		begin(f)
 	}
@@ -68,9 +60,10 @@ func (p *Panel) Serve(ctx context.Context) error {
 	case <-p.fleet.Loaded():
 		door := hub.NewDoor(p.at.Devices, p.desk.TLS(), p.log)
 		defer door.Close()
-		f := face{p.server(requests, p.devices()), door}
+		f := face{server: p.server(links, p.devices()), at: door, ended: make(chan struct{})}
 		faces = append(faces, f)
 		begin(f)
+		notify(isReady, p.log)
 	case cause = <-failed:
 	case <-ctx.Done():
 	}
@@ -81,31 +74,8 @@ func (p *Panel) Serve(ctx context.Context) error {
 		}
 	}
 	p.log.Info("panel stops", "cause", cause)
+	notify(isEnding, p.log)
 	return p.leave(faces, leave, cause)
-}
-
-// leave ends links, requests and servers.
-func (p *Panel) leave(faces []face, leave func(), cause error) error {
-	var errs []error
-	if cause != nil {
-		errs = append(errs, fmt.Errorf("serve the panel: %w", cause))
-	}
-	if p.fleet.Counts().Panels > 1 {
-		p.drive.Retire()
-	}
-	p.hub.Drain(comeBack)
-	leave()
-	var ending sync.WaitGroup
-	ended := make(chan error, len(faces))
-	for _, f := range faces {
-		ending.Go(func() { ended <- shutDown(f.server) })
-	}
-	ending.Wait()
-	close(ended)
-	for err := range ended {
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
 }
 
 // run begins what the parts do by themselves.
@@ -137,6 +107,12 @@ func (p *Panel) run(ctx context.Context, owned *sync.WaitGroup) {
 	})
 }
 
+// face is a server whose callers do not call again by themselves.
+func (p *Panel) face(requests context.Context, h http.Handler, at net.Listener) face {
+	server := p.server(requests, h)
+	return face{server, at, make(chan struct{}), watched(server)}
+}
+
 func (p *Panel) server(requests context.Context, h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -147,14 +123,4 @@ func (p *Panel) server(requests context.Context, h http.Handler) *http.Server {
 		BaseContext: func(net.Listener) context.Context { return requests },
 		ErrorLog:    slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
-}
-
-func shutDown(server *http.Server) error {
-	last, cancel := context.WithTimeout(context.Background(), leaveTimeout)
-	defer cancel()
-	err := server.Shutdown(last)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = server.Close()
-	}
-	return err
 }

@@ -17,7 +17,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -213,62 +212,4 @@ func bePanel(data string) error {
 	}
 	defer p.Close()
 	return p.Serve(ctx)
-}
-
-// A panel takes another one's place on sockets that stay open, as systemd keeps them: nobody
-// who calls meanwhile is refused.
-func TestAnotherPanelTakesTheSockets(t *testing.T) {
-	t.Parallel()
-	data := t.TempDir()
-	var sockets []*os.File
-	var at []string
-	for range 2 {
-		l := must(net.Listen("tcp", "127.0.0.1:0")).(*net.TCPListener)
-		sockets, at = append(sockets, must(l.File())), append(at, l.Addr().String())
-		l.Close() // the copy stays open
-	}
-	begin := func() (*exec.Cmd, *bytes.Buffer) {
-		// The process that listens must be the one that is named, as with systemd.
-		cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$0"`, os.Args[0])
-		cmd.Env = append(os.Environ(), asPanel+"="+data, "LISTEN_FDS=2", "LISTEN_FDNAMES=people:devices")
-		said := &bytes.Buffer{}
-		cmd.ExtraFiles, cmd.Stderr = sockets, said
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		return cmd, said
-	}
-	ask := func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		req := must(http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at[0]+"/healthz", nil))
-		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
-		if err == nil {
-			resp.Body.Close()
-		}
-		return err
-	}
-	one, said := begin()
-	defer func() { one.Process.Kill(); one.Wait() }()
-	if err := ask(); err != nil { // it waits in the queue until the panel serves
-		t.Fatalf("%v\n%s", err, said)
-	}
-	if err := one.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := one.Wait(); err != nil {
-		t.Fatalf("the first panel: %v\n%s", err, said)
-	}
-	waits := make(chan error, 1)
-	go func() { waits <- ask() }() // while there is no panel
-	two, said := begin()
-	defer func() { two.Process.Kill(); two.Wait() }()
-	if err := <-waits; err != nil {
-		t.Errorf("who called in between: %v\n%s", err, said)
-	}
-	if conn, err := net.Dial("tcp", at[1]); err != nil {
-		t.Errorf("devices: %v", err)
-	} else {
-		conn.Close()
-	}
 }

@@ -105,8 +105,11 @@ func (a *API) register() {
 	a.registerBackup()
 }
 
-// Close ends readers of events, so that a server can be shut down whose requests they are,
-// and what was begun by New.
+// Leave ends readers of events and answers who waits for a device with what is known, so that
+// a server can be shut down whose requests they are.
+func (a *API) Leave() { a.end() }
+
+// Close ends what was begun by New, and what [API.Leave] does.
 func (a *API) Close() {
 	a.end()
 	a.work.Wait()

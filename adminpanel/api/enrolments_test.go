@@ -57,7 +57,10 @@ func TestEnrolments(t *testing.T) {
 // What a panel was not set up with says so.
 func TestWhatIsNotSetUp(t *testing.T) {
 	w := newWorld(t)
-	for _, path := range []string{"/enrolments", "/oidc/login", "/oidc/callback"} {
-		w.call("GET", path, nil).fails(501, "not-set-up")
+	w.call("GET", "/enrolments", nil).fails(501, "not-set-up")
+	for _, path := range []string{"/oidc/login", "/oidc/callback"} { // which people's browsers come to
+		if to := w.call("GET", path, nil).is(303, nil).header.Get("Location"); to != "/?refused=not-set-up" {
+			t.Errorf("%s leads to %q", path, to)
+		}
 	}
 }
