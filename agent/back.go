@@ -91,10 +91,11 @@ func (s State) resting() bool { return s.Phase == PhaseIdle || s.Phase == PhaseS
 
 // newestClass is that of the newest update that became permanent, since that is what a
 // person wants to undo. A package of a system and its app is one of a system, whose record
-// names the app to return to. Where no journal tells, it is the class that has a way back.
+// names the app to return to; programs go along with either. Where no journal tells, it is
+// the class that has a way back.
 func (m *machine) newestClass(r Returns) string {
 	class, newest := "", int64(0)
-	for _, of := range []string{verify.ClassSystem, verify.ClassRuntime, verify.ClassLive} {
+	for _, of := range []string{verify.ClassSystem, verify.ClassLive, verify.ClassRuntime} {
 		if c, known := m.current(of); known && c.Number > newest {
 			class, newest = of, c.Number
 		}
@@ -140,10 +141,27 @@ func (m *machine) wayBack(class string, r Returns) (to Version, code, why string
 	if to.Digest == "" {
 		return Version{}, "", ""
 	}
+	if m.together(class, verify.ClassRuntime) {
+		with := r.Runtime
+		if with.Why == "" && with.Version.Runtime.none() {
+			with = Candidate{Code: CodeGone, Why: "the programs of Slipstream that ran with it are not known any more"}
+		}
+		if with.Why != "" {
+			return Version{}, with.Code, with.Why
+		}
+		to.Runtime = with.Version.Runtime
+	}
 	if code, why = m.lacks(to); code != "" {
 		return Version{}, code, why
 	}
 	return to, "", ""
+}
+
+// together says whether what is permanent in two classes became so in one trial.
+func (m *machine) together(one, other string) bool {
+	x, known := m.current(one)
+	y, also := m.current(other)
+	return one != other && known && also && x.Number == y.Number
 }
 
 // returnAsked is the operator's word against what is permanent.
@@ -179,15 +197,19 @@ func (m *machine) returnAsked(e RevertAsked) {
 // any more: it may need what is being left.
 func (m *machine) goBack(to Version, cause, detail string, evidence []string) {
 	m.Package = Version{}
-	switch {
-	case to.Runtime.Slot != "":
+	if to.Slot != "" {
+		to.Counter = max(to.Counter, m.Permanent.Counter)
+	}
+	if to.Runtime.Slot != "" {
 		to.Runtime.Counter = max(to.Runtime.Counter, m.Runtime.Permanent.Counter)
-		m.beginRuntime(to)
+	}
+	switch {
 	case to.System.Slot != "":
 		to.System.Counter = max(to.System.Counter, m.System.Permanent.Counter)
 		m.beginSystem(to)
+	case to.Runtime.Slot != "":
+		m.beginRuntime(to)
 	default:
-		to.Counter = max(to.Counter, m.Permanent.Counter)
 		m.beginLive(to)
 	}
 	m.Trial.Return, m.Trial.Left, m.Trial.Said = cause, detail, evidence
