@@ -56,18 +56,20 @@ const (
 // committed notes that a trial's version is permanent.
 func (m *machine) committed(t Trial) {
 	c := Commit{
-		Number: m.Trials, Digest: t.To.Digest, Back: t.Return != "",
+		Number: m.Trials, Digest: t.To.Digest, Back: t.Return != "", // each part has its own, if they were returned to
 		Age: Age{Boot: m.Boot, Mark: m.now, Wall: m.wall},
 	}
 	if t.To.Slot != "" {
 		m.Commits.Live = c
 	}
 	if t.To.System.Slot != "" {
+		c.Digest = t.To.System.Digest
 		m.Commits.System = c
 		app := &m.Apps[slotIndex(m.Permanent.Slot)] // how often it ended with another system says nothing of this one
 		app.Beyond, app.Barred = 0, ""
 	}
-	if t.To.Runtime.Slot != "" {
+	if !t.To.Runtime.none() {
+		c.Digest = t.To.Runtime.Digest
 		m.Commits.Runtime = c
 	}
 }
@@ -104,7 +106,7 @@ func (m *machine) newestClass(r Returns) string {
 	case class != "":
 	case m.Previous.none() && r.System.Version.System.Slot != "":
 		return verify.ClassSystem
-	case m.Previous.none() && r.Runtime.Version.Runtime.Slot != "":
+	case m.Previous.none() && !r.Runtime.Version.Runtime.none():
 		return verify.ClassRuntime
 	default:
 		return verify.ClassLive
@@ -138,7 +140,7 @@ func (m *machine) wayBack(class string, r Returns) (to Version, code, why string
 	if c.Why != "" {
 		return Version{}, c.Code, c.Why
 	}
-	if to.Digest == "" {
+	if to.nothing() {
 		return Version{}, "", ""
 	}
 	if m.together(class, verify.ClassRuntime) {
@@ -156,6 +158,9 @@ func (m *machine) wayBack(class string, r Returns) (to Version, code, why string
 	}
 	return to, "", ""
 }
+
+// nothing says that there is no version.
+func (v Version) nothing() bool { return v.Digest == "" && v.Runtime.none() }
 
 // together says whether what is permanent in two classes became so in one trial.
 func (m *machine) together(one, other string) bool {
@@ -175,7 +180,7 @@ func (m *machine) returnAsked(e RevertAsked) {
 		m.answer(e.Req, control.ExitRefused, CodeBusy, "the forwarder is being replaced: try it again in a moment")
 	case why != "":
 		m.answer(e.Req, control.ExitRefused, code, "there is no way back: %s", why)
-	case to.Digest == "":
+	case to.nothing():
 		m.answer(e.Req, control.ExitNothing, "", "no version is on trial, and there is none to return to")
 	case m.forbidden(to, e.Force):
 		m.answer(e.Req, control.ExitRefused, CodeReverted, "%s; `slipstream revert --force` tries it all the same", m.triedBefore(to))
@@ -200,14 +205,14 @@ func (m *machine) goBack(to Version, cause, detail string, evidence []string) {
 	if to.Slot != "" {
 		to.Counter = max(to.Counter, m.Permanent.Counter)
 	}
-	if to.Runtime.Slot != "" {
+	if !to.Runtime.none() {
 		to.Runtime.Counter = max(to.Runtime.Counter, m.Runtime.Permanent.Counter)
 	}
 	switch {
 	case to.System.Slot != "":
 		to.System.Counter = max(to.System.Counter, m.System.Permanent.Counter)
 		m.beginSystem(to)
-	case to.Runtime.Slot != "":
+	case !to.Runtime.none():
 		m.beginRuntime(to)
 	default:
 		m.beginLive(to)
@@ -235,7 +240,7 @@ func (m *machine) leftBehind(t Trial) {
 
 // reject remembers a version as one that is not tried again without force.
 func (m *machine) reject(v Version) {
-	if _, known := m.WasReverted(v); known {
+	if _, known := m.WasReverted(v); known || v.Digest == "" { // the built-in programs are no package's
 		return
 	}
 	r := Reverted{Digest: v.Digest, Image: v.Image, App: v.App, System: v.System.Image, Runtime: v.Runtime.Image, Version: v.Version}
@@ -354,8 +359,7 @@ func (a *Agent) returnRuntime() Candidate {
 	}
 	was := r.Runtime[r.System].Previous
 	if was == nil {
-		return Candidate{Code: CodeGone, Why: "before version " + p.Permanent.Version + " of Slipstream's programs the device ran those that came with its system: " +
-			"to have others, install a version of them"}
+		return a.returnBuiltIn()
 	}
 	part, m, err := a.readPart(a.runtimeTarget(was.Slot))
 	if err == nil && part.Digest != was.Digest {
@@ -372,6 +376,29 @@ func (a *Agent) returnRuntime() Candidate {
 			m.Version, m.SecurityEpoch, now.SecurityEpoch)}
 	}
 	return a.mayReturn(m, alone(m, Version{Runtime: part}))
+}
+
+// returnBuiltIn are the programs that came with the system, which ran before the first
+// update of them. Of them it is known how safe their system is, and no more.
+func (a *Agent) returnBuiltIn() Candidate {
+	p := a.state.Runtime.Permanent
+	now, known := a.manifestOf(a.runtimeTarget(p.Slot))
+	if !known {
+		return Candidate{Code: CodeGone, Why: "version " + p.Version + " of Slipstream's programs cannot be read, and it is not known how safe the built-in ones are beside it"}
+	}
+	epoch := int64(0)
+	if s := a.state.System.Permanent; s.Slot != "" && a.systems != nil {
+		if m, known := a.manifestOf(a.systemTarget(s.Slot)); known {
+			epoch = m.SecurityEpoch
+		}
+	}
+	if epoch < now.SecurityEpoch {
+		return Candidate{Code: CodeEpoch, Why: fmt.Sprintf("the programs that came with the system may have known security faults (security epoch %d, lowest allowed %d): "+
+			"to have others, install a version of them", epoch, now.SecurityEpoch)}
+	}
+	rules := alone(now, Version{Runtime: p}).Rules
+	rules.Greenlight = verify.GreenlightAuto
+	return Candidate{Version: Version{Version: builtIn, Rules: rules, Runtime: Part{BuiltIn: true, Version: builtIn}}}
 }
 
 // manifestOf is what a slot's package said.

@@ -18,7 +18,7 @@ type Programs struct {
 
 // counter is the release of the programs that run; the built-in ones have none.
 func (p Programs) counter() int64 {
-	if p.Running != p.Permanent.Slot {
+	if p.Running != p.Permanent.Slot || p.Running == "" {
 		return 0
 	}
 	return p.Permanent.Counter
@@ -41,7 +41,7 @@ type face struct {
 const builtIn = "built-in"
 
 // runtimeTrial says whether the trial under way is of Slipstream's own programs.
-func (s State) runtimeTrial() bool { return s.Trial.To.Runtime.Slot != "" }
+func (s State) runtimeTrial() bool { return !s.Trial.To.Runtime.none() }
 
 // onTrial says whether this agent's own program is.
 func (s State) onTrial() bool {
@@ -239,7 +239,7 @@ func (m *machine) runtimeWritten() {
 
 // runtimeProblem is a version of the programs in whose place the built-in one runs.
 func runtimeProblem(s State) string {
-	if own := s.Runtime; own.Able && own.damaged() && own.Running == "" {
+	if own := s.Runtime; own.Able && own.damaged() && own.Running == "" && !s.onTrial() {
 		return fmt.Sprintf("Slipstream's programs of version %s in runtime slot %s could not be started, and the built-in ones run: "+
 			"stage it, or a newer version, and activate that", own.Permanent.Version, own.Permanent.Slot)
 	}

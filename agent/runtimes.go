@@ -123,7 +123,11 @@ func (a *Agent) tryRuntime(ctx context.Context, e TryRuntime) {
 	a.afterRuntime(ctx, func() {
 		done := RuntimeTried{Trial: e.Trial}
 		err := errNoRuntimes
-		if a.runtimes != nil {
+		switch {
+		case a.runtimes == nil:
+		case e.Runtime.BuiltIn: // it is part of the system
+			err = nil
+		default:
 			err = a.verifyPart(trying, a.runtimeTarget(e.Runtime.Slot), e.Runtime)
 		}
 		if err == nil {

@@ -20,9 +20,10 @@ type Part struct {
 	Image   string `json:"image"`          // SHA-256 of the image
 	Version string `json:"version"`
 	Counter int64  `json:"counter"`
+	BuiltIn bool   `json:"builtIn,omitempty"` // no package's: the programs that came with the system
 }
 
-func (p Part) none() bool { return p.Image == "" && p.Digest == "" }
+func (p Part) none() bool { return p.Image == "" && p.Digest == "" && !p.BuiltIn }
 
 // System is what is known of the system slots.
 type System struct {

@@ -177,7 +177,9 @@ func (a *Agent) recorded(r slots.Record, v, previous Version) slots.Record {
 	if r.System == "" {
 		r.System = with
 	}
-	if p := v.Runtime; p.Slot != "" {
+	if p := v.Runtime; p.BuiltIn { // of no slot; what was left is the floor
+		programs, updated = slots.Runtime{Version: p.Version, Counter: p.Counter}, true
+	} else if p.Slot != "" {
 		programs, updated = slots.Runtime{Slot: p.Slot, Digest: p.Digest, Version: p.Version, Counter: p.Counter}, true
 		if was := previous.Runtime; was.Slot != "" {
 			programs.Previous = &slots.Previous{Slot: was.Slot, Digest: was.Digest, Version: was.Version, Counter: was.Counter}

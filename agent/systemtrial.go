@@ -48,7 +48,7 @@ func (m *machine) systemDeadline(healthy bool) string {
 
 // newOnes is what a version without an app brings, in words.
 func newOnes(v Version) string {
-	if v.Runtime.Slot != "" {
+	if !v.Runtime.none() {
 		return "programs"
 	}
 	return "system"

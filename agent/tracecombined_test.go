@@ -42,10 +42,11 @@ func (w *world) combinedUpdate(phase string, manifest []string) error {
 
 // committed replaces the record, all of it at once.
 func (w *world) committed(v, previous agent.Version) {
-	if v.Runtime.Slot != "" {
+	brings := v.Runtime.Slot != "" || v.Runtime.BuiltIn
+	if brings {
 		w.programs.permanent = v.Runtime
 	}
-	switch alone := v.Runtime.Slot != "" && v.Slot == "" && v.System.Slot == ""; {
+	switch alone := brings && v.Slot == "" && v.System.Slot == ""; {
 	case alone:
 	case w.systems != nil:
 		w.systems.commit(v, previous)
@@ -57,7 +58,7 @@ func (w *world) committed(v, previous agent.Version) {
 // describeWrite names all that becomes permanent.
 func describeWrite(e agent.WriteRecord) string {
 	v, s := e.Version, "write record"
-	if v.Runtime.Slot != "" {
+	if v.Runtime.Slot != "" || v.Runtime.BuiltIn {
 		s += fmt.Sprintf(" programs %s/%s", v.Runtime.Slot, v.Runtime.Version)
 	}
 	if v.System.Slot != "" {

@@ -48,10 +48,10 @@ type System struct {
 // Runtime is the permanent version of Slipstream's own programs. Without one the
 // copy that is built into the system slot runs.
 type Runtime struct {
-	Slot     string    `json:"slot"` // of the class runtime
+	Slot     string    `json:"slot"` // of the class runtime; "": the copy built in, to which the device has returned
 	Digest   string    `json:"digest"`
 	Version  string    `json:"version"`
-	Counter  int64     `json:"counter"`
+	Counter  int64     `json:"counter"` // the floor
 	Previous *Previous `json:"previous,omitempty"`
 }
 

@@ -40,8 +40,12 @@ func (p RuntimePlace) Runtime(ctx context.Context) FoundRuntime {
 	return FoundRuntime{Dir: dir, Version: version}
 }
 
-// Tried is the version that an agent asks to be tried, if its slot holds all of it.
+// Tried is the version that an agent asks to be tried, if its slot holds all of it. Without
+// a slot it is the copy built in.
 func (p RuntimePlace) Tried(ctx context.Context, t Try) (FoundRuntime, error) {
+	if t.Slot == "" {
+		return FoundRuntime{Dir: p.BuiltIn}, nil
+	}
 	dir, version, err := p.whole(ctx, Runtime{Slot: t.Slot, Digest: t.Digest, Version: t.Version})
 	if err != nil {
 		return FoundRuntime{}, fmt.Errorf("slots: version %s is not tried: %w", t.Version, err)
@@ -100,7 +104,7 @@ func (p RuntimePlace) permanent() (Runtime, error) {
 		system = r.System
 	}
 	found, ok := r.Runtime[system]
-	if !ok {
+	if !ok || found.Slot == "" { // or the copy built in was returned to
 		return Runtime{}, ErrNoRuntime
 	}
 	return found, nil
