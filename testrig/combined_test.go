@@ -50,7 +50,7 @@ func TestProgramsWithAnApp(t *testing.T) {
 	}
 	t.Cleanup(rtsp.Close)
 	r.sees(rtsp, "1.0", 0)
-	r.settles(mustStatus(r).Agent, "")
+	built := r.settles(mustStatus(r).Agent, "").Agent
 	from := publish.Monotonic()
 
 	if rec := r.tries(r.withPrograms(release("2.0"), nil)); rec.Outcome != control.OutcomePermanent || rec.Class != verify.ClassRuntime || rec.From != "1.0.0" {
@@ -59,6 +59,16 @@ func TestProgramsWithAnApp(t *testing.T) {
 	r.settles("2.0.0", "a/root/")
 	r.sees(v, "2.0", publish.Monotonic())
 	r.agrees("2.0.0")
+
+	// At rest both are returned from, to what came with the device.
+	r.returns()
+	s := r.settles(built, "")
+	if len(s.Runtimes) != 2 || s.Runtimes[0].Running || s.Runtimes[1].Running || s.Last == nil || s.Last.To != "2.0.0" || s.Last.Outcome != control.OutcomeReverted {
+		t.Errorf("after the return: %+v, %+v", s.Runtimes, s.Last)
+	}
+	r.sees(v, "1.0", publish.Monotonic())
+	r.sees(rtsp, "1.0", publish.Monotonic())
+	r.agrees("1.0.0")
 
 	crashes := release("3.0")
 	crashes.Greenlight = camera.Greenlight{By: "never"}
@@ -69,7 +79,7 @@ func TestProgramsWithAnApp(t *testing.T) {
 		reason string
 		do     func()
 	}{
-		{"its app is killed", crashes, nil, "exit", func() { crash(t, r.app("a")) }},
+		{"its app is killed", crashes, nil, "exit", func() { crash(t, r.app("b")) }},
 		{"its agent is killed", crashes, nil, "start", r.killsAgent},
 		{"an operator ends it", crashes, nil, "operator", func() { r.Client.Revert(r.ctx) }},
 		{"its agent ends", release("3.0"), map[string]string{"slipstream": "exit 1"}, "start", nil},
@@ -77,20 +87,39 @@ func TestProgramsWithAnApp(t *testing.T) {
 	} {
 		ends := r.begins(r.withPrograms(row.camera, row.wrong))
 		if row.do != nil {
-			r.showsTrial("b/root/")
+			r.showsTrial("a/root/")
 			row.do()
 		}
 		if rec := ends(); rec.Outcome != control.OutcomeReverted || rec.Reason != row.reason {
 			t.Errorf("%s: %+v", row.name, rec)
 		}
-		r.settles("2.0.0", "a/root/")
-		r.sees(v, "2.0", publish.Monotonic())
-		r.agrees("2.0.0")
+		r.settles(built, "")
+		r.sees(v, "1.0", publish.Monotonic())
+		r.agrees("1.0.0")
 	}
-	r.sees(rtsp, "2.0", publish.Monotonic())
+	r.sees(rtsp, "1.0", publish.Monotonic())
 	to := publish.Monotonic()
 	clean(t, v, from, to)
 	clean(t, rtsp, from, to)
+}
+
+// returns begins the way back, once the app of the version before has ended.
+func (r *rig) returns() {
+	r.t.Helper()
+	for {
+		res := r.Client.Return(r.ctx, control.ReturnRequest{})
+		if res.Exit == control.ExitDone {
+			return
+		}
+		if res.Code != control.CodeBusy {
+			r.t.Fatalf("return: %+v", res)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-r.ctx.Done():
+			r.t.Fatalf("return: %+v", res)
+		}
+	}
 }
 
 // showsTrial waits until viewers see the version on trial, by programs of a slot.

@@ -292,6 +292,19 @@ func TestProgramsOnTrialThatAreKilled(t *testing.T) {
 		t.Errorf("greenlight: %+v", res)
 	}
 	r.settles("2.0.0", "a/root/")
+
+	// From the first update of them the way leads back to those that were built in.
+	if res := r.Client.Return(r.ctx, control.ReturnRequest{}); res.Exit != control.ExitDone {
+		t.Fatalf("return: %+v", res)
+	}
+	r.settles(agent, "")
+	if err := errors.Join(r.KillAll(), r.StartAgent(r.ctx)); err != nil {
+		t.Fatal(err)
+	}
+	r.settles(agent, "")
+	if res := r.Client.Stage(r.ctx, control.StageRequest{Path: path}); res.Exit != control.ExitRefused {
+		t.Errorf("what was returned from: %+v", res)
+	}
 }
 
 // mustSettle waits until the built-in programs run again, after a trial.
