@@ -285,7 +285,9 @@
 // Somebody at the device can also reset it to the version that it came with, which may be
 // older than what runs: its package lies where the configuration says, in the system's
 // image. Signature, hardware and security epoch count as always, it is tried like any
-// other, and the floors stay.
+// other, and the floors stay: lifted for it alone are the release counter and the fleet's
+// order, and viewers of streams that it does not have are closed. A system or programs that
+// it does not bring stay as they are.
 //
 // # The permanent version
 //
@@ -309,7 +311,9 @@
 // its own greenlight, or the present version stays. Then that one counts as reverted, and
 // its release counter stays the floor, so there is no way round in circles, nor down. Viewers of
 // streams that the older version does not have, or has otherwise, are closed, as after a
-// declared break. With a system its own app comes back, as the record names it.
+// declared break. With a system its own app comes back, as the record names it,
+// and with either the programs that came with it. From the first update of programs the way leads to
+// those built into the system, if no update of them has raised the security epoch beyond the system's.
 //
 // A permanent app that keeps ending comes there by itself. Restarts follow soon, within the
 // manifest's intensity; beyond it each half minute and without what was handed over to it;
@@ -317,10 +321,10 @@
 // minute, the device goes back. It does so if the commit is younger than a day, or than what the
 // manifest (app.fallbackForMs) or the configuration says; never if the release raised the epoch:
 // to crash an app must not be a way to bring an old one back. Else the system before is
-// tried under the same rule, at most once in a day of running; with a system that becomes permanent an
-// app's ends count anew. Operators who greenlit the older version
+// tried under the same rule, at most once in a day of running, but for attempts that a power cut has
+// ended; with a system that becomes permanent an app's ends count anew. Operators who greenlit the older version
 // are not asked again. A version that was returned to is not left by itself, one that
-// fails in such a trial is not tried again, and an app's whose trial is cut short by a power cut at most
+// fails in such a trial is not tried again, and one whose trial is cut short by a power cut at most
 // three times; the journal knows, and what it has lost does not happen. Ages are kept by the
 // monotonic clock, and over starts of the device by what it has run and by the wall clock,
 // whichever says more. What keeps the device from going back is in the status.

@@ -21,8 +21,8 @@ const (
 	// escalateAfter is how many deaths beyond the restart intensity are too many: the
 	// first one is followed by a start without what was handed over.
 	escalateAfter = 2
-	// returnTries bounds how often the device begins to return by itself from one commit of
-	// an app: an attempt that is cut short by a power cut is no fault of the version before.
+	// returnTries bounds how often the device begins to return by itself from one commit: an
+	// attempt that is cut short by a power cut is no fault of the version before.
 	returnTries = 3
 	// systemEvery is how long the device has to run before it starts the other system by
 	// itself once more. It is no less than FallbackFor: one commit of a system is left once.
@@ -80,12 +80,21 @@ func (m *machine) escalate(i int, e AppExited) {
 	system, whySystem := m.fallback(verify.ClassSystem, *e.Back)
 	if whySystem == "" {
 		m.Escalated = Age{Boot: m.Boot, Mark: m.now, Wall: m.wall}
+		m.Commits.System.Tries++
 		m.goBack(system, CauseCrashing, detail, e.Evidence)
 		return
 	}
 	app.Barred = whyNot
 	if e.Back.System.Version.Digest+e.Back.System.Why != "" {
 		app.Barred += "; nor to the system before: " + whySystem
+	}
+}
+
+// cutShort gives the day's attempt back that a power cut has ended, which says nothing of the
+// system before. There are no more than returnTries of them.
+func (m *machine) cutShort(t Trial) {
+	if t.Return == CauseCrashing && t.To.System.Slot != "" && t.Cause == CausePower {
+		m.Escalated = Age{}
 	}
 }
 

@@ -436,6 +436,7 @@ func (m *machine) finishRevert() {
 		m.Apps[slotIndex(t.To.Slot)] = App{}
 	}
 	m.Phase, m.Trial = PhaseIdle, Trial{}
+	m.cutShort(t)
 	m.agreeAfter(t)
 	m.answerWaiting(&t, control.ExitError, "the trial of version "+t.To.Version+" ended before its greenlight was seen")
 	m.sendOrders()

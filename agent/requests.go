@@ -81,7 +81,7 @@ func (m *machine) permanent(v Version) bool {
 
 // unfit says why a version cannot be tried on what is permanent now; "": it can.
 func (m *machine) unfit(v Version) (code, sentence string) {
-	if code, sentence = m.lacks(v); code != "" || !v.hasLive() {
+	if code, sentence = m.lacks(v); code != "" || !v.hasLive() || v.Factory { // who resets closes who cannot follow
 		return code, sentence
 	}
 	return m.strands(v)

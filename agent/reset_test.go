@@ -38,6 +38,19 @@ func TestResetToTheFactory(t *testing.T) {
 	if r := d.agent.Reset(t.Context(), control.ResetRequest{Wait: true}); r.Exit != control.ExitNothing {
 		t.Errorf("reset once more: %+v", r)
 	}
+	more := d.pack("4.5.0", goodApp, func(m *verify.Manifest) {
+		m.ReleaseCounter = d.counts + 1 // above the floor
+		sub := m.App.Streams[0]
+		sub.Name = "sub"
+		m.App.Streams = append(m.App.Streams, sub)
+	})
+	d.counts++
+	if r := d.install(more); r.Exit != control.ExitDone {
+		t.Fatalf("a version with more streams: %+v", r)
+	}
+	if r := d.agent.Reset(t.Context(), control.ResetRequest{Wait: true}); r.Exit != control.ExitDone {
+		t.Errorf("reset from a version with more streams: %+v", r)
+	}
 	if r := d.install(between); r.Exit != control.ExitRefused || r.Code != verify.CodeRollback {
 		t.Errorf("a version below the floor after a reset: %+v", r)
 	}

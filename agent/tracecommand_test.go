@@ -79,6 +79,7 @@ func (w *world) command(line string) error {
 	case "stage":
 		v := w.version(args["version"], "")
 		w.manifest(&v, args)
+		v.Factory = first() == "factory"
 		w.step(agent.StageAsked{Version: v, Force: first() == "force"})
 	case "cancel", "cancelled", "clear", "cleared", "looked":
 		return w.spareCommand(words[0], plain, args)

@@ -21,9 +21,13 @@ func (c *cli) resetCommand() *cobra.Command {
 		Short: "Go back to the version that this device came with",
 		Long: `Install the package that the configuration names as factory, although it may be older
 than what runs. It is tried like any other version: what runs now comes back if it does
-not hold. Whom the device trusts, its fleet, its floors and the application's data stay
-as they are; later packages must be above the floors. A version below today's security
-epoch is refused, here too.
+not hold. It alone may be below the floor of release counters, and needs no order of the
+fleet; a version below today's security epoch is refused, here too. Viewers of streams
+that it does not have are closed.
+
+Whom the device trusts, its fleet, its floors and the application's data stay as they
+are; later packages must be above the floors. So do the system and Slipstream's own
+programs, if the factory package does not bring them.
 
 It asks before it begins; where nobody can be asked, --yes says so.
 

@@ -19,6 +19,8 @@ func (c *cli) revertCommand() *cobra.Command {
 If nothing is on trial, try the version that was permanent before, if it is still whole
 in its slot and above all floors. It is tried like any version: it becomes permanent by
 its own greenlight, or the present one stays. Then the present one counts as reverted.
+What came in one package is left together: an app, a system, and programs of Slipstream,
+of which those built into the system are the ones before the first update.
 
 Exit status: 0 reverted as asked, or the trial of the version before has begun (with
 --wait: permanent), 1 error, 2 nothing to go back from, 3 refused, 5 the version before
