@@ -180,7 +180,7 @@ func (a *Agent) become(e Become) {
 			err = errors.New("the journal could not be written, and the new agent would not know of its trial")
 		} else {
 			err = slots.AskTry(a.cfg.Run, slots.Try{
-				Boot: a.state.Boot, Slot: e.Runtime.Slot, Digest: e.Runtime.Digest, Version: e.Runtime.Version, Deadline: e.Deadline,
+				Boot: a.state.Boot, Slot: e.Runtime.Slot, Digest: e.Runtime.Digest, Version: e.Runtime.Version, BuiltIn: e.Runtime.BuiltIn, Deadline: e.Deadline,
 			})
 		}
 		if err != nil { // silence reverts

@@ -40,10 +40,10 @@ func (p RuntimePlace) Runtime(ctx context.Context) FoundRuntime {
 	return FoundRuntime{Dir: dir, Version: version}
 }
 
-// Tried is the version that an agent asks to be tried, if its slot holds all of it. Without
-// a slot it is the copy built in.
+// Tried is the version that an agent asks to be tried, if its slot holds all of it, or
+// the copy built in.
 func (p RuntimePlace) Tried(ctx context.Context, t Try) (FoundRuntime, error) {
-	if t.Slot == "" {
+	if t.BuiltIn {
 		return FoundRuntime{Dir: p.BuiltIn}, nil
 	}
 	dir, version, err := p.whole(ctx, Runtime{Slot: t.Slot, Digest: t.Digest, Version: t.Version})

@@ -44,6 +44,11 @@ func TestRuntimeFallsBackToTheBuiltIn(t *testing.T) {
 		want   error  // the reason is this one …
 		says   string // … or says so
 	}{
+		{"the device has returned to it", func(t *testing.T, _ *slots.RuntimePlace, f *slots.RecordFile) error {
+			r, err := f.Load()
+			r.Runtime["a"] = slots.Runtime{Version: "built-in", Counter: 3}
+			return errors.Join(err, f.Replace(r))
+		}, slots.ErrNoRuntime, ""},
 		{"a new device", func(t *testing.T, p *slots.RuntimePlace, _ *slots.RecordFile) error {
 			p.Record = t.TempDir()
 			return nil

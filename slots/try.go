@@ -18,7 +18,8 @@ type Try struct {
 	Slot     string `json:"slot"`
 	Digest   string `json:"digest"`
 	Version  string `json:"version"`
-	Deadline int64  `json:"deadline"` // CLOCK_MONOTONIC ns; whoever is still on trial then is ended
+	BuiltIn  bool   `json:"builtIn,omitempty"` // the copy built in is meant, and no slot
+	Deadline int64  `json:"deadline"`          // CLOCK_MONOTONIC ns; whoever is still on trial then is ended
 }
 
 // ErrNoTry means that nothing is to be tried.
