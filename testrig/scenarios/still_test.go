@@ -96,3 +96,19 @@ func TestStills(t *testing.T) {
 		}
 	}
 }
+
+// Nothing is kept of pictures that refer to one which did not come, until the next key frame.
+func TestStillsAfterALoss(t *testing.T) {
+	t.Parallel()
+	f, seq := &film{}, uint16(0)
+	sends(t, f, &seq, "1.0", 100, 125, 0)
+	f.take("asked")
+	sends(t, f, &seq, "1.0", 125, 127, 125)
+	if n := len(f.shots); n != 1 {
+		t.Fatalf("%d pictures", n)
+	}
+	sends(t, f, &seq, "1.0", 127, 140, 0)
+	if n := len(f.shots); n != 2 {
+		t.Fatalf("%d pictures", n)
+	}
+}
