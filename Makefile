@@ -136,9 +136,9 @@ bench-stream: build
 	build/bin/slipstream-rig bench --stream
 
 # A panel with a large fleet: what one click takes, what linked devices cost, what people
-# wait for, and how fast stores are. Seven minutes, on two cores that have nothing else to do.
+# wait for, also in Chromium, and how fast stores are. Seven minutes, on two cores that have nothing else to do.
 bench-fleet:
-	@.ci/need etcd-server iproute2
+	@.ci/need etcd-server iproute2 chromium jq
 	@mkdir -p build
 	go test -timeout 30m -count 1 -run '^TestBench$$' -v ./adminpanel/large -args -bench.fleet $(abspath build/bench-fleet.json)
 	go test -run '^$$' -bench Fleet -benchtime 5x ./adminpanel/rollout | tee build/bench-rollout.txt

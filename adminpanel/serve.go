@@ -61,6 +61,8 @@ func (p *Panel) Serve(ctx context.Context) error {
 		door := hub.NewDoor(p.at.Devices, p.desk.TLS(), p.log)
 		defer door.Close()
 		f := face{server: p.server(links, p.devices()), at: door, ended: make(chan struct{})}
+		// A link is one request: tables of headers would be kept for nothing.
+		f.server.HTTP2.MaxDecoderHeaderTableSize, f.server.HTTP2.MaxEncoderHeaderTableSize = 1, 1
 		faces = append(faces, f)
 		begin(f)
 		notify(isReady, p.log)

@@ -33,8 +33,9 @@ var ErrLast = errors.New("there is one generation of the authority only: make an
 type Authority struct {
 	keeper keeper
 
-	mu          sync.Mutex   // guards what follows
-	generations []generation // oldest first, at least one
+	mu          sync.Mutex     // guards what follows
+	generations []generation   // oldest first, at least one
+	pool        *x509.CertPool // of all generations' roots; nil: to be made
 	server      *tls.Certificate
 	names       []string // that server is for
 }
@@ -150,7 +151,7 @@ func (a *Authority) Reload() (changed bool, err error) {
 	defer a.mu.Unlock()
 	same := slices.EqualFunc(generations, a.generations, func(x, y generation) bool { return x.root.Equal(y.root) && x.issuing.Equal(y.issuing) })
 	if !same {
-		a.generations, a.server = generations, nil
+		a.generations, a.pool, a.server = generations, nil, nil
 	}
 	return !same, nil
 }
@@ -176,11 +177,13 @@ func (a *Authority) Roots() (list [][]byte) {
 func (a *Authority) Pool() *x509.CertPool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	pool := x509.NewCertPool()
-	for _, g := range a.generations {
-		pool.AddCert(g.root)
+	if a.pool == nil {
+		a.pool = x509.NewCertPool()
+		for _, g := range a.generations {
+			a.pool.AddCert(g.root)
+		}
 	}
-	return pool
+	return a.pool
 }
 
 // IsNewest says whether a device's certificate is of the newest generation.

@@ -177,6 +177,7 @@ func rotates(t *testing.T, open func() *ca.Authority) {
 	a, elsewhere := open(), open()
 	first, between := device(t, a, now)
 	pinned := a.Pinned()
+	before := a.Pool()
 	if err := a.Retire(); !errors.Is(err, ca.ErrLast) {
 		t.Errorf("the last one was retired: %v", err)
 	}
@@ -185,6 +186,9 @@ func rotates(t *testing.T, open func() *ca.Authority) {
 	}
 	if changed, err := a.Reload(); err != nil || !changed {
 		t.Errorf("the rotation by another process was not seen: %v", err)
+	}
+	if after := a.Pool(); after.Equal(before) || after != a.Pool() {
+		t.Error("connections do not share what vouches, or it is that of before")
 	}
 	second, betweenSecond := device(t, a, now)
 	if a.IsNewest(first) || !a.IsNewest(second) || !a.Pinned().Equal(pinned) || len(a.Roots()) != 2 {

@@ -45,6 +45,10 @@ type Desk struct {
 	asking chan struct{} // one token for each that asks
 
 	admitting sync.Mutex // held while a token and a device's record are changed
+
+	lining sync.Mutex // guards what follows
+	server *tls.Certificate
+	newest *tls.Config // made of server
 }
 
 // New makes a desk.
@@ -61,16 +65,28 @@ func (d *Desk) TLS() *tls.Config {
 			if err != nil {
 				return nil, err
 			}
-			return &tls.Config{
-				MinVersion:       tls.VersionTLS13,
-				NextProtos:       []string{"h2", "http/1.1"},
-				Certificates:     []tls.Certificate{*server},
-				ClientAuth:       tls.VerifyClientCertIfGiven,
-				ClientCAs:        d.cfg.Authority.Pool(),
-				VerifyConnection: d.check,
-			}, nil
+			return d.line(server, d.cfg.Authority.Pool()), nil
 		},
 	}
+}
+
+// line is the same for all connections until the authority changes: each keeps it as long as
+// it lasts.
+func (d *Desk) line(server *tls.Certificate, pool *x509.CertPool) *tls.Config {
+	d.lining.Lock()
+	defer d.lining.Unlock()
+	if d.newest == nil || d.newest.ClientCAs != pool || d.server != server {
+		d.server = server
+		d.newest = &tls.Config{
+			MinVersion:       tls.VersionTLS13,
+			NextProtos:       []string{"h2", "http/1.1"},
+			Certificates:     []tls.Certificate{*server},
+			ClientAuth:       tls.VerifyClientCertIfGiven,
+			ClientCAs:        pool,
+			VerifyConnection: d.check,
+		}
+	}
+	return d.newest
 }
 
 // lookTime bounds the look-up of a device during its handshake.

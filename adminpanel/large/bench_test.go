@@ -46,14 +46,15 @@ type sizes struct {
 	span    time.Duration
 	soak    time.Duration // of each trial
 	settle  time.Duration // until memory is looked at
-	cluster bool
+	cluster bool          // commits of an etcd too
+	browser bool          // what Chromium shows too
 }
 
 // TestBench measures with the flag -bench.fleet, and otherwise that measuring works.
 func TestBench(t *testing.T) {
 	b := &bench{T: t, figures: map[string]float64{}, sizes: sizes{staged: 20, linked: 40, records: 1000, asks: 20, span: 100 * time.Millisecond, soak: 100 * time.Millisecond}}
 	if *benchOut != "" {
-		b.sizes = sizes{staged: 1000, linked: 10_000, records: 100_000, asks: 300, span: 5 * time.Second, soak: 5 * time.Second, settle: 30 * time.Second, cluster: true}
+		b.sizes = sizes{staged: 1000, linked: 10_000, records: 100_000, asks: 300, span: 5 * time.Second, soak: 5 * time.Second, settle: 30 * time.Second, cluster: true, browser: true}
 		*devices = b.linked
 	}
 	b.stores()
@@ -151,8 +152,11 @@ func (b *bench) commits(name string, s store.Store, floor float64) {
 // click measures how long one click takes to reach all of many staged devices, and what
 // linked devices cost the panel.
 func (b *bench) click() {
-	p := newPanel(b.T)
-	b.empty = b.memory(p)
+	p := place(b.T, filepath.Join(b.TempDir(), "panel"))
+	token := p.start()
+	b.empty = b.memory(p) // before a password is looked at, which takes 64 MiB that come back late
+	p.setUp(token)
+	p.signIn()
 	n := b.staged
 	s := simtest.Start(b, simulate.Config{Panel: p.devices, Tokens: p.tokens(n), Devices: n, Times: simulate.Times{Soak: b.soak}})
 	p.linked(n)
@@ -260,6 +264,9 @@ func (b *bench) reads() {
 		_, err := p.Versions(b.Context(), "")
 		return err
 	})
+	if b.browser {
+		b.paints(p)
+	}
 }
 
 // asked measures a request, beside the floor of one that does nothing.

@@ -263,6 +263,21 @@ func TestARevertInTheSoakTakesTheVerdictBack(t *testing.T) {
 	s.wants(view.RolloutHalted, 1)
 }
 
+// A wave that falls below its threshold while it soaks, and reaches it again, soaks anew.
+func TestASoakBeginsAnew(t *testing.T) {
+	p := plan(view.Wave{Count: 3, SoakMS: hour})
+	p.FailPercent, p.SuccessPercent = 90, 60
+	s := begin(t, p, 3, 1)
+	s.upgrade(0, 1)
+	s.wait(50 * time.Minute)
+	s.says(rollout.SeenReverted, 0)
+	s.upgrade(2)
+	s.wait(50 * time.Minute)
+	s.wants(view.RolloutRunning, 1)
+	s.wait(10 * time.Minute)
+	s.wants(view.RolloutRunning, 2)
+}
+
 // A report from before the revert must not undo it.
 func TestWordsOfOlderAsksAreNotHeard(t *testing.T) {
 	s := begin(t, plan(), 4)
@@ -389,7 +404,11 @@ func TestTries(t *testing.T) {
 	if got := s.asked(); got != "" {
 		t.Fatalf("asked %q at once", got)
 	}
-	s.wait(time.Minute)
+	s.wait(time.Minute - time.Second)
+	if got := s.asked(); got != "" {
+		t.Fatalf("asked %q before the pause was over", got)
+	}
+	s.wait(time.Second)
 	if got := s.asked(); got != "stage cam-0" {
 		t.Fatalf("asked %q after the pause", got)
 	}
@@ -443,10 +462,12 @@ func TestWhoIsAwayTooLongIsSkipped(t *testing.T) {
 func TestAWaveThatIsAllAwayIsNoSuccess(t *testing.T) {
 	p := plan(view.Wave{Count: 1})
 	p.OfflineDeadlineMS = minute
-	s := begin(t, p, 1, 1)
-	s.step(rollout.Link{At: s.now, Device: "cam-0"})
-	s.wait(time.Hour)
-	s.wants(view.RolloutHalted, 1)
+	for _, p.OnFailure = range []string{"halt", "pause", "revert"} { // nothing failed: a person has to look
+		s := begin(t, p, 1, 1)
+		s.step(rollout.Link{At: s.now, Device: "cam-0"})
+		s.wait(time.Hour)
+		s.wants(view.RolloutHalted, 1)
+	}
 }
 
 func TestDownloadsThatStopMakeRoom(t *testing.T) {

@@ -1,6 +1,7 @@
 package bolt_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -48,36 +49,49 @@ func TestAFileOfAnotherKindIsRefused(t *testing.T) {
 	}
 }
 
-// A watcher that is left behind is told so, and costs no memory meanwhile.
+// A watcher that is left behind, by many changes or by large ones, is told so, and costs no
+// memory meanwhile.
 func TestAWatcherThatFallsBehind(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "panel.db"))
-	events, err := s.Watch(t.Context(), "", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const ops = 100
-	for i := range 400 {
-		batch := make([]store.Op, ops)
-		for j := range batch {
-			batch[j] = store.Op{Key: fmt.Sprint("k", j), Value: []byte{byte(i)}}
-		}
-		if _, err := s.Commit(t.Context(), nil, batch); err != nil {
+	for _, c := range []struct{ commits, ops, size int }{{400, 100, 1}, {40, 1, 512 << 10}} {
+		s := open(t, filepath.Join(t.TempDir(), "panel.db"))
+		events, err := s.Watch(t.Context(), "", 0)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	n := 0
-	for range events {
-		n++
-	}
-	if n >= 400*ops {
-		t.Errorf("%d changes were kept for it", n)
-	}
-	late, err := s.Watch(t.Context(), "", 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if e, ok := <-late; ok {
-		t.Errorf("a watch after a revision that is gone began with %+v", e)
+		for i := range c.commits {
+			batch := make([]store.Op, c.ops)
+			for j := range batch {
+				batch[j] = store.Op{Key: fmt.Sprint("k", j), Value: bytes.Repeat([]byte{byte(i)}, c.size)}
+			}
+			if _, err := s.Commit(t.Context(), nil, batch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := 0
+		for range events {
+			n++
+		}
+		if n >= c.commits*c.ops {
+			t.Errorf("%d changes of %d bytes were kept for it", n, c.size)
+		}
+		late, err := s.Watch(t.Context(), "", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := <-late; ok {
+			t.Errorf("a watch after a revision that is gone began with %+v", e)
+		}
+		newest, err := s.Get(t.Context(), "k0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, err := s.Watch(t.Context(), "k0", newest.Rev-1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := <-last; !ok || e.Rev != newest.Rev {
+			t.Errorf("the newest change is not held: %+v", e)
+		}
 	}
 }
 

@@ -8,13 +8,18 @@ import (
 	"slipstream/adminpanel/store"
 )
 
-// ringSize is how many changes a watcher may be behind.
-const ringSize = 16384
+// How far a watcher may be behind. Who is further behind scans again, which takes less than to
+// hold for all time what happened while a fleet was enrolled.
+const (
+	ringSize  = 16384   // changes
+	ringBytes = 4 << 20 // of their values
+)
 
 // ring holds the newest changes for those who watch.
 type ring struct {
 	mu     sync.Mutex
 	events []store.Event // the newest, oldest first
+	bytes  int           // of their values
 	base   int64         // number of the first of them since the ring was made
 	since  int64         // all changes after this revision are in it, or were
 	lost   int64         // newest revision that is no more in it
@@ -32,14 +37,26 @@ func (r *ring) add(events []store.Event, rev int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, events...)
-	if over := len(r.events) - ringSize; over >= ringSize { // seldom, for it copies
-		r.lost = r.events[over-1].Rev
-		r.events = append([]store.Event(nil), r.events[over:]...)
-		r.base += int64(over)
+	for _, e := range events {
+		r.bytes += len(e.Value)
+	}
+	if len(r.events) >= 2*ringSize || r.bytes >= 2*ringBytes { // seldom, for it copies
+		r.drop()
 	}
 	r.since = rev
 	close(r.wake)
 	r.wake = make(chan struct{})
+}
+
+// drop forgets the oldest, of which there are too many.
+func (r *ring) drop() {
+	over := 0
+	for ; len(r.events)-over > ringSize || r.bytes > ringBytes; over++ {
+		r.bytes -= len(r.events[over].Value)
+	}
+	r.lost = r.events[over-1].Rev
+	r.events = append([]store.Event(nil), r.events[over:]...)
+	r.base += int64(over)
 }
 
 // after finds the number of the first change after a revision; false if it is gone.
