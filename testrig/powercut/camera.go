@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"slipstream/agent/control"
@@ -129,10 +128,19 @@ func (c *cam) greenlight(ctx context.Context, version string) error {
 	return done("greenlight", c.agent.Greenlight(ctx))
 }
 
+// errEnded is a trial that did not come to its end as was meant: a machine that is emulated
+// on a busy one stands still for so long that a start is given up.
+var errEnded = errors.New("taken back by itself")
+
 func (c *cam) trial(ctx context.Context, version string) (control.Status, error) {
-	return c.waitFor(ctx, "trial of "+version, func(s control.Status) bool {
-		return s.Trial != nil && s.Trial.Version == version && s.Phase == "trial"
+	ended := func(s control.Status) bool { return s.Last != nil && s.Last.To == version }
+	s, err := c.waitFor(ctx, "trial of "+version, func(s control.Status) bool {
+		return s.Trial != nil && s.Trial.Version == version && s.Phase == "trial" || ended(s)
 	})
+	if err == nil && ended(s) {
+		err = fmt.Errorf("%s was %w: %s %s", version, errEnded, s.Last.Reason, s.Last.Detail)
+	}
+	return s, err
 }
 
 // permanent waits until a version is, and everything is done that belongs to it.
@@ -141,7 +149,7 @@ func (c *cam) permanent(ctx context.Context, version string) error {
 		return s.Last != nil && s.Last.To == version && !slices.Contains([]string{"reverting", "committing"}, s.Phase)
 	})
 	if err == nil && s.Last.Outcome != control.OutcomePermanent {
-		err = fmt.Errorf("%s is %s (%s) %s\n%s", version, s.Last.Outcome, s.Last.Reason, s.Last.Detail, strings.Join(s.Last.Evidence, "\n"))
+		err = fmt.Errorf("%s was %w: %s %s", version, errEnded, s.Last.Reason, s.Last.Detail)
 	}
 	return err
 }

@@ -35,6 +35,7 @@ type recorder struct {
 	rec     Recording
 	say     func(format string, args ...any)
 	release int // number of the newest package
+	is      int // index of what is permanent in the story, the last but for what was given up
 }
 
 // Record lets a new camera of a factory's live, with QEMU noting whatever its disk is told.
@@ -69,22 +70,35 @@ func (r *recorder) live(ctx context.Context, f *machine.Factory, life Life) erro
 	}
 	for i := range max(life.Camera, life.System) {
 		if i < life.Camera {
-			if err := r.updatesCamera(ctx, f); err != nil {
+			if err := r.again(func() error { return r.updatesCamera(ctx, f) }); err != nil {
 				return fmt.Errorf("update of the camera: %w", err)
 			}
 		}
 		if i == 0 && life.Revert {
-			if err := r.takesBack(ctx, f); err != nil {
+			if err := r.again(func() error { return r.takesBack(ctx, f) }); err != nil {
 				return fmt.Errorf("update of the camera that is taken back: %w", err)
 			}
 		}
 		if i < life.System {
-			if err := r.updatesSystem(ctx, f); err != nil {
+			if err := r.again(func() error { return r.updatesSystem(ctx, f) }); err != nil {
 				return fmt.Errorf("update of the system: %w", err)
 			}
 		}
 	}
 	return nil
+}
+
+// updateTries is how often an update may be taken back by itself.
+const updateTries = 3
+
+func (r *recorder) again(update func() error) (err error) {
+	for range updateTries {
+		if err = update(); !errors.Is(err, errEnded) {
+			return err
+		}
+		r.say("%v", err)
+	}
+	return err
 }
 
 // mark notes what is known from now on.
@@ -111,7 +125,7 @@ func (r *recorder) greenlit(ctx context.Context, version string, is Permanent, a
 	}
 	n := len(r.rec.Story.Permanent)
 	r.rec.Story.Permanent = append(r.rec.Story.Permanent, is)
-	if err := r.mark(n-1, n, agreed); err != nil {
+	if err := r.mark(r.is, n, agreed); err != nil {
 		return err
 	}
 	if err := r.greenlight(ctx, version); err != nil {
@@ -120,6 +134,7 @@ func (r *recorder) greenlit(ctx context.Context, version string, is Permanent, a
 	if err := r.permanent(ctx, version); err != nil {
 		return err
 	}
+	r.is = n
 	r.say("%v is permanent", is)
 	return r.mark(n, n, agreed)
 }
@@ -147,7 +162,7 @@ func (r *recorder) updatesCamera(ctx context.Context, f *machine.Factory) error 
 }
 
 // now is what is permanent.
-func (r *recorder) now() Permanent { return r.rec.Story.Permanent[len(r.rec.Story.Permanent)-1] }
+func (r *recorder) now() Permanent { return r.rec.Story.Permanent[r.is] }
 
 func (r *recorder) takesBack(ctx context.Context, f *machine.Factory) error {
 	version, err := r.tries(ctx, f)
@@ -188,8 +203,7 @@ func (r *recorder) updatesSystem(ctx context.Context, f *machine.Factory) error 
 	if err := r.agreed(ctx); err != nil {
 		return err
 	}
-	n := len(r.rec.Story.Permanent) - 1
-	return r.mark(n, n, true)
+	return r.mark(r.is, r.is, true)
 }
 
 // agreed waits until the agent has told the boot loader, which it does behind the commit.

@@ -100,7 +100,7 @@ func (r *run) all(ctx context.Context, faults []Fault) error {
 	if err != nil {
 		return err
 	}
-	tally, bad, err := r.search(ctx, factory, Explorer{Seed: r.Seed, Chance: r.Chance, Workers: runtime.NumCPU(), MaxBad: maxBad}, Life{Camera: 2, System: 1, Revert: true})
+	tally, bad, err := r.search(ctx, factory, Explorer{Seed: r.Seed, Chance: r.Chance, Workers: runtime.NumCPU(), MaxBad: maxBad}, Life{Camera: 4, System: 1, Revert: true})
 	if err != nil {
 		return err
 	}

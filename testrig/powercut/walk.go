@@ -158,12 +158,14 @@ func (w *walk) powered(ctx context.Context, m *machine.Machine, disk *volatileDi
 	switch {
 	case disk.isOff():
 		return fmt.Sprintf("%s, cut behind write %d", story, writes), nil
+	case errors.Is(err, errEnded):
+		return fmt.Sprintf("%s, which it gave up, and was cut", story), nil
 	case err != nil:
 		w.tally.Bad++
 		w.bad = append(w.bad, Bad{n, story, err})
 		return story + ", which went wrong", nil
 	}
-	return story + ", cut when it was over", nil
+	return story + ", cut when all was done", nil
 }
 
 // comesUp waits until the camera does what it is for.
@@ -172,7 +174,7 @@ func (w *walk) comesUp(ctx context.Context, c *cam) (story string, err error) {
 	if err == nil {
 		err = w.up(ctx, c, status)
 	}
-	return "came up", err
+	return "start", err
 }
 
 // up says whether the camera has come up as it must.
@@ -228,7 +230,7 @@ func (w *walk) updates(ctx context.Context, c *cam, ofSystem bool) (story string
 		is.Live = version
 		file, err = w.factory.Camera(ctx, r)
 	}
-	story = "was updated to " + is.String()
+	story = "update to " + is.String()
 	if err != nil {
 		return story, err
 	}
