@@ -24,7 +24,8 @@ export class Rows {
 
   constructor(readonly q: string) {
     this.#stop = listen('devices', (e) => {
-      if (e.kind !== 'device' || !('id' in e) || !e.id) this.changed.value = true;
+      if (e.kind === 'resync') void this.#again();
+      else if (e.kind !== 'device' || !('id' in e) || !e.id) this.changed.value = true;
       else if (e.deleted || !this.#byID.has(e.id)) this.changed.value ||= this.#ended || !!e.deleted;
       else if (e.data) {
         this.#heard.set(e.id, e.data as Device);
@@ -40,6 +41,32 @@ export class Rows {
       for (const [id, d] of this.#heard) this.#byID.get(id)!.value = d;
     });
     this.#heard.clear();
+  }
+
+  // again looks at all rows once more, for changes that nobody has told: in place, and
+  // where other devices are there by now, it only says so.
+  async #again(): Promise<void> {
+    const known = this.list.peek().length;
+    const seen = new Set<string>();
+    try {
+      for (let after = ''; seen.size < known; ) {
+        const ask = new URLSearchParams({ q: this.q, after, limit: String(page) });
+        const got = await get<Devices>('devices?' + ask, { signal: this.#abort.signal });
+        batch(() => {
+          for (const d of got.devices) {
+            seen.add(d.id);
+            const row = this.#byID.get(d.id);
+            if (row) row.value = d;
+            else if (seen.size <= known) this.changed.value = true;
+          }
+          this.changed.value ||= got.total !== this.total.value;
+        });
+        after = got.after ?? '';
+        if (!after) break;
+      }
+    } catch (err) {
+      if (!this.#abort.signal.aborted) this.error.value = why(err);
+    }
   }
 
   #busy = false;
