@@ -48,14 +48,17 @@ test-arm:
 	done
 
 # The panel's pages: that what is committed is what their sources make, that their types
-# hold, and each page of a panel with a fleet: axe, phones, no motion. With npm's packages,
-# which nothing else needs. Pictures of all pages are in build/pages then.
+# hold, each page of a panel with a fleet (axe, phones, no motion), the way from nothing to
+# one device, a page cut off for half a minute, and the page of a hundred thousand devices
+# with its figures. With npm's packages, which nothing else needs. Pictures of all pages are
+# in build/pages then.
 test-ui:
 	@.ci/need chromium fonts-dejavu-core nodejs npm
 	@mkdir -p build/pages
 	cd adminpanel/ui && npm ci --no-audit --no-fund
 	go test -timeout 8m -count 1 -tags npm ./adminpanel/ui/...
-	SLIPSTREAM_SCREENSHOTS=$(abspath build/pages) go test -timeout 16m -count 1 -tags npm -run '^TestEveryPage$$' -v ./adminpanel
+	SLIPSTREAM_SCREENSHOTS=$(abspath build/pages) go test -timeout 20m -count 1 -tags npm -v -run '^Test(EveryPage|TheFirstDevice|APageIsCutOff|ThePageOfALargeFleet)$$' ./adminpanel \
+		-args -pages.cut 30s -pages.devices 100000
 
 race:
 	@.ci/need $(TOOLS)

@@ -152,6 +152,7 @@ const hints: [string, string][] = [
   ['/', 'search'],
   ['j  k', 'next, previous row'],
   ['x', 'select the row'],
+  ['X', 'select what is on the screen'],
   ['Enter', 'open it'],
   ['Esc', 'close, give up a selection'],
   ...places.map(([key, , name]): [string, string] => [`g ${key}`, name]),

@@ -69,10 +69,8 @@ effect(() => {
 // enter finds out who we are, and so which page comes first.
 export async function enter(): Promise<void> {
   try {
-    me.value = await get<Me>('me');
-    settings.value = await get<Settings>('settings');
-    setup.value = await get<Setup>('setup');
-    hub.value = await get<Hub>('hub');
+    const all = await Promise.all([get<Me>('me'), get<Settings>('settings'), get<Setup>('setup'), get<Hub>('hub')]);
+    [me.value, settings.value, setup.value, hub.value] = all;
     phase.value = 'in';
   } catch (err) {
     if (!(err instanceof Problem) || err.status !== 401) {

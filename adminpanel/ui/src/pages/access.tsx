@@ -2,7 +2,7 @@ import { useSignal } from '@preact/signals';
 import { call, post } from '../api';
 import { State } from '../icons';
 import { Ago, Button, Dialog, Fault, Field, Secret, Text, Wait } from '../parts';
-import { may, me, toast, useLoaded } from '../store';
+import { may, me, setup, toast, useLoaded } from '../store';
 import type { Account, Accounts as AccountList, Enrolment, Enrolments as EnrolmentList, Grant, Token, Tokens as TokenList } from '../view';
 import { date } from '../words';
 
@@ -55,6 +55,7 @@ export function Accounts() {
           </li>
         ))}
       </ul>
+      <p class="soft">{setup.value?.oidc ? 'People of your organisation log in through it (OIDC), with the roles of their groups.' : 'Only the accounts here log in. With [oidc] in its configuration the panel takes those of your organisation too.'}</p>
       {adding.value && (
         <Dialog title="Add an account" onClose={() => (adding.value = false)}>
           <div class="form">
@@ -117,14 +118,15 @@ export function Enrolments() {
   );
 }
 
-export function Enrol({ onMade }: { onMade: () => void }) {
+// Enrol makes a token and shows its line, unless somebody else does.
+export function Enrol({ onMade, quiet = false }: { onMade: (e: Enrolment) => void; quiet?: boolean }) {
   const device = useSignal('');
   const site = useSignal('');
   const uses = useSignal('1');
   const made = useSignal<Enrolment | null>(null);
   const make = async () => {
     made.value = await post<Enrolment>('enrolments', { ...(device.value.trim() ? { device: device.value.trim() } : {}), ...(site.value.trim() ? { site: site.value.trim() } : {}), uses: Number(uses.value), until: inDays('1') });
-    onMade();
+    onMade(made.value);
   };
   const m = made.value;
   return (
@@ -134,7 +136,7 @@ export function Enrol({ onMade }: { onMade: () => void }) {
       <Text label="Site" value={site.value} set={(v) => (site.value = v)} />
       <Text label="How many devices" inputMode="numeric" value={uses.value} set={(v) => (uses.value = v)} />
       <div class="buttons"><Button kind="main" testid="enrol-make" denied={may('admin') ? '' : 'Your role may not enrol devices.'} onClick={make}>Make a token for a day</Button></div>
-      {m && <Secret label="Type this on the device; it is shown once:" text={m.command || m.text || ''} />}
+      {m && !quiet && <Secret label="Type this on the device; it is shown once:" text={m.command || m.text || ''} />}
     </section>
   );
 }

@@ -5,7 +5,7 @@ import { Icon, State } from '../icons';
 import { Ago, Button, Dialog, Fault, Field, Nothing, Page, Text, Wait } from '../parts';
 import { may, now, say, toast, useLoaded } from '../store';
 import { Tile } from '../tile';
-import type { Action, Asked, Device as Row, DeviceDetail, History, Record as Course, Releases } from '../view';
+import type { Action, Asked, Device as Row, DeviceDetail, History, Record as Course, Releases, Trial } from '../view';
 import { bare, bytes, clock, date, duration, reason, sentence } from '../words';
 import { Slots } from './slots';
 import { TrialBox } from './trial';
@@ -47,7 +47,7 @@ export function Device({ id }: { id: string }) {
           <Actions d={d} path={path} reload={reload} />
         </div>
         <Slots d={d} />
-        <Timeline id={id} seq={d.status?.last?.time ?? ''} />
+        <Timeline id={id} seq={d.status?.last?.time ?? ''} trial={trial} />
         <Facts d={d} />
       </div>
     </Page>
@@ -148,7 +148,7 @@ function Stage({ path, onClose }: { path: string; onClose: () => void }) {
 
 const outcomes: { [k: string]: string } = { permanent: 'permanent', reverted: 'reverted', refused: 'refused' };
 
-function Timeline({ id, seq }: { id: string; seq: string }) {
+function Timeline({ id, seq, trial }: { id: string; seq: string; trial?: Trial }) {
   const { value, error, reload } = useLoaded<History>(`devices/${encodeURIComponent(id)}/history`);
   useEffect(() => {
     if (value.peek()) reload();
@@ -158,8 +158,11 @@ function Timeline({ id, seq }: { id: string; seq: string }) {
     <section class="card timeline" aria-labelledby="timeline-title">
       <h2 id="timeline-title">Timeline</h2>
       <Fault text={error.value} retry={reload} />
-      {value.value && !records.length && <Nothing>No update yet.</Nothing>}
-      <ol>{records.map((r) => <Entry key={r.time + (r.trial ?? '')} r={r} />)}</ol>
+      {value.value && !records.length && !trial && <Nothing>No update yet.</Nothing>}
+      <ol>
+        {trial && <li><State state="trial" word="on trial" /><div><p><b>{trial.from || '–'} → {trial.version}</b></p><p class="soft"><time title={date(trial.started)}>{date(trial.started)}</time>{trial.tookOver && ` · viewers saw it after ${duration(new Date(trial.tookOver).getTime() - new Date(trial.started).getTime())}`} · began <Ago time={trial.started} /></p></div></li>}
+        {records.map((r) => <Entry key={r.time + (r.trial ?? '')} r={r} />)}
+      </ol>
     </section>
   );
 }
@@ -167,6 +170,7 @@ function Timeline({ id, seq }: { id: string; seq: string }) {
 function Entry({ r }: { r: Course }) {
   const began = r.began ? new Date(r.began).getTime() : 0;
   const took = began > 0 ? new Date(r.time).getTime() - began : 0;
+  const seen = r.began && r.tookOver ? new Date(r.tookOver).getTime() - began : 0;
   const gap = Math.max(0, ...[...(r.proof?.switch ?? []), ...(r.proof?.revert ?? [])].map((s) => s.gapMs));
   return (
     <li>
@@ -176,6 +180,7 @@ function Entry({ r }: { r: Course }) {
         {r.detail && <p class="soft">{sentence(r.detail)}</p>}
         <p class="soft">
           <time title={date(r.time)}>{date(r.time)}</time>
+          {seen > 0 && ` · viewers saw it after ${duration(seen)}`}
           {took > 0 && ` · trial of ${duration(took)}`}
           {gap > 0 && ` · viewers' longest gap ${duration(gap)}`}
           {!!r.darkMs && ` · ${duration(r.darkMs)} dark over ${r.reboots} reboots`}

@@ -57,6 +57,21 @@ export function Table({ rows, selected, everything }: Props) {
     everything.value = false;
     selected.value = next;
   };
+  // The page of a list without pages is what the screen shows.
+  const onScreen = () => {
+    const el = box.current!;
+    const { height } = view.value;
+    const first = Math.ceil(el.scrollTop / height);
+    return list.slice(first, first + Math.max(1, Math.floor(el.clientHeight / height) - 1)).map((d) => d.value.id);
+  };
+  const togglePage = () => {
+    const ids = onScreen();
+    const next = new Set(everything.value ? [] : selected.value);
+    const all = ids.every((id) => next.has(id));
+    for (const id of ids) all ? next.delete(id) : next.add(id);
+    everything.value = false;
+    selected.value = next;
+  };
   const screenful = () => Math.max(1, Math.floor(box.current!.clientHeight / view.value.height) - 2);
   const open = (at: number) => {
     set('row', at ? String(at) : '');
@@ -72,6 +87,7 @@ export function Table({ rows, selected, everything }: Props) {
       case 'PageUp': move(at - screenful()); break;
       case 'Home': move(0); break;
       case 'End': move(list.length - 1); break;
+      case 'X': togglePage(); break;
       case 'x': case ' ': list[at] && toggle(list[at].value.id); break;
       case 'Enter': list[at] && open(at); break;
       case 'Escape': selected.value = new Set(); everything.value = false; break;
@@ -90,7 +106,9 @@ export function Table({ rows, selected, everything }: Props) {
         <div class="gridhead" role="rowgroup">
           <div class="grow" role="row" aria-rowindex={1}>
             {['Selected', 'Device', 'Site', 'Running', 'Staged', 'State', 'Seen', 'Tags'].map((name, i) => (
-              <span key={name} role="columnheader" class={`c${i}`}>{i ? name : <span class="unseen">{name}</span>}</span>
+              <span key={name} role="columnheader" class={`c${i}`}>{i ? name : (
+                <button type="button" class="quiet" tabIndex={-1} title="Select what is on the screen (X)" data-testid="select-page" onClick={togglePage}><i class="tick" aria-hidden="true" /><span class="unseen">{name}: what is on the screen</span></button>
+              )}</span>
             ))}
           </div>
         </div>

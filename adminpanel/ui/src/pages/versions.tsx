@@ -38,11 +38,14 @@ export function Versions() {
             </table>
           </div>
         </section>
-        {v.history && v.history.length > 1 && <Trend points={v.history} versions={v.versions.map((c) => c.version)} />}
+        {v.history && v.history.length > 1 && <Trend points={[...v.history, present(v)]} versions={v.versions.map((c) => c.version)} />}
       </div>
     </Page>
   );
 }
+
+// present is how it is now, which the panel's own points, one in a quarter of an hour, lag behind.
+const present = (v: All): VersionPoint => ({ at: new Date().toISOString(), running: Object.fromEntries(v.versions.map((c) => [c.version, c.running])) });
 
 // Trend draws how many devices ran which version over the last day, one band each. The
 // newest versions have the strongest bands; each is named where it ends.
@@ -65,11 +68,11 @@ function Trend({ points, versions }: { points: VersionPoint[]; versions: string[
   });
   return (
     <section class="card trend" aria-labelledby="trend-title">
-      <h2 id="trend-title">The last day</h2>
-      <svg viewBox={`0 0 ${w} ${h}`} preserveAspectRatio="none" role="img" aria-label={`From ${clock(points[0]!.at)} to ${clock(points.at(-1)!.at)}: ` + shown.map((v) => `${v} from ${points[0]!.running[v] ?? 0} to ${points.at(-1)!.running[v] ?? 0} devices`).join('; ')}>
+      <header class="row"><h2 id="trend-title">The last day</h2><span class="soft">up to {devices(most)}</span></header>
+      <svg viewBox={`0 0 ${w} ${h}`} preserveAspectRatio="none" role="img" aria-label={`From ${clock(points[0]!.at, false)} to now: ` + shown.map((v) => `${v} from ${points[0]!.running[v] ?? 0} to ${points.at(-1)!.running[v] ?? 0} devices`).join('; ')}>
         {bands.map((b) => <path key={b.v} d={b.d} class={`band band${shown.indexOf(b.v)}`} />)}
       </svg>
-      <p class="axis"><span>{clock(points[0]!.at)}</span><span>{clock(points.at(-1)!.at)}</span></p>
+      <p class="axis">{[0, 0.25, 0.5, 0.75, 1].map((part) => <span key={part}>{part === 1 ? 'now' : clock(new Date(t0 + part * (t1 - t0)).toISOString(), false)}</span>)}</p>
       <ul class="legend">{shown.map((v, i) => <li key={v}><i class={`band${i}`} /> {v} <span class="soft">{count(points[0]!.running[v] ?? 0)} → {count(points.at(-1)!.running[v] ?? 0)}</span></li>)}</ul>
     </section>
   );
