@@ -136,7 +136,7 @@ func (w *world) describe(id, site, tag string, i int) {
 // views are all pages with something to see, by the names of their pictures.
 func (t town) views() map[string]string {
 	return map[string]string{
-		"wall": "/wall?q=id:gate-*,cam-0000*", "kiosk": "/wall?kiosk=1&q=id:gate-*,cam-0000*&columns=3", "fleet": "/devices", "fleet-filtered": "/devices?q=site:harbour+version%3C2.1",
+		"wall": "/wall?q=id:gate-*", "kiosk": "/wall?kiosk=1&q=id:gate-*&columns=3", "fleet": "/devices", "fleet-filtered": "/devices?q=site:harbour+version%3C2.1",
 		"device": "/devices/gate-1", "device-away": "/devices/gate-2", "versions": "/versions", "rollouts": "/rollouts", "rollout": "/rollouts/" + t.running.ID,
 		"plan": "/rollouts/new?q=tag:door", "releases": "/releases", "audit": "/audit", "settings": "/settings", "settings-accounts": "/settings?tab=accounts", "settings-tokens": "/settings?tab=tokens",
 		"settings-enrolment": "/settings?tab=enrolment", "settings-walls": "/settings?tab=walls", "setup": "/setup", "nothing": "/no/such/page",
