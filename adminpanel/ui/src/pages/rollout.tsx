@@ -102,7 +102,7 @@ function Waves({ r }: { r: Rollout }) {
           <tbody>{r.waves.map((w, i) => <Wave key={i} r={r} w={w} n={i + 1} />)}</tbody>
         </table>
       </div>
-      <ul class="legend"><li><i class="mark good" /> so far must what is done come: {r.plan.successPercent} %</li><li><i class="mark bad" /> failures may not come so far from the right: {r.plan.failPercent} %</li></ul>
+      <ul class="legend"><li><i class="mark good" /> done must reach {r.plan.successPercent} %</li><li><i class="mark bad" /> failures, from the right, halt it beyond {r.plan.failPercent} % (their lower bound)</li></ul>
     </section>
   );
 }
@@ -167,6 +167,8 @@ const verbs: { [k: string]: { word: string; kind: 'main' | 'bad' | 'plain'; conc
   'abort-revert': { word: 'Abort and revert …', kind: 'bad', concerns: (r) => r.total.done + r.total.trial + r.total.activating, says: 'Devices that have the new version go back to the one before; viewers keep their pictures.' },
 };
 
+const order = Object.keys(verbs); // what cannot be taken back comes last
+
 const pending = (r: Rollout) => r.total.devices - r.total.done - r.total.failed - r.total.reverted - r.total.skipped;
 const open = (r: Rollout) => {
   const c = r.waves[r.wave - 1]?.counts;
@@ -211,7 +213,7 @@ function Verbs({ r, reload }: { r: Rollout; reload: () => void }) {
   const v = a && verbs[a.verb]!;
   return (
     <>
-      {r.actions.filter((s) => verbs[s.name] && timely(s, r)).map((s) => <Button key={s.name} kind={verbs[s.name]!.kind} denied={s.denied} testid={s.name} onClick={() => press(s)}>{verbs[s.name]!.word}</Button>)}
+      {r.actions.filter((s) => verbs[s.name] && timely(s, r)).sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)).map((s) => <Button key={s.name} kind={verbs[s.name]!.kind} denied={s.denied} testid={s.name} onClick={() => press(s)}>{verbs[s.name]!.word}</Button>)}
       {a && v && (
         <Confirm title={`${v.word.replace(' …', '')}: ${r.plan.name || 'rollout ' + r.id}`} word={v.word.replace(' …', '')} expect={a.n} onClose={() => (asking.value = null)} onYes={(why) => ask(a.verb, r.rev, { expect: a.n, ...(why ? { why } : {}) })}>
           <p>It concerns <b>{devices(a.n)}</b> as of {date(new Date().toISOString())}. {v.says}</p>
