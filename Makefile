@@ -12,7 +12,7 @@ COSIGN_VERSION := v3.1.3
 COSIGN := build/tools/cosign-$(COSIGN_VERSION)/cosign
 # What the tests work with beside Go.
 TOOLS := gcc g++ libc6-dev ffmpeg chromium openssl jq tmux fonts-dejavu-core iproute2 nftables erofs-utils squashfs-tools cryptsetup-bin e2fsprogs mount \
-	etcd-server pebble libubootenv-tool u-boot-tools u-boot-qemu qemu-system-arm qemu-utils fdisk busybox systemd python3 dpkg \
+	etcd-server pebble libubootenv-tool u-boot-tools device-tree-compiler u-boot-qemu qemu-system-arm qemu-utils fdisk busybox systemd python3 dpkg \
 	$(addprefix gstreamer1.0-,tools plugins-base plugins-good plugins-bad plugins-ugly rtsp libav)
 COMMANDS := $(wildcard */cmd/* testrig/camera/cmd/*)
 
@@ -169,7 +169,7 @@ soak: build
 # have nothing else to do; the last lines say how long it took, and count. What viewers saw
 # is in build/rig.html.
 rig:
-	@.ci/need qemu-system-arm qemu-utils u-boot-qemu u-boot-tools e2fsprogs fdisk dpkg ffmpeg
+	@.ci/need qemu-system-arm qemu-utils u-boot-qemu u-boot-tools device-tree-compiler e2fsprogs fdisk dpkg ffmpeg
 	@mkdir -p build/bin
 	go build -trimpath -o build/bin/ ./testrig/cmd/slipstream-rig
 	@build/bin/slipstream-rig run $(SCENARIOS) $(if $(ARCH),--arch $(ARCH)) --report build/rig.json,build/rig.html

@@ -16,7 +16,7 @@ const (
 	// ourselves is this very program, also when its file was replaced since.
 	ourselves = "/proc/self/exe"
 	// launchWait bounds how long a launcher may take, on a machine that is busy.
-	launchWait = 10 * time.Second
+	launchWait = 30 * time.Second
 	maxReport  = 64 << 10
 )
 

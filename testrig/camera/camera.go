@@ -46,6 +46,7 @@ type Camera struct {
 	config Config
 	lines  []*line
 	notify notifier
+	sensor *sensor // nil: it needs none
 	stdout io.Writer
 	log    *slog.Logger
 
@@ -88,8 +89,16 @@ func New(env Env, stdout io.Writer, log *slog.Logger) (*Camera, error) {
 			camera: c, name: s.Name, media: m, counts: i == 0, sent: make(chan struct{}), wishes: make(chan struct{}, 1),
 		})
 	}
-	c.notify, err = dialNotify(env.NotifySocket)
+	if c.notify, err = dialNotify(env.NotifySocket); err != nil || config.Sensor == "" {
+		return c, err
+	}
+	c.sensor, err = openSensor(config.Sensor, c.notify, log)
 	return c, err
+}
+
+// sees says whether there is something to be shown.
+func (c *Camera) sees() bool {
+	return !c.silent.Load() && (c.sensor == nil || c.sensor.sees())
 }
 
 // media reads a stream's clip, or makes its tone.
@@ -116,7 +125,13 @@ func (c *Camera) Run(ctx context.Context) error {
 	for _, l := range c.lines {
 		wg.Go(func() { l.run(ctx) })
 	}
+	if c.sensor != nil {
+		wg.Go(func() { c.sensor.run(ctx) })
+	}
 	for _, l := range c.lines {
+		if c.sensor != nil {
+			break // which is another version's until this one is ready
+		}
 		select {
 		case <-l.sent:
 		case <-ctx.Done():

@@ -30,10 +30,11 @@ const (
 	FaultGrow        = "grow"         // memory grows to Fault.Megabytes
 	FaultFork        = "fork"         // it doubles until it is Fault.Processes
 	FaultSpin        = "spin"         // every processor is kept busy
+	FaultReread      = "reread"       // it reads all of its slot, and ends if it cannot
 )
 
 var faults = []string{
-	FaultNone, FaultExit, FaultSEGV, FaultHang, FaultStopSending, FaultNeverReady, FaultGrow, FaultFork, FaultSpin,
+	FaultNone, FaultExit, FaultSEGV, FaultHang, FaultStopSending, FaultNeverReady, FaultGrow, FaultFork, FaultSpin, FaultReread,
 }
 
 // Config is camera.json. It is signed and packaged with the version.
@@ -44,6 +45,8 @@ type Config struct {
 	Fault      Fault      `json:"fault"`
 	RTSP       bool       `json:"rtsp,omitempty"`  // it publishes to the slot's ingest, as any encoder could
 	State      bool       `json:"state,omitempty"` // it hands its count over: the manifest declares [StateSchema]
+	// Sensor is a video device without whose pictures the camera shows none.
+	Sensor string `json:"sensor,omitempty"`
 	// LagMS is how far it may fall behind before it leaves frames out; 0: a second.
 	LagMS int64 `json:"lagMs,omitempty"`
 }
@@ -131,6 +134,9 @@ func (c Config) Validate() error {
 	}
 	if c.Greenlight.AfterMS < 0 || c.Fault.AfterMS < 0 {
 		complain("afterMs is negative")
+	}
+	if c.Sensor != "" && !filepath.IsAbs(c.Sensor) {
+		complain("sensor is not the path of a device")
 	}
 	if c.LagMS < 0 || c.LagMS > maxLagMS {
 		complain("lagMs is not in 0 to %d", maxLagMS)

@@ -7,13 +7,13 @@ import (
 )
 
 // listen hears what the agent says at SLIPSTREAM_CONTROL until ctx ends: which part the
-// camera plays, for people to see, and wishes for key frames. A scene is no sensor, so
-// holds are answered and mean nothing.
+// camera plays, for people to see, wishes for key frames, and whose turn it is at the
+// sensor. Without one holds are answered and mean nothing.
 func (c *Camera) listen(ctx context.Context) {
 	if c.env.Control == "" {
 		return
 	}
-	_ = control.Listen(ctx, c.env.Control, control.Handler{ // until ctx ends
+	handler := control.Handler{
 		Role: func(role string) {
 			c.say(func() string {
 				c.part = role
@@ -21,7 +21,11 @@ func (c *Camera) listen(ctx context.Context) {
 			})
 		},
 		Keyframe: c.wished,
-	})
+	}
+	if c.sensor != nil {
+		handler.Capture = c.sensor.capture
+	}
+	_ = control.Listen(ctx, c.env.Control, handler) // until ctx ends
 }
 
 // say tells of a change, and people what the camera does after it.

@@ -27,6 +27,10 @@
 // what it was given; the stamps show both. It listens at SLIPSTREAM_CONTROL, where a
 // version that publishes by RTSP is asked for key frames.
 //
+// It can be made to need a sensor ([Config].Sensor): a video device (V4L2) that one version
+// at a time takes pictures from, the one that has the baton (package stream/control). The
+// scene stays the same, but without the sensor's pictures nothing of it is shown.
+//
 // Rejected: pacing by a ticker from the process's start (two versions would show
 // the same scene at different times and no jump could be measured), and a fault
 // at a signal from outside (the fault must be signed and packaged like the rest

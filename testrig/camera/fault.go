@@ -3,7 +3,10 @@ package camera
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 	"unsafe"
@@ -51,6 +54,8 @@ func (c *Camera) misbehave() {
 		fork(c.config.Fault.Processes)
 	case FaultSpin:
 		spin()
+	case FaultReread:
+		c.reread()
 	}
 }
 
@@ -119,4 +124,37 @@ func spin() {
 			}
 		}()
 	}
+}
+
+// rereadPause is how long reread rests after it has read everything.
+const rereadPause = 500 * time.Millisecond
+
+// reread reads the slot's files again and again, from the disk. It is a fault of the slot
+// that it looks for, and what an application does that needs a file and is refused it.
+func (c *Camera) reread() {
+	for {
+		if err := readAll(c.env.Root); err != nil {
+			c.log.Error("a file of its slot cannot be read", "err", err)
+			os.Exit(1)
+		}
+		time.Sleep(rereadPause)
+	}
+}
+
+func readAll(root string) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil { // not from memory
+			return err
+		}
+		_, err = io.Copy(io.Discard, f)
+		return err
+	})
 }

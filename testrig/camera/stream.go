@@ -85,20 +85,22 @@ func (f *film) play(ctx context.Context, l *line, conn outlet) error {
 	base := rand.Uint32() // a random start, RFC 3550 §5.1
 	n := f.clip.nextKey(FrameAt(publish.Monotonic()) + 1)
 	reel := reel{clip: f.clip}
+	blind, unseen := false, uint64(0) // now, and frames in all
 	for lastClock := uint64(0); ; n++ {
-		if publish.Monotonic()-FrameTime(n) > l.camera.config.lag() {
+		if blind && l.camera.sees() || publish.Monotonic()-FrameTime(n) > l.camera.config.lag() {
 			reel.take, n = 0, f.clip.nextKey(FrameAt(publish.Monotonic())+1)
 		}
 		if !sleepUntil(ctx, conn.Done(), FrameTime(n)) {
 			return conn.Err()
 		}
 		nalus := reel.next(n, conn.KeyFrames(), l.wishes)
-		if l.camera.silent.Load() {
+		if blind = !l.camera.sees(); blind {
+			unseen++
 			continue
 		}
 		ts := base + uint32(n*(rtpClock/FrameRate))
 		if n-lastClock >= FrameRate {
-			if err := conn.WriteClock(ts, FrameTime(n), n-f.first+1); err != nil {
+			if err := conn.WriteClock(ts, FrameTime(n), n-f.first+1-unseen); err != nil {
 				return err
 			}
 			lastClock = n

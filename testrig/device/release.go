@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"encoding/json"
@@ -29,6 +30,8 @@ type Release struct {
 	Lag        time.Duration // how far the camera may fall behind; 0 for its default
 	Before     string        // lines for a shell that becomes the camera then; "": none
 	With       []pack.Source // what the package brings beside the camera, for other slots
+	Kind       string        // of its image; "": verify.KindTree
+	Sensor     string        // the video device that it needs; "": none
 }
 
 // Build packages a release, signed with key, into outDir and returns its path.
@@ -50,7 +53,8 @@ func (r Release) Build(ctx context.Context, bin, outDir string, key *ecdsa.Priva
 	for _, name := range r.Streams {
 		app.Streams = append(app.Streams, verify.Stream{Name: name, Codec: "h264", Width: 320, Height: 180, StallMS: StallMS})
 	}
-	path, err := pack.BuildFile(ctx, outDir, pack.Options{Dir: root, Images: r.With, Key: key, Manifest: verify.Manifest{
+	images := append([]pack.Source{{Name: "app", Class: verify.ClassLive, Kind: cmp.Or(r.Kind, verify.KindTree), Path: root}}, r.With...)
+	path, err := pack.BuildFile(ctx, outDir, pack.Options{Images: images, Key: key, Manifest: verify.Manifest{
 		Product: Product, Hardware: []string{Hardware},
 		Version: r.Version + ".0", ReleaseCounter: r.Counter, App: &app,
 	}})
@@ -63,7 +67,7 @@ func (r Release) Build(ctx context.Context, bin, outDir string, key *ecdsa.Priva
 // fill makes the slot's root: the camera, its configuration and its clip.
 func (r Release) fill(root, bin string) error {
 	counts := r.App.State != nil && r.App.State.Schema == camera.StateSchema // else the state is somebody else's
-	config := camera.Config{Version: r.Version, Greenlight: r.Greenlight, Fault: r.Fault, RTSP: r.App.PublishRTSP, State: counts, LagMS: r.Lag.Milliseconds()}
+	config := camera.Config{Version: r.Version, Greenlight: r.Greenlight, Fault: r.Fault, RTSP: r.App.PublishRTSP, State: counts, Sensor: r.Sensor, LagMS: r.Lag.Milliseconds()}
 	for _, name := range r.Streams {
 		config.Streams = append(config.Streams, camera.Stream{Name: name, Clip: r.Clip.File, Phase: r.Clip.Phase})
 	}

@@ -55,7 +55,7 @@ func (a Arch) environment() []string {
 
 // modules are the drivers that the kernel has not built in.
 func (a Arch) modules() []string {
-	list := []string{"virtio_pci", "virtio_blk", "virtio_net", "ext4", "loop", "squashfs", "erofs", "dm-mod", "dm-verity"}
+	list := []string{"virtio_pci", "virtio_blk", "virtio_net", "ext4", "loop", "squashfs", "erofs", "dm-mod", "dm-verity", "vivid"}
 	if a.watchdog != "" {
 		list = append(list, a.watchdog)
 	}

@@ -2,8 +2,11 @@ package machine
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -35,9 +38,14 @@ var merged = []string{"bin", "sbin", "lib"}
 var debianFiles embed.FS
 
 // debianRoot makes the disk of a Debian with a real systemd, once: its packages are
-// unpacked, and noted as installed; none of their programs has run, and none has to.
+// unpacked, and noted as installed; none of their programs has run, and none has to. Its
+// name says what of the rig's is in it.
 func (k *Kit) debianRoot(ctx context.Context) (image string, err error) {
-	image = filepath.Join(k.dir, "debian-root.img")
+	sum, err := debianSum()
+	if err != nil {
+		return "", err
+	}
+	image = filepath.Join(k.dir, "debian-root-"+sum+".img")
 	unlock, err := lock(filepath.Join(k.dir, ".lock"))
 	if err != nil {
 		return "", err
@@ -77,6 +85,21 @@ func (k *Kit) debianRoot(ctx context.Context) (image string, err error) {
 	return image, os.Rename(image+".new", image)
 }
 
+// debianSum stands for the rig's part of the root file system.
+func debianSum() (string, error) {
+	h := sha256.New()
+	fmt.Fprintln(h, debianPackages, unread, merged)
+	err := fs.WalkDir(debianFiles, "debian", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := debianFiles.ReadFile(path)
+		fmt.Fprintf(h, "%s\n%s\n", path, text)
+		return err
+	})
+	return hex.EncodeToString(h.Sum(nil)[:6]), err
+}
+
 // debianTree is a root file system that is being made in a directory.
 type debianTree struct{ dir string }
 
@@ -103,7 +126,7 @@ func (r *debianTree) install(ctx context.Context, deb string) error {
 	err := members(ctx, deb, "--fsys-tarfile", func(files *tar.Reader) error {
 		return eachMember(files, func(head *tar.Header) error {
 			name := strings.TrimSuffix(strings.TrimPrefix(head.Name, "./"), "/")
-			fmt.Fprintln(&list, "/"+name)
+			fmt.Fprintln(&list, "/"+cmp.Or(name, "."))
 			return r.put(name, head, files)
 		})
 	})

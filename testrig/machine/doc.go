@@ -21,6 +21,13 @@
 // and the hand (guest/), by which the rig runs commands and puts files there. What is
 // fetched and built lies in build/machine and is used again.
 //
+// In place of the initial one a machine can have Debian's own root file system with
+// systemd, on a second disk ([Factory.Debian]). That is made here, too: its packages are
+// unpacked and noted as installed, none of their scripts runs, and what those would have
+// done is little. Slipstream comes into it as its Debian package alone. And a machine can
+// have a boot loader that starts nothing but what is signed ([Factory.Signed]): the key lies
+// in its device tree, its script in the flash.
+//
 // Viewers come in by forwarded ports. QEMU's sealed network lets no datagram out, so
 // those of WHEP viewers go through a connection to the hand and come out in the guest. What
 // the guest may call outside ([Machine.Reach]) it reaches by connections that were lent to
@@ -42,6 +49,7 @@
 //
 // Rejected: a kernel started by QEMU itself (the boot loader is half of what is tested);
 // AAVMF and systemd-boot (12 s a boot, and few cameras have it); dracut and debootstrap
-// (minutes, and nothing to learn from them); the serial console for commands (the
+// (minutes, and nothing to learn from them; the second stage of Debian's installation in
+// the machine takes as long); the serial console for commands (the
 // kernel's own lines come in between).
 package machine

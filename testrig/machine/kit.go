@@ -219,8 +219,11 @@ func (k *Kit) addRoot(t tree) error {
 }
 
 // moduleOptions are words for drivers. From the watchdog's being open until the agent
-// has it a boot takes seconds, and minutes where much else goes on.
-var moduleOptions = map[string]string{"i6300esb": "heartbeat=" + strconv.Itoa(watchdogS)}
+// has it a boot takes seconds, and minutes where much else goes on. Of the video devices
+// that vivid plays only a sensor is of use here.
+var moduleOptions = map[string]string{
+	"i6300esb": "heartbeat=" + strconv.Itoa(watchdogS), "vivid": "n_devs=1 node_types=0x1",
+}
 
 // addModules puts the drivers in, and the order in which to load them.
 func (k *Kit) addModules(t tree) error {

@@ -50,6 +50,7 @@ type Machine struct {
 	drive []string // options of the block device "disk"
 	more  []string // further disks
 	chips [2]string
+	tree  string // the device tree, if it is not the board's own
 
 	resume bool // its disk holds a snapshot to go on from, at the next power-on
 	run    *emulator
@@ -150,16 +151,24 @@ func Resume(ctx context.Context, arch Arch, kept, dir string) (*Machine, error) 
 	return m, copyTo(m.disk, in, 0o644)
 }
 
+// hardware are QEMU's arguments for what stands in the board's device tree.
+func (m *Machine) hardware() []string {
+	args := append([]string{}, m.Arch.board...)
+	args = append(args, "-smp", strconv.Itoa(cores), "-m", strconv.Itoa(memoryMB), "-nodefaults", "-display", "none", "-monitor", "none")
+	for i, chip := range m.chips {
+		args = append(args, "-drive", fmt.Sprintf("if=pflash,format=raw,unit=%d,readonly=on,file=%s", i, chip))
+	}
+	return args
+}
+
 // arguments are QEMU's. Descriptor 3 is where it is commanded.
 func (m *Machine) arguments() []string {
-	args := append([]string{}, m.Arch.board...)
-	args = append(args, "-smp", strconv.Itoa(cores), "-m", strconv.Itoa(memoryMB),
-		"-nodefaults", "-display", "none", "-monitor", "none", "-S", "-action", "watchdog=reset",
+	args := append(m.hardware(), "-S", "-action", "watchdog=reset",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", "socket,id=qmp,fd=3", "-mon", "chardev=qmp,mode=control",
 	)
-	for i, chip := range m.chips {
-		args = append(args, "-drive", fmt.Sprintf("if=pflash,format=raw,unit=%d,readonly=on,file=%s", i, chip))
+	if m.tree != "" {
+		args = append(args, "-dtb", m.tree)
 	}
 	net := []string{"user", "id=net", "restrict=on"}
 	for _, port := range forwardedPorts {

@@ -17,7 +17,7 @@ const ubootDir = "/usr/lib/u-boot"
 // origins are the Debian packages of the programs that are used.
 var origins = map[string]string{
 	"qemu-system-aarch64": "qemu-system-arm", "qemu-system-arm": "qemu-system-arm", "qemu-img": "qemu-utils",
-	"mkimage": "u-boot-tools", "mkenvimage": "u-boot-tools", "mkfs.ext4": "e2fsprogs", "sfdisk": "fdisk",
+	"mkimage": "u-boot-tools", "mkenvimage": "u-boot-tools", "dtc": "device-tree-compiler", "mkfs.ext4": "e2fsprogs", "sfdisk": "fdisk",
 	"dpkg-deb": "dpkg", "apt-get": "apt", "apt-cache": "apt", "apt-config": "apt",
 }
 

@@ -10,7 +10,7 @@ func TestMissingPackagesAreNamed(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	for _, arch := range Arches {
 		err := arch.need()
-		if err == nil || !strings.HasSuffix(err.Error(), "please install: apt dpkg qemu-system-arm qemu-utils u-boot-tools") {
+		if err == nil || !strings.HasSuffix(err.Error(), "please install: apt device-tree-compiler dpkg qemu-system-arm qemu-utils u-boot-tools") {
 			t.Errorf("%s: %v", arch.Name, err)
 		}
 	}

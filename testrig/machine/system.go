@@ -36,6 +36,8 @@ type System struct {
 	By      string            // whose the greenlight is; "" is that of [SystemTerms]
 	Files   map[string][]byte // more files, by path; they replace what is there
 	Links   map[string]string // the same of symbolic links: where they lead
+
+	seal func(ctx context.Context, boot string) error // signs what is in its directory boot; nil: nobody does
 }
 
 // Write makes the image of a system: what is flashed into a slot.
@@ -74,6 +76,11 @@ func (k *Kit) Write(ctx context.Context, s System, to string) error {
 		k.writeKernel(filepath.Join(boot, "kernel")))
 	if err != nil {
 		return err
+	}
+	if s.seal != nil {
+		if err := s.seal(ctx, boot); err != nil {
+			return err
+		}
 	}
 	// U-Boot's reader knows neither of these features.
 	return ext4(ctx, to, systemMB, dir, "-O", "^metadata_csum,^64bit,^has_journal")

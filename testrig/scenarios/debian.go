@@ -47,3 +47,24 @@ func (w *world) deb(ctx context.Context, args []string) (string, error) {
 	}
 	return "", w.machine.Hand.Put(ctx, file, "/tmp/slipstream_"+words[0]+".deb")
 }
+
+// verified switches on a machine whose boot loader starts only what is signed.
+func (w *world) verified(ctx context.Context, args []string) (string, error) {
+	if _, _, err := named(args, 0); err != nil {
+		return "", err
+	}
+	if w.machine != nil {
+		return "", fmt.Errorf("there is a machine already: %w", errUsage)
+	}
+	signed, err := w.factory.Signed(ctx)
+	if err != nil {
+		return "", err
+	}
+	if w.machine, err = machine.New(ctx, w.factory.Kit.Arch, signed.Disk, w.dir); err != nil {
+		return "", err
+	}
+	if err := w.machine.Verify(ctx, signed); err != nil {
+		return "", err
+	}
+	return w.boot(ctx, nil)
+}

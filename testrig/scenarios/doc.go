@@ -8,11 +8,13 @@
 //	    greenlight=app|never       whether its self-test passes; default app. Or operator:
 //	                               it has none, and somebody else says it
 //	    fault=KIND after=TIME      what it does so long after it is ready: exit, segv,
-//	                               hang, stop-sending, never-ready, grow, fork or spin
+//	                               hang, stop-sending, never-ready, grow, fork, spin or reread
 //	    memory=MB pids=N cpu=PERCENT  limits of its slot's cgroup; 100 is one core
 //	    max-tasks=N                a check of its manifest: no more threads and processes
 //	    deadline=TIME              of its trial; default 2m
 //	    by=stranger                signed by a key that no device trusts
+//	    sensor=DEVICE              a video device that it needs, one version at a time
+//	    image=KIND                 of its slot: tree, erofs or squashfs; default tree
 //	    system=KIND                its package brings a system as well: good, or its fault
 //	    programs=KIND              and Slipstream's own programs: good, or their fault
 //	system VERSION [fault=KIND]    make a package of a system: panic, hang or noinit
@@ -36,6 +38,8 @@
 //	                               by WHEP through the panel
 //	unharmed NAME…                 the viewer's session has stood since it joined, no frame
 //	                               was lost, and pictures come
+//	stayed NAME…                   the same but for frames: a sensor that is passed on takes
+//	                               no pictures meanwhile
 //	saw NAME VERSION…              whose pictures the viewer saw, in this order
 //	counted NAME…                  each version that the viewer saw went on from the count of
 //	                               pictures that the one before had handed over
@@ -54,8 +58,12 @@
 //	boot-state KEY=VALUE…          what the boot loader's partition says, within a minute:
 //	                               permanent, trial and bootable
 //	damage SLOT                    overwrite the beginning of a system slot
+//	flip SLOT FILE                 change one bit in the middle of a file of a live slot,
+//	                               in its erofs image
 //	debian                         in place of boot: a machine with Debian and systemd, and
 //	                               without Slipstream
+//	verified                       in place of boot: a machine whose boot loader starts nothing
+//	                               but what is signed
 //	deb VERSION                    build Slipstream's Debian package, and put it into the
 //	                               machine as /tmp/slipstream_VERSION.deb
 //	guest COMMAND…                 run a command in the machine; its output is stdout

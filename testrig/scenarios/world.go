@@ -46,7 +46,7 @@ type world struct {
 type command func(ctx context.Context, args []string) (string, error)
 
 // beforehand are the commands that need no machine.
-var beforehand = []string{"camera", "system", "programs", "boot", "power", "debian", "panel", "swarm", "use", "rollout", "rolled-out"}
+var beforehand = []string{"camera", "system", "programs", "boot", "power", "debian", "verified", "panel", "swarm", "use", "rollout", "rolled-out"}
 
 // params are testscript's, for one file.
 func (w *world) params(file string) testscript.Params {
@@ -57,7 +57,7 @@ func (w *world) params(file string) testscript.Params {
 		"expect": w.expect, "unsaid": w.unsaid, "viewer": w.join, "unharmed": w.unharmed, "saw": w.saw, "counted": w.counted,
 		"panel": w.startPanel, "swarm": w.addSwarm, "enrol": w.enrol, "rollout": w.startRollout, "rolled-out": w.rolledOut, "use": w.use,
 		"slot": w.slot, "boot-state": w.bootState, "damage": w.damage, "guest": w.guest,
-		"debian": w.debian, "deb": w.deb,
+		"debian": w.debian, "verified": w.verified, "deb": w.deb, "flip": w.flip, "stayed": w.stayed,
 	}
 	p := testscript.Params{
 		Files: []string{file}, RequireExplicitExec: true, Setup: w.setUp, Condition: w.has,
@@ -156,7 +156,7 @@ func named(args []string, plain int, keys ...string) (words []string, values map
 }
 
 func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
-	words, values, err := named(args, 1, append(limitKeys, "greenlight", "fault", "after", "deadline", "by", "system", "programs")...)
+	words, values, err := named(args, 1, append(limitKeys, "greenlight", "fault", "after", "deadline", "by", "system", "programs", "image", "sensor")...)
 	if err != nil {
 		return "", err
 	}
@@ -172,6 +172,10 @@ func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
 			}
 		case "fault":
 			r.Fault = faultOf(value)
+		case "image":
+			r.Kind = value
+		case "sensor":
+			r.Sensor = value
 		case "after", "deadline":
 			if d, err = time.ParseDuration(value); err != nil {
 				return "", fmt.Errorf("%s: %w: %w", key, err, errUsage)
