@@ -301,6 +301,58 @@ func TestWordsOfOlderAsksAreNotHeard(t *testing.T) {
 	}
 }
 
+// Nor may the failure of one try, which is told late, end the next.
+func TestALateFailureIsOfTheTryBefore(t *testing.T) {
+	p := plan()
+	p.Retries, p.RetryAfterMS, p.FailPercent = 1, minute, 100
+	s := begin(t, p, 2)
+	first := s.wish["cam-0"]
+	s.says(rollout.SeenFailed, 0)
+	s.wait(time.Minute)
+	s.step(rollout.Seen{At: s.now, Device: "cam-0", Epoch: first.Epoch, What: rollout.SeenFailed, Release: "new", Cause: "unreadable"})
+	if v := s.show(); v.Total.Staging != 2 || v.Total.Failed != 0 {
+		t.Errorf("%+v", v.Total)
+	}
+}
+
+// After a panel's restart nothing is known of devices in flight until they have spoken.
+func TestInFlightIsUnknownAfterARestart(t *testing.T) {
+	s := begin(t, plan(), 2)
+	s.says(rollout.SeenStaged, 0, 1)
+	var courses []rollout.Course
+	for _, id := range []string{"cam-0", "cam-1"} {
+		c, _ := s.r.Course(id)
+		courses = append(courses, c)
+	}
+	var err error
+	if s.r, err = rollout.Restore(plan(), s.r.Head(), courses, s.now); err != nil {
+		t.Fatal(err)
+	}
+	if v := s.show(); v.Total.Unknown != 2 {
+		t.Errorf("%+v", v.Total)
+	}
+	s.says(rollout.SeenTrial, 0)
+	if v := s.show(); v.Total.Unknown != 1 || v.Total.Trial != 1 {
+		t.Errorf("%+v", v.Total)
+	}
+}
+
+func TestAPlanThatRevertsOnFailure(t *testing.T) {
+	p := plan()
+	p.FailPercent, p.FailCount, p.OnFailure = 100, 1, "revert"
+	s := begin(t, p, 3)
+	s.upgrade(0, 1)
+	s.asked()
+	s.says(rollout.SeenFailed, 2)
+	if got := s.asked(); got != "revert cam-0, revert cam-1" {
+		t.Fatalf("asked %q", got)
+	}
+	s.says(rollout.SeenReverted, 0, 1)
+	if v := s.wants(view.RolloutAborted, 1); v.Total.Reverted != 2 || v.Total.Failed != 1 {
+		t.Errorf("%+v", v.Total)
+	}
+}
+
 func TestRollingBackKeepsItsLimit(t *testing.T) {
 	p := plan()
 	p.MaxUnavailable = 2
