@@ -47,11 +47,13 @@
 // # Builds with a fault
 //
 // A search that finds nothing may be blind. [Faults] are builds in which a flush is left
-// out, by an overlay of the Go tool, in directories of their own: each must be found out.
-// On one disk with ext4 a flush covers all that was handed to the disk before it, and a
-// rename over a file flushes that file; so not each flush that is left out is seen at this
-// level (that of an image is covered by the read back past the page cache and by the next
-// word on its slot). That each is needed for what POSIX promises shows package
+// out, by an overlay of the Go tool, in directories of their own: each must be found out,
+// one (of what is said of a slot) by a whole camera, and with those of the active record and
+// of the boot loader's state by a small device. On one disk with ext4 a flush covers all
+// that was handed to the disk before it, and a rename over a file flushes that file: in a
+// whole camera the trust state and the other files that are written with a commit save its
+// record as well, and an image is saved by the read back past the page cache and the next
+// word on its slot. That each flush is needed for what POSIX promises shows package
 // slots/powercut, which knows files and no disk.
 //
 // # In the tests

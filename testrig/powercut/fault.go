@@ -15,15 +15,16 @@ type Fault struct {
 	Lost string // what is not flushed then
 
 	edits []edit
-	life  Life // in which that is seen
+	life  Life // of a whole camera in which that is seen; none where only a small device shows it
 }
 
 // Faults are those that this package's searches must find. A flush of what lies on the same
-// disk covers others that came before it, so that not each one that is left out can be
-// seen in a whole device; that each is needed package slots/powercut shows.
+// disk covers others that came before it: of a whole camera the agent flushes so much else
+// that what it says has happened is on storage then, whoever saw to that. So most are for a
+// small device (see the tests); that each is needed package slots/powercut shows.
 var Faults = []Fault{
 	{
-		Name: "record", Lost: "the active record", life: Life{Camera: 1},
+		Name: "record", Lost: "the active record",
 		edits: []edit{
 			{"slots/record.go", "err := replaceFile(f.disk, copyName(older), raw)", "err := replaceUnflushed(f.disk, copyName(older), raw)"},
 			{"slots/record.go", "_ = replaceFile(f.disk, copyName(1-older), raw)", "_ = replaceUnflushed(f.disk, copyName(1-older), raw)"},
@@ -35,7 +36,7 @@ var Faults = []Fault{
 		edits: []edit{{"slots/disk.go", "\tif err == nil {\n\t\terr = f.Sync()\n\t}\n\treturn errors.Join(err, f.Close())\n", "\treturn errors.Join(err, f.Close())\n"}},
 	},
 	{
-		Name: "boot", Lost: "the boot loader's state", life: Life{System: 1},
+		Name: "boot", Lost: "the boot loader's state",
 		edits: []edit{
 			{"slots/boot/disk.go", "\t// Synced here too: the protection comes back with the return.\n\treturn errors.Join(err, f.Sync(), f.Close())", "\treturn errors.Join(err, f.Close())"},
 			{"slots/boot/disk.go", "\treturn errors.Join(f.Sync(), f.Close())", "\treturn f.Close()"},
@@ -60,10 +61,12 @@ const replaceUnflushed = `func replaceUnflushed(d disk, name string, data []byte
 
 `
 
-// FaultNames are their names.
+// FaultNames are those that a whole camera shows.
 func FaultNames() (names []string) {
 	for _, f := range Faults {
-		names = append(names, f.Name)
+		if f.life != (Life{}) {
+			names = append(names, f.Name)
+		}
 	}
 	return names
 }

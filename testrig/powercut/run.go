@@ -83,7 +83,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 func faultsOf(names []string) (list []Fault, err error) {
 	for _, name := range names {
 		i := slices.IndexFunc(Faults, func(f Fault) bool { return f.Name == name })
-		if i < 0 {
+		if i < 0 || !slices.Contains(FaultNames(), name) {
 			return nil, fmt.Errorf("there is no fault %q, but %s", name, strings.Join(FaultNames(), ", "))
 		}
 		list = append(list, Faults[i])
