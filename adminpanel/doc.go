@@ -58,7 +58,9 @@
 //
 // # What it does not do
 //
-// Judge for a device whether a package may run there; read the data of panels from before
+// Judge for a device whether a package may run there; say the time (devices believe the
+// fleet's freshness key alone, which a panel that can be broken into must not have:
+// slipstream-pack time says it, and a stick carries it); read the data of panels from before
 // the first release ([ErrOldData]).
 //
 // Rejected: SO_REUSEPORT for a change of panels (the kernel gives callers to a process that

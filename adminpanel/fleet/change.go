@@ -92,6 +92,7 @@ func (f *Fleet) Revoke(ctx context.Context, who audit.Who, id string, rev int64)
 		after := *r
 		after.Revoked = time.Now().UTC()
 		line := who.Line("device.revoke", "device "+id)
+		line.Before = audit.Value(r.said())
 		return after, &line, mustKnow(known, r)
 	})
 	return err

@@ -243,6 +243,7 @@ func (o *Orders) try(ctx context.Context, who audit.Who, id string, how func(old
 	}
 	line := who.Line("release.order", "release "+id)
 	line.Detail = fmt.Sprintf("order %d for %s until %s", next.Number, next.Selector, next.Until.Format(time.RFC3339))
+	line.After = audit.Value(next.info())
 	ops := []store.Op{{Key: prefix + id, Value: audit.Value(next)}, {Key: keyLast, Value: audit.Value(next.Number)}}
 	rel, rev, err := o.cfg.Releases.SetOrder(ctx, id, next.info(), []store.Cond{{Key: prefix + id, Rev: old.rev}, {Key: keyLast, Rev: last.rev}}, ops, line)
 	if err == nil {

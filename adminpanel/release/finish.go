@@ -149,6 +149,7 @@ func (r *Releases) list(ctx context.Context, who audit.Who, rec record, u upload
 		old, rev, err := r.get(ctx, rec.ID)
 		line := who.Line("release.add", "release "+rec.ID)
 		line.Detail = rec.Product + " " + rec.Version
+		line.After = audit.Value(map[string]any{"digest": rec.Digest, "sha256": rec.SHA256, "size": rec.Size, "verified": rec.Verified})
 		switch {
 		case errors.Is(err, ErrUnknown):
 		case err != nil:

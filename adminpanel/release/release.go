@@ -179,6 +179,7 @@ func (r *Releases) Withdraw(ctx context.Context, who audit.Who, id string) (view
 		rec.Withdrawn, rec.WithdrawnBy = true, who.Actor
 		line := who.Line("release.withdraw", "release "+id)
 		line.Detail = rec.Product + " " + rec.Version
+		line.Before, line.After = audit.Value("offered"), audit.Value("withdrawn")
 		return &line
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"slipstream/adminpanel/audit"
 	"slipstream/adminpanel/rollout"
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/view"
@@ -98,7 +99,12 @@ func (l *leader) wish(ctx context.Context, w Wish, dev *view.Device) (Ask, error
 	if err != nil {
 		return before, err
 	}
-	line := view.AuditLine{At: now, Actor: w.By, From: w.From, Action: "device." + w.Want, Object: "device " + w.Device, Detail: a.Live.Version}
+	action := "device." + w.Want
+	if w.Want == rollout.WantNothing {
+		action = "device.cancel"
+	}
+	line := view.AuditLine{At: now, Actor: w.By, From: w.From, Action: action, Object: "device " + w.Device, Detail: a.Live.Version,
+		After: audit.Value(map[string]any{"want": a.Want, "activate": a.Activate, "force": a.Force, "digest": a.Live.Digest})}
 	if _, err := l.d.cfg.Audit.Commit(ctx, []store.Cond{l.cond}, []store.Op{op}, line); err != nil {
 		return before, err
 	}

@@ -31,6 +31,16 @@ func (c Caller) line(verb, id string, now time.Time) view.AuditLine {
 	return view.AuditLine{At: now, Actor: c.By, From: c.From, Action: "rollout." + verb, Object: ofRollout + id, Detail: c.Why}
 }
 
+// changes is a line with the states before and after; "" is none.
+func (c Caller) changes(verb, id, before, after string, now time.Time) view.AuditLine {
+	line := c.line(verb, id, now)
+	if before != "" {
+		line.Before = audit.Value(before)
+	}
+	line.After = audit.Value(after)
+	return line
+}
+
 // Create makes a rollout of a plan. Needed is how many other people have to approve it;
 // with none it is approved.
 func (d *Driver) Create(ctx context.Context, plan view.Plan, needed int, c Caller) (view.Rollout, error) {
@@ -62,7 +72,7 @@ func (d *Driver) create(ctx context.Context, plan view.Plan, needed int, c Calle
 		if err := l.restore(ctx, r, now); err != nil {
 			return refuse("%v", err)
 		}
-		if err := l.commitHead(ctx, r, []view.AuditLine{c.line("create", r.ID, now)}); err != nil {
+		if err := l.commitHead(ctx, r, []view.AuditLine{c.changes("create", r.ID, "", r.Head.State, now)}); err != nil {
 			return err
 		}
 		l.runs[r.ID] = r
@@ -210,10 +220,11 @@ func (l *leader) verb(ctx context.Context, r *run, verb string, c Caller, now ti
 	default:
 		return refuse("a rollout has no %q", verb)
 	}
+	before := r.engine.Head().State
 	if err := r.step(e); err != nil {
 		return err
 	}
-	r.batch.lines = append(r.batch.lines, c.line(verb, r.ID, now))
+	r.batch.lines = append(r.batch.lines, c.changes(verb, r.ID, before, r.engine.Head().State, now))
 	return nil
 }
 
@@ -234,7 +245,7 @@ func (l *leader) approve(ctx context.Context, r *run, c Caller, now time.Time) e
 	if err := l.restore(ctx, r, now); err != nil {
 		return err
 	}
-	return l.commitHead(ctx, r, []view.AuditLine{c.line(VerbApprove, r.ID, now)})
+	return l.commitHead(ctx, r, []view.AuditLine{c.changes(VerbApprove, r.ID, view.RolloutDraft, r.Head.State, now)})
 }
 
 // start freezes the members and begins. Their courses are journaled before the head says
@@ -290,7 +301,7 @@ func (l *leader) start(ctx context.Context, r *run, c Caller, now time.Time) err
 		detail += fmt.Sprintf(", without %d that cannot take part", len(picked.refused))
 	}
 	r.batch.notes = append([]string{"started with " + detail}, r.batch.notes...)
-	r.batch.lines = append(r.batch.lines, c.line(VerbStart, r.ID, now))
+	r.batch.lines = append(r.batch.lines, c.changes(VerbStart, r.ID, view.RolloutApproved, r.engine.Head().State, now))
 	return nil
 }
 
@@ -327,7 +338,7 @@ func (l *leader) hold(ctx context.Context, r *run, devices int, c Caller, now ti
 	if err := l.restore(ctx, r, now); err != nil {
 		return err
 	}
-	line := c.line("hold", r.ID, now)
+	line := c.changes("hold", r.ID, view.RolloutApproved, r.Head.State, now)
 	line.Detail = fmt.Sprintf("it means %d devices by now", devices)
 	if err := l.commitHead(ctx, r, []view.AuditLine{line}); err != nil {
 		return err
