@@ -267,9 +267,13 @@ func (w *world) rolledOut(ctx context.Context, args []string) (said string, err 
 		}
 		return err
 	})
+	failed := 0 // whatever their way back has come to
+	for _, cause := range v.Failures {
+		failed += cause.Devices
+	}
 	said = fmt.Sprintf("%s: %d of %d devices done, %d failed; viewers' longest gap, as devices have measured it, %.0f ms (%s)",
-		v.State, v.Total.Done, v.Total.Devices, v.Total.Failed, v.GapMaxMS, v.GapWorst)
-	is := map[string]int{"done": v.Total.Done, "failed": v.Total.Failed}
+		v.State, v.Total.Done, v.Total.Devices, failed, v.GapMaxMS, v.GapWorst)
+	is := map[string]int{"done": v.Total.Done, "failed": failed}
 	for key, value := range values {
 		if err == nil && strconv.Itoa(is[key]) != value {
 			err = errors.New(said)
