@@ -185,7 +185,7 @@ rig-powercut: BOOTS ?= 20
 rig-powercut: SEED ?= $(shell date +%s)
 rig-powercut: FAULTS ?= slot
 rig-powercut:
-	@.ci/need qemu-system-arm qemu-utils u-boot-qemu u-boot-tools e2fsprogs fdisk dpkg
+	@.ci/need qemu-system-arm qemu-utils u-boot-qemu u-boot-tools device-tree-compiler e2fsprogs fdisk dpkg
 	@mkdir -p build/bin
 	go build -trimpath -o build/bin/ ./testrig/cmd/slipstream-rig
 	@build/bin/slipstream-rig powercut --boots $(BOOTS) --seed $(SEED) --faults "$(FAULTS)"
