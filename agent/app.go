@@ -78,9 +78,10 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 	preparing, cancel := context.WithTimeout(ctx, prepareLimit)
 	defer cancel()
 	verified := func() error { return a.verifySlot(preparing, e.home(), r.version) }
+	begun, verify := time.Now(), verified
 	quick := imageOf(r.manifest).Size <= quickImage
 	if quick {
-		verified = aside(verified)
+		verified = aside(verify)
 		defer func() {
 			cancel()
 			_ = verified() // for its end; what it says was heard
@@ -106,6 +107,9 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 		}
 		env = append(env, "SLIPSTREAM_PUBLISH_RTSP="+url)
 	}
+	if quick && time.Since(begun) > verifiedFor {
+		verified = again(verified, verify)
+	}
 	at, l.app, err = a.startVerified(ctx, e, r.manifest, env, l.group, verified, quick)
 	if err != nil && l.ingest != nil {
 		l.ingest.Stop(ingestGrace)
@@ -117,6 +121,22 @@ func (a *Agent) launch(ctx context.Context, e StartApp, r *run, from string) (at
 // longer is verified before the process is begun, so that the state that is handed over
 // is not old.
 const quickImage = 32 << 20
+
+// verifiedFor is how long it may have taken to get ready to run an image that was verified
+// meanwhile. Much may happen while a start waits for the forwarder, so after that the image
+// is verified once more.
+const verifiedFor = 250 * time.Millisecond
+
+// again does something once more in the background if it has gone well, and returns what
+// waits for its end.
+func again(first func() error, do func() error) (wait func() error) {
+	return aside(func() error {
+		if err := first(); err != nil {
+			return err
+		}
+		return do()
+	})
+}
 
 // aside does something in the background, and returns what waits for its end.
 func aside(do func() error) (wait func() error) {

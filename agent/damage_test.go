@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"slipstream/agent/control"
 )
@@ -121,7 +122,7 @@ func TestBothVersionsAreDamaged(t *testing.T) {
 }
 
 // Much may happen while a start waits for the forwarder, so the slot is checked
-// after that.
+// after that, whatever was found before.
 func TestASlotIsCheckedLast(t *testing.T) {
 	d := newDevice(t)
 	d.mustInstall("1.0.0")
@@ -129,9 +130,26 @@ func TestASlotIsCheckedLast(t *testing.T) {
 	d.must(syscall.Kill(forwarder, syscall.SIGSTOP))
 	d.begin(d.pack("2.0.0", goodApp, nil))
 	d.spoil("b")
+	time.Sleep(time.Second) // longer than what was found before is believed
 	d.must(syscall.Kill(forwarder, syscall.SIGCONT))
 	d.wait("revert", inPhase("idle"))
 	if r := d.last(); r.Reason != "damaged" || !strings.Contains(r.Detail, "does not hold what was staged") {
+		t.Errorf("history: %+v", r)
+	}
+}
+
+// What was found whole while the start waited may not be so any more.
+func TestASlotIsCheckedOnceMore(t *testing.T) {
+	d := newDevice(t)
+	d.mustInstall("1.0.0")
+	forwarder := forwarderPID(t, d)
+	d.must(syscall.Kill(forwarder, syscall.SIGSTOP))
+	d.begin(d.pack("2.0.0", goodApp, nil))
+	time.Sleep(time.Second) // in which it is found whole
+	d.spoil("b")
+	d.must(syscall.Kill(forwarder, syscall.SIGCONT))
+	d.wait("revert", inPhase("idle"))
+	if r := d.last(); r.Reason != "damaged" {
 		t.Errorf("history: %+v", r)
 	}
 }
