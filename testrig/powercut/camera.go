@@ -94,13 +94,28 @@ func (c *cam) waitFor(ctx context.Context, what string, is func(control.Status) 
 	}
 }
 
-// picture waits until the device does what it is for, and for nothing else.
+// picture waits until the device does what it is for, and for nothing else. A trial that
+// the power's failure has let begin is taken back: its deadline is ten minutes away.
 func (c *cam) picture(ctx context.Context) (control.Status, error) {
-	return c.waitFor(ctx, "picture of the permanent version", func(s control.Status) bool {
-		resting := slices.Contains([]string{"idle", "staged"}, s.Phase) && s.Trial == nil
-		home := slices.ContainsFunc(s.Systems, func(s control.System) bool { return s.Running && s.State == control.StatePermanent })
-		return resting && home && slices.ContainsFunc(s.Streams, func(s control.StreamStatus) bool { return s.Frames > 0 })
-	})
+	onTrial := func(s control.Status) bool { return s.Trial != nil && s.Phase == "trial" }
+	s, err := c.waitFor(ctx, "picture", func(s control.Status) bool { return atRest(s) || onTrial(s) })
+	if err != nil || !onTrial(s) {
+		return s, err
+	}
+	if r := c.agent.Revert(ctx); r.Code != control.CodeLost {
+		err = done("revert", r)
+	}
+	if err != nil {
+		return s, err
+	}
+	return c.waitFor(ctx, "picture of the permanent version", atRest)
+}
+
+// atRest says whether the permanent version shows pictures on its own system, and that is all.
+func atRest(s control.Status) bool {
+	resting := slices.Contains([]string{"idle", "staged"}, s.Phase) && s.Trial == nil
+	home := slices.ContainsFunc(s.Systems, func(s control.System) bool { return s.Running && s.State == control.StatePermanent })
+	return resting && home && slices.ContainsFunc(s.Streams, func(s control.StreamStatus) bool { return s.Frames > 0 })
 }
 
 // stage copies a package into the machine and puts it into the spare slot.
