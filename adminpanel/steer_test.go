@@ -194,6 +194,8 @@ func TestTheDevicesPageIsTheDevices(t *testing.T) {
 	p.press(t, "activate")
 	p.until(t, part("countdown"))
 
+	p.until(t, `/holds for \d+ s:/.test(document.querySelector('[data-testid=verdict]')?.innerText)`)
+
 	years := w.as(b, w.ann, "/about:blank")
 	years.run(t, chromedp.ActionFunc(func(ctx context.Context) error {
 		_, err := cdp.AddScriptToEvaluateOnNewDocument(`{const real = Date, off = 3 * 365 * 864e5;

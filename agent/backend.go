@@ -196,10 +196,7 @@ func (a *Agent) shownTrial(s State) *control.Trial {
 	if t.SoakEnds > 0 {
 		out.SoakMS = max(0, t.SoakEnds-now) / int64(time.Millisecond)
 	}
-	if st := a.forward.streams(); st != nil && st.Trial == t.ID {
-		out.Verdicts = verdicts(st.Verdicts)
-	}
-	out.Verdicts = append(out.Verdicts, a.checksOf(t)...)
+	out.Verdicts = append(a.forward.verdicts(t.ID), a.checksOf(t)...)
 	return out
 }
 

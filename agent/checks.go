@@ -85,7 +85,11 @@ func (a *Agent) watchChecks(ctx context.Context, e WatchChecks) {
 	ready := make(chan struct{})
 	c.watch = invariant.Start(ctx, tightenChecks(a.cfg.Tighten, r.manifest.App.Checks), a.subject(r), func() {
 		<-ready
-		a.post(ChecksSeen{Trial: e.Trial, Verdicts: c.verdicts(false)})
+		seen := c.verdicts(false)
+		for i := range seen {
+			seen[i].SinceMS = 0 // would be another by when the journal is read
+		}
+		a.post(ChecksSeen{Trial: e.Trial, Verdicts: seen})
 	})
 	close(ready)
 	a.wg.Go(c.watch.Wait)
@@ -177,10 +181,12 @@ func (t *tail) line() string {
 // for the history, and too much for the journal.
 func (c *checks) verdicts(samples bool) []control.Verdict {
 	var out []control.Verdict
+	now := time.Now()
 	for _, v := range c.watch.Verdicts() {
 		shown := control.Verdict{
 			Invariant: v.Name, Measure: cmp.Or(v.Measure, v.Kind), Against: orders.AgainstNothing, Value: v.Value, Compared: v.Value,
 			Max: v.Max, Required: v.Required, Judged: v.Judged, Holds: v.Holds, Detail: v.Detail,
+			SinceMS: stood(v.Since, now),
 		}
 		if samples {
 			for _, s := range v.Samples {

@@ -52,6 +52,9 @@ func TestChecksAreJudged(t *testing.T) {
 	d.wait("judged", func(s control.Status) bool {
 		return s.Trial != nil && len(s.Trial.Verdicts) == 1 && s.Trial.Verdicts[0].Holds
 	})
+	d.wait("standing for a while", func(s control.Status) bool { // it says since when, and goes on counting
+		return s.Trial != nil && len(s.Trial.Verdicts) == 1 && s.Trial.Verdicts[0].SinceMS > 300
+	})
 	d.must(os.Remove(filepath.Join(d.cfg.State, "data", "a", "ok")))
 	d.wait("revert", func(s control.Status) bool { return s.Phase == "idle" && s.Permanent == "2.0.0" })
 	if r := d.last(); r.Reason != "invariant:self" || !strings.Contains(r.Detail, "no picture in 3.0.0") {

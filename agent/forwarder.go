@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"slipstream/agent/control"
 	"slipstream/stream/orders"
 	"slipstream/stream/seqpacket"
 )
@@ -36,6 +37,7 @@ type forwarder struct {
 	next     uint64 // request number
 	pending  map[uint64]question
 	status   *orders.Status
+	stood    standings
 	looked   time.Time // at the status, last
 	changed  func()
 	wished   func(orders.KeyWish)
@@ -238,6 +240,7 @@ func (f *forwarder) note(st *orders.Status) {
 	f.mu.Lock()
 	same := reflect.DeepEqual(f.status, st)
 	f.status = st
+	f.stood.see(st, time.Now())
 	f.mu.Unlock()
 	if !same {
 		f.changed()
@@ -250,6 +253,19 @@ func ending(r *orders.Reverted, id orders.TrialID) orders.Reverted {
 		return orders.Reverted{Trial: id, Cause: orders.CauseOrders}
 	}
 	return *r
+}
+
+// verdicts are the newest on a trial's invariants, with how long each has stood.
+func (f *forwarder) verdicts(id orders.TrialID) []control.Verdict {
+	st := f.streams()
+	if st == nil || st.Trial != id {
+		return nil
+	}
+	out := verdicts(st.Verdicts)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stood.tell(id, out, time.Now())
+	return out
 }
 
 // streams is the newest status, nil if there is none.

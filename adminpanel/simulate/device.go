@@ -255,6 +255,10 @@ func (d *Device) shown() control.Status {
 	if s.Trial != nil {
 		s.Trial = new(*s.Trial)
 		s.Trial.RemainingMS = max(0, d.Times.Deadline-d.now().Sub(s.Trial.Started)).Milliseconds()
+		s.Trial.Verdicts = slices.Clone(s.Trial.Verdicts)
+		for i := range s.Trial.Verdicts {
+			s.Trial.Verdicts[i].SinceMS = max(1, d.now().Sub(s.Trial.TookOver).Milliseconds())
+		}
 	}
 	return s
 }

@@ -208,6 +208,7 @@ type Verdict struct {
 	Required  bool     `json:"required"`
 	Judged    bool     `json:"judged"`
 	Holds     bool     `json:"holds"`
+	SinceMS   int64    `json:"sinceMs,omitempty"` // how long it has stood so, as far as the agent has seen; 0: it does not say
 	Detail    string   `json:"detail,omitempty"`  // of a check's newest failure
 	Samples   []Sample `json:"samples,omitempty"` // of a check, over the whole trial
 }

@@ -41,7 +41,8 @@ type Verdict struct {
 	Required bool
 	Judged   bool
 	Holds    bool
-	Detail   string // of the newest failure, one sentence
+	Since    time.Time // when it became what it is; has a monotonic reading
+	Detail   string    // of the newest failure, one sentence
 	Samples  []Sample
 }
 
@@ -79,7 +80,7 @@ func Start(ctx context.Context, checks []verify.Check, s Subject, changed func()
 		verdicts: make([]Verdict, n), keep: make([]int, n), seen: make([]int, n), failed: make([]int, n),
 	}
 	for i, c := range checks {
-		w.verdicts[i] = Verdict{Name: c.Name, Kind: c.Kind, Measure: c.Measure, Max: c.Max, Required: c.Severity != verify.SeverityWanted}
+		w.verdicts[i] = Verdict{Name: c.Name, Kind: c.Kind, Measure: c.Measure, Max: c.Max, Required: c.Severity != verify.SeverityWanted, Since: w.began}
 		w.keep[i] = 1
 		probe := newProbe(c, s)
 		w.done.Go(func() { w.sample(ctx, i, c, probe) })
@@ -153,7 +154,11 @@ func (w *Watch) note(i int, c verify.Check, r reading) bool {
 			v.Judged, v.Holds = true, false
 		}
 	}
-	return before.Judged != v.Judged || before.Holds != v.Holds
+	if before.Judged == v.Judged && before.Holds == v.Holds {
+		return false
+	}
+	v.Since = time.Now()
+	return true
 }
 
 func (w *Watch) remember(i int, value float64) {

@@ -171,10 +171,13 @@ func TestHysteresis(t *testing.T) {
 		}
 	}
 	let(1)
-	w.until("holds", holds)
+	first := w.until("holds", holds)
 	let(3) // two failures and a success
 	let(3) // three failures
-	w.until("breaks", broken)
+	then := w.until("breaks", broken)
+	if now := w.watch.Verdicts()[0]; !then.Since.After(first.Since) || !now.Since.Equal(then.Since) {
+		t.Errorf("it holds since %v, is broken since %v, and a failure later since %v", first.Since, then.Since, now.Since)
+	}
 	let(1)
 	w.until("holds again", holds)
 	if len(w.news) > 0 {

@@ -12,6 +12,7 @@ import (
 
 	"slipstream/adminpanel/client"
 	"slipstream/adminpanel/view"
+	"slipstream/agent/control"
 	"slipstream/agent/words"
 )
 
@@ -126,6 +127,9 @@ func (c *cli) showDevice(d view.DeviceDetail) error {
 	add("rollout", d.Rollout)
 	if s := d.Status; s != nil && s.Trial != nil {
 		add("trial", fmt.Sprintf("of %s, reverts in %s", s.Trial.Version, words.Countdown(s.Trial.RemainingMS-d.StatusAgeMS)))
+		for _, v := range s.Trial.Verdicts {
+			add("invariant", invariantWords(v, d.StatusAgeMS))
+		}
 	}
 	if d.Asked != nil {
 		add("asked", askedWords(*d.Asked)+", by "+d.Asked.By+" at "+moment(d.Asked.At))
@@ -135,6 +139,23 @@ func (c *cli) showDevice(d view.DeviceDetail) error {
 	}
 	add("note", d.Note)
 	return c.facts(d.ID+"  "+d.Name, rows)
+}
+
+// invariantWords says how one stands and, if the device says, for how long.
+func invariantWords(v control.Verdict, age int64) string {
+	text := strings.TrimPrefix(v.Stream+"."+v.Invariant, ".")
+	switch {
+	case !v.Judged:
+		text += " is not judged yet"
+	case v.Holds:
+		text += " holds"
+	default:
+		text += " is broken"
+	}
+	if v.SinceMS > 0 {
+		text += " for " + words.Span(time.Duration(v.SinceMS+age)*time.Millisecond)
+	}
+	return text
 }
 
 func inSlot(slot string) string {

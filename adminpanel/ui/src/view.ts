@@ -645,6 +645,7 @@ export interface Verdict {
   required: boolean;
   judged: boolean;
   holds: boolean;
+  sinceMs?: number;
   detail?: string;
   samples?: Sample[];
 }

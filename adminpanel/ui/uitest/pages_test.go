@@ -247,6 +247,9 @@ func TestCountdownIsTheDevices(t *testing.T) {
 	p.until(`document.querySelector('[data-testid=countdown]')`)
 	p.until(`/^(3:00|2:[345]\d) min$/.test(document.querySelector('[data-testid=countdown]').dataset.left)`)
 	p.is("ready,failed,unknown", `[...document.querySelectorAll('[data-testid=verdict]')].map(v => v.dataset.verdict).join()`)
+	p.is("true", `/holds for 1:3\d min:/.test(document.querySelectorAll('[data-testid=verdict]')[0].innerText)`)
+	p.is("true", `/broken for \d+ s:/.test(document.querySelectorAll('[data-testid=verdict]')[1].innerText)`)
+	p.is("true", `/not known yet$/.test(document.querySelectorAll('[data-testid=verdict]')[2].innerText)`) // an agent that does not say since when
 	p.is("true", `document.querySelector('[data-testid=activate]').getAttribute('aria-disabled')`)
 	p.is("Nothing is staged.", `document.getElementById(document.querySelector('[data-testid=activate]').getAttribute('aria-describedby')).innerText`)
 	p.run(chromedp.Click(`[data-testid=activate]`), chromedp.Click(`[data-testid=confirm]`))

@@ -110,8 +110,8 @@ func onTrial(d *Data, now time.Time) {
 			Systems: []control.System{{Name: "a", State: "permanent", Version: "11.2", Running: true}, {Name: "b", Version: "11.1", TriesLeft: new(int)}},
 			Trial: &control.Trial{ID: "t1", Slot: "b", From: "2.4.1", Version: "2.5.0", Greenlight: "app", Started: at(2), TookOver: at(2), RemainingMS: 180_000, SoakMS: 45_000,
 				Verdicts: []control.Verdict{
-					{Stream: "main", Invariant: "frames", Measure: "frames per second", Value: 25.02, Min: &least, Required: true, Judged: true, Holds: true},
-					{Stream: "main", Invariant: "latency", Measure: "p99 in ms", Value: 131, Max: &most, Judged: true},
+					{Stream: "main", Invariant: "frames", Measure: "frames per second", Value: 25.02, Min: &least, Required: true, Judged: true, Holds: true, SinceMS: 95_000},
+					{Stream: "main", Invariant: "latency", Measure: "p99 in ms", Value: 131, Max: &most, Judged: true, SinceMS: 2000},
 					{Invariant: "disk", Measure: "free share", Required: true},
 				}},
 			Streams:     []control.StreamStatus{{Name: "main", Version: "2.5.0", Viewers: 3, Frames: 90210, LongestGapMS: 38, Width: 1920, Height: 1080}},

@@ -42,20 +42,23 @@ export function TrialBox({ trial, status, ageMs, receivedAt, online }: Props) {
         <ul class="verdicts">
           <li><State state={trial.latched ? 'ready' : 'empty'} word="greenlight" /> <span class="soft">{trial.latched ? 'given' : `waits for ${trial.greenlight}`}</span></li>
           <li><State state={soak > 0 ? 'empty' : 'ready'} word="soak" /> <span class="soft">{soak > 0 ? `${countdown(soak)} to go` : 'done'}</span></li>
-          {trial.verdicts?.map((v) => <Line key={(v.stream ?? '') + v.invariant} v={v} />)}
+          {trial.verdicts?.map((v) => <Line key={(v.stream ?? '') + v.invariant} v={v} passed={passed} />)}
         </ul>
       </div>
     </section>
   );
 }
 
-function Line({ v }: { v: Verdict }) {
+// Line says how an invariant stands, and since when by the device's clock. Agents of before do
+// not say since when.
+function Line({ v, passed }: { v: Verdict; passed: number }) {
   const state = !v.judged ? 'unknown' : v.holds ? 'ready' : 'failed';
   const bound = [v.min !== undefined && `at least ${v.min}`, v.max !== undefined && `at most ${v.max}`].filter(Boolean).join(', ');
+  const since = v.sinceMs ? ` for ${countdown(v.sinceMs + passed - 999)}` : '';
   return (
     <li data-testid="verdict" data-verdict={state}>
       <State state={state} word={(v.stream ? v.stream + ' ' : '') + v.invariant} />
-      <span class="soft">{v.judged ? `${v.holds ? 'holds' : 'broken'}: ${v.measure} ${+v.value.toFixed(2)}${bound && `, ${bound}`}` : 'not known yet'}{!v.required && ' (only noted)'}{v.detail && ` · ${v.detail}`}</span>
+      <span class="soft">{v.judged ? `${v.holds ? 'holds' : 'broken'}${since}: ${v.measure} ${+v.value.toFixed(2)}${bound && `, ${bound}`}` : `not known yet${since}`}{!v.required && ' (only noted)'}{v.detail && ` · ${v.detail}`}</span>
     </li>
   );
 }
