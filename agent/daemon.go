@@ -44,6 +44,8 @@ type daemon struct {
 	kill chan struct{}       // asks for a restart
 	swap chan succession     // asks for a successor, see succeed
 
+	within time.Duration // that a successor has to take over in
+
 	// Of run alone.
 	backOff time.Duration
 	free    time.Time // of the newest restart at once

@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
+	"slipstream/agent/config"
 	"slipstream/agent/supervise"
 )
 
@@ -18,6 +20,7 @@ func testDaemon(t *testing.T) *daemon {
 	return &daemon{
 		name: "test", sup: sup, log: log, kill: make(chan struct{}, 1), swap: make(chan succession),
 		spec: supervise.Spec{Name: "test"}, down: func(string) {}, lost: func(string) {},
+		within: succeedLimit,
 	}
 }
 
@@ -71,4 +74,17 @@ func TestTakeOverAtTheLimit(t *testing.T) {
 		t.Errorf("no take-over: %v", err)
 	}
 	<-next.Done()
+}
+
+// Where processes start slowly, as the stall limit says, a successor has longer.
+func TestTakeOverFollowsTheStallLimit(t *testing.T) {
+	t.Parallel()
+	for stall, want := range map[time.Duration]time.Duration{
+		50 * time.Millisecond: 2500 * time.Millisecond, time.Second: 12 * time.Second, time.Minute: 30 * time.Second,
+	} {
+		a := &Agent{cfg: config.Config{Stream: config.Stream{StallMS: stall.Milliseconds()}}}
+		if got := a.daemon(forwarderName).within; got != want {
+			t.Errorf("with a stall limit of %v it has %v, not %v", stall, got, want)
+		}
+	}
 }

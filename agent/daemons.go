@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"slipstream/agent/supervise"
 )
@@ -60,5 +61,6 @@ func (a *Agent) daemon(name string, args ...string) *daemon {
 		name: name, spec: supervise.Spec{Name: name, Args: args, Dir: "/"}, find: a.binary, sup: a.sup, log: a.log,
 		lost: func(string) {}, down: func(why string) { a.setDown(name, why) },
 		kill: make(chan struct{}, 1), swap: make(chan succession),
+		within: succeedWithin(time.Duration(a.cfg.Stream.StallMS) * time.Millisecond),
 	}
 }

@@ -15,11 +15,22 @@ const (
 	// succeedFlag makes a forwarder take over from the one that runs.
 	succeedFlag = "--succeed"
 	// succeedLimit is the backstop of a take-over: the running forwarder itself goes
-	// on after half a second without its successor's word.
+	// on after half a second without its successor's word. What it is for is the start of
+	// the successor's process, during which nothing is taken from viewers.
 	succeedLimit = 2 * time.Second
-	// swapLimit bounds the wait for a forwarder that could be succeeded.
+	// succeedStalls is by how many stall limits it is longer: where a silence has to be
+	// long to count as one, processes start slowly, too.
+	succeedStalls = 10
+	// maxSucceedLimit bounds it however long the stall limit is: a trial waits.
+	maxSucceedLimit = 30 * time.Second
+	// swapLimit bounds the wait for a forwarder that could be succeeded, before it is.
 	swapLimit = 10 * time.Second
 )
+
+// succeedWithin is how long a take-over may last on a device.
+func succeedWithin(stall time.Duration) time.Duration {
+	return min(succeedLimit+succeedStalls*stall, maxSucceedLimit)
+}
 
 // succession asks for a successor.
 type succession struct {
@@ -47,7 +58,7 @@ func (d *daemon) succeed(ctx context.Context, old *supervise.Process, path strin
 		return nil, err
 	}
 	d.log.Info("daemon is being replaced", "name", d.name, "pid", old.PID(), "by", next.PID())
-	if err := d.handOver(ctx, old, next, succeedLimit); err != nil {
+	if err := d.handOver(ctx, old, next, d.within); err != nil {
 		return nil, err
 	}
 	d.sup.DropStored(before)
@@ -122,7 +133,7 @@ func (d *daemon) adopted(ctx context.Context, living []*supervise.Process) *supe
 		return old
 	}
 	next := living[1]
-	if err := d.handOver(ctx, old, next, succeedLimit); err != nil {
+	if err := d.handOver(ctx, old, next, d.within); err != nil {
 		d.log.Error("daemon was not replaced", "name", d.name, "reason", err)
 		return old
 	}
@@ -135,7 +146,7 @@ func (d *daemon) replace(ctx context.Context) error { return d.replaceBy(ctx, ""
 
 // replaceBy asks for a successor of a program, and does nothing if that runs already.
 func (d *daemon) replaceBy(ctx context.Context, path string) error {
-	ctx, cancel := context.WithTimeout(ctx, swapLimit)
+	ctx, cancel := context.WithTimeout(ctx, swapLimit+d.within)
 	defer cancel()
 	done := make(chan error, 1)
 	select {
