@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	panelTimeout = 10 * time.Second // of the panel's start
+	panelTimeout = 60 * time.Second // of the panel's start
 	panelPause   = 20 * time.Millisecond
 	stageWait    = 30 * time.Second
 	maxReply     = 1 << 20
