@@ -102,10 +102,12 @@ powercut:
 	awk -F'[ =]' '/power cut: seed/ {for (i = 1; i < NF; i++) n[$$i] += $$(i + 1)} END {printf "cuts=%d states=%d restarts=%d bad=%d\n", n["cuts"], n["states"], n["restarts"], n["bad"]}' build/powercut.log; \
 	exit $$failed
 
-# Debian packages for devices, in build/deb; the same commit gives the same bytes.
+# Debian packages for devices and for the panel, in build/deb; the same commit gives the
+# same bytes.
 deb:
 	@.ci/need dpkg
 	agent/dist/deb/build build/deb amd64 arm64 armhf
+	adminpanel/dist/deb/build build/deb amd64 arm64
 
 # What the device's programs weigh, and what verifying packages adds.
 size:

@@ -129,6 +129,23 @@ func TestPanelsAreExchangedUnderTheirCallers(t *testing.T) {
 	}
 }
 
+// A socket that systemd has opened to a network is no way to give passwords away.
+func TestASocketWithoutTLSIsRefused(t *testing.T) {
+	t.Parallel()
+	s := openSockets(t)
+	open := must(net.Listen("tcp", "0.0.0.0:0")).(*net.TCPListener)
+	defer open.Close()
+	f := must(open.File())
+	defer f.Close()
+	s.files[0] = f
+	p := s.begin(t, t.TempDir())
+	defer time.AfterFunc(patience, func() { p.cmd.Process.Kill() }).Stop() //nolint:errcheck // it has ended
+	err := p.cmd.Wait()
+	if err == nil || !strings.Contains(p.said.String(), "is reachable from elsewhere without TLS") {
+		t.Errorf("the panel ended with %v and said:\n%s", err, p.said)
+	}
+}
+
 // Who has come in but not said all of what they want when the panel begins to end is answered.
 func TestWhoHasJustComeInIsAnswered(t *testing.T) {
 	t.Parallel()

@@ -39,6 +39,9 @@ func Listen(cfg config.Config) (at Listeners, err error) {
 	}{{"people", cfg.Listen, &at.People}, {"devices", cfg.Devices, &at.Devices}, {"metrics", cfg.Metrics, &at.Metrics}} {
 		if l := given[one.name]; l != nil {
 			*one.to = l
+			if one.name == "people" && exposed(cfg.TLS, l.Addr()) {
+				return at, fmt.Errorf("the socket of people, %v, is reachable from elsewhere without TLS: set tls.mode, or tls.proxy if a proxy does it", l.Addr())
+			}
 			continue
 		}
 		if one.addr == "" {
@@ -49,6 +52,12 @@ func Listen(cfg config.Config) (at Listeners, err error) {
 		}
 	}
 	return at, nil
+}
+
+// exposed says whether passwords would go over a network in the clear.
+func exposed(cfg config.TLS, addr net.Addr) bool {
+	at, ok := addr.(*net.TCPAddr)
+	return cfg.Mode == config.TLSOff && !cfg.Proxy && ok && !at.IP.IsLoopback()
 }
 
 // Close closes them.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -74,14 +75,23 @@ func TestSystemdTakesTheUnits(t *testing.T) {
 	}
 }
 
-// The configuration to begin with is one, and keeps its data where the unit lets it.
+// The configuration to begin with is one, keeps its data where the unit lets it, and opens the
+// panel to nobody else. With all that it suggests it is one too.
 func TestConfigurationToBeginWith(t *testing.T) {
 	t.Parallel()
 	cfg, err := config.Load("panel.toml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Data != "/var/lib/slipstream-panel" || cfg.TLS.Mode == config.TLSOff {
+	if cfg.Data != "/var/lib/slipstream-panel" || cfg.Listen != "127.0.0.1:8080" {
 		t.Errorf("it is %+v", cfg)
+	}
+	path := filepath.Join(t.TempDir(), "panel.toml")
+	write(t, path, regexp.MustCompile(`(?m)^#([a-z[])`).ReplaceAllString(read(t, "panel.toml"), "$1"))
+	if cfg, err = config.Load(path, nil); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Listen != ":443" || cfg.TLS.Mode != config.TLSOwn || len(cfg.Names) != 1 || cfg.Trust == "" {
+		t.Errorf("with all that it suggests it is %+v", cfg)
 	}
 }

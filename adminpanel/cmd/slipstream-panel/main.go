@@ -53,7 +53,7 @@ func command() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	tokens := group("token", "API tokens: what programs show to the panel", "Make and end API tokens, which programs show to the panel.\n\n"+throughHelp)
-	root.AddCommand(serveCommand(), authority(), tokenVerbs(tokens), userCommand(), setupTokenCommand(), fleetCommand(),
+	root.AddCommand(serveCommand(), configCommand(), authority(), tokenVerbs(tokens), userCommand(), setupTokenCommand(), fleetCommand(),
 		backupCommand(), restoreCommand(), verifyCommand(), simulateCommand(), manCommand())
 	return root
 }
