@@ -48,6 +48,7 @@ type envelope struct {
 type signed struct {
 	payload []byte
 	signers []string // ids, none twice
+	logged  []LogEntry
 	hint    string
 }
 
@@ -73,7 +74,7 @@ func checkSignatures(w wording, envelopes []envelope, trust *Trust) (signed, err
 		if !bytes.Equal(e.payload, s.payload) {
 			return signed{}, refuse(CodePayload, "the signatures of %s are over different documents", w.document)
 		}
-		id, err := signer(e, trust)
+		id, logged, err := signer(e, trust)
 		switch {
 		case err != nil:
 			return signed{}, err
@@ -82,7 +83,7 @@ func checkSignatures(w wording, envelopes []envelope, trust *Trust) (signed, err
 		case e.hint != "" && e.hint != id:
 			return signed{}, refuse(CodeBundle, "%s names another key than the one that signed it", w.document)
 		}
-		s.signers = append(s.signers, id)
+		s.signers, s.logged = append(s.signers, id), append(s.logged, logged...)
 	}
 	switch n := len(s.signers); {
 	case n == 0:
@@ -94,8 +95,8 @@ func checkSignatures(w wording, envelopes []envelope, trust *Trust) (signed, err
 }
 
 // signer is the id of the trusted key that made an envelope's signature, "" if
-// none did.
-func signer(e envelope, trust *Trust) (string, error) {
+// none did, with where logs have it.
+func signer(e envelope, trust *Trust) (string, []LogEntry, error) {
 	if e.identified != nil {
 		return e.identified.signer(trust)
 	}
@@ -105,13 +106,13 @@ func signer(e envelope, trust *Trust) (string, error) {
 	}
 	verifier, err := dsse.NewMultiEnvelopeVerifier(1, providers...)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	accepted, payload, err := verifier.VerifyAndDecode(context.Background(), e.dsse)
 	if err != nil || len(accepted) != 1 || !bytes.Equal(payload, e.payload) {
-		return "", nil
+		return "", nil, nil
 	}
-	return accepted[0].KeyID, nil
+	return accepted[0].KeyID, nil, nil
 }
 
 // parseBundles takes every bundle's shape apart, and asks for one document.

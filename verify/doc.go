@@ -214,7 +214,8 @@
 // public log (Rekor) and a time stamp. The vendor's root says which identities may
 // ([Keyless]), and carries sigstore's trusted_root.json, by which all of it is
 // checked without network and clock. An identity counts as one of those that must
-// sign. Orders and the time are never signed so.
+// sign, and where the log has its entry is told ([Package.Logged]). Orders and the time
+// are never signed so.
 //
 // It costs eleven megabytes of program, and is there with the build tag keyless
 // only. Without the tag such a bundle is refused by name.

@@ -3,6 +3,7 @@ package verify
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // Keyless says who may sign releases without a key: a build that an identity
@@ -22,6 +23,14 @@ type Keyless struct {
 type Identity struct {
 	Issuer  string `json:"issuer"`  // of the token, such as https://token.actions.githubusercontent.com
 	Subject string `json:"subject"` // the certificate's subject alternative name
+}
+
+// LogEntry is where a transparency log of the vendor's trusted root has a signature, so that
+// everybody can see that it was made. Only signatures without a key have one.
+type LogEntry struct {
+	Log   string    // id of the log's key, hex
+	Index int64     // in the log
+	Time  time.Time // when the log took it in; zero: this log does not say
 }
 
 // KeylessSigner begins the id of a signer that is an identity.

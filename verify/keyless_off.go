@@ -9,4 +9,4 @@ func parseKeyless(w wording, _ string, _ []byte) (envelope, error) {
 	return envelope{}, refuse(CodeKeyless, "%s is signed without a key (keyless), which this software does not check", w.document)
 }
 
-func (*identified) signer(*Trust) (string, error) { return "", nil }
+func (*identified) signer(*Trust) (string, []LogEntry, error) { return "", nil, nil }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,8 @@ const (
 // sigstoreWorld is a whole Sigstore in memory, and a vendor who lets a build sign.
 type sigstoreWorld struct {
 	*trustWorld
-	ca *ca.VirtualSigstore
+	ca     *ca.VirtualSigstore
+	logged []verify.LogEntry // of the package accepted last
 }
 
 func newSigstoreWorld(t *testing.T) *sigstoreWorld {
@@ -43,7 +45,7 @@ func newSigstoreWorld(t *testing.T) *sigstoreWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &sigstoreWorld{newTrustWorld(newFixture(t)), virtual}
+	w := &sigstoreWorld{trustWorld: newTrustWorld(newFixture(t)), ca: virtual}
 	w.vendor.Targets.Threshold = 1
 	w.vendor.Terms.Keyless = &verify.Keyless{
 		Identities:  []verify.Identity{{Issuer: "https://elsewhere.example", Subject: workflow}, {Issuer: issuer, Subject: workflow}},
@@ -147,6 +149,7 @@ func (w *sigstoreWorld) accept(bundles ...[]byte) error {
 	if !strings.HasPrefix(p.Signer, verify.KeylessSigner) || p.Signer != verify.KeylessSigner+workflow {
 		w.t.Errorf("signed by %q", p.Signer)
 	}
+	w.logged = p.Logged
 	return p.CheckAll(w.t.Context())
 }
 
@@ -173,7 +176,7 @@ func TestKeylessRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	elsewhere := &sigstoreWorld{w.trustWorld, other}
+	elsewhere := &sigstoreWorld{trustWorld: w.trustWorld, ca: other}
 	payload := bytes.Replace(w.payload, []byte(`"2.0.0"`), []byte(`"6.6.6"`), 1)
 	for _, row := range []struct {
 		name, code string
@@ -215,6 +218,33 @@ func TestKeylessRefusals(t *testing.T) {
 	w.vendor.Terms.Keyless = nil
 	if err := w.accept(good); verify.Code(err) != verify.CodeUntrusted {
 		t.Errorf("a root that lets nobody sign without a key: %v", err)
+	}
+}
+
+// Where the log has a signature is told, of entries that hold and of no others.
+func TestKeylessLogEntries(t *testing.T) {
+	w := newSigstoreWorld(t)
+	other, err := ca.NewVirtualSigstore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var own *rekor.TransparencyLogEntry
+	both := w.sign(workflow, issuer, func(b *protobundle.Bundle) {
+		own = b.VerificationMaterial.TlogEntries[0]
+		foreign := elsewhereMaterial(&sigstoreWorld{trustWorld: w.trustWorld, ca: other}).TlogEntries[0]
+		foreign.LogIndex = own.LogIndex + 1
+		b.VerificationMaterial.TlogEntries = append([]*rekor.TransparencyLogEntry{foreign}, own)
+	})
+	if err := w.accept(both); err != nil {
+		t.Fatal(err)
+	}
+	want := []verify.LogEntry{{Log: hex.EncodeToString(own.LogId.KeyId), Index: own.LogIndex, Time: time.Unix(own.IntegratedTime, 0).UTC()}}
+	if !slices.Equal(w.logged, want) {
+		t.Errorf("%+v, want %+v", w.logged, want)
+	}
+	key := trusttest.Bundles(t, verify.PayloadType, w.payload, w.vendor.Targets.Keys[0])[0]
+	if err := w.accept(w.sign(workflow, issuer, nil), key); err != nil || len(w.logged) != 1 {
+		t.Errorf("with a key beside it: %+v, %v", w.logged, err)
 	}
 }
 

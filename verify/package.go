@@ -14,12 +14,13 @@ import (
 // right. Its images' bytes are judged when they are read.
 type Package struct {
 	Manifest Manifest
-	Digest   string   // lower-case hex SHA-256 of the signed statement: the package's name everywhere
-	Signer   string   // id of the first trusted key that signed, "" after Unverified
-	Signers  []string // ids of all of them, none twice
-	Hint     string   // id of the key that the bundle claims, maybe ""
-	Head     Head     // the files before the first image
-	Learned  Learned  // after Open: what the device may remember of it
+	Digest   string     // lower-case hex SHA-256 of the signed statement: the package's name everywhere
+	Signer   string     // id of the first trusted key that signed, "" after Unverified
+	Signers  []string   // ids of all of them, none twice
+	Logged   []LogEntry // where transparency logs have their signatures
+	Hint     string     // id of the key that the bundle claims, maybe ""
+	Head     Head       // the files before the first image
+	Learned  Learned    // after Open: what the device may remember of it
 	Members  []Member
 
 	payloads []*Payload
@@ -119,7 +120,7 @@ func assemble(r io.ReaderAt, size int64, head Head, members []Member, found judg
 	p := &Package{
 		Manifest: found.manifest, Digest: digest(found.signed.payload),
 		Head: head, Learned: found.learned,
-		Signers: found.signed.signers, Hint: found.signed.hint,
+		Signers: found.signed.signers, Logged: found.signed.logged, Hint: found.signed.hint,
 	}
 	if len(p.Signers) > 0 {
 		p.Signer = p.Signers[0]

@@ -16,6 +16,9 @@
 // its file), names that would leave the directory, and packages that fail verification: those are
 // dropped, and the attempt is in the audit log.
 //
+// A release says where a public log has its signatures, if package verify has checked that: in
+// programs built with the tag keyless, of signatures by an identity. Keys' signatures are in none.
+//
 // With several panels on one store the directory must be one that they share; locks are those of the
 // file (flock), which network file systems keep too.
 //

@@ -108,6 +108,9 @@ func describe(p *verify.Package, size int64, verified bool) view.Release {
 	if rel.Signers == nil {
 		rel.Signers = []string{}
 	}
+	for _, entry := range p.Logged {
+		rel.Logged = append(rel.Logged, view.LogEntry(entry))
+	}
 	for _, image := range m.Images {
 		rel.Contents = append(rel.Contents, view.Content{Class: image.Class, Kind: image.Kind, Size: image.Size})
 		if !slices.Contains(rel.Classes, image.Class) {

@@ -19,6 +19,7 @@ type Release struct {
 	Epoch       int64      `json:"epoch"`
 	Signers     []string   `json:"signers"` // key ids whose signatures hold
 	Verified    bool       `json:"verified"`
+	Logged      []LogEntry `json:"logged,omitempty"` // where public logs have these signatures; none: no log does
 	Contents    []Content  `json:"contents"`
 	Greenlight  string     `json:"greenlight,omitempty"`
 	Notes       string     `json:"notes,omitempty"`
@@ -35,6 +36,13 @@ type Content struct {
 	Class string `json:"class"`
 	Kind  string `json:"kind"`
 	Size  int64  `json:"size"`
+}
+
+// LogEntry is where a transparency log has a signature; the panel has checked the log's own word.
+type LogEntry struct {
+	Log   string    `json:"log"` // id of the log's key, hex
+	Index int64     `json:"index"`
+	Time  time.Time `json:"time,omitzero"` // when the log took it in, if it says
 }
 
 // OrderInfo is the fleet's signed word on a release.

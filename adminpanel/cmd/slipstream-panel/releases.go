@@ -109,6 +109,23 @@ func trustWords(r view.Release) string {
 	return "signed by " + strings.Join(r.Signers, ", ")
 }
 
+// logWords says where everybody can see that a release was signed.
+func logWords(r view.Release) string {
+	if len(r.Logged) == 0 {
+		return "none: no public log has its signatures"
+	}
+	lines := make([]string, len(r.Logged))
+	for i, entry := range r.Logged {
+		lines[i] = fmt.Sprintf("entry %d of %s", entry.Index, words.Fit(words.Clean(entry.Log), shownLog, "…"))
+		if !entry.Time.IsZero() {
+			lines[i] += ", " + moment(entry.Time)
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
+const shownLog = 16 // digits of a log's id
+
 // upload adds a file, unless the panel has it.
 func (c *cli) upload(ctx context.Context, panel *client.Client, file string) (r view.Release, added bool, err error) {
 	f, err := os.Open(file)
@@ -242,7 +259,7 @@ func (c *cli) releaseShow() *cobra.Command {
 			}
 			rows := [][]string{{"id", r.ID}, {"for", r.Product + " " + strings.Join(r.Hardware, ", ")},
 				{"counter", fmt.Sprintf("%d, epoch %d", r.Counter, r.Epoch)}, {"size", words.Size(r.Size)},
-				{"digest", r.Digest}, {"trust", trustWords(r)}, {"added", moment(r.UploadedAt) + " by " + r.UploadedBy},
+				{"digest", r.Digest}, {"trust", trustWords(r)}, {"log", logWords(r)}, {"added", moment(r.UploadedAt) + " by " + r.UploadedBy},
 				{"runs on", words.Count(r.Running, "device")}}
 			for _, content := range r.Contents {
 				rows = append(rows, []string{"" + content.Class, content.Kind + ", " + words.Size(content.Size)})

@@ -78,6 +78,7 @@ export interface Release {
   epoch: number;
   signers: string[];
   verified: boolean;
+  logged?: LogEntry[];
   contents: Content[];
   greenlight?: string;
   notes?: string;
@@ -362,6 +363,12 @@ export interface VersionCount {
 export interface VersionPoint {
   at: string;
   running: { [name: string]: number };
+}
+
+export interface LogEntry {
+  log: string;
+  index: number;
+  time?: string;
 }
 
 export interface Content {

@@ -241,6 +241,14 @@ func TestAllThatMatchAreMeantBySelector(t *testing.T) {
 	}
 }
 
+// Each release says where a public log has its signatures, or that none has.
+func TestReleasesNameTheirLog(t *testing.T) {
+	p := open(t, uitest.Sample(10, time.Now()), "/releases")
+	p.until(`document.querySelectorAll('[data-testid=logged]').length === 3`)
+	p.is("true", `/^entry 91304551 of c0d2c0d2c0d2c0d2 · /.test(document.querySelectorAll('[data-testid=logged]')[0].innerText)`)
+	p.is("none: no public log has its signatures", `document.querySelectorAll('[data-testid=logged]')[1].innerText`)
+}
+
 func TestCountdownIsTheDevices(t *testing.T) {
 	// The machine that looks believes that it is years later.
 	p := open(t, uitest.Sample(10, time.Now().AddDate(-3, 0, 0)), "/devices/cam-00000")

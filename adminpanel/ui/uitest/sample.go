@@ -131,6 +131,7 @@ func releases(now time.Time) []view.Release {
 	}
 	newest := one("c08e11aa", "2.5.0", 25, 1)
 	newest.Order = &view.OrderInfo{ID: "o-9", Devices: "all", Until: now.AddDate(0, 1, 0)}
+	newest.Logged = []view.LogEntry{{Log: strings.Repeat("c0d2", 16), Index: 91_304_551, Time: now.AddDate(0, 0, -1)}}
 	gone := one("77aa0102", "2.4.0", 23, 40)
 	gone.Withdrawn, gone.WithdrawnBy, gone.Running = true, "ann", 0
 	return []view.Release{newest, one("3ad1f00d", "2.4.1", 24, 31), gone}

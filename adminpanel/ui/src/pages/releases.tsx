@@ -6,7 +6,7 @@ import { Ago, Button, Confirm, Fault, Nothing, Page, Wait } from '../parts';
 import { may, useLoaded } from '../store';
 import { Uploader } from '../upload';
 import type { Release, Releases as All } from '../view';
-import { bare, bytes, count, date, devices, duration, percent } from '../words';
+import { bare, bytes, count, date, devices, duration, known, percent } from '../words';
 
 export function Releases() {
   const { value, error, reload } = useLoaded<All>('releases', 'releases');
@@ -71,6 +71,7 @@ function One({ r, reload }: { r: Release; reload: () => void }) {
         <div><dt>For</dt><dd>{r.product} {r.hardware.join(', ')}</dd></div>
         <div><dt>Brings</dt><dd>{r.contents.map((c) => `${c.class} (${c.kind}, ${bytes(c.size)})`).join(', ')}</dd></div>
         <div><dt>Signed by</dt><dd>{r.signers.map((s) => <code key={s} title={s}>{s.slice(0, 16)}</code>)}</dd></div>
+        <div><dt>Public log</dt><dd data-testid="logged">{r.logged?.length ? r.logged.map((e) => <span key={e.log + e.index}>entry {e.index} of <code title={e.log}>{e.log.slice(0, 16)}</code>{known(e.time) && <> · <Ago time={e.time!} /></>} </span>) : 'none: no public log has its signatures'}</dd></div>
         <div><dt>Digest</dt><dd><code title={r.digest}>{r.digest.slice(0, 24)}…</code></dd></div>
         <div><dt>Counter</dt><dd>{r.counter}, epoch {r.epoch}</dd></div>
         <div><dt>Added</dt><dd><Ago time={r.uploadedAt} /> by {r.uploadedBy} · {bytes(r.size)}</dd></div>
