@@ -107,7 +107,7 @@ func TestReleases(t *testing.T) {
 	if w.call("DELETE", "/releases/"+rel.ID, nil).is(200, &rel); !rel.Withdrawn || rel.Running != 1 {
 		t.Errorf("withdrawn it is %+v", rel)
 	}
-	if got, want := w.lines()[:4], []string{"account.add", "release.withdraw", "release.add", "upload.begin"}; !slices.Contains(got, want[1]) {
+	if got := w.lines(); !slices.Contains(got, "release.withdraw") || !slices.Contains(got, "release.add") || slices.Contains(got, "upload.begin") {
 		t.Errorf("the audit has %q", got)
 	}
 }

@@ -48,9 +48,10 @@ func (r *Releases) Finish(ctx context.Context, who audit.Who, id string) (rel vi
 	return r.list(ctx, who, rec, u)
 }
 
-// Add is an upload in one, for small clients. The size must be known beforehand.
+// Add is an upload in one, for small clients, told in one line: as the release or its refusal.
+// The size must be known beforehand.
 func (r *Releases) Add(ctx context.Context, who audit.Who, name string, size int64, body io.Reader) (view.Release, bool, error) {
-	u, err := r.Begin(ctx, who, name, size)
+	u, err := r.begin(ctx, who, name, size, untold)
 	if err != nil {
 		return view.Release{}, false, err
 	}

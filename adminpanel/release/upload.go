@@ -36,6 +36,17 @@ const maxName = 200
 
 // Begin makes room for a package of a size.
 func (r *Releases) Begin(ctx context.Context, who audit.Who, name string, size int64) (view.Upload, error) {
+	return r.begin(ctx, who, name, size, func(u upload) []view.AuditLine {
+		line := who.Line("upload.begin", "upload "+u.ID)
+		line.Detail = fmt.Sprintf("%s, %d bytes", u.Name, u.Size)
+		return []view.AuditLine{line}
+	})
+}
+
+// untold is for an upload that ends in the call that begins it: its end is told.
+func untold(upload) []view.AuditLine { return nil }
+
+func (r *Releases) begin(ctx context.Context, who audit.Who, name string, size int64, tell func(upload) []view.AuditLine) (view.Upload, error) {
 	switch {
 	case size <= 0:
 		return view.Upload{}, errors.New("an upload must say how many bytes it will have")
@@ -68,10 +79,7 @@ func (r *Releases) Begin(ctx context.Context, who audit.Who, name string, size i
 	if err != nil {
 		return view.Upload{}, err
 	}
-	line := who.Line("upload.begin", "upload "+u.ID)
-	line.Detail = fmt.Sprintf("%s, %d bytes", u.Name, u.Size)
-	_, err = r.cfg.Audit.Commit(ctx, []store.Cond{{Key: op.Key}}, []store.Op{op}, line)
-	return u.view(0), err
+	return u.view(0), r.commit(ctx, []store.Cond{{Key: op.Key}}, op, tell(u))
 }
 
 func cutName(name string) string {
@@ -229,20 +237,24 @@ func (r *Releases) Drop(ctx context.Context, who audit.Who, id string) error {
 }
 
 // drop forgets an upload; without a line nobody has asked for that.
-func (r *Releases) drop(ctx context.Context, id string, lines ...view.AuditLine) (err error) {
-	gone := []store.Op{{Key: prefixUpload + id, Delete: true}}
-	if len(lines) > 0 {
-		_, err = r.cfg.Audit.Commit(ctx, nil, gone, lines...)
-	} else {
-		_, err = r.cfg.Store.Commit(ctx, nil, gone)
-	}
-	if err != nil {
+func (r *Releases) drop(ctx context.Context, id string, lines ...view.AuditLine) error {
+	if err := r.commit(ctx, nil, store.Op{Key: prefixUpload + id, Delete: true}, lines); err != nil {
 		return err
 	}
 	if err := os.Remove(r.part(id)); err != nil && !missing(err) {
 		return fmt.Errorf("drop an upload: %w", err)
 	}
 	return nil
+}
+
+// commit changes an upload, and tells it if there is anything to tell.
+func (r *Releases) commit(ctx context.Context, ifs []store.Cond, op store.Op, lines []view.AuditLine) (err error) {
+	if len(lines) > 0 {
+		_, err = r.cfg.Audit.Commit(ctx, ifs, []store.Op{op}, lines...)
+	} else {
+		_, err = r.cfg.Store.Commit(ctx, ifs, []store.Op{op})
+	}
+	return err
 }
 
 // Sweep drops uploads that nobody goes on with, and files that belong to none.
