@@ -84,9 +84,9 @@ type Agent struct {
 	guard        *guard
 	wasGuarded   bool // at the step before
 	staging      staging
-	bootQueue    chan struct{} // closed when all that was asked of the boot loader is done
-	runtimeQueue chan struct{} // closed when all that was asked for programs on trial is done
-	doubtQueue   chan struct{} // closed when all slots are marked that were found damaged
+	bootQueue    <-chan struct{} // closed when all that was asked of the boot loader is done
+	runtimeQueue <-chan struct{} // closed when all that was asked for programs on trial is done
+	doubtQueue   chan struct{}   // closed when all slots are marked that were found damaged
 
 	mu       sync.Mutex // guards what follows
 	seen     snapshot

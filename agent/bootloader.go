@@ -31,11 +31,15 @@ func (n noBoot) Commit(string) error        { return n.err }
 func (n noBoot) Cancel() error              { return n.err }
 func (n noBoot) Disable(string) error       { return n.err }
 
-// afterBoot does one thing after all that was asked of the boot loader before. None
-// of them waits for ever.
+// afterBoot does one thing after all that was asked of the boot loader before.
 func (a *Agent) afterBoot(ctx context.Context, do func()) {
-	before, done := a.bootQueue, make(chan struct{})
-	a.bootQueue = done
+	a.bootQueue = a.inTurn(ctx, a.bootQueue, do)
+}
+
+// inTurn does one thing when what was before it in a queue is done, and returns what is
+// closed then. Nothing in a queue waits for ever.
+func (a *Agent) inTurn(ctx context.Context, before <-chan struct{}, do func()) <-chan struct{} {
+	done := make(chan struct{})
 	a.wg.Go(func() {
 		defer close(done)
 		if before != nil {
@@ -45,6 +49,7 @@ func (a *Agent) afterBoot(ctx context.Context, do func()) {
 			do()
 		}
 	})
+	return done
 }
 
 // tell tries to tell the boot loader something.

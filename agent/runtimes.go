@@ -104,17 +104,7 @@ func (a *Agent) runtimeTarget(slot string) target {
 
 // afterRuntime does one thing after all that was asked for programs before.
 func (a *Agent) afterRuntime(ctx context.Context, do func()) {
-	before, done := a.runtimeQueue, make(chan struct{})
-	a.runtimeQueue = done
-	a.wg.Go(func() {
-		defer close(done)
-		if before != nil {
-			<-before
-		}
-		if ctx.Err() == nil {
-			do()
-		}
-	})
+	a.runtimeQueue = a.inTurn(ctx, a.runtimeQueue, do)
 }
 
 func (a *Agent) tryRuntime(ctx context.Context, e TryRuntime) {

@@ -82,10 +82,7 @@ type relay struct {
 	listener net.Listener
 	to       func() string
 	wg       sync.WaitGroup
-
-	mu    sync.Mutex // guards what follows
-	ended bool
-	open  map[net.Conn]bool
+	held     hand.Held
 }
 
 func newRelay(path string, to func() string) (*relay, error) {
@@ -93,7 +90,7 @@ func newRelay(path string, to func() string) (*relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{path: path, listener: l, to: to, open: map[net.Conn]bool{}}
+	r := &relay{path: path, listener: l, to: to}
 	r.wg.Go(func() {
 		for {
 			from, err := l.Accept()
@@ -106,49 +103,25 @@ func newRelay(path string, to func() string) (*relay, error) {
 	return r, nil
 }
 
-// hold notes a connection, so that the relay's end is its own.
-func (r *relay) hold(c net.Conn) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ended {
-		c.Close()
-		return false
-	}
-	r.open[c] = true
-	return true
-}
-
-func (r *relay) drop(c net.Conn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.open, c)
-	c.Close()
-}
-
 func (r *relay) carry(from net.Conn) {
-	if !r.hold(from) {
+	if !r.held.Hold(from) {
 		return
 	}
-	defer r.drop(from)
+	defer r.held.Drop(from)
 	to, err := net.Dial("tcp4", r.to())
-	if err != nil || !r.hold(to) {
+	if err != nil || !r.held.Hold(to) {
 		return
 	}
-	defer r.drop(to)
+	defer r.held.Drop(to)
 	// Whichever side ends, the other has nothing to say any more.
 	var both sync.WaitGroup
-	both.Go(func() { defer r.drop(to); _, _ = io.Copy(to, from) })
-	both.Go(func() { defer r.drop(from); _, _ = io.Copy(from, to) })
+	both.Go(func() { defer r.held.Drop(to); _, _ = io.Copy(to, from) })
+	both.Go(func() { defer r.held.Drop(from); _, _ = io.Copy(from, to) })
 	both.Wait()
 }
 
 func (r *relay) close() {
 	r.listener.Close()
-	r.mu.Lock()
-	r.ended = true
-	for c := range r.open {
-		c.Close()
-	}
-	r.mu.Unlock()
+	r.held.End()
 	r.wg.Wait()
 }

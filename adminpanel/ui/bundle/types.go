@@ -36,7 +36,7 @@ func types() []byte {
 	for len(w.todo) > 0 {
 		t := w.todo[0]
 		w.todo = w.todo[1:]
-		fmt.Fprintf(&w.out, "\nexport interface %s {\n", t.Name())
+		fmt.Fprintf(&w.out, "\nexport interface %s%s {\n", t.Name(), w.extends(t))
 		w.fields(t)
 		w.out.WriteString("}\n")
 	}
@@ -51,10 +51,25 @@ func (w *writer) name(t reflect.Type) string {
 	return t.Name()
 }
 
+// extends names the types whose fields are a type's own in JSON, too.
+func (w *writer) extends(t reflect.Type) string {
+	var from []string
+	for f := range t.Fields() {
+		if isPart(f) {
+			from = append(from, w.name(f.Type))
+		}
+	}
+	if len(from) == 0 {
+		return ""
+	}
+	return " extends " + strings.Join(from, ", ")
+}
+
+func isPart(f reflect.StructField) bool { return f.Anonymous && f.Tag.Get("json") == "" }
+
 func (w *writer) fields(t reflect.Type) {
 	for f := range t.Fields() {
-		if f.Anonymous && f.Tag.Get("json") == "" {
-			w.fields(f.Type)
+		if isPart(f) {
 			continue
 		}
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")

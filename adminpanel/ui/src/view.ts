@@ -7,26 +7,7 @@ export interface Devices {
   rev: number;
 }
 
-export interface DeviceDetail {
-  id: string;
-  name?: string;
-  site?: string;
-  tags: string[];
-  product?: string;
-  hardware?: string;
-  state: string;
-  online: boolean;
-  lastSeen: string;
-  stale: boolean;
-  running?: string;
-  slot?: string;
-  staged?: string;
-  previous?: string;
-  system?: string;
-  runtime?: string;
-  streams?: string[];
-  rollout?: string;
-  rev: number;
+export interface DeviceDetail extends Device {
   status?: Status;
   statusAgeMs: number;
   asked?: Asked;
@@ -569,13 +550,10 @@ export interface StreamStatus {
   longestGapMs: number;
 }
 
-export interface Progress {
+export interface Progress extends Origins {
   version: string;
   done: number;
   total: number;
-  kept?: number;
-  copied?: number;
-  fetched?: number;
 }
 
 export interface Protection {
@@ -657,6 +635,12 @@ export interface Verdict {
   samples?: Sample[];
 }
 
+export interface Origins {
+  kept?: number;
+  copied?: number;
+  fetched?: number;
+}
+
 export interface StreamProof {
   name: string;
   viewers: number;
@@ -667,10 +651,7 @@ export interface StreamProof {
   parameterSets?: string;
 }
 
-export interface Staged {
-  kept?: number;
-  copied?: number;
-  fetched?: number;
+export interface Staged extends Origins {
   written: number;
 }
 

@@ -113,10 +113,7 @@ type Reach struct {
 	to     func() string // the guest's server
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-
-	mu    sync.Mutex // guards what follows
-	ended bool
-	open  map[net.Conn]bool
+	held   Held
 }
 
 // lentAtOnce is how many connections wait in the guest.
@@ -129,7 +126,7 @@ func NewReach(port int, what string, to func() string) (*Reach, error) {
 		return nil, errors.New("a port is 1 to 65535")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Reach{port: uint16(port), what: what, to: to, cancel: cancel, open: map[net.Conn]bool{}}
+	r := &Reach{port: uint16(port), what: what, to: to, cancel: cancel}
 	for range lentAtOnce {
 		r.wg.Go(func() { r.run(ctx) })
 	}
@@ -155,7 +152,7 @@ func (r *Reach) lend() error {
 	if err != nil {
 		return err
 	}
-	if !r.hold(conn) {
+	if !r.held.Hold(conn) {
 		return net.ErrClosed
 	}
 	word := [1]byte{waiting}
@@ -166,7 +163,7 @@ func (r *Reach) lend() error {
 		}
 	}
 	if err = errors.Join(err, conn.SetReadDeadline(time.Time{})); err != nil {
-		r.drop(conn)
+		r.held.Drop(conn)
 		return err
 	}
 	r.wg.Go(func() { r.join(conn) })
@@ -174,42 +171,18 @@ func (r *Reach) lend() error {
 }
 
 func (r *Reach) join(conn net.Conn) {
-	defer r.drop(conn)
+	defer r.held.Drop(conn)
 	to, err := net.Dial("tcp4", r.what)
-	if err != nil || !r.hold(to) {
+	if err != nil || !r.held.Hold(to) {
 		return // the guest sees it end, as where nobody listens
 	}
-	defer r.drop(to)
+	defer r.held.Drop(to)
 	Both(conn, to)
-}
-
-// hold notes a connection, so that the end is its own, too.
-func (r *Reach) hold(c net.Conn) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ended {
-		c.Close()
-		return false
-	}
-	r.open[c] = true
-	return true
-}
-
-func (r *Reach) drop(c net.Conn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.open, c)
-	c.Close()
 }
 
 // Close ends all of it.
 func (r *Reach) Close() {
 	r.cancel()
-	r.mu.Lock()
-	r.ended = true
-	for c := range r.open {
-		c.Close()
-	}
-	r.mu.Unlock()
+	r.held.End()
 	r.wg.Wait()
 }
