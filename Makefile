@@ -182,7 +182,7 @@ rig-ci:
 
 # The power of an emulated camera is cut at each instant of a recorded life, and BOOTS
 # times for real, with a disk that forgets; a build that lacks a flush (FAULTS) must be
-# found out. Half an hour on two cores that have nothing else to do. Needs root.
+# found out. A quarter of an hour on two cores that have nothing else to do. Needs root.
 rig-powercut: BOOTS ?= 20
 rig-powercut: SEED ?= $(shell date +%s)
 rig-powercut: FAULTS ?= slot
