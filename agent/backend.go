@@ -238,7 +238,7 @@ func (a *Agent) shownStreams(s State) []control.StreamStatus {
 		for _, line := range stream.Lines {
 			if line.Source == stream.Followed {
 				shown.Frames, shown.LongestGapMS = line.Frames, line.LongestGapMS
-				shown.Width, shown.Height = line.Width, line.Height
+				shown.Codec, shown.Width, shown.Height = line.Codec, line.Width, line.Height
 			}
 		}
 		out = append(out, shown)

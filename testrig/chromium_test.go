@@ -2,6 +2,8 @@ package testrig_test
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -41,7 +43,7 @@ func TestChromiumWatchesThePanel(t *testing.T) {
 	}
 	t.Cleanup(panel.Stop)
 	devices := map[string]*device.Device{}
-	one := r.build(release("1.0"))
+	one := r.build(small(release("1.0")))
 	for _, name := range []string{"cam-1", "control"} {
 		token, err := panel.Enrolment(r.ctx, name)
 		if err != nil {
@@ -59,12 +61,13 @@ func TestChromiumWatchesThePanel(t *testing.T) {
 	signIn(t, tab, panel)
 	plays(t, tab)
 	cam := &rig{Device: devices["cam-1"], t: t, ctx: r.ctx, bin: r.bin, dir: r.dir, key: r.key, counter: r.counter}
+	cam.isWatched(map[string]int{"main": 0, "sub": 1}) // walls take a small stream where there is one
 
-	rec := cam.seen(tab, "update", func() control.Record { return cam.install(cam.build(release("2.0"))) })
+	rec := cam.seen(tab, "update", func() control.Record { return cam.install(cam.build(small(release("2.0")))) })
 	if rec.Outcome != control.OutcomePermanent {
 		t.Errorf("2.0: %+v", rec)
 	}
-	three := release("3.0")
+	three := small(release("3.0"))
 	three.Greenlight = camera.Greenlight{By: "never"}
 	three.Fault = camera.Fault{Kind: camera.FaultSEGV, AfterMS: 2000}
 	rec = cam.seen(tab, "revert", func() control.Record { return cam.install(cam.build(three)) })
@@ -76,6 +79,30 @@ func TestChromiumWatchesThePanel(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s: %d peer connections", id, n)
 		}
+	}
+	if err := chromedp.Run(tab, chromedp.Click(`[data-testid=tile][data-device=cam-1] figcaption a`)); err != nil {
+		t.Fatal(err)
+	}
+	cam.isWatched(map[string]int{"main": 1, "sub": 0}) // at its own page
+}
+
+// small adds a second stream to a version.
+func small(rel device.Release) device.Release {
+	rel.Streams = []string{"main", "sub"}
+	return rel
+}
+
+// isWatched waits until the device has these viewers of its streams.
+func (r *rig) isWatched(want map[string]int) {
+	r.t.Helper()
+	if _, err := r.WaitStatus(r.ctx, fmt.Sprintf("viewers %v", want), func(s control.Status) bool {
+		got := map[string]int{}
+		for _, stream := range s.Streams {
+			got[stream.Name] = stream.Viewers
+		}
+		return maps.Equal(got, want)
+	}); err != nil {
+		r.t.Fatal(err)
 	}
 }
 

@@ -76,12 +76,13 @@ func versions(s *control.Status) Settled {
 // maxPictures bounds what is told of a device's streams.
 const maxPictures = 8
 
-// pictures are the streams that can be watched: not sounds, which have no size. Before any
-// has a size nobody can tell.
+// sounds are the codecs of streams that cannot be watched.
+var sounds = []string{"opus", "pcmu", "pcma", "aac"}
+
+// pictures are the streams that can be watched. Their sizes a status may not know yet.
 func pictures(streams []control.StreamStatus) (names []string) {
-	sized := slices.ContainsFunc(streams, func(s control.StreamStatus) bool { return s.Width > 0 })
 	for _, s := range streams {
-		if (s.Width > 0 || !sized) && len(names) < maxPictures {
+		if !slices.Contains(sounds, s.Codec) && len(names) < maxPictures {
 			names = append(names, heard(s.Name))
 		}
 	}

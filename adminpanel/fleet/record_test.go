@@ -74,8 +74,8 @@ func TestTheRowsPictures(t *testing.T) {
 		streams []control.StreamStatus
 		want    string
 	}{
-		"two pictures and a sound": {false, []control.StreamStatus{{Name: "main", Width: 1920}, {Name: "sub", Width: 320}, {Name: "mic"}}, "[main sub]"},
-		"nothing sent yet":         {false, []control.StreamStatus{{Name: "main"}, {Name: "sub"}}, "[main sub]"},
+		"two pictures and a sound": {false, []control.StreamStatus{{Name: "mic", Codec: "opus"}, {Name: "main", Codec: "h264"}, {Name: "sub", Codec: "mjpeg"}}, "[main sub]"},
+		"one that has begun":       {false, []control.StreamStatus{{Name: "main", Width: 1920}, {Name: "sub"}}, "[main sub]"},
 		"away":                     {true, []control.StreamStatus{{Name: "main", Width: 1920}}, "[]"},
 		"no streams":               {false, nil, "[]"},
 		"more than there are":      {false, lots, "[x x x x x x x x]"},

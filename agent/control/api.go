@@ -120,7 +120,8 @@ type Trial struct {
 // StreamStatus is a stream as its viewers see it.
 type StreamStatus struct {
 	Name         string  `json:"name"`
-	Version      string  `json:"version"` // whose pictures viewers see
+	Version      string  `json:"version"`         // whose pictures viewers see
+	Codec        string  `json:"codec,omitempty"` // as in a manifest
 	Viewers      int     `json:"viewers"`
 	Frames       uint64  `json:"frames"`
 	WHEP         string  `json:"whep,omitempty"`

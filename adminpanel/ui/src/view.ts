@@ -541,6 +541,7 @@ export interface Trial {
 export interface StreamStatus {
   name: string;
   version: string;
+  codec?: string;
   viewers: number;
   frames: number;
   whep?: string;
