@@ -2,8 +2,9 @@
 // after half a second without a picture, reconnecting for ever. Where there is no way to
 // the device, its pictures come through the panel, if that is set up for it.
 //
-// A connection is ended only when the browser says that it failed or the device ended it.
-// Nothing that a device reports ends it, however long its link to the panel is away.
+// A connection is ended only when the browser says that it failed or the device ended it, or
+// when it brings no picture and the device, which was away, has called again.
+// Nothing that a device reports ends one that plays, however long its link to the panel is away.
 
 import { signal } from '@preact/signals';
 import { Problem, raw, why } from './api';
@@ -45,6 +46,7 @@ export class Player {
   #timer = 0;
   #wanted = false;
   #lastAt = 0;
+  #backAt = 0; // when the device came back
   #gaps: { at: number; ms: number }[] = [];
   #times: number[] = [];
   #closed = false;
@@ -79,9 +81,13 @@ export class Player {
     this.#say('idle', '');
   }
 
-  // kick tries at once: the hub says that the device is back.
+  // kick tries at once: the hub says that the device is back. It may have started anew, and
+  // know nothing of a connection that stands still.
   kick(): void {
-    if (!this.#wanted || this.#pc) return;
+    if (!this.#wanted) return;
+    this.#backAt = performance.now();
+    if (this.#pc && this.state.value !== 'stalled') return; // if it stands still, the clock will see
+    this.#end();
     this.#retry = first;
     this.#again(0);
   }
@@ -124,7 +130,10 @@ export class Player {
       const still = now - this.#lastAt;
       this.still.value = still > frozen ? Math.floor(still / 100) * 100 : 0;
       if (this.#pc && still <= frozen) this.#say('playing', '');
-      else if (this.#pc && this.state.value === 'playing') this.#say('stalled', '');
+      else if (this.#pc && this.state.value === 'playing') {
+        this.#say('stalled', '');
+        if (this.#lastAt < this.#backAt) this.kick();
+      }
       // A gap that lasts counts before it is over.
       if (still > frozen) this.#note(now, still);
     }
