@@ -101,6 +101,9 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 			t.Errorf("the unit has %s…, with which mounts would be lost at a restart", bad)
 		}
 	}
+	if strings.Contains(unit, "\nRestrictSUIDSGID") {
+		t.Error("the unit has RestrictSUIDSGID, with which the agent could not make the apps' common directory")
+	}
 	root := filepath.Join(dir, "root")
 	must(t, os.MkdirAll(filepath.Join(root, "etc"), 0o755))
 	run(t, "systemd-sysusers", "--root="+root, abs(t, "slipstream.sysusers"))

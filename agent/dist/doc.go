@@ -22,7 +22,8 @@
 // its own (ProtectSystem, PrivateTmp, ReadWritePaths, ProtectKernelTunables …). The
 // slots' images are mounted by the agent and stay so when it ends; a namespace would be
 // another one after each restart, and the mounts of the one before would be in
-// it for the running app and out of reach for its agent. Nor does it restrict what apps
+// it for the running app and out of reach for its agent. Nor RestrictSUIDSGID: the apps'
+// common directory has that bit. Nor does it restrict what apps
 // of a vendor may need, since they inherit it: writable and executable memory, foreign
 // system calls of 32-bit programs, devices. The protection of a slot's app is the
 // agent's own: see package supervise.
