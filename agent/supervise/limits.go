@@ -64,7 +64,7 @@ func (s *Groups) enable(controller string) error {
 		if slices.Contains(strings.Fields(on), controller) {
 			continue
 		}
-		err = writeSmall(filepath.Join(dir, "cgroup.subtree_control"), "+"+controller)
+		err = giveOn(dir, controller)
 		if errors.Is(err, unix.EBUSY) {
 			s.occupied = true
 			return fmt.Errorf("cgroup %s cannot give the controller %s to those below: %w; give the agent one below it "+
@@ -75,6 +75,24 @@ func (s *Groups) enable(controller string) error {
 		}
 	}
 	return nil
+}
+
+// giveOn gives a controller to the cgroups below one. The kernel refuses that while
+// processes are in that one only for controllers that cannot be threaded, such as memory;
+// with the others, such as cpu and pids, those below would become cgroups for threads, that
+// no process can be put into any more ("Threads" in its cgroup-v2.rst). So none is given
+// on over anybody's head. The root of all cgroups may hold processes; it has no type.
+func giveOn(dir, controller string) error {
+	if _, err := os.Stat(filepath.Join(dir, "cgroup.type")); err == nil {
+		inside, err := readSmall(filepath.Join(dir, "cgroup.procs"))
+		if err != nil {
+			return err
+		}
+		if inside != "" {
+			return unix.EBUSY
+		}
+	}
+	return writeSmall(filepath.Join(dir, "cgroup.subtree_control"), "+"+controller)
 }
 
 // Limit sets what can be set, and returns what cannot.
