@@ -108,7 +108,7 @@ func secret(path string) (string, error) {
 // that is alone, where commands can rotate it while the panel runs, and in the store of panels
 // that share one, which all sign with the same keys.
 func OpenAuthority(cfg config.Config, s store.Store) (*ca.Authority, error) {
-	dir := filepath.Join(cfg.Data, "ca")
+	dir := authorityDir(cfg)
 	if cfg.Store.Kind == config.StoreEtcd {
 		return ca.OpenStore(s, dir)
 	}

@@ -28,6 +28,7 @@ import (
 	"slipstream/adminpanel/rollout/drive"
 	"slipstream/adminpanel/settings"
 	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/store/backup"
 	"slipstream/adminpanel/store/schema"
 	"slipstream/adminpanel/view"
 	"slipstream/verify"
@@ -153,6 +154,7 @@ func (p *Panel) assemble(ctx context.Context) (err error) {
 		Store: p.store, Fleet: p.fleet, Hub: p.hub, Drive: p.drive, Auth: p.auth, OIDC: oidc, Audit: p.audit,
 		Settings: p.settings, Releases: p.releases, Orders: p.orders, Live: p.live, Enrolments: tokens,
 		Data: p.cfg.Data, Log: p.log,
+		Beside: func(packages bool) backup.Files { return Beside(p.cfg, p.store, packages) },
 	})
 	if err != nil && p.live != nil {
 		p.live.Close()

@@ -20,6 +20,7 @@ import (
 	"slipstream/adminpanel/rollout/drive"
 	"slipstream/adminpanel/settings"
 	"slipstream/adminpanel/store"
+	"slipstream/adminpanel/store/backup"
 	"slipstream/adminpanel/view"
 )
 
@@ -27,6 +28,7 @@ import (
 // answer 501 then.
 type Config struct {
 	Store      store.Store
+	Beside     func(packages bool) backup.Files // beside the store, for backups
 	Fleet      *fleet.Fleet
 	Hub        *hub.Hub
 	Drive      *drive.Driver
@@ -72,6 +74,9 @@ func New(cfg Config) (*API, error) {
 	if cfg.Store == nil || cfg.Fleet == nil || cfg.Hub == nil || cfg.Drive == nil || cfg.Auth == nil ||
 		cfg.Audit == nil || cfg.Settings == nil || cfg.Releases == nil || cfg.Log == nil {
 		return nil, errors.New("api: a part of the panel that it speaks for is missing")
+	}
+	if cfg.Beside == nil {
+		cfg.Beside = func(bool) backup.Files { return nil }
 	}
 	a := &API{cfg: cfg, log: cfg.Log, mux: http.NewServeMux(), replays: newReplays(), bodyTime: bodyTime, renewEvery: renewEvery, feed: newFeed(cfg), readers: newReaders(), backups: make(chan struct{}, 1)}
 	a.ctx, a.end = context.WithCancel(context.Background())

@@ -65,7 +65,7 @@ func TestABackupOfAPanelThatWorks(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := bolttest.Open(t)
-	info, err := backup.Restore(t.Context(), to, path)
+	info, err := backup.Restore(t.Context(), to, nil, path)
 	if err != nil {
 		t.Fatal(err)
 	}

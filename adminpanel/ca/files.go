@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"slipstream/adminpanel/small"
@@ -37,6 +38,32 @@ func (dir files) list() (map[int]parts, error) {
 		}
 	}
 	return all, nil
+}
+
+// Files names the files of an authority in a directory, below that; also those of
+// generations that were retired.
+func Files(dir string) (names []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if _, ok := numberOf(strings.TrimPrefix(e.Name(), retired)); !ok {
+			continue
+		}
+		for _, part := range []string{partRootKey, partRoot, partIssuingKey, partIssuing} {
+			name := filepath.Join(e.Name(), part)
+			_, err := os.Lstat(filepath.Join(dir, name))
+			if errors.Is(err, fs.ErrNotExist) && part == partRootKey {
+				continue // it is kept elsewhere
+			}
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, name)
+		}
+	}
+	return names, err
 }
 
 func numberOf(name string) (int, bool) {

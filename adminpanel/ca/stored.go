@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +59,30 @@ func (k stored) takeOver(dir files) error {
 		ops = append(ops, store.Op{Key: key(number), Value: value})
 	}
 	return k.commit(ifs, ops)
+}
+
+// TakeOut moves the authority of a store into a directory, if the store has one and the
+// directory none: for a panel that leaves the others' store for one of its own.
+func TakeOut(s store.Store, dir string) error {
+	there, err := (stored{s}).list()
+	if err != nil || len(there) == 0 {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	own, err := files(dir).list()
+	if err != nil || len(own) > 0 {
+		return err
+	}
+	var ops []store.Op
+	for _, number := range slices.Sorted(maps.Keys(there)) {
+		if err := files(dir).add(number, there[number]); err != nil {
+			return err
+		}
+		ops = append(ops, store.Op{Key: key(number), Delete: true})
+	}
+	return stored{s}.commit(nil, ops)
 }
 
 func key(number int) string { return prefix + strconv.Itoa(number) }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/url"
 	"time"
 
 	"slipstream/adminpanel/view"
@@ -109,8 +110,12 @@ func (c *Client) ExportAudit(ctx context.Context, w io.Writer) error {
 // backupWait is how long the panel may take to read its store.
 const backupWait = 10 * time.Minute
 
-// Backup writes all that the panel remembers at one moment, as package backup reads it. It
-// is bounded by ctx alone once it has begun to come.
-func (c *Client) Backup(ctx context.Context, w io.Writer) error {
-	return c.download(ctx, call{method: http.MethodGet, path: "backup", header: http.Header{"Accept": {"application/x-ndjson"}}, wait: backupWait}, w)
+// Backup writes all that the panel remembers at one moment, as package backup reads it, on
+// request with the packages of releases. It is bounded by ctx alone once it has begun to come.
+func (c *Client) Backup(ctx context.Context, w io.Writer, packages bool) error {
+	ask := url.Values{}
+	if packages {
+		ask.Set("packages", "true")
+	}
+	return c.download(ctx, call{method: http.MethodGet, path: "backup", query: ask, header: http.Header{"Accept": {"application/x-ndjson"}}, wait: backupWait}, w)
 }

@@ -156,6 +156,23 @@ func (r *Releases) File(ctx context.Context, id string) (*os.File, view.Release,
 	return f, rec.Release, nil
 }
 
+// Files are the packages that a store offers, in a directory of releases. One that is missing
+// there is an error.
+func Files(ctx context.Context, s store.Store, dir string) (paths []string, err error) {
+	r := &Releases{Config{Store: s, Dir: dir}}
+	list, err := r.List(ctx)
+	for _, rel := range list {
+		if rel.Withdrawn {
+			continue
+		}
+		if _, err := os.Lstat(r.path(rel.ID)); err != nil {
+			return nil, fmt.Errorf("the package of %s %s: %w", rel.Product, rel.Version, err)
+		}
+		paths = append(paths, r.path(rel.ID))
+	}
+	return paths, err
+}
+
 // Serve answers a request with a release's package or a range of it. An error is returned before
 // anything was answered.
 func (r *Releases) Serve(w http.ResponseWriter, req *http.Request, id string) error {

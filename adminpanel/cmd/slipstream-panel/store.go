@@ -192,39 +192,50 @@ func (h *here) through(ctx context.Context, as string, do func(people) error) (e
 
 func backupCommand() *cobra.Command {
 	h := &here{}
-	return h.panelFlags(h.storeFlags(&cobra.Command{
-		Use: "backup FILE", Short: "Write what the panel's store holds into a file",
-		Long: `Write what the panel's store holds into a file that is not there yet, as it is at one moment:
-devices, releases' records, rollouts, people, settings and the audit log; not sessions and
-uploads under way. A panel that has its store in a file has packages and its authority's
-keys (ca) beside it in its data, and they are to be copied too: ca after each rotation, and
-packages after each upload, or from where they were built. Only you can read the file: it
-holds what tokens and passwords are checked with, and the authority of panels on etcd.
+	var packages bool
+	cmd := &cobra.Command{
+		Use: "backup FILE", Short: "Write all that a panel keeps into one file",
+		Long: `Write what a panel keeps into a file that is not there yet, as it is at one moment: devices,
+releases' records, rollouts, people, settings and the audit log; the panel's authority, by
+which its devices know it; the keys that sign orders; and with --packages the packages of
+releases. Without them the packages are to be copied, or uploaded again. Not in it are the
+configuration and what else that names (the vendor's root, TLS certificates, secrets),
+sessions, and uploads under way.
+
+The file holds keys in the clear: who can read it can speak for the panel to its devices. Only
+you can read it here; where it goes on, encrypt it (age, gpg) and guard it as the panel.
 
 ` + throughHelp + ` With --panel it takes an administrator's token over all
-devices, and the audit log tells of it. A cluster is read while its panels work.`,
+devices, the audit log tells of it, and the panel needs room in its data for a copy. A cluster
+is read while its panels work.`,
 		Example: "  slipstream-panel backup monday.backup --data /var/lib/slipstream-panel\n" +
-			"  slipstream-panel backup monday.backup --panel https://panel.example --token-file token",
+			"  slipstream-panel backup monday.backup --packages --panel https://panel.example --token-file token",
 		Args: args(cobra.ExactArgs(1), "one FILE"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			if h.login.panel != "" {
-				return h.backUpThrough(cmd.Context(), given[0])
+				return h.backUpThrough(cmd.Context(), given[0], packages)
 			}
 			return h.onStore(func(ctx context.Context, s store.Store, given []string) error {
-				info, err := backup.File(ctx, s, given[0])
+				cfg, err := h.where.load()
+				if err != nil {
+					return err
+				}
+				info, err := backup.ToFile(ctx, s, adminpanel.Beside(cfg, s, packages), given[0])
 				return h.backedUp(given[0], info, err)
 			})(cmd, given)
 		},
-	}))
+	}
+	cmd.Flags().BoolVar(&packages, "packages", false, "the packages of releases, too")
+	return h.panelFlags(h.storeFlags(cmd))
 }
 
-func (h *here) backUpThrough(ctx context.Context, path string) error {
+func (h *here) backUpThrough(ctx context.Context, path string, packages bool) error {
 	panel, err := h.panel()
 	if err != nil {
 		return err
 	}
 	defer panel.Close()
-	info, err := backup.Receive(path, func(w io.Writer) error { return panel.Backup(ctx, w) })
+	info, err := backup.Receive(path, func(w io.Writer) error { return panel.Backup(ctx, w, packages) })
 	return h.backedUp(path, info, err)
 }
 
@@ -232,25 +243,37 @@ func (h *here) backedUp(path string, info backup.Info, err error) error {
 	if err != nil {
 		return err
 	}
-	return h.done("%s holds %s, as they were at %s", path, words.Count(int(info.Lines), "record"), moment(info.At))
+	return h.done("%s holds %s, as they were at %s; among them are keys: guard it as the panel itself", path, contents(info), moment(info.At))
+}
+
+// contents are what a backup has.
+func contents(info backup.Info) string {
+	return words.Count(int(info.Lines), "record") + " and " + words.Count(int(info.Files), "file")
 }
 
 func restoreCommand() *cobra.Command {
 	h := &here{}
 	return h.storeFlags(&cobra.Command{
-		Use: "restore FILE", Short: "Fill an empty store from a backup",
-		Long: `Check a backup and fill an empty store with it, of the same kind as it came from or of the
-other one. The packages and the authority's keys are to be put beside it by hand. Everybody
-has to sign in anew.
+		Use: "restore FILE", Short: "Make a panel of a backup",
+		Long: `Check a backup, fill an empty store with it, of the same kind as it came from or of the
+other one, and put what else it has into the panel's data: the authority into ca, the keys of
+orders into orders, where the configuration has to name them, and packages to where
+store.releases says. Nothing that is there is replaced. Everybody has to sign in anew. As
+who runs the panel, so that it can read what is made.
 
 ` + hereHelp,
-		Args: args(cobra.ExactArgs(1), "one FILE"),
+		Example: "  sudo -u slipstream-panel slipstream-panel restore monday.backup --config /etc/slipstream-panel/panel.toml",
+		Args:    args(cobra.ExactArgs(1), "one FILE"),
 		RunE: h.onStore(func(ctx context.Context, s store.Store, given []string) error {
-			info, err := backup.Restore(ctx, s, given[0])
+			cfg, err := h.where.load()
 			if err != nil {
 				return err
 			}
-			return h.done("the store holds %s, as they were at %s", words.Count(int(info.Lines), "record"), moment(info.At))
+			info, err := adminpanel.Restore(ctx, cfg, s, given[0])
+			if err != nil {
+				return err
+			}
+			return h.done("the panel has %s again, as they were at %s", contents(info), moment(info.At))
 		}),
 	})
 }

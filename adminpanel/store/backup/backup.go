@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	format  = "slipstream-panel-backup"
-	version = 1
+	format = "slipstream-panel-backup"
+	// version 1 has no files.
+	version = 2
 	keyMark = "meta/backup"
 	// tries is how often a backup begins anew because changes came faster than they were
 	// written down.
@@ -49,9 +50,10 @@ type header struct {
 	At      time.Time `json:"at"`
 }
 
-// line is a key, a deletion, or the end.
+// line is a key, a deletion, a piece of a file, or the end.
 type line struct {
 	Key     string `json:"key,omitempty"`
+	File    string `json:"file,omitempty"`
 	Value   []byte `json:"value,omitempty"`
 	Deleted bool   `json:"deleted,omitempty"`
 
@@ -65,18 +67,21 @@ type Info struct {
 	Schema int
 	At     time.Time
 	Lines  int64 // keys, and changes during the scan
+	Files  int64 // beside the store
 	SHA256 string
+
+	parts int64 // lines of files
 }
 
 var errFell = errors.New("changes came faster than they could be read")
 
-// File writes a backup, which appears under its name when it is whole. A file that is
+// ToFile writes a backup, which appears under its name when it is whole. A file that is
 // there is not replaced.
-func File(ctx context.Context, s store.Store, path string) (Info, error) {
-	return appear(path, func(f *os.File) (Info, error) { return writeAnew(ctx, s, f) })
+func ToFile(ctx context.Context, s store.Store, files Files, path string) (Info, error) {
+	return appear(path, func(f *os.File) (Info, error) { return writeAnew(ctx, s, files, f) })
 }
 
-// Receive is [File] of a backup that comes from elsewhere, and that is checked whole.
+// Receive is [ToFile] of a backup that comes from elsewhere, and that is checked whole.
 func Receive(path string, fetch func(io.Writer) error) (Info, error) {
 	return appear(path, func(f *os.File) (Info, error) {
 		if err := fetch(f); err != nil {
@@ -92,7 +97,7 @@ func Receive(path string, fetch func(io.Writer) error) (Info, error) {
 // Spool writes a backup into a file without a name below a directory, to be read from its
 // beginning by somebody who may be slow: the store does not wait for them. The file is gone
 // when it is closed.
-func Spool(ctx context.Context, s store.Store, dir string) (*os.File, Info, error) {
+func Spool(ctx context.Context, s store.Store, files Files, dir string) (*os.File, Info, error) {
 	f, err := os.CreateTemp(dir, ".backup-*") // with mode 0600
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("write a backup: %w", err)
@@ -100,7 +105,7 @@ func Spool(ctx context.Context, s store.Store, dir string) (*os.File, Info, erro
 	err = os.Remove(f.Name())
 	var info Info
 	if err == nil {
-		info, err = writeAnew(ctx, s, f)
+		info, err = writeAnew(ctx, s, files, f)
 	}
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
@@ -133,9 +138,9 @@ func appear(path string, write func(*os.File) (Info, error)) (Info, error) {
 
 // writeAnew is [Write] into a file, and again from its beginning as long as changes were
 // faster.
-func writeAnew(ctx context.Context, s store.Store, f *os.File) (info Info, err error) {
+func writeAnew(ctx context.Context, s store.Store, files Files, f *os.File) (info Info, err error) {
 	for range tries {
-		if info, err = Write(ctx, s, f); !errors.Is(err, errFell) {
+		if info, err = Write(ctx, s, files, f); !errors.Is(err, errFell) {
 			return info, err
 		}
 		if _, again := f.Seek(0, io.SeekStart); again != nil {
@@ -156,8 +161,9 @@ func syncDir(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// Write writes a backup of a store that others may be changing.
-func Write(ctx context.Context, s store.Store, w io.Writer) (Info, error) {
+// Write writes a backup of a store that others may be changing, and of the files beside it;
+// files nil are none.
+func Write(ctx context.Context, s store.Store, files Files, w io.Writer) (Info, error) {
 	if _, err := s.Get(ctx, schema.KeyRestoring); !errors.Is(err, store.ErrNotFound) {
 		return Info{}, errors.Join(schema.ErrRestoring, err)
 	}
@@ -193,7 +199,10 @@ func Write(ctx context.Context, s store.Store, w io.Writer) (Info, error) {
 	for _, e := range meanwhile {
 		out.change(e.Key, e.Value, e.Deleted)
 	}
-	info.Lines, info.SHA256 = out.lines, out.end()
+	if err := out.besides(ctx, files); err != nil {
+		return Info{}, err
+	}
+	info.Lines, info.Files, info.parts, info.SHA256 = out.lines, out.files, out.parts, out.end()
 	return info, out.flush()
 }
 
@@ -245,6 +254,8 @@ type writer struct {
 	to    *bufio.Writer
 	sum   hash.Hash
 	lines int64
+	files int64
+	parts int64
 	err   error
 }
 
@@ -273,7 +284,7 @@ func (w *writer) change(key string, value []byte, deleted bool) {
 
 func (w *writer) end() string {
 	sum := hex.EncodeToString(w.sum.Sum(nil))
-	w.put(line{End: true, Lines: w.lines, SHA256: sum})
+	w.put(line{End: true, Lines: w.lines + w.parts, SHA256: sum})
 	return sum
 }
 

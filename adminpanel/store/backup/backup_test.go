@@ -27,6 +27,9 @@ func put(t *testing.T, s store.Store, key, value string) {
 	}
 }
 
+// nowhere is for backups without files.
+func nowhere(string) string { return "/nonexistent/file" }
+
 // filled is a store at work, with so many devices.
 func filled(t *testing.T, devices int) store.Store {
 	t.Helper()
@@ -67,15 +70,15 @@ func TestWhatIsRestoredIsWhatWas(t *testing.T) {
 	t.Parallel()
 	s, path := filled(t, 250), filepath.Join(t.TempDir(), "panel.backup")
 	put(t, s, "rel/large", strings.Repeat("x", store.MaxValue-20))
-	info, err := backup.File(t.Context(), s, path)
+	info, err := backup.ToFile(t.Context(), s, nil, path)
 	if err != nil || info.Lines != 254 || info.Schema != schema.Current {
 		t.Fatalf("%+v, %v", info, err)
 	}
-	if _, err := backup.File(t.Context(), s, path); err == nil {
+	if _, err := backup.ToFile(t.Context(), s, nil, path); err == nil {
 		t.Error("a backup was replaced")
 	}
 	to := bolttest.Open(t)
-	if again, err := backup.Restore(t.Context(), to, path); err != nil || again != info {
+	if again, err := backup.Restore(t.Context(), to, nowhere, path); err != nil || again != info {
 		t.Fatalf("%+v, %v", again, err)
 	}
 	want := dump(t, s, "")
@@ -90,11 +93,67 @@ func TestWhatIsRestoredIsWhatWas(t *testing.T) {
 	if diff := cmp.Diff(want, dump(t, to, "")); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := backup.Restore(t.Context(), to, path); !errors.Is(err, backup.ErrNotEmpty) {
+	if _, err := backup.Restore(t.Context(), to, nowhere, path); !errors.Is(err, backup.ErrNotEmpty) {
 		t.Errorf("into a store that is not empty: %v", err)
 	}
 	if err := schema.Prepare(t.Context(), to); err != nil {
 		t.Error(err)
+	}
+}
+
+// Files come back as they were, wherever the other panel keeps them; nothing that is there is
+// replaced, and no backup writes elsewhere.
+func TestFilesBesideTheStore(t *testing.T) {
+	t.Parallel()
+	dir, path := t.TempDir(), filepath.Join(t.TempDir(), "panel.backup")
+	want := map[string]string{
+		"ca/1/root.pem": "a certificate", "orders/1.key": "", "ca/retired-7/issuing.key": "a key",
+		"releases/0123456789abcdef0123456789abcdef.slip": strings.Repeat("large ", 400_000), // three pieces
+	}
+	var files []backup.File
+	for name, text := range want {
+		at := filepath.Join(dir, fmt.Sprint(len(files)))
+		if err := os.WriteFile(at, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, backup.File{Name: name, Path: at})
+	}
+	list := func(context.Context) ([]backup.File, error) { return files, nil }
+	info, err := backup.ToFile(t.Context(), filled(t, 5), list, path)
+	if err != nil || info.Files != 4 || info.Lines != 7 {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	if stat, err := os.Stat(path); err != nil || stat.Mode().Perm() != 0o600 {
+		t.Errorf("others may read the keys: %v %v", stat, err)
+	}
+	to := t.TempDir()
+	if again, err := backup.Restore(t.Context(), bolttest.Open(t), func(name string) string { return filepath.Join(to, name) }, path); err != nil || again != info {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	for name, text := range want {
+		got, err := os.ReadFile(filepath.Join(to, name))
+		if err != nil || string(got) != text {
+			t.Errorf("%s has %d bytes of %d, %v", name, len(got), len(text), err)
+		}
+		if stat, err := os.Stat(filepath.Join(to, name)); err != nil || stat.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v %v", name, stat, err)
+		}
+	}
+	s := bolttest.Open(t)
+	if _, err := backup.Restore(t.Context(), s, func(string) string { return filepath.Join(to, "orders/1.key") }, path); err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Errorf("over what is there: %v", err)
+	}
+	if left := dump(t, s, ""); len(left) != 0 {
+		t.Errorf("%v was written", left)
+	}
+	for _, name := range []string{"../x", "ca/1/../../root.key", "/etc/passwd", "ca/0/root.key", "orders/..", "releases/x.slip", "orders/a/b"} {
+		files[0].Name = name
+		if err := os.WriteFile(path+name[len(name)-1:], nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := backup.ToFile(t.Context(), s, list, filepath.Join(t.TempDir(), "bad")); err == nil {
+			t.Errorf("it writes a backup with %q", name)
+		}
 	}
 }
 
@@ -105,13 +164,13 @@ func TestFromAFileToEtcdAndBack(t *testing.T) {
 	from, cluster, back := filled(t, 250), c.Open(t, "/backup/", 0, 1, 2), bolttest.Open(t)
 	for i, way := range [][2]store.Store{{from, cluster}, {cluster, back}} {
 		path := filepath.Join(t.TempDir(), fmt.Sprint(i))
-		if _, err := backup.File(t.Context(), way[0], path); err != nil {
+		if _, err := backup.ToFile(t.Context(), way[0], nil, path); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := backup.Restore(t.Context(), way[1], path); err != nil {
+		if _, err := backup.Restore(t.Context(), way[1], nowhere, path); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := backup.Restore(t.Context(), way[1], path); !errors.Is(err, backup.ErrNotEmpty) {
+		if _, err := backup.Restore(t.Context(), way[1], nowhere, path); !errors.Is(err, backup.ErrNotEmpty) {
 			t.Errorf("into a store that is not empty: %v", err)
 		}
 	}
@@ -148,7 +207,7 @@ func TestABackupIsOfOneMoment(t *testing.T) {
 	<-begun
 	for i := range 3 {
 		path := filepath.Join(t.TempDir(), "panel.backup")
-		info, err := backup.File(t.Context(), s, path)
+		info, err := backup.ToFile(t.Context(), s, nil, path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +215,7 @@ func TestABackupIsOfOneMoment(t *testing.T) {
 			t.Logf("nothing has changed meanwhile: %+v", info)
 		}
 		to := bolttest.Open(t)
-		if _, err := backup.Restore(t.Context(), to, path); err != nil {
+		if _, err := backup.Restore(t.Context(), to, nowhere, path); err != nil {
 			t.Fatal(err)
 		}
 		got := dump(t, to, "d/")
@@ -176,7 +235,7 @@ func TestDamageIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "panel.backup")
-	if _, err := backup.File(t.Context(), filled(t, 5), path); err != nil {
+	if _, err := backup.ToFile(t.Context(), filled(t, 5), nil, path); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(path)
@@ -189,7 +248,7 @@ func TestDamageIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 		if err := os.WriteFile(bad, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := backup.Restore(t.Context(), to, bad); err == nil {
+		if _, err := backup.Restore(t.Context(), to, nowhere, bad); err == nil {
 			t.Errorf("%s was taken", name)
 		}
 	}
@@ -205,7 +264,7 @@ func TestDamageIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	if left := dump(t, to, ""); len(left) != 0 {
 		t.Errorf("%v was written", left)
 	}
-	if _, err := backup.Restore(t.Context(), to, path); err != nil {
+	if _, err := backup.Restore(t.Context(), to, nowhere, path); err != nil {
 		t.Error(err)
 	}
 }
@@ -229,12 +288,12 @@ func (c *cutStore) Commit(ctx context.Context, ifs []store.Cond, ops []store.Op)
 func TestARestoreThatIsCutIsSeen(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "panel.backup")
-	if _, err := backup.File(t.Context(), filled(t, 250), path); err != nil {
+	if _, err := backup.ToFile(t.Context(), filled(t, 250), nil, path); err != nil {
 		t.Fatal(err)
 	}
 	for n := range 6 {
 		to := bolttest.Open(t)
-		_, err := backup.Restore(t.Context(), &cutStore{to, n}, path)
+		_, err := backup.Restore(t.Context(), &cutStore{to, n}, nowhere, path)
 		if n == 5 { // the mark, three batches, the mark's end
 			if err != nil {
 				t.Errorf("not cut: %v", err)
@@ -250,10 +309,10 @@ func TestARestoreThatIsCutIsSeen(t *testing.T) {
 		if err := schema.Prepare(t.Context(), to); !errors.Is(err, schema.ErrRestoring) {
 			t.Errorf("a panel starts on half a store: %v", err)
 		}
-		if _, err := backup.Restore(t.Context(), to, path); !errors.Is(err, schema.ErrRestoring) {
+		if _, err := backup.Restore(t.Context(), to, nowhere, path); !errors.Is(err, schema.ErrRestoring) {
 			t.Errorf("again: %v", err)
 		}
-		if _, err := backup.Write(t.Context(), to, &bytes.Buffer{}); !errors.Is(err, schema.ErrRestoring) {
+		if _, err := backup.Write(t.Context(), to, nil, &bytes.Buffer{}); !errors.Is(err, schema.ErrRestoring) {
 			t.Errorf("a backup of half a store: %v", err)
 		}
 	}

@@ -35,15 +35,21 @@ const (
 // Check reads a whole backup and says what it holds, or that it is damaged.
 func Check(r io.Reader) (Info, error) { return read(r, func(line) error { return nil }) }
 
-// Restore fills an empty store from a file, which is checked whole before. No panel may be at work
-// on the store.
-func Restore(ctx context.Context, s store.Store, path string) (Info, error) {
+// Restore fills an empty store from a file, which is checked whole before, and puts the files of
+// the backup where they belong. No panel may be at work on the store.
+func Restore(ctx context.Context, s store.Store, place Place, path string) (_ Info, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Info{}, fmt.Errorf("restore a backup: %w", err)
 	}
 	defer f.Close()
-	info, err := Check(f)
+	files := placer{place: place}
+	info, err := read(f, func(l line) error {
+		if l.File == "" {
+			return nil
+		}
+		return files.free(l.File)
+	})
 	if err != nil {
 		return Info{}, fmt.Errorf("restore %s: %w", path, err)
 	}
@@ -57,13 +63,14 @@ func Restore(ctx context.Context, s store.Store, path string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	b := batch{ctx: ctx, store: s, mark: store.Cond{Key: schema.KeyRestoring, Rev: rev}}
+	defer func() { err = errors.Join(err, files.close()) }() // of one that could not be written
+	b := batch{ctx: ctx, store: s, files: &files, mark: store.Cond{Key: schema.KeyRestoring, Rev: rev}}
 	again, err := read(f, b.add)
 	if err == nil && again != info {
 		err = fmt.Errorf("%w: it has changed while it was read", ErrDamaged)
 	}
 	if err == nil {
-		err = b.flush()
+		err = errors.Join(b.flush(), files.close())
 	}
 	if err == nil {
 		_, err = s.Commit(ctx, []store.Cond{b.mark}, []store.Op{{Key: schema.KeyRestoring, Delete: true}})
@@ -96,12 +103,16 @@ type batch struct {
 	ctx   context.Context //nolint:containedctx // it is that of one call
 	store store.Store
 	mark  store.Cond
+	files *placer
 	ops   []store.Op
 	seen  map[string]bool
 	size  int
 }
 
 func (b *batch) add(l line) error {
+	if l.File != "" {
+		return b.files.add(l)
+	}
 	size := len(l.Key) + len(l.Value)
 	if len(b.ops) == batchOps || b.size+size > batchSize || b.seen[l.Key] {
 		if err := b.flush(); err != nil {
@@ -137,26 +148,27 @@ func read(r io.Reader, each func(line) error) (Info, error) {
 	if err := strict(lines.Bytes(), &h); err != nil || h.Format != format {
 		return Info{}, fmt.Errorf("%w: its first line is not that of one", ErrDamaged)
 	}
-	if h.Version != version {
-		return Info{}, fmt.Errorf("this backup is of version %d, and this panel reads %d", h.Version, version)
+	if h.Version < 1 || h.Version > version {
+		return Info{}, fmt.Errorf("this backup is of version %d, and this panel reads those up to %d", h.Version, version)
 	}
 	info := Info{Schema: h.Schema, At: h.At}
 	sum := sha256.New()
 	hashLine(sum, lines.Bytes())
+	open := "" // the file whose pieces come
 	for lines.Scan() {
 		var l line
 		if err := strict(lines.Bytes(), &l); err != nil {
-			return info, fmt.Errorf("%w: line %d: %w", ErrDamaged, info.Lines+2, err)
+			return info, fmt.Errorf("%w: line %d: %w", ErrDamaged, info.number(), err)
 		}
 		if l.End {
 			info.SHA256 = hex.EncodeToString(sum.Sum(nil))
 			return info, atEnd(lines, l, info)
 		}
-		if err := store.CheckKey(l.Key); err != nil || skip(l.Key) {
-			return info, fmt.Errorf("%w: line %d has the key %q", ErrDamaged, info.Lines+2, l.Key)
+		if err := l.check(); err != nil {
+			return info, fmt.Errorf("%w: line %d: %w", ErrDamaged, info.number(), err)
 		}
 		hashLine(sum, lines.Bytes())
-		info.Lines++
+		info.count(l, &open)
 		if err := each(l); err != nil {
 			return info, err
 		}
@@ -167,9 +179,37 @@ func read(r io.Reader, each func(line) error) (Info, error) {
 	return info, fmt.Errorf("%w: its end is missing", ErrDamaged)
 }
 
+// number is that of the line which is read.
+func (i *Info) number() int64 { return i.Lines + i.parts + 2 }
+
+func (i *Info) count(l line, open *string) {
+	switch {
+	case l.File == "":
+		i.Lines++
+		return
+	case l.File != *open:
+		i.Files++
+	}
+	i.parts++
+	*open = l.File
+}
+
+func (l line) check() error {
+	if l.File != "" {
+		if l.Key != "" || l.Deleted || !nameForm.MatchString(l.File) {
+			return fmt.Errorf("it names the file %q", l.File)
+		}
+		return nil
+	}
+	if err := store.CheckKey(l.Key); err != nil || skip(l.Key) {
+		return fmt.Errorf("it has the key %q", l.Key)
+	}
+	return nil
+}
+
 func atEnd(lines *bufio.Scanner, l line, info Info) error {
 	switch {
-	case l.Lines != info.Lines || l.SHA256 != info.SHA256:
+	case l.Lines != info.Lines+info.parts || l.SHA256 != info.SHA256:
 		return fmt.Errorf("%w: its hash is not that of what it holds", ErrDamaged)
 	case lines.Scan():
 		return fmt.Errorf("%w: something follows its end", ErrDamaged)
