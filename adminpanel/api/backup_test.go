@@ -31,6 +31,8 @@ func TestABackupOfAPanelThatWorks(t *testing.T) {
 	}{{nobody, 401, "signed-out"}, {by(w.token("rita", "releaser")), 403, "forbidden"}, {by(w.token("nora", "admin site:north")), 403, "forbidden"}} {
 		w.call("GET", "/backup", nil, c.with).fails(c.status, c.code)
 	}
+	w.call("GET", "/backup?packages=maybe", nil).fails(422, "invalid")
+	w.call("GET", "/backup?package=true", nil).fails(422, "invalid")
 	done := w.api.BackUpElsewhere()
 	w.call("GET", "/backup", nil).fails(409, "backup-busy")
 	done()

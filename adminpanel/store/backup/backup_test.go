@@ -3,6 +3,8 @@ package backup_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -120,7 +122,7 @@ func TestFilesBesideTheStore(t *testing.T) {
 	}
 	list := func(context.Context) ([]backup.File, error) { return files, nil }
 	info, err := backup.ToFile(t.Context(), filled(t, 5), list, path)
-	if err != nil || info.Files != 4 || info.Lines != 7 {
+	if err != nil || info.Files != 4 || info.Lines != 8 {
 		t.Fatalf("%+v, %v", info, err)
 	}
 	if stat, err := os.Stat(path); err != nil || stat.Mode().Perm() != 0o600 {
@@ -148,13 +150,34 @@ func TestFilesBesideTheStore(t *testing.T) {
 	}
 	for _, name := range []string{"../x", "ca/1/../../root.key", "/etc/passwd", "ca/0/root.key", "orders/..", "releases/x.slip", "orders/a/b"} {
 		files[0].Name = name
-		if err := os.WriteFile(path+name[len(name)-1:], nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := backup.ToFile(t.Context(), s, list, filepath.Join(t.TempDir(), "bad")); err == nil {
+		if _, err := backup.ToFile(t.Context(), filled(t, 1), list, filepath.Join(t.TempDir(), "bad")); err == nil {
 			t.Errorf("it writes a backup with %q", name)
 		}
+		if _, err := backup.Restore(t.Context(), s, nowhere, forged(t, path, "orders/1.key", name)); !errors.Is(err, backup.ErrDamaged) {
+			t.Errorf("it restores %q: %v", name, err)
+		}
 	}
+	if _, err := backup.Restore(t.Context(), s, func(name string) string { return filepath.Join(dir, "new", name) }, forged(t, path, "orders/1.key", "orders/2.key")); err != nil {
+		t.Errorf("a name that may be: %v", err)
+	}
+}
+
+// forged is a backup in which another word stands, with the right sum.
+func forged(t *testing.T, path, old, other string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(strings.TrimSuffix(strings.Replace(string(text), old, other, 1), "\n"), "\n")
+	body, end := strings.Join(lines[:len(lines)-1], ""), lines[len(lines)-1]
+	sum := sha256.Sum256([]byte(body))
+	at := strings.Index(end, `"sha256":"`) + len(`"sha256":"`)
+	bad := filepath.Join(t.TempDir(), "forged")
+	if err := os.WriteFile(bad, []byte(body+end[:at]+hex.EncodeToString(sum[:])+"\"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return bad
 }
 
 // A fleet that outgrows one machine goes to a cluster by way of a backup, and could return.
