@@ -36,7 +36,18 @@ func (a *API) registerDevices() {
 type listQuery struct {
 	Q     string `query:"q" maxLength:"2000" doc:"a selector, such as: version<1.4 site:north -state:offline"`
 	After string `query:"after" maxLength:"64" doc:"the after of the page before"`
+	From  string `query:"from" maxLength:"64" doc:"begin at the first id that does not come before this"`
+	At    int    `query:"at" minimum:"1" doc:"begin at this place, from 1"`
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+}
+
+// place is where a list begins, which is said in one way.
+func (q *listQuery) place() (fleet.Place, error) {
+	p := fleet.Place{After: q.After, From: q.From, Number: q.At}
+	if q.After != "" && q.From != "" || q.At > 0 && q.After+q.From != "" {
+		return p, badInput("query.after", "a list begins after an id, from an id or at a place: say one of them")
+	}
+	return p, nil
 }
 
 func (a *API) listDevices(ctx context.Context, in *listQuery) (*answer[view.Devices], error) {
@@ -44,9 +55,13 @@ func (a *API) listDevices(ctx context.Context, in *listQuery) (*answer[view.Devi
 	if err != nil {
 		return nil, err
 	}
+	begin, err := in.place()
+	if err != nil {
+		return nil, err
+	}
 	rev := a.feed.now() // what is older than the list is told again, and nothing is missed
-	page, total := a.cfg.Fleet.Table().Page(s, in.After, in.Limit+1, time.Now())
-	list := view.Devices{Devices: page, Total: total, Rev: rev}
+	page, first, total := a.cfg.Fleet.Table().Page(s, begin, in.Limit+1, time.Now())
+	list := view.Devices{Devices: page, First: first, Total: total, Rev: rev}
 	if len(page) > in.Limit {
 		list.Devices = page[:in.Limit]
 		list.After = page[in.Limit-1].ID

@@ -52,6 +52,8 @@ func TestBadInputAboutDevices(t *testing.T) {
 		"a selector of nonsense":        {"GET", "/devices?q=colour:red", "", nil, 422, "selector", "query.q"},
 		"a selector that is too long":   {"GET", "/devices?q=" + strings.Repeat("a", 2001), "", nil, 422, "invalid", "query.q"},
 		"a cursor that is too long":     {"GET", "/devices?after=" + strings.Repeat("a", 65), "", nil, 422, "invalid", "query.after"},
+		"a list that begins twice":      {"GET", "/devices?after=a&at=3", "", nil, 422, "invalid", "query.after"},
+		"a place before the first":      {"GET", "/devices?at=0", "", nil, 422, "invalid", "query.at"},
 		"a version that is too long":    {"GET", "/at?version=" + strings.Repeat("1", 129), "", nil, 422, "invalid", "query.version"},
 		"a number below zero":           {"GET", "/at?version=1&n=-1", "", nil, 422, "invalid", "query.n"},
 		"a device's name that is a way": {"GET", "/devices/..%2f..%2fetc", "", nil, 404, "no-device", ""},

@@ -128,19 +128,31 @@ func (t *Table) Select(s Selector, now time.Time) []*view.Device {
 	return slices.DeleteFunc(all, func(d *view.Device) bool { return !s.Meets(d, now) })
 }
 
-// Page returns at most so many of the devices that a selector means whose ids come
-// after one, and how many it means in all.
-func (t *Table) Page(s Selector, after string, most int, now time.Time) (page []view.Device, total int) {
+// Place is where a page begins among the devices that a selector means, by one of its fields;
+// none: at the first device.
+type Place struct {
+	After  string // behind this id, whether there is such a device or not
+	From   string // at the first id that does not come before this
+	Number int    // at this place, from 1
+}
+
+// Page returns at most so many of the devices that a selector means, by id, the place of the
+// first of them, from 1, and how many there are in all.
+func (t *Table) Page(s Selector, p Place, most int, now time.Time) (page []view.Device, first, total int) {
 	selected := t.Select(s, now)
-	from, found := slices.BinarySearchFunc(selected, after, func(d *view.Device, id string) int { return strings.Compare(d.ID, id) })
-	if found {
-		from++
+	from := min(max(0, p.Number-1), len(selected))
+	if id := p.After + p.From; id != "" {
+		found := false
+		from, found = slices.BinarySearchFunc(selected, id, func(d *view.Device, id string) int { return strings.Compare(d.ID, id) })
+		if found && p.From == "" {
+			from++
+		}
 	}
 	page = []view.Device{}
 	for _, d := range selected[from:min(len(selected), from+most)] {
 		page = append(page, *d)
 	}
-	return page, len(selected)
+	return page, from + 1, len(selected)
 }
 
 // Versions counts the devices that a selector means by version, the newest first.

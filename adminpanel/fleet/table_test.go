@@ -35,9 +35,12 @@ func TestPagesHoldEveryDeviceOnce(t *testing.T) {
 	var ids []string
 	after := ""
 	for {
-		page, total := tab.Page(selector(t, "version:1.3.0,1.4.0"), after, 4, now)
+		page, first, total := tab.Page(selector(t, "version:1.3.0,1.4.0"), fleet.Place{After: after}, 4, now)
 		if total != 22 {
 			t.Fatalf("%d in all", total)
+		}
+		if first != len(ids)+1 {
+			t.Errorf("behind %d devices it is at place %d", len(ids), first)
 		}
 		if len(page) == 0 {
 			break
@@ -51,8 +54,31 @@ func TestPagesHoldEveryDeviceOnce(t *testing.T) {
 		t.Errorf("%d ids: %v", len(ids), ids)
 	}
 	tab.Delete("cam-000003")
-	if page, total := tab.Page(selector(t, "version:1.3.0,1.4.0"), "cam-000002", 1, now); total != 21 || page[0].ID != "cam-000004" {
+	if page, _, total := tab.Page(selector(t, "version:1.3.0,1.4.0"), fleet.Place{After: "cam-000002"}, 1, now); total != 21 || page[0].ID != "cam-000004" {
 		t.Errorf("after a device was deleted: %v of %d", page, total)
+	}
+}
+
+// A page begins wherever somebody wants to look, and says where that is.
+func TestPagesBeginAnywhere(t *testing.T) {
+	tab := table(100)
+	for _, c := range []struct {
+		place fleet.Place
+		id    string
+		first int
+	}{
+		{fleet.Place{}, "cam-000003", 1}, {fleet.Place{From: "cam-000053"}, "cam-000053", 6}, {fleet.Place{After: "cam-000053"}, "cam-000063", 7},
+		{fleet.Place{From: "cam-00005"}, "cam-000053", 6}, {fleet.Place{From: "a"}, "cam-000003", 1}, {fleet.Place{From: "z"}, "", 11},
+		{fleet.Place{Number: 1}, "cam-000003", 1}, {fleet.Place{Number: 10}, "cam-000093", 10}, {fleet.Place{Number: 1 << 30}, "", 11},
+	} {
+		page, first, total := tab.Page(selector(t, "version:1.3.0"), c.place, 2, now)
+		id := ""
+		if len(page) > 0 {
+			id = page[0].ID
+		}
+		if id != c.id || first != c.first || total != 10 {
+			t.Errorf("%+v begins with %q at %d of %d", c.place, id, first, total)
+		}
 	}
 }
 
@@ -103,7 +129,7 @@ func TestReadersAndWriters(t *testing.T) {
 		})
 		all.Go(func() {
 			for range 100 {
-				page, _ := tab.Page(fleet.Selector{}, "", 1000, now)
+				page, _, _ := tab.Page(fleet.Selector{}, fleet.Place{}, 1000, now)
 				if !slices.IsSortedFunc(page, func(a, b view.Device) int { return slices.Compare([]string{a.ID}, []string{b.ID}) }) {
 					t.Error("a page is out of order")
 				}
@@ -116,15 +142,15 @@ func TestReadersAndWriters(t *testing.T) {
 func BenchmarkSelect100000(b *testing.B) {
 	tab := table(100_000)
 	s := selector(b, "version<1.4 site:site-1*,site-2* -state:offline seen<1d")
-	tab.Page(s, "", 1, time.Now()) // puts the devices in order, once
+	tab.Page(s, fleet.Place{}, 1, time.Now()) // puts the devices in order, once
 	for b.Loop() {
-		tab.Page(s, "", 100, time.Now())
+		tab.Page(s, fleet.Place{}, 100, time.Now())
 	}
 }
 
 func BenchmarkVersions100000(b *testing.B) {
 	tab := table(100_000)
-	tab.Page(fleet.Selector{}, "", 1, time.Now()) // puts the devices in order, once
+	tab.Page(fleet.Selector{}, fleet.Place{}, 1, time.Now()) // puts the devices in order, once
 	for b.Loop() {
 		tab.Versions(fleet.Selector{}, time.Now())
 	}

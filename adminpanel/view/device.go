@@ -89,6 +89,7 @@ type Asked struct {
 // Devices is a page of them, in the order of their ids.
 type Devices struct {
 	Devices []Device `json:"devices"`
+	First   int      `json:"first"`           // place of the first of them among all that the selector meets, from 1
 	Total   int      `json:"total"`           // that the selector meets, on all pages
 	After   string   `json:"after,omitempty"` // for the next page; empty on the last
 	Rev     int64    `json:"rev"`             // of the store, to compare with that of events

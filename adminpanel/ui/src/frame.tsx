@@ -57,6 +57,11 @@ function keys(e: KeyboardEvent): void {
       e.preventDefault();
       break;
     }
+    case 'J': {
+      const box = document.querySelector<HTMLInputElement>('[data-jump]');
+      if (box) e.preventDefault(), box.focus(), box.select();
+      break;
+    }
     case 'j':
     case 'k':
       step(e.key === 'j' ? 1 : -1);
@@ -151,6 +156,7 @@ function Toasts() {
 const hints: [string, string][] = [
   ['/', 'search'],
   ['j  k', 'next, previous row'],
+  ['J', 'jump to a name or a place of a long list'],
   ['x', 'select the row'],
   ['X', 'select what is on the screen'],
   ['Enter', 'open it'],

@@ -6,11 +6,12 @@ import { get, why } from './api';
 import { listen } from './live';
 import type { Device, Devices } from './view';
 
-const page = 200;
+export const page = 200;
 
 export class Rows {
   readonly list = signal<Signal<Device>[]>([]);
   readonly total = signal(0);
+  readonly first = signal(1); // place of the first row among all
   readonly error = signal('');
   readonly loading = signal(true);
   readonly changed = signal(false); // devices came or went since
@@ -22,7 +23,8 @@ export class Rows {
   #heard = new Map<string, Device>();
   #frame = 0;
 
-  constructor(readonly q: string) {
+  // The list begins at an id or what ids begin with, at a place ("#5000"), or with the first.
+  constructor(readonly q: string, readonly from = '') {
     this.#stop = listen('devices', (e) => {
       if (e.kind === 'resync') void this.#again();
       else if (e.kind !== 'device' || !('id' in e) || !e.id) this.changed.value = true;
@@ -33,6 +35,15 @@ export class Rows {
       }
     });
     void this.more();
+  }
+
+  #ask(place: Record<string, string>): Promise<Devices> {
+    return get<Devices>('devices?' + new URLSearchParams({ q: this.q, ...place, limit: String(page) }), { signal: this.#abort.signal });
+  }
+
+  #begin(): Record<string, string> {
+    const number = /^#(\d+)$/.exec(this.from)?.[1];
+    return number ? { at: String(Math.max(1, +number)) } : this.from ? { from: this.from } : {};
   }
 
   #apply(): void {
@@ -49,9 +60,10 @@ export class Rows {
     const known = this.list.peek().length;
     const seen = new Set<string>();
     try {
-      for (let after = ''; seen.size < known; ) {
-        const ask = new URLSearchParams({ q: this.q, after, limit: String(page) });
-        const got = await get<Devices>('devices?' + ask, { signal: this.#abort.signal });
+      const first = this.from && this.list.peek()[0]?.peek().id;
+      let place: Record<string, string> = first ? { from: first } : {};
+      for (let after = ''; seen.size < known; place = { after }) {
+        const got = await this.#ask(place);
         batch(() => {
           for (const d of got.devices) {
             seen.add(d.id);
@@ -73,13 +85,13 @@ export class Rows {
   async more(): Promise<void> {
     if (this.#busy || this.#ended) return;
     this.#busy = true;
-    const ask = new URLSearchParams({ q: this.q, after: this.#after, limit: String(page) });
     try {
-      const got = await get<Devices>('devices?' + ask, { signal: this.#abort.signal });
+      const got = await this.#ask(this.#after ? { after: this.#after } : this.#begin());
       batch(() => {
         const fresh = got.devices.map((d) => signal(d));
         for (const s of fresh) this.#byID.set(s.value.id, s);
         this.list.value = [...this.list.value, ...fresh];
+        if (!this.#after) this.first.value = got.first;
         this.total.value = got.total;
         this.error.value = '';
       });

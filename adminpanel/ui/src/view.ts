@@ -2,6 +2,7 @@
 
 export interface Devices {
   devices: Device[];
+  first: number;
   total: number;
   after?: string;
   rev: number;

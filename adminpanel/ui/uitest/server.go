@@ -1,6 +1,7 @@
 package uitest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -187,9 +188,10 @@ func (s *Server) devices(r *http.Request, _ []byte) (any, error) {
 			continue
 		}
 		page.Total++
-		if d.ID <= q.Get("after") {
+		if at, _ := strconv.Atoi(q.Get("at")); d.ID < q.Get("from") || q.Has("after") && d.ID <= q.Get("after") || page.Total < at {
 			continue
 		}
+		page.First = cmp.Or(page.First, page.Total)
 		if len(page.Devices) < limit {
 			page.Devices = append(page.Devices, *d)
 		} else if page.After == "" {

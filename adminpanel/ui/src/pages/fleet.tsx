@@ -4,7 +4,7 @@ import { Icon } from '../icons';
 import { Button, Dialog, Page, Text } from '../parts';
 import { call } from '../api';
 import { go, query, set } from '../router';
-import { Rows } from '../rows';
+import { page, Rows } from '../rows';
 import { fault, fields, terms, toggled, without } from '../selector';
 import { may, say, settings, toast } from '../store';
 import type { Settings } from '../view';
@@ -29,12 +29,24 @@ effect(() => {
 export function Fleet() {
   const q = query.value.get('q') ?? '';
   const turn = useSignal(0);
-  const rows = useMemo(() => new Rows(q), [q, turn.value]);
+  const from = query.value.get('from') ?? '';
+  const rows = useMemo(() => new Rows(q, from), [q, from, turn.value]);
   useEffect(() => () => rows.close(), [rows]);
-  const { total, error, loading } = rows;
+  const { total, first, error, loading } = rows;
+  const landing = useRef(false); // somebody has jumped, and goes on with the keys of the list
   useEffect(() => effect(() => {
-    if (!loading.value && !error.value) say(`${devices(total.value)} listed`);
+    if (loading.value || error.value) return;
+    say(first.value > 1 ? `${devices(total.value)} listed, from number ${count(first.value)} on` : `${devices(total.value)} listed`);
+    if (!landing.current) return;
+    landing.current = false;
+    requestAnimationFrame(() => document.querySelector<HTMLElement>('[role=grid]')?.focus());
   }), [rows]);
+  const jump = (to: string) => {
+    if (to === from) return;
+    landing.current = true;
+    set('row', '');
+    set('from', to, false);
+  };
   return (
     <Page title="Fleet" about={<span data-testid="total">{loading.value ? '…' : q ? `${devices(total.value)} meet the filter` : devices(total.value)}</span>}>
       <Search q={q} error={error.value} />
@@ -43,9 +55,26 @@ export function Fleet() {
           <Icon name="unknown" /> Devices came or went since this list was made. <button onClick={() => turn.value++}>Look again</button>
         </p>
       )}
+      {(from || total.value > page) && <Jump from={from} rows={rows} jump={jump} />}
       <Table rows={rows} selected={selected} everything={everything} />
       <Bulk rows={rows} q={q} />
     </Page>
+  );
+}
+
+// Jump brings one to a name or a place far down the list. The address keeps it.
+function Jump({ from, rows, jump }: { from: string; rows: Rows; jump: (to: string) => void }) {
+  const text = useSignal(from);
+  useEffect(() => void (text.value = from), [from]);
+  const n = rows.list.value.length;
+  return (
+    <form class="jump" onSubmit={(e) => (e.preventDefault(), jump(text.value.trim()))}>
+      <label>Jump to <input data-jump data-testid="jump" type="text" maxLength={64} spellcheck={false} autocomplete="off" placeholder="how its id begins, or #5000" value={text.value} onInput={(e) => (text.value = e.currentTarget.value)}
+        onKeyDown={(e) => e.key === 'Escape' && e.currentTarget.blur()} /></label>
+      <Button onClick={() => jump(text.value.trim())}>Jump</Button>
+      {from && <Button testid="jump-first" onClick={() => jump('')}>From the first</Button>}
+      <span class="soft" data-testid="place">{n ? `from number ${count(rows.first.value)} of ${count(rows.total.value)}` : !rows.loading.value && from && 'no device comes there or after'}</span>
+    </form>
   );
 }
 
@@ -65,7 +94,10 @@ function Search({ q, error }: { q: string; error: string }) {
   const ask = (v: string, at = 200) => {
     text.value = v;
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => set('q', v.trim()), at);
+    timer.current = setTimeout(() => {
+      if (v.trim() !== (query.value.get('q') ?? '')) set('from', ''); // a place in another list
+      set('q', v.trim());
+    }, at);
   };
   const wrong = error ? fault(error) : null;
   const views = settings.value?.views ?? [];

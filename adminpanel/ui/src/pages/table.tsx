@@ -25,6 +25,7 @@ export function Table({ rows, selected, everything }: Props) {
   const active = useSignal(Number(query.value.get('row') ?? 0));
   const list = rows.list.value;
   const total = rows.total.value;
+  const first = rows.first.value;
 
   const measure = () => {
     const el = box.current;
@@ -42,6 +43,11 @@ export function Table({ rows, selected, everything }: Props) {
     return () => seen.disconnect();
   }, [rows]);
   useEffect(measure, [list.length]);
+  const shownRows = useRef(rows);
+  useEffect(() => {
+    if (shownRows.current !== rows) active.value = 0; // another list
+    shownRows.current = rows;
+  }, [rows]);
 
   const move = (to: number) => {
     const at = Math.max(0, Math.min(list.length - 1, to));
@@ -114,12 +120,12 @@ export function Table({ rows, selected, everything }: Props) {
         </div>
         <div class="gridbody" role="rowgroup" style={{ height: `${list.length * height}px` }}>
           {shown.map((d, i) => (
-            <Row key={d.value.id} device={d} at={from + i} height={height} active={from + i === at}
+            <Row key={d.value.id} device={d} at={from + i} place={first + from + i} height={height} active={from + i === at}
               on={everything.value || selected.value.has(d.value.id)} onOpen={open} onToggle={toggle} onPoint={(n) => (active.value = n)} />
           ))}
         </div>
       </div>
-      {!rows.loading.value && !list.length && (rows.error.value ? !/column/.test(rows.error.value) && <Fault text={rows.error.value} retry={() => rows.more()} /> : (
+      {!rows.loading.value && !list.length && (rows.error.value ? !/column/.test(rows.error.value) && <Fault text={rows.error.value} retry={() => rows.more()} /> : !rows.from && (
         <Nothing>{rows.q ? 'No device meets this filter.' : <>No device is enrolled yet. <a href="/setup">Enrol the first one</a></>}</Nothing>
       ))}
     </>
@@ -129,6 +135,7 @@ export function Table({ rows, selected, everything }: Props) {
 interface RowProps {
   device: Signal<Device>;
   at: number;
+  place: number; // among all devices of the list, from 1
   height: number;
   active: boolean;
   on: boolean;
@@ -137,10 +144,10 @@ interface RowProps {
   onPoint: (at: number) => void;
 }
 
-function Row({ device, at, height, active, on, onOpen, onToggle, onPoint }: RowProps) {
+function Row({ device, at, place, height, active, on, onOpen, onToggle, onPoint }: RowProps) {
   const d = device.value;
   return (
-    <div id={`row-${at}`} class="grow" role="row" aria-rowindex={at + 2} aria-selected={on} data-active={active} data-id={d.id} style={{ transform: `translateY(${at * height}px)` }} onClick={() => onPoint(at)} onDblClick={() => onOpen(at)}>
+    <div id={`row-${at}`} class="grow" role="row" aria-rowindex={place + 1} aria-selected={on} data-active={active} data-id={d.id} style={{ transform: `translateY(${at * height}px)` }} onClick={() => onPoint(at)} onDblClick={() => onOpen(at)}>
       <span role="gridcell" class="c0" onClick={(e) => (e.stopPropagation(), onPoint(at), onToggle(d.id))}>
         <i class="tick" aria-hidden="true" data-on={on} />
         <span class="unseen">{on ? 'selected' : 'not selected'}</span>
