@@ -9,6 +9,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"slipstream/adminpanel/client"
 	"slipstream/agent/control"
 	"slipstream/testrig/camera"
 	"slipstream/testrig/clients"
@@ -33,8 +34,9 @@ func browser(t *testing.T, ctx context.Context, options ...chromedp.ExecAllocato
 // tiles is an expression of the videos of two devices' tiles, by their names.
 const tiles = "Object.fromEntries(['cam-1','control'].map(id => [id, document.querySelector(`[data-testid=tile][data-device=\"${id}\"] video`)]))"
 
-// A person watches the panel's page in Chromium through a good update and a
-// revert, beside a device that nobody touches.
+// A person watches the panel's page in Chromium through an update that another one brings and
+// confirms there, one that is taken back, one that fails, and a power cut, beside a device that
+// nobody touches.
 func TestChromiumWatchesThePanel(t *testing.T) {
 	r := newRig(t)
 	panel, err := device.StartPanel(r.ctx, r.bin, r.dir, "", r.trust)
@@ -58,38 +60,48 @@ func TestChromiumWatchesThePanel(t *testing.T) {
 		(&rig{Device: d, t: t, ctx: r.ctx}).mustBecome(one)
 	}
 	tab := browser(t, r.ctx)
+	countDecoded(t, tab)
 	signIn(t, tab, panel)
 	plays(t, tab)
 	cam := &rig{Device: devices["cam-1"], t: t, ctx: r.ctx, bin: r.bin, dir: r.dir, key: r.key, counter: r.counter}
 	cam.isWatched(map[string]int{"main": 0, "sub": 1}) // walls take a small stream where there is one
 
-	rec := cam.seen(tab, "update", func() control.Record { return cam.install(cam.build(small(release("2.0")))) })
+	shows(t, tab, `.slotname`, "A")
+	rec := cam.seen(tab, "update", func() control.Record {
+		cam.bringsBy(tab, panel, "2.0", "B")
+		cam.asks(panel, client.Confirm)
+		return *cam.permanent("2.0.0").Last
+	})
 	if rec.Outcome != control.OutcomePermanent {
 		t.Errorf("2.0: %+v", rec)
 	}
-	three := small(release("3.0"))
-	three.Greenlight = camera.Greenlight{By: "never"}
-	three.Fault = camera.Fault{Kind: camera.FaultSEGV, AfterMS: 2000}
-	rec = cam.seen(tab, "revert", func() control.Record { return cam.install(cam.build(three)) })
+	rec = cam.seen(tab, "revert by a person", func() control.Record {
+		cam.bringsBy(tab, panel, "3.0", "A")
+		cam.asks(panel, client.Revert)
+		return *cam.permanent("2.0.0").Last
+	})
 	if rec.Outcome != control.OutcomeReverted {
 		t.Errorf("3.0: %+v", rec)
 	}
-
+	shows(t, tab, `.slotname`, "B")
+	four := small(release("4.0"))
+	four.Greenlight = camera.Greenlight{By: "never"}
+	four.Fault = camera.Fault{Kind: camera.FaultSEGV, AfterMS: 2000}
+	rec = cam.seen(tab, "revert", func() control.Record { return cam.install(cam.build(four)) })
+	if rec.Outcome != control.OutcomeReverted {
+		t.Errorf("4.0: %+v", rec)
+	}
+	decodes(t, tab)
 	for id, n := range connects(t, tab) {
 		if n != 1 {
 			t.Errorf("%s: %d peer connections", id, n)
 		}
 	}
+	cam.losesPower(tab)
 	if err := chromedp.Run(tab, chromedp.Click(`[data-testid=tile][data-device=cam-1] figcaption a`)); err != nil {
 		t.Fatal(err)
 	}
 	cam.isWatched(map[string]int{"main": 1, "sub": 0}) // at its own page
-}
-
-// small adds a second stream to a version.
-func small(rel device.Release) device.Release {
-	rel.Streams = []string{"main", "sub"}
-	return rel
 }
 
 // isWatched waits until the device has these viewers of its streams.
