@@ -23,6 +23,7 @@ import (
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/hub"
 	"slipstream/adminpanel/live"
+	"slipstream/adminpanel/neighbour"
 	"slipstream/adminpanel/order"
 	"slipstream/adminpanel/release"
 	"slipstream/adminpanel/rollout/drive"
@@ -56,6 +57,7 @@ type Panel struct {
 	auth      *auth.Auth
 	desk      *enrol.Desk
 	hub       *hub.Hub
+	panels    *neighbour.Panels
 	live      *live.Live // nil: nobody watches through the panel
 	drive     *drive.Driver
 	api       *api.API
@@ -136,6 +138,7 @@ func (p *Panel) assemble(ctx context.Context) (err error) {
 		return err
 	}
 	p.hub = hub.New(hub.Config{Identify: p.desk.Identify, Authorities: p.desk.Authorities, Roots: p.newerRoots}, p.log)
+	p.panels = neighbour.New(neighbour.Config{Store: p.store, Hub: p.hub, Panel: p.cfg.Panel, At: p.fleet.At, Log: p.log})
 	driving := drive.Config{
 		Store: p.store, Audit: p.audit, Fleet: p.fleet.Table(), Release: p.releases.Get, Zone: p.zone, Asker: p.hub,
 		Approvals: p.approvals, Alone: p.cfg.Store.Kind != config.StoreEtcd,
@@ -151,7 +154,7 @@ func (p *Panel) assemble(ctx context.Context) (err error) {
 		return err
 	}
 	p.api, err = api.New(api.Config{
-		Store: p.store, Fleet: p.fleet, Hub: p.hub, Drive: p.drive, Auth: p.auth, OIDC: oidc, Audit: p.audit,
+		Store: p.store, Fleet: p.fleet, Hub: p.hub, Panels: p.panels, Drive: p.drive, Auth: p.auth, OIDC: oidc, Audit: p.audit,
 		Settings: p.settings, Releases: p.releases, Orders: p.orders, Live: p.live, Enrolments: tokens,
 		Data: p.cfg.Data, Log: p.log,
 		Beside: func(packages bool) backup.Files { return Beside(p.cfg, p.store, packages) },
@@ -225,7 +228,7 @@ func (p *Panel) newLive() (*live.Live, error) {
 		return nil, nil
 	}
 	cfg := live.Config{
-		Asker: p.hub, Bin: p.cfg.Live.Bin, Media: p.cfg.Live.Media, Legs: p.cfg.Live.Legs,
+		Asker: p.panels, Bin: p.cfg.Live.Bin, Media: p.cfg.Live.Media, Legs: p.cfg.Live.Legs,
 		TURN: p.cfg.Live.TURN, TURNAt: p.cfg.Live.TURNAt, TLS: p.line, Log: p.log,
 	}
 	if cfg.Bin == "" {

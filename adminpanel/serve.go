@@ -83,7 +83,7 @@ func (p *Panel) Serve(ctx context.Context) error {
 // run begins what the parts do by themselves.
 func (p *Panel) run(ctx context.Context, owned *sync.WaitGroup) {
 	parts := []func(context.Context) error{
-		p.settings.Run, p.fleet.Run, p.auth.Run, p.releases.Run, p.drive.Run,
+		p.settings.Run, p.fleet.Run, p.auth.Run, p.releases.Run, p.drive.Run, p.panels.Run,
 		func(ctx context.Context) error { return drive.Follow(ctx, p.hub, p.drive) },
 	}
 	if p.orders != nil {

@@ -15,6 +15,7 @@ import (
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/hub"
 	"slipstream/adminpanel/live"
+	"slipstream/adminpanel/neighbour"
 	"slipstream/adminpanel/order"
 	"slipstream/adminpanel/release"
 	"slipstream/adminpanel/rollout/drive"
@@ -31,6 +32,7 @@ type Config struct {
 	Beside     func(packages bool) backup.Files // beside the store, for backups
 	Fleet      *fleet.Fleet
 	Hub        *hub.Hub
+	Panels     *neighbour.Panels // nil: this one is alone
 	Drive      *drive.Driver
 	Auth       *auth.Auth
 	OIDC       *auth.OIDC
@@ -74,6 +76,9 @@ func New(cfg Config) (*API, error) {
 	if cfg.Store == nil || cfg.Fleet == nil || cfg.Hub == nil || cfg.Drive == nil || cfg.Auth == nil ||
 		cfg.Audit == nil || cfg.Settings == nil || cfg.Releases == nil || cfg.Log == nil {
 		return nil, errors.New("api: a part of the panel that it speaks for is missing")
+	}
+	if cfg.Panels == nil {
+		cfg.Panels = neighbour.New(neighbour.Config{Hub: cfg.Hub})
 	}
 	if cfg.Beside == nil {
 		cfg.Beside = func(bool) backup.Files { return nil }

@@ -25,7 +25,7 @@ type DeviceID struct {
 func (a *API) registerDevices() {
 	add(a, "GET /devices", "Devices that a selector means, by id", a.listDevices)
 	add(a, "GET /devices/{id}", "Everything about one device", func(ctx context.Context, in *DeviceID) (*tagged[view.DeviceDetail], error) {
-		d, err := a.detail(callerOf(ctx), in.ID)
+		d, err := a.detail(ctx, callerOf(ctx), in.ID)
 		return tag(d, d.Rev, err)
 	})
 	add(a, "GET /devices/{id}/history", "What a device went through, asked of itself", a.getHistory)
@@ -92,7 +92,7 @@ func (a *API) device(c auth.Caller, id string, action auth.Action) (view.Device,
 }
 
 // detail is everything about a device, as a caller may see it.
-func (a *API) detail(c auth.Caller, id string) (view.DeviceDetail, error) {
+func (a *API) detail(ctx context.Context, c auth.Caller, id string) (view.DeviceDetail, error) {
 	d, err := a.device(c, id, auth.LookDevice)
 	if err != nil {
 		return view.DeviceDetail{}, err
@@ -107,9 +107,8 @@ func (a *API) detail(c auth.Caller, id string) (view.DeviceDetail, error) {
 			v.Certificate = &view.Certificate{Serial: rec.Serial, Until: rec.Until, Revoked: !rec.Revoked.IsZero()}
 		}
 	}
-	if linked, ok := a.cfg.Hub.Device(id); ok && linked.Status != nil {
-		v.Status = whole(*linked.Status)
-		v.StatusAgeMS = time.Since(linked.StatusAt).Milliseconds()
+	if s, age := a.cfg.Panels.Status(ctx, id); s != nil {
+		v.Status, v.StatusAgeMS = whole(*s), age.Milliseconds()
 	}
 	v.Actions = actions(c, &d, v.Status)
 	return v, nil
@@ -135,7 +134,7 @@ func (a *API) getHistory(ctx context.Context, in *DeviceID) (*historyOut, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	said, err := a.cfg.Hub.Ask(ctx, in.ID, wire.Ask{History: &wire.History{Max: newest}})
+	said, err := a.cfg.Panels.Ask(ctx, in.ID, wire.Ask{History: &wire.History{Max: newest}})
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +168,7 @@ func (a *API) patchDevice(ctx context.Context, in *patchDevice) (*tagged[view.De
 	if _, err := a.cfg.Fleet.Patch(ctx, whoOf(ctx), in.ID, in.Body, rev); err != nil {
 		return nil, err
 	}
-	v, err := a.detail(c, in.ID)
+	v, err := a.detail(ctx, c, in.ID)
 	return tag(v, v.Rev, err)
 }
 

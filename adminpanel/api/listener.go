@@ -148,7 +148,7 @@ func (l *listener) eventOf(ctx context.Context, c change) (view.Event, bool, err
 	switch c.kind {
 	case kindDevice:
 		if l.wants(c) {
-			return l.device(c.id)
+			return l.device(ctx, c.id)
 		}
 	case kindHub:
 		if l.topics[kindHub] {
@@ -186,7 +186,7 @@ func (l *listener) eventOf(ctx context.Context, c change) (view.Event, bool, err
 
 // device is told as a row, or whole to who asked for this one. To whom it is nothing any
 // more, be it gone or another's, it is deleted.
-func (l *listener) device(id string) (view.Event, bool, error) {
+func (l *listener) device(ctx context.Context, id string) (view.Event, bool, error) {
 	now := time.Now()
 	d, ok := l.a.cfg.Fleet.Table().Get(id)
 	whole := l.topics[kindDevice+":"+id]
@@ -204,7 +204,7 @@ func (l *listener) device(id string) (view.Event, bool, error) {
 	if !whole {
 		return event(change{kindDevice, id}, d)
 	}
-	detail, err := l.a.detail(l.caller, id)
+	detail, err := l.a.detail(ctx, l.caller, id)
 	if err != nil {
 		return l.found(change{kindDevice, id}, nil, err)
 	}

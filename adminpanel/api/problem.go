@@ -17,6 +17,7 @@ import (
 	"slipstream/adminpanel/fleet"
 	"slipstream/adminpanel/hub"
 	"slipstream/adminpanel/live"
+	"slipstream/adminpanel/neighbour"
 	"slipstream/adminpanel/order"
 	"slipstream/adminpanel/release"
 	"slipstream/adminpanel/rollout"
@@ -185,6 +186,8 @@ func deviceProblem(err error) *problem {
 		return newProblem(http.StatusUnprocessableEntity, "invalid", err.Error())
 	case errors.Is(err, hub.ErrOffline):
 		return newProblem(http.StatusServiceUnavailable, "device-offline", "the device is not linked to this panel at present").again(time.Second)
+	case errors.Is(err, neighbour.ErrElsewhere):
+		return newProblem(http.StatusServiceUnavailable, "device-elsewhere", err.Error()).again(time.Second)
 	case errors.Is(err, hub.ErrLost):
 		return newProblem(http.StatusBadGateway, "link-lost", "the link ended before the device answered; its status will tell what became of it")
 	case errors.Is(err, hub.ErrBusy):

@@ -139,7 +139,7 @@ func (a *API) watch(ctx context.Context, id, stream string, offer []byte, way li
 	if a.cfg.Live != nil {
 		return a.cfg.Live.Watch(ctx, id, stream, offer, way)
 	}
-	return live.Offer(ctx, a.cfg.Hub, id, stream, offer)
+	return live.Offer(ctx, a.cfg.Panels, id, stream, offer)
 }
 
 // patchWHEP carries what a browser says of its session's ICE to whoever answered its offer.
@@ -186,7 +186,7 @@ func (a *API) tell(ctx context.Context, id string, what wire.TellWHEP) (wire.WHE
 	if a.cfg.Live != nil {
 		return a.cfg.Live.Tell(ctx, id, what)
 	}
-	return live.Tell(ctx, a.cfg.Hub, id, what)
+	return live.Tell(ctx, a.cfg.Panels, id, what)
 }
 
 // refusedWHEP is what a gateway's refusal is here.
@@ -214,7 +214,7 @@ func (a *API) deleteWHEP(w http.ResponseWriter, r *http.Request) error {
 	if !sessionForm.MatchString(session) {
 		return live.ErrNoSession
 	}
-	end := func(ctx context.Context, id, session string) error { return live.End(ctx, a.cfg.Hub, id, session) }
+	end := func(ctx context.Context, id, session string) error { return live.End(ctx, a.cfg.Panels, id, session) }
 	if a.cfg.Live != nil {
 		end = a.cfg.Live.End
 	}

@@ -207,6 +207,16 @@ func (f *Fleet) lastSeen(e *entry) time.Time {
 	return seen.UTC()
 }
 
+// At names the other panel that lives and has a device's link.
+func (f *Fleet) At(id string) (panel string, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if e := f.devices[id]; e != nil && f.elsewhere(e) {
+		return e.rec.Home, true
+	}
+	return "", false
+}
+
 // elsewhere says whether another panel that lives has the device's link.
 func (f *Fleet) elsewhere(e *entry) bool {
 	home := e.rec.Home

@@ -32,7 +32,7 @@ const (
 )
 
 // skipped are not worth keeping, and schema's mark must not be.
-var skipped = []string{"lead/", "hub/", "s/", "up/", keyMark, schema.KeyRestoring}
+var skipped = []string{"lead/", "hub/", "far/", "s/", "up/", keyMark, schema.KeyRestoring}
 
 func skip(key string) bool {
 	for _, prefix := range skipped {
