@@ -10,6 +10,7 @@
 //	rollout   how a release goes to many         drive     the rollouts' hands, on one panel of all
 //	auth      accounts, sessions, roles, OIDC    order     the fleet's signed word on a release
 //	live      pictures through the panel         api, ui   the only door for people, and its pages
+//	neighbour devices that are linked to another panel of several
 //
 // People and devices have an address each, and those who watch over the panel may have a third.
 //
@@ -46,7 +47,8 @@
 // another one of the same name does not start, or takes the place of one that was killed. Who
 // ends in good order hands over what it leads at once. They
 // share a directory of releases, and one certificate authority, which is then in the store
-// too ([OpenAuthority]).
+// too ([OpenAuthority]). Pages are the same at each, whichever has a device's link (package
+// neighbour); only pictures that go through a panel go through that one.
 //
 // # What it defends against
 //

@@ -15,12 +15,11 @@ import (
 
 // A device's page at a panel is the same wherever its link is: status, what it went through,
 // buttons and pictures.
-func TestADeviceThatIsLinkedToAnotherPanel(t *testing.T) {
-	t.Parallel()
-	cluster := etcdtest.New(t)
+func linkedToAnotherPanel(t *testing.T, cluster *etcdtest.Cluster) {
 	releases := t.TempDir()
 	of := func(name string) config.Config {
 		cfg := blank(t.TempDir())
+		cfg.Store.Prefix = "/linked/"
 		cfg.Panel, cfg.Store.Kind, cfg.Store.Endpoints, cfg.Store.Releases = name, config.StoreEtcd, cluster.Endpoints(), releases
 		return cfg
 	}
@@ -61,7 +60,7 @@ func TestADeviceThatIsLinkedToAnotherPanel(t *testing.T) {
 		t.Errorf("the end of the session was answered %d %s", got.status, got.body)
 	}
 
-	s := cluster.Open(t, "/slipstream/", 0)
+	s := cluster.Open(t, "/linked/", 0)
 	one.eventually("nothing of it is left in the store", func() bool {
 		page, err := s.Scan(t.Context(), "far/", store.PrefixEnd("far/"), 10)
 		return err == nil && len(page.Items) == 0

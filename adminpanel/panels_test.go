@@ -17,15 +17,28 @@ import (
 	"slipstream/adminpanel/view"
 )
 
+// Panels on etcd, each case with keys of its own in one cluster.
+func TestPanelsOnEtcd(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.New(t)
+	for name, test := range map[string]func(*testing.T, *etcdtest.Cluster){
+		"two panels": twoPanelsOnEtcd, "a device that is linked to another panel": linkedToAnotherPanel, "a panel is restored": aPanelIsRestored,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, cluster)
+		})
+	}
+}
+
 // Two panels on one etcd are one to people and to devices: one authority, one set of
 // accounts, tokens that are good once, and a device that one of them shuts out has no link to
 // the other.
-func TestTwoPanelsOnEtcd(t *testing.T) {
-	t.Parallel()
-	cluster := etcdtest.New(t)
+func twoPanelsOnEtcd(t *testing.T, cluster *etcdtest.Cluster) {
 	releases := t.TempDir()
 	of := func(name string) config.Config {
 		cfg := blank(t.TempDir())
+		cfg.Store.Prefix = "/two/"
 		cfg.Panel, cfg.Store.Kind, cfg.Store.Endpoints, cfg.Store.Releases = name, config.StoreEtcd, cluster.Endpoints(), releases
 		return cfg
 	}

@@ -30,9 +30,7 @@ func restored(t *testing.T, cfg config.Config, path string) backup.Info {
 
 // A backup of a panel that runs is the whole of it: restored where nothing is it serves its
 // people, its device comes back by the certificate that it has, and stages the release.
-func TestAPanelIsRestored(t *testing.T) {
-	t.Parallel()
-	cluster := etcdtest.New(t)
+func aPanelIsRestored(t *testing.T, cluster *etcdtest.Cluster) {
 	key, s := newKey(t), openSockets(t)
 	cfg := blank(t.TempDir())
 	cfg.Trust = trustFile(t, key)
@@ -52,7 +50,7 @@ func TestAPanelIsRestored(t *testing.T) {
 		next := blank(t.TempDir())
 		next.Trust = cfg.Trust
 		if kind == config.StoreEtcd {
-			next.Store.Kind, next.Store.Endpoints = kind, cluster.Endpoints()
+			next.Store.Kind, next.Store.Endpoints, next.Store.Prefix = kind, cluster.Endpoints(), "/restored/"
 		}
 		info := restored(t, next, path)
 		wantFiles := int64(5) // the authority's four, and the package

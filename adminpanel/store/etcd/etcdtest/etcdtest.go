@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,9 @@ type member struct {
 
 const memberCount = 3
 
+// clusters of this process so far: each has namespaces of its own.
+var clusters atomic.Int64
+
 // New starts the cluster, which ends with the test. It needs root, for the namespaces.
 func New(t testing.TB) *Cluster {
 	t.Helper()
@@ -44,7 +48,7 @@ func New(t testing.TB) *Cluster {
 		t.Skip("network namespaces need root")
 	}
 	c := &Cluster{tb: t}
-	prefix := fmt.Sprintf("slip%d-", os.Getpid())
+	prefix := fmt.Sprintf("slip%d-%d-", os.Getpid(), clusters.Add(1))
 	wire := prefix + "wire"
 	c.run("ip", "netns", "add", wire)
 	t.Cleanup(func() { exec.Command("ip", "netns", "del", wire).Run() }) //nolint:errcheck // it may be gone
