@@ -3,7 +3,8 @@
 // the device, its pictures come through the panel, if that is set up for it.
 //
 // A connection is ended only when the browser says that it failed or the device ended it, or
-// when it brings no picture and the device, which was away, has called again.
+// when it brings no picture and the device, which was away, has called again. When the network
+// has changed it is tried to keep it: another ICE session has the same keys.
 // Nothing that a device reports ends one that plays, however long its link to the panel is away.
 
 import { signal } from '@preact/signals';
@@ -42,6 +43,7 @@ export class Player {
   frames = 0;
   #pc: RTCPeerConnection | null = null;
   #session = '';
+  #tag = ''; // of the ICE session; '' while another one is asked for
   #retry = first;
   #timer = 0;
   #wanted = false;
@@ -172,6 +174,7 @@ export class Player {
       if (pc.connectionState === 'failed') lost('the connection to the device failed');
       if (pc.connectionState !== 'connecting') clearTimeout(late);
     };
+    pc.oniceconnectionstatechange = () => pc.iceConnectionState === 'disconnected' && void this.#restart(pc);
     try {
       const path = `devices/${encodeURIComponent(this.device)}/whep/${encodeURIComponent(this.stream)}${this.#relayed ? '?via=panel' : ''}`;
       if (this.#relayed) {
@@ -186,11 +189,48 @@ export class Player {
       const answer = await resp.text();
       if (this.#pc !== pc) return leave(session);
       this.#session = session;
+      this.#tag = resp.headers.get('ETag') ?? '';
       await pc.setRemoteDescription({ type: 'answer', sdp: answer });
     } catch (err) {
       clearTimeout(late);
       if (err instanceof Problem && err.code === 'not-set-up') relay = this.#relayed = false;
       this.#drop(pc, why(err));
+    }
+  }
+
+  // restart begins another ICE session (RFC 9725 §4.3.3): nothing has come by this one for
+  // seconds, but there may be another way. Who does not know the session any more says so.
+  async #restart(pc: RTCPeerConnection): Promise<void> {
+    const tag = this.#tag;
+    if (this.#pc !== pc || !tag) return;
+    this.#tag = '';
+    try {
+      await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
+      await gathered(pc);
+      const resp = await this.#tell(pc, tag, pick(pc.localDescription!.sdp, ours).join('\r\n') + '\r\n');
+      const text = await resp.text();
+      if (this.#pc !== pc) return;
+      await pc.setRemoteDescription({ type: 'answer', sdp: renewed(pc.remoteDescription!.sdp, text) });
+      this.#tag = resp.headers.get('ETag') ?? '';
+    } catch (err) {
+      this.#drop(pc, why(err));
+    }
+  }
+
+  // tell says something of the session's ICE, for as long as the browser has hopes: the way to
+  // the panel may just have changed too.
+  async #tell(pc: RTCPeerConnection, tag: string, fragment: string): Promise<Response> {
+    for (;;) {
+      try {
+        return await raw(this.#session.slice('/api/v1/'.length), 'PATCH', fragment, {
+          headers: { 'Content-Type': fragments, 'If-Match': tag, Accept: fragments },
+        });
+      } catch (err) {
+        const passes = err instanceof Problem && (!err.status || err.status >= 502);
+        if (!passes || this.#pc !== pc) throw err;
+        await new Promise((resolve) => setTimeout(resolve, first));
+        if (this.#pc !== pc) throw err;
+      }
     }
   }
 
@@ -223,12 +263,31 @@ export class Player {
     this.#pc?.close();
     this.#pc = null;
     leave(this.#session);
-    this.#session = '';
+    this.#session = this.#tag = '';
   }
 }
 
 function leave(session: string): void {
   if (session) fetch(session, { method: 'DELETE', keepalive: true }).catch(() => {});
+}
+
+const fragments = 'application/trickle-ice-sdpfrag';
+const ours = /^(a=group:|m=|a=mid:|a=ice-ufrag:|a=ice-pwd:|a=candidate:)/;
+const theirs = /^a=(ice-ufrag:|ice-pwd:|candidate:|end-of-candidates)/;
+
+// pick takes lines out of a description.
+const pick = (sdp: string, which: RegExp) => sdp.split('\r\n').filter((line) => which.test(line));
+
+// renewed is an answer with what a fragment says of another ICE session.
+function renewed(sdp: string, fragment: string): string {
+  const fresh = pick(fragment, theirs);
+  const credentials = fresh.filter((line) => line.startsWith('a=ice-'));
+  let section = 0;
+  return sdp.split('\r\n').flatMap((line) => {
+    if (theirs.test(line)) return [];
+    if (!line.startsWith('a=mid:')) return [line];
+    return [line, ...(section++ ? credentials : fresh)];
+  }).join('\r\n');
 }
 
 // servers are those by which the panel's relay can be reached where UDP is blocked (RFC 9725
