@@ -41,6 +41,7 @@ type cam struct {
 	tag      string        // and its ICE
 	told     wire.WHEPTold // its answer to what a viewer tells; zero: it does not know that
 	soak     time.Duration
+	off      time.Duration // how wrong its clock is
 	asks     []wire.Ask
 }
 
@@ -114,9 +115,12 @@ func (c *cam) away() {
 
 func (c *cam) write(up wire.Up) { _ = c.up.Write(up) } // a link that has ended takes nothing
 
+func (c *cam) now() time.Time { return time.Now().Add(c.off) }
+
 // tell sends the status. The caller holds mu.
 func (c *cam) tell() {
 	c.status.Seq++
+	c.status.Time = c.now()
 	text, err := json.Marshal(c.status)
 	if err != nil {
 		panic(err)
@@ -171,7 +175,7 @@ func (c *cam) desire(d wire.Desired) {
 		if d.Activate && c.status.Slots[1].State == control.StateStaged {
 			c.status.Slots[1].State, c.status.Phase, report.State = control.StateTrial, "trial", wire.ReportTrial
 			c.status.Trial = &control.Trial{ID: "t1", Slot: "b", From: c.status.Permanent, Version: d.Live.Version, Greenlight: c.greenlit,
-				Started: time.Now(), TookOver: time.Now(), RemainingMS: 60_000, SoakMS: c.soak.Milliseconds()}
+				Started: c.now(), TookOver: c.now(), RemainingMS: 60_000, SoakMS: c.soak.Milliseconds()}
 			if c.greenlit == "app" {
 				c.end(control.OutcomePermanent)
 				report.State = wire.ReportPermanent
@@ -185,7 +189,7 @@ func (c *cam) desire(d wire.Desired) {
 // end ends the trial. The caller holds mu.
 func (c *cam) end(outcome string) {
 	t := c.status.Trial
-	last := &control.Record{Time: time.Now(), Trial: t.ID, From: t.From, To: t.Version, Digest: c.status.Slots[1].Digest, Outcome: outcome}
+	last := &control.Record{Time: c.now(), Trial: t.ID, From: t.From, To: t.Version, Digest: c.status.Slots[1].Digest, Outcome: outcome}
 	if outcome == control.OutcomePermanent {
 		c.status.Slots[0].State, c.status.Slots[1].State, c.status.Permanent = control.StatePrevious, control.StatePermanent, t.Version
 	} else {
