@@ -37,20 +37,23 @@ func (a *Agent) writeRecord(ctx context.Context, e WriteRecord) {
 }
 
 // commitRecord makes a version permanent. After nil it is for good. After an error
-// the record before is, for good as well, because it was written back: a write
+// the record before is, for good as well, because no write came as far as to touch it,
+// as on a full disk, or because it was written back: a write
 // that failed may still have reached the disk, and what Load returns then may be
 // another thing after the next power cut. As long as neither is certain it goes
 // on trying, and nobody is told anything.
 func (a *Agent) commitRecord(ctx context.Context, v, previous Version) error {
 	before, loadErr := a.record.Load()
 	pause := firstRecordPause
+	untouched := loadErr == nil || errors.Is(loadErr, slots.ErrNoRecord)
 	for {
 		err := a.replaceRecord(v, previous)
 		if err == nil {
 			return nil
 		}
 		a.log.Error("active record not written", "version", v.Version, "reason", err)
-		if loadErr == nil && a.putBack(before) {
+		untouched = untouched && errors.Is(err, slots.ErrUntouched)
+		if untouched || loadErr == nil && a.putBack(before) {
 			return fmt.Errorf("the active record could not be written: %w", err)
 		}
 		if !Wait(ctx, pause) {

@@ -2,7 +2,9 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"syscall"
 	"testing"
 
 	"slipstream/slots"
@@ -21,6 +23,7 @@ const (
 	works     fault = iota
 	lost            // nothing of it arrived
 	tookAfter       // it arrived, but that could not be told
+	noRoom          // nor could it be begun
 )
 
 var errDisk = errors.New("input/output error")
@@ -33,6 +36,8 @@ func (f *flaky) Replace(r slots.Record) error {
 	switch now {
 	case lost:
 		return errDisk
+	case noRoom:
+		return fmt.Errorf("%w: %w", slots.ErrUntouched, syscall.ENOSPC)
 	case tookAfter:
 		if err := f.RecordFile.Replace(r); err != nil {
 			return err
@@ -57,6 +62,9 @@ func TestACommitIsKnownBeforeItIsTold(t *testing.T) {
 		{"a write takes hold and nobody knows", false, []fault{tookAfter}, true},
 		{"so does the old record's", false, []fault{lost, tookAfter}, true},
 		{"the first record of all", true, []fault{lost, lost}, true},
+		{"a full disk", false, []fault{noRoom}, false},
+		{"a full disk after a write that nobody knows of", false, []fault{lost, noRoom, noRoom, noRoom}, true},
+		{"a full disk, and there was no record", true, []fault{noRoom}, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -80,6 +88,12 @@ func TestACommitIsKnownBeforeItIsTold(t *testing.T) {
 			want := one.Version
 			if test.commits {
 				want = two.Version
+			}
+			if test.first && !test.commits {
+				if r, err := file.Load(); !errors.Is(err, slots.ErrNoRecord) {
+					t.Errorf("the record says %+v, %v", r, err)
+				}
+				return
 			}
 			if got, err := file.Load(); err != nil || got.Live[firstSystem].Version != want {
 				t.Errorf("the record says %+v, %v, not %s", got.Live, err, want)

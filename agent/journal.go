@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -33,6 +35,9 @@ var (
 type journal struct {
 	db   *bbolt.DB
 	last []byte // the state as it is on disk
+
+	mu   sync.Mutex
+	owed []control.Record // of the history, oldest first, for which the disk had no room yet
 }
 
 // openJournal opens dir/journal.db and returns the state in it. A broken one is
@@ -129,20 +134,24 @@ func (j *journal) prepare(tx *bbolt.Tx) (s State, err error) {
 
 // commit writes the state and new lines of the history in one transaction. It
 // writes nothing when nothing of it has changed: a watchdog's pings must not
-// wear out the flash.
+// wear out the flash. Lines that it could not write it writes the next time.
 func (j *journal) commit(s State, news []control.Record) error {
 	raw, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	if bytes.Equal(raw, j.last) && len(news) == 0 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.owed = append(j.owed, news...)
+	j.owed = j.owed[max(0, len(j.owed)-maxHistory):]
+	if bytes.Equal(raw, j.last) && len(j.owed) == 0 {
 		return nil
 	}
 	err = j.db.Update(func(tx *bbolt.Tx) error {
 		if err := tx.Bucket(stateBucket).Put(stateKey, raw); err != nil {
 			return err
 		}
-		for _, r := range news {
+		for _, r := range j.owed {
 			if err := appendHistory(tx.Bucket(historyBucket), r); err != nil {
 				return err
 			}
@@ -152,7 +161,7 @@ func (j *journal) commit(s State, news []control.Record) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	j.last = raw
+	j.last, j.owed = raw, nil
 	return nil
 }
 
@@ -178,22 +187,32 @@ func historyKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) 
 
 // history returns at most most past updates, newest first.
 func (j *journal) history(most int) ([]control.Record, error) {
-	var out []control.Record
-	err := j.db.View(func(tx *bbolt.Tx) error {
-		c := tx.Bucket(historyBucket).Cursor()
-		for k, raw := c.Last(); k != nil && len(out) < most; k, raw = c.Prev() {
-			var r control.Record
-			if err := json.Unmarshal(raw, &r); err != nil {
-				return err
-			}
-			out = append(out, r)
-		}
-		return nil
-	})
+	out, tx, err := j.look()
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	out = out[:min(len(out), most)]
+	c := tx.Bucket(historyBucket).Cursor()
+	for k, raw := c.Last(); k != nil && len(out) < most; k, raw = c.Prev() {
+		var r control.Record
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return nil, fmt.Errorf("read history: %w", err)
+		}
+		out = append(out, r)
+	}
 	return out, nil
+}
+
+// look returns the lines that are not on the disk yet, newest first, and what is there, at
+// one moment.
+func (j *journal) look() (owed []control.Record, tx *bbolt.Tx, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	owed = slices.Clone(j.owed)
+	slices.Reverse(owed)
+	tx, err = j.db.Begin(false)
+	return owed, tx, err
 }
 
 func (j *journal) close() error { return j.db.Close() }

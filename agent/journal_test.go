@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -70,6 +71,57 @@ func opened(t *testing.T, raw []byte) (s State, lines int, aside bool) {
 		t.Errorf("what was moved aside is still believed: %+v, %v", s, history)
 	}
 	return s, len(history), aside
+}
+
+// Lines for which the disk has no room are told all the same, and written when it has.
+func TestTheHistoryOfAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	log := slog.New(slog.DiscardHandler)
+	full, s, _, err := openJournal(dir, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := full.commit(s, []control.Record{{To: "1.0.0"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := full.db.Close(); err != nil { // nothing can be written any more
+		t.Fatal(err)
+	}
+	for _, to := range []string{"2.0.0", "3.0.0"} {
+		if err := full.commit(s, []control.Record{{To: to}}); err == nil {
+			t.Fatal("written to a closed file")
+		}
+	}
+	if full.db, err = bbolt.Open(filepath.Join(dir, "journal.db"), 0o600, nil); err != nil {
+		t.Fatal(err)
+	}
+	told := func() (lines []string) {
+		history, err := full.history(10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range history {
+			lines = append(lines, r.To)
+		}
+		return lines
+	}
+	want := []string{"3.0.0", "2.0.0", "1.0.0"}
+	if got := told(); !slices.Equal(got, want) {
+		t.Errorf("told %v before they are written", got)
+	}
+	if err := full.commit(s, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := full.close(); err != nil {
+		t.Fatal(err)
+	}
+	if full, _, _, err = openJournal(dir, log); err != nil {
+		t.Fatal(err)
+	}
+	defer full.close()
+	if got := told(); !slices.Equal(got, want) {
+		t.Errorf("the next agent tells %v", got)
+	}
 }
 
 func TestBrokenJournalsAreMovedAside(t *testing.T) {

@@ -15,8 +15,9 @@ const (
 	// succeedFlag makes a forwarder take over from the one that runs.
 	succeedFlag = "--succeed"
 	// succeedLimit is the backstop of a take-over: the running forwarder itself goes
-	// on after half a second without its successor's word. What it is for is the start of
-	// the successor's process, during which nothing is taken from viewers.
+	// on after half a second, or two stall limits, without its successor's word. What it
+	// is for is the start of the successor's process, during which nothing is taken from
+	// viewers.
 	succeedLimit = 2 * time.Second
 	// succeedStalls is by how many stall limits it is longer: where a silence has to be
 	// long to count as one, processes start slowly, too.

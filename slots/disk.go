@@ -146,6 +146,11 @@ func replaceFile(d disk, name string, data []byte) error {
 	if err := prepareFile(d, name, data); err != nil {
 		return err
 	}
+	return putFile(d, name)
+}
+
+// putFile replaces a file by what was prepared.
+func putFile(d disk, name string) error {
 	if err := d.Rename(name+fresh, name); err != nil {
 		return err
 	}

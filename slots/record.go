@@ -26,6 +26,9 @@ var (
 	// ErrRecordLost means that there was a record and no copy can be read. What
 	// is permanent is then unknown, which is not the same as none.
 	ErrRecordLost = errors.New("the active record is lost: no copy is readable")
+	// ErrUntouched means that a record could not be replaced, and that nothing of it was:
+	// what Load returned before it returns now, and after a reboot.
+	ErrUntouched = errors.New("the active record stays as it was")
 )
 
 // Record says what is permanent on this device.
@@ -105,27 +108,36 @@ func (f *RecordFile) Load() (Record, error) {
 
 // Replace makes r permanent, with a generation one above the newest. After nil
 // it is what Load returns for ever. After an error Load may return either
-// record, now and after a reboot: ask it before acting.
+// record, now and after a reboot, unless it is [ErrUntouched]: ask it before acting.
 //
 // What a newer agent has written and this one does not know stays in the record,
 // except in what is said of a version that another has replaced.
 func (f *RecordFile) Replace(r Record) error {
-	newest, older, err := f.load()
-	if err != nil && !errors.Is(err, ErrNoRecord) && !errors.Is(err, ErrRecordLost) {
-		return fmt.Errorf("slots: replace the active record: %w", err)
-	}
-	r.Generation = newest.Generation + 1
-	raw, err := encodeRecord(r, newest.doc)
+	raw, older, err := f.prepare(r)
 	if err != nil {
-		return fmt.Errorf("slots: replace the active record: %w", err)
+		return fmt.Errorf("slots: %w: %w", ErrUntouched, err)
 	}
-	if err := replaceFile(f.disk, copyName(older), raw); err != nil {
+	if err := putFile(f.disk, copyName(older)); err != nil {
 		return fmt.Errorf("slots: replace the active record: %w", err)
 	}
 	// The commit point has passed. The second copy only guards against bad
 	// blocks; if it cannot be written now, the next Replace writes it first.
 	_ = replaceFile(f.disk, copyName(1-older), raw)
 	return nil
+}
+
+// prepare does all of that but the replacing of the older copy, of which it returns the
+// number.
+func (f *RecordFile) prepare(r Record) (raw []byte, older int, err error) {
+	newest, older, err := f.load()
+	if err != nil && !errors.Is(err, ErrNoRecord) && !errors.Is(err, ErrRecordLost) {
+		return nil, older, err
+	}
+	r.Generation = newest.Generation + 1
+	if raw, err = encodeRecord(r, newest.doc); err != nil {
+		return nil, older, err
+	}
+	return raw, older, prepareFile(f.disk, copyName(older), raw)
 }
 
 // recordCopy is one copy as it was read.

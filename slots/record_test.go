@@ -170,13 +170,28 @@ func TestPowerCutWhileReplacing(t *testing.T) {
 			t.Fatalf("cut at %d: %v", n, errLoad)
 		}
 		got := r.Live["a"].Counter
-		if got != 2 && got != 3 || err == nil && got != 3 {
+		if got != 2 && got != 3 || err == nil && got != 3 || errors.Is(err, slots.ErrUntouched) && got != 2 {
 			t.Fatalf("cut at %d: counter %d after %v", n, got, err)
 		}
 		replace(t, f, permanent("b", 4))
 		if r, err := f.Load(); err != nil || r.Live["a"].Counter != 4 || r.Generation <= 2 {
 			t.Fatalf("cut at %d: next record %+v, %v", n, r, err)
 		}
+	}
+}
+
+// A full disk fails at the first byte, and then it is known that nothing has changed.
+func TestADiskWithoutRoomTouchesNoRecord(t *testing.T) {
+	dir := t.TempDir()
+	replace(t, openRecord(t, dir), permanent("a", 1))
+	full := &faults{fails: func(step int) bool { return step >= 2 }} // the first one removes a file
+	f, err := slots.OpenRecordOn(dir, full.wrap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Replace(permanent("b", 2)); !errors.Is(err, slots.ErrUntouched) || !errors.Is(err, errFault) {
+		t.Errorf("replaced: %v", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"slipstream/stream/orders"
 	"slipstream/stream/publish"
 )
 
@@ -249,5 +250,20 @@ func TestClockMayNotRunAhead(t *testing.T) {
 	}
 	if ahead := c.at(5*videoRate, videoRate, now) - now; ahead > int64(maxClockLead) {
 		t.Errorf("a frame was captured %v after it came", time.Duration(ahead))
+	}
+}
+
+// A successor has longer where the stall limit says that the machine is slow.
+func TestTimeOfASuccessor(t *testing.T) {
+	followed := func(stallMS int64) *stream {
+		return &stream{followed: &line{spec: orders.Stream{StallMS: stallMS}}}
+	}
+	c := &Core{streams: map[string]*stream{"nobody's": {}, "main": followed(50)}}
+	if got := c.timeOfSuccessor(); got != successionTime {
+		t.Errorf("%v on a fast machine", got)
+	}
+	c.streams["slow"] = followed(1000)
+	if got := c.timeOfSuccessor(); got != 2*time.Second {
+		t.Errorf("%v where a second is no stall", got)
 	}
 }

@@ -23,14 +23,23 @@ import (
 //	                        forwarder touches nothing
 //	successor → forwarder   'F', when it has sent its first frame: the forwarder ends
 //
+// Where silence has to be long to count as a stall, a successor has longer, too: its
+// restoring is as slow as everything is there, and viewers wait no longer than for a stall
+// that is seen late.
+//
 // A successor that does not say so in time is killed, and the forwarder goes on from
 // the memory that both have used, so that no packet index is used twice. Both run
 // only outside of trials.
 const (
 	successionSocket = "succession.sock"
 
-	// successionTime is how long a successor may take to its first frame.
-	successionTime = 500 * time.Millisecond
+	// successionTime is how long a successor may take to its first frame, and
+	// successionStalls how often the stall limit, if that is longer.
+	successionTime   = 500 * time.Millisecond
+	successionStalls = 2
+
+	// inheritTime is how long it waits for what it is given; nobody waits for it yet.
+	inheritTime = 2 * time.Second
 
 	// killTime is how long a killed successor may take to be gone.
 	killTime = 5 * time.Second
@@ -101,7 +110,7 @@ func (c *Core) handOver() error {
 	defer unix.Close(pidfd)
 	lines := c.records.memory.data.lines
 	if err = c.bequeath(s.conn); err == nil {
-		err = awaitFirstFrame(s.conn)
+		err = awaitFirstFrame(s.conn, c.timeOfSuccessor())
 	}
 	if err == nil {
 		return ErrSucceeded
@@ -147,10 +156,21 @@ func sendHeirloom(conn int, h heirloom, fds []int) error {
 	return nil
 }
 
+// timeOfSuccessor is how long one may take on this device.
+func (c *Core) timeOfSuccessor() time.Duration {
+	limit := successionTime
+	for _, s := range c.streams {
+		if s.followed != nil {
+			limit = max(limit, successionStalls*time.Duration(s.followed.spec.StallMS)*time.Millisecond)
+		}
+	}
+	return limit
+}
+
 // awaitFirstFrame waits for the successor's word.
-func awaitFirstFrame(conn int) error {
-	if err := awaitReadable(conn, successionTime); err != nil {
-		return fmt.Errorf("it did not send a frame within %v: %w", successionTime, err)
+func awaitFirstFrame(conn int, limit time.Duration) error {
+	if err := awaitReadable(conn, limit); err != nil {
+		return fmt.Errorf("it did not send a frame within %v: %w", limit, err)
 	}
 	var word [1]byte
 	if n, errno := receive(conn, word[:]); errno != 0 || n != 1 || word[0] != msgFirstFrame {
@@ -259,7 +279,8 @@ func (c *Core) takeBack() (mine map[string]bool) {
 
 // Succeed asks the forwarder that runs in a directory to hand over. What it returns
 // goes into [Config]: from then on that forwarder does nothing until [Core.Run] has
-// sent the first frame, and kills this process if that takes over half a second.
+// sent the first frame, and kills this process if that takes over half a second, or twice the
+// longest stall limit.
 func Succeed(run string) (predecessor int, kept map[string]int, err error) {
 	conn, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -284,7 +305,7 @@ func inherit(conn int) (kept map[string]int, err error) {
 	kept = map[string]int{}
 	buf, oob := make([]byte, maxHeirloom), make([]byte, rightsRoom)
 	for {
-		if err := awaitReadable(conn, successionTime); err != nil {
+		if err := awaitReadable(conn, inheritTime); err != nil {
 			return kept, fmt.Errorf("the running forwarder does not hand over: %w", err)
 		}
 		var h heirloom

@@ -2,11 +2,14 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"slipstream/agent/control"
@@ -56,7 +59,7 @@ func (w *world) join(ctx context.Context, args []string) (string, error) {
 		return "", err
 	}
 	film := &film{}
-	v, err := w.watch(ctx, words[1], words[2], viewer.Also(film.packet))
+	v, err := w.reach(ctx, words[1], words[2], viewer.Also(film.packet))
 	if err != nil {
 		return "", fmt.Errorf("%w\n%s", err, w.machine.Console.Tail())
 	}
@@ -68,6 +71,22 @@ func (w *world) join(ctx context.Context, args []string) (string, error) {
 	s.from, err = s.picture(ctx)
 	film.take("at the beginning")
 	return "", err
+}
+
+// reach joins a stream, as soon as somebody is there to be asked: a gateway that was killed
+// is gone for a moment.
+func (w *world) reach(ctx context.Context, kind, stream string, also viewer.Option) (*viewer.Viewer, error) {
+	for {
+		v, err := w.watch(ctx, kind, stream, also)
+		if err == nil || !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+			return v, err
+		}
+		select {
+		case <-time.After(againAfter):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // picture waits for a whole picture that begins from now on.
