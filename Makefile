@@ -171,7 +171,7 @@ soak: build
 # have nothing else to do; the last lines say how long it took, and count. What viewers saw
 # is in build/rig.html.
 rig:
-	@.ci/need qemu-system-arm qemu-utils u-boot-qemu u-boot-tools device-tree-compiler e2fsprogs fdisk dpkg ffmpeg
+	@.ci/need qemu-system-arm qemu-utils u-boot-qemu u-boot-tools device-tree-compiler e2fsprogs erofs-utils fdisk dpkg ffmpeg
 	@mkdir -p build/bin
 	go build -trimpath -o build/bin/ ./testrig/cmd/slipstream-rig
 	@build/bin/slipstream-rig run $(SCENARIOS) $(if $(ARCH),--arch $(ARCH)) --report build/rig.json,build/rig.html
