@@ -46,6 +46,7 @@
 //	panel                          start a real panel on this machine
 //	enrol                          make the camera a device of its, by a token
 //	swarm N                        add N devices that are only simulated
+//	cameras N                      boot cameras 1 to N, and enrol each of them
 //	rollout VERSION [KEY=VALUE…]   give the package to the panel, and begin to roll it out
 //	    canaries=N                 in a first wave of so many devices
 //	    at-once=N                  devices that are on trial at a time; default 5

@@ -50,6 +50,33 @@ func (w *world) use(_ context.Context, args []string) (string, error) {
 	return "", w.add()
 }
 
+// addCameras boots as many cameras as are asked for, and makes them devices of the panel's.
+func (w *world) addCameras(ctx context.Context, args []string) (string, error) {
+	words, _, err := named(args, 1)
+	if err != nil {
+		return "", err
+	}
+	n, err := strconv.Atoi(words[0])
+	switch {
+	case err != nil || n < 1:
+		return "", fmt.Errorf("%q is no number of cameras: %w", words[0], errUsage)
+	case w.fleet == nil:
+		return "", errNoPanel
+	}
+	for i := range n {
+		if _, err := w.use(ctx, []string{strconv.Itoa(i + 1)}); err != nil {
+			return "", err
+		}
+		if _, err := w.boot(ctx, nil); err != nil {
+			return "", err
+		}
+		if _, err := w.enrol(ctx, nil); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%d cameras are emulated", n), nil
+}
+
 // nameFile is a camera's own part of the configuration. It lies in memory.
 const nameFile = "/etc/slipstream/slipstream.toml.d/name.toml"
 

@@ -46,7 +46,7 @@ type world struct {
 type command func(ctx context.Context, args []string) (string, error)
 
 // beforehand are the commands that need no machine.
-var beforehand = []string{"camera", "system", "programs", "boot", "power", "debian", "verified", "panel", "swarm", "use", "rollout", "rolled-out"}
+var beforehand = []string{"camera", "system", "programs", "boot", "power", "debian", "verified", "panel", "swarm", "cameras", "use", "rollout", "rolled-out"}
 
 // params are testscript's, for one file.
 func (w *world) params(file string) testscript.Params {
@@ -55,7 +55,7 @@ func (w *world) params(file string) testscript.Params {
 		"boot": w.boot, "power": w.power, "cut-power": w.cutPower, "reset": w.reset,
 		"stage": w.stage, "activate": w.activate, "greenlight": w.greenlight, "until": w.ended,
 		"expect": w.expect, "unsaid": w.unsaid, "viewer": w.join, "unharmed": w.unharmed, "saw": w.saw, "counted": w.counted,
-		"panel": w.startPanel, "swarm": w.addSwarm, "enrol": w.enrol, "rollout": w.startRollout, "rolled-out": w.rolledOut, "use": w.use,
+		"panel": w.startPanel, "swarm": w.addSwarm, "cameras": w.addCameras, "enrol": w.enrol, "rollout": w.startRollout, "rolled-out": w.rolledOut, "use": w.use,
 		"slot": w.slot, "boot-state": w.bootState, "damage": w.damage, "guest": w.guest,
 		"debian": w.debian, "verified": w.verified, "deb": w.deb, "flip": w.flip, "stayed": w.stayed,
 	}
