@@ -173,7 +173,8 @@ func (a *Authority) Roots() (list [][]byte) {
 	return list
 }
 
-// Pool is what vouches for devices.
+// Pool is what vouches for devices, also for those that show their own certificate alone: of
+// who signed it a panel would else keep a copy for each link.
 func (a *Authority) Pool() *x509.CertPool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -181,6 +182,7 @@ func (a *Authority) Pool() *x509.CertPool {
 		a.pool = x509.NewCertPool()
 		for _, g := range a.generations {
 			a.pool.AddCert(g.root)
+			a.pool.AddCert(g.issuing)
 		}
 	}
 	return a.pool

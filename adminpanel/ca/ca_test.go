@@ -100,6 +100,9 @@ func TestADevicesCertificateIsForItsNameAndForAClientOnly(t *testing.T) {
 	if err := vouched(leaf, a.Pool(), between, x509.ExtKeyUsageClientAuth, now); err != nil {
 		t.Error(err)
 	}
+	if err := vouched(leaf, a.Pool(), nil, x509.ExtKeyUsageClientAuth, now); err != nil {
+		t.Errorf("shown alone: %v", err)
+	}
 	if err := vouched(leaf, a.Pool(), between, x509.ExtKeyUsageServerAuth, now); err == nil {
 		t.Error("a device could pass for the panel")
 	}
@@ -197,12 +200,19 @@ func rotates(t *testing.T, open func() *ca.Authority) {
 	if err := vouched(first, a.Pool(), between, x509.ExtKeyUsageClientAuth, now); err != nil {
 		t.Errorf("before the old one is retired: %v", err)
 	}
+	for _, c := range []*x509.Certificate{first, second} {
+		if err := vouched(c, a.Pool(), nil, x509.ExtKeyUsageClientAuth, now); err != nil {
+			t.Errorf("shown alone: %v", err)
+		}
+	}
 	if err := elsewhere.Retire(); err != nil {
 		t.Fatal(err)
 	}
 	a = open() // as after a restart
-	if err := vouched(first, a.Pool(), between, x509.ExtKeyUsageClientAuth, now); err == nil {
-		t.Error("the retired one still vouches")
+	for _, chain := range []*x509.CertPool{between, nil} {
+		if err := vouched(first, a.Pool(), chain, x509.ExtKeyUsageClientAuth, now); err == nil {
+			t.Error("the retired one still vouches")
+		}
 	}
 	if err := vouched(second, a.Pool(), betweenSecond, x509.ExtKeyUsageClientAuth, now); err != nil {
 		t.Error(err)

@@ -250,7 +250,8 @@ func hold(d document, device string) (*held, error) {
 	if name, ok := wire.DeviceOf(chain[0]); !ok || name != device {
 		return nil, fmt.Errorf("the certificate is for %q, and this device is %s: it must be enrolled again", name, device)
 	}
-	h.certificate = tls.Certificate{Certificate: d.Certificate, PrivateKey: key, Leaf: chain[0]}
+	// The panel has who signed it. Shown too, that would lie in its memory once for each link.
+	h.certificate = tls.Certificate{Certificate: d.Certificate[:1], PrivateKey: key, Leaf: chain[0]}
 	if len(d.Authorities) > 0 {
 		if h.roots, err = pool(d.Authorities); err != nil {
 			return nil, err

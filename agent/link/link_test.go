@@ -67,7 +67,7 @@ func panelThat(t *testing.T, others http.Handler, certify func(device string, cs
 			t.Error(err)
 		}
 		json.NewEncoder(w).Encode(wire.Enrollment{
-			Device: ask.Device, Certificate: [][]byte{certify(ask.Device, ask.CSR)}, Authorities: [][]byte{s.Certificate().Raw},
+			Device: ask.Device, Certificate: [][]byte{certify(ask.Device, ask.CSR), s.Certificate().Raw}, Authorities: [][]byte{s.Certificate().Raw},
 		})
 	})
 	mux.HandleFunc("POST "+wire.Path, func(w http.ResponseWriter, r *http.Request) {
@@ -77,6 +77,9 @@ func panelThat(t *testing.T, others http.Handler, certify func(device string, cs
 		defer out.close()
 		end := panelEnd{up: wire.NewReader(r.Body), down: wire.NewWriter(out), raw: out, done: make(chan struct{})}
 		end.certificate = r.TLS.PeerCertificates[0]
+		if n := len(r.TLS.PeerCertificates); n != 1 {
+			t.Errorf("the device shows %d certificates: the panel keeps all of them", n)
+		}
 		end.device, _ = wire.DeviceOf(end.certificate)
 		links <- end
 		select {
