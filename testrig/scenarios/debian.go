@@ -8,23 +8,16 @@ import (
 	"slipstream/testrig/machine"
 )
 
-// debian switches on a machine that has Debian, and nothing of the product.
+// debian switches on a machine that has Debian, and nothing of the product; or the same
+// one again, with what it has got meanwhile.
 func (w *world) debian(ctx context.Context, args []string) (string, error) {
 	if _, _, err := named(args, 0); err != nil {
 		return "", err
 	}
-	if w.machine != nil {
-		return "", fmt.Errorf("there is a machine already: %w", errUsage)
-	}
-	disk, root, err := w.factory.Debian(ctx)
-	if err != nil {
-		return "", err
-	}
-	if w.machine, err = machine.New(ctx, w.factory.Kit.Arch, disk, w.dir); err != nil {
-		return "", err
-	}
-	if err := w.machine.AddDisk(ctx, root); err != nil {
-		return "", err
+	if w.machine == nil {
+		if err := w.newDebian(ctx); err != nil {
+			return "", err
+		}
 	}
 	if _, err := w.power(ctx, nil); err != nil {
 		return "", err
@@ -33,6 +26,17 @@ func (w *world) debian(ctx context.Context, args []string) (string, error) {
 		return "", fmt.Errorf("%w\n%s", err, w.machine.Console.Tail())
 	}
 	return "", nil
+}
+
+func (w *world) newDebian(ctx context.Context) error {
+	disk, root, err := w.factory.Debian(ctx)
+	if err != nil {
+		return err
+	}
+	if w.machine, err = machine.New(ctx, w.factory.Kit.Arch, disk, w.dir); err != nil {
+		return err
+	}
+	return w.machine.AddDisk(ctx, root)
 }
 
 // deb builds the product's package and puts it into the machine.

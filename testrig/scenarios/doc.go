@@ -62,7 +62,7 @@
 //	flip SLOT FILE                 change one bit in the middle of a file of a live slot,
 //	                               in its erofs image
 //	debian                         in place of boot: a machine with Debian and systemd, and
-//	                               without Slipstream
+//	                               at first without Slipstream
 //	verified                       in place of boot: a machine whose boot loader starts nothing
 //	                               but what is signed
 //	deb VERSION                    build Slipstream's Debian package, and put it into the
