@@ -47,4 +47,7 @@ func Enable(s *Groups, controller string) error { return s.enable(controller) }
 // Dir is the place.
 func Dir(s *Groups) string { return s.dir }
 
+// GiveOn gives a controller to the cgroups below one.
+var GiveOn = giveOn
+
 var MakeRoomIn = makeRoom

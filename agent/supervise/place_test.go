@@ -1,6 +1,7 @@
 package supervise_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"slipstream/agent/supervise"
 )
@@ -132,6 +135,29 @@ func TestTheAgentStepsAside(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(said)
+	}
+}
+
+// The kernel would take it for a controller of threads, and no process could be put into the
+// cgroups below any more; so files stand for a kernel that takes everything.
+func TestNothingIsGivenOnOverProcesses(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		inside, given string
+		err           error
+	}{{"", "+pids", nil}, {"17\n", "", unix.EBUSY}} {
+		dir := t.TempDir()
+		for name, text := range map[string]string{"cgroup.type": "domain\n", "cgroup.procs": c.inside, "cgroup.subtree_control": ""} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := supervise.GiveOn(dir, "pids"); !errors.Is(err, c.err) {
+			t.Errorf("with the processes %q: %v", c.inside, err)
+		}
+		if given := words(t, filepath.Join(dir, "cgroup.subtree_control")); given != c.given {
+			t.Errorf("with the processes %q it has given on %q", c.inside, given)
+		}
 	}
 }
 
