@@ -49,7 +49,7 @@ func (w *world) deb(ctx context.Context, args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "", w.machine.Hand.Put(ctx, file, "/tmp/slipstream_"+words[0]+".deb")
+	return "", w.machine.Hand.Put(ctx, file, "/root/slipstream_"+words[0]+".deb")
 }
 
 // verified switches on a machine whose boot loader starts only what is signed.

@@ -66,7 +66,7 @@
 //	verified                       in place of boot: a machine whose boot loader starts nothing
 //	                               but what is signed
 //	deb VERSION                    build Slipstream's Debian package, and put it into the
-//	                               machine as /tmp/slipstream_VERSION.deb
+//	                               machine as /root/slipstream_VERSION.deb
 //	guest COMMAND…                 run a command in the machine; its output is stdout
 //
 // A ! before a command says that it must fail. Everything of testscript's own is there
