@@ -44,7 +44,10 @@ func EndAll(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	}
 	a := &Agent{cfg: cfg, log: log, lock: lock}
 	defer a.close()
-	a.findGroups()
+	// Only to remove their place: whoever asks is in a cgroup of somebody else's, perhaps.
+	if groups, err := supervise.NewGroups(cfg.Cgroup, cfg.Run); err == nil {
+		a.groups = groups
+	}
 	return a.endAll(ctx)
 }
 

@@ -36,9 +36,8 @@
 // ended, however that was. Until the next agent gives them anew apps run without limits, and
 // memory that they had before is not counted any more. A drop-in with
 // DelegateSubgroup=slipstream-agent (systemd 254) does without all that; the unit does not
-// say it, because older ones warn of what they do not know. Both are for the rig to show with
-// a real systemd; that the kernel takes and refuses what is said here is tested with a
-// cgroup of the test's own.
+// say it, because older ones warn of what they do not know. The rig's scenario debian-package
+// shows all of this but DelegateSubgroup with a real systemd.
 //
 // # What it does not do
 //
