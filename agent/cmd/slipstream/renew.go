@@ -16,8 +16,9 @@ import (
 	"slipstream/agent/supervise"
 )
 
-// renewLimit is within which time an agent that is at rest has become another program.
-const renewLimit = time.Minute
+// renewLimit is within which time an agent that is at rest has become another program,
+// which it tries first (tryLimit).
+const renewLimit = 2 * time.Minute
 
 func (c *cli) renewCommand() *cobra.Command {
 	return &cobra.Command{
@@ -64,7 +65,7 @@ func (c *cli) renew(ctx context.Context) error {
 			end = time.Now().Add(renewLimit)
 		}
 		if time.Now().After(end) {
-			return errors.New("the agent has not become another program within a minute; its log says why")
+			return errors.New("the agent has not become another program in two minutes; its log says why")
 		}
 		if !agent.Wait(ctx, reconnectEvery) {
 			return ctx.Err()

@@ -21,8 +21,9 @@ import (
 const (
 	// lookEvery is how often it is looked whether another program was installed.
 	lookEvery = 5 * time.Second
-	// tryLimit bounds the question whether that runs on this machine at all.
-	tryLimit = 20 * time.Second
+	// tryLimit bounds the question whether that runs on this machine at all. It is long,
+	// because a program that was only too slow would not be tried again.
+	tryLimit = time.Minute
 )
 
 // renewal makes the agent become the program that is installed in its place, by
