@@ -26,9 +26,10 @@ var Faults = []Fault{
 	{
 		Name: "record", Lost: "the active record",
 		edits: []edit{
-			{"slots/record.go", "err := replaceFile(f.disk, copyName(older), raw)", "err := replaceUnflushed(f.disk, copyName(older), raw)"},
-			{"slots/record.go", "_ = replaceFile(f.disk, copyName(1-older), raw)", "_ = replaceUnflushed(f.disk, copyName(1-older), raw)"},
-			{"slots/disk.go", "// prepareFile does all", replaceUnflushed + "// prepareFile does all"},
+			{"slots/record.go", "return raw, older, prepareFile(f.disk, copyName(older), raw)", "return raw, older, prepareUnflushed(f.disk, copyName(older), raw)"},
+			{"slots/record.go", "err := putFile(f.disk, copyName(older))", "err := f.disk.Rename(copyName(older)+fresh, copyName(older))"},
+			{"slots/record.go", "_ = replaceFile(f.disk, copyName(1-older), raw)", "_ = errors.Join(prepareUnflushed(f.disk, copyName(1-older), raw), f.disk.Rename(copyName(1-older)+fresh, copyName(1-older)))"},
+			{"slots/disk.go", "// prepareFile does all", prepareUnflushed + "// prepareFile does all"},
 		},
 	},
 	{
@@ -44,7 +45,7 @@ var Faults = []Fault{
 	},
 }
 
-const replaceUnflushed = `func replaceUnflushed(d disk, name string, data []byte) error {
+const prepareUnflushed = `func prepareUnflushed(d disk, name string, data []byte) error {
 	if err := d.Remove(name + fresh); err != nil {
 		return err
 	}
@@ -53,10 +54,7 @@ const replaceUnflushed = `func replaceUnflushed(d disk, name string, data []byte
 		return err
 	}
 	_, err = f.Write(data)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return d.Rename(name+fresh, name)
+	return errors.Join(err, f.Close())
 }
 
 `

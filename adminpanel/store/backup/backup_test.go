@@ -30,7 +30,7 @@ func put(t *testing.T, s store.Store, key, value string) {
 }
 
 // nowhere is for backups without files.
-func nowhere(string) string { return "/nonexistent/file" }
+func nowhere(name string) string { panic("the backup has a file: " + name) }
 
 // filled is a store at work, with so many devices.
 func filled(t *testing.T, devices int) store.Store {
@@ -153,8 +153,12 @@ func TestFilesBesideTheStore(t *testing.T) {
 		if _, err := backup.ToFile(t.Context(), filled(t, 1), list, filepath.Join(t.TempDir(), "bad")); err == nil {
 			t.Errorf("it writes a backup with %q", name)
 		}
-		if _, err := backup.Restore(t.Context(), s, nowhere, forged(t, path, "orders/1.key", name)); !errors.Is(err, backup.ErrDamaged) {
+		empty := t.TempDir()
+		if _, err := backup.Restore(t.Context(), s, func(name string) string { return filepath.Join(empty, name) }, forged(t, path, "orders/1.key", name)); !errors.Is(err, backup.ErrDamaged) {
 			t.Errorf("it restores %q: %v", name, err)
+		}
+		if left, err := os.ReadDir(empty); err != nil || len(left) != 0 {
+			t.Errorf("with %q in a backup, %v was written, %v", name, left, err)
 		}
 	}
 	if _, err := backup.Restore(t.Context(), s, func(name string) string { return filepath.Join(dir, "new", name) }, forged(t, path, "orders/1.key", "orders/2.key")); err != nil {
