@@ -146,6 +146,25 @@ func TestASocketWithoutTLSIsRefused(t *testing.T) {
 	}
 }
 
+// What a panel says of where it is can be called: a name, where the address is none or not its.
+func TestWhereItSaysItIs(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		names         []string
+		at, url, want string
+	}{
+		{[]string{"panel.example"}, "127.0.0.1:0", "", "http://panel.example:"},
+		{[]string{"panel.example", "127.0.0.1"}, "127.0.0.1:0", "", "http://127.0.0.1:"},
+		{[]string{"panel.example"}, "127.0.0.1:0", "http://fleet.example", "http://fleet.example"},
+	} {
+		cfg := blank(t.TempDir())
+		cfg.Names, cfg.Listen, cfg.URL = c.names, c.at, c.url
+		if got := launch(t, cfg).panel.URL(); !strings.HasPrefix(got, c.want) {
+			t.Errorf("of the names %q it says %s", c.names, got)
+		}
+	}
+}
+
 // Who has come in but not said all of what they want when the panel begins to end is answered.
 func TestWhoHasJustComeInIsAnswered(t *testing.T) {
 	t.Parallel()

@@ -270,7 +270,8 @@ func (p *Panel) deviceURL() string {
 	return "https://" + net.JoinHostPort(p.names[0], port)
 }
 
-// URL is where people find the panel.
+// URL is where people find the panel: by the address at which it listens, or, if that is none
+// to call or by which it is not to be called, by its first name.
 func (p *Panel) URL() string {
 	if p.cfg.URL != "" {
 		return p.cfg.URL
@@ -279,7 +280,12 @@ func (p *Panel) URL() string {
 	if p.plain {
 		scheme = "http"
 	}
-	return scheme + "://" + p.at.People.Addr().String()
+	at := p.at.People.Addr().String()
+	host, port, err := net.SplitHostPort(at)
+	if err == nil && len(p.names) > 0 && !slices.Contains(p.names, host) {
+		at = net.JoinHostPort(p.names[0], port)
+	}
+	return scheme + "://" + at
 }
 
 // SetupToken makes the token by which a new panel gets its first account; "" if there has
