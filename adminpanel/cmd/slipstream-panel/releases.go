@@ -316,7 +316,8 @@ func (c *cli) releaseOrder() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "order RELEASE [SELECTOR]", Short: "Sign the fleet's word that devices may run a release",
 		Long: `Sign the fleet's word that the devices that a selector meets, or all, may run a release;
-devices that belong to a fleet install nothing without. With --stick the package is written
+devices that belong to a fleet install nothing without. It adds to the word that is there and
+lasts. With --stick the package is written
 into a file with that word in it, for devices that are updated by hand; with --alone only the
 word, for a device that has the package already.`,
 		Args: args(cobra.RangeArgs(1, 2), "a RELEASE and at most one SELECTOR"),
@@ -345,7 +346,11 @@ word, for a device that has the package already.`,
 			if c.json {
 				return c.printJSON(r)
 			}
-			return c.done("%s may run on %s%s", r.Name, cmp.Or(first(given[1:]), "all devices"), until(life.from(time.Now())))
+			may := *r.Order // what was ordered before and lasts is in it
+			if may.Devices == "all" {
+				may.Devices = "all devices"
+			}
+			return c.done("%s may run on %s%s", r.Name, may.Devices, until(may.Until))
 		}),
 	}
 	cmd.Flags().StringVar(&file, "stick", "", "write the package with the word in it into this `FILE`")

@@ -25,6 +25,7 @@ import (
 	"slipstream/agent/wire"
 	"slipstream/verify"
 	"slipstream/verify/pack"
+	"slipstream/verify/trusttest"
 )
 
 // patience bounds every wait of these tests.
@@ -40,8 +41,9 @@ func TestMain(m *testing.M) {
 //	exits N CMD …               run CMD, which must exit with N
 //	until PATTERN CMD …         run CMD until what it prints matches: what devices answer is known
 //	                            before their next status has changed what lists show
-//	panel                       serve a panel on $DATA; ann is its administrator, and has the
-//	                            password in the file "password" and a token in the environment
+//	panel [fleet]               serve a panel on $DATA, which may sign for a fleet; ann is its
+//	                            administrator, and has the password in the file "password" and
+//	                            a token in the environment
 //	stoppanel                   end it
 //	devices SITE N [FATE|operator]   have N devices join at SITE and wait until they are there
 //	package FILE VERSION        make a package
@@ -49,6 +51,14 @@ func TestScripts(t *testing.T) {
 	examples, err := filepath.Abs("../../examples")
 	if err != nil {
 		t.Fatal(err)
+	}
+	root, key := fleetFiles(t)
+	panel := func(ts *testscript.TestScript, _ bool, args []string) {
+		servePanel(ts, func(cfg *config.Config) {
+			if len(args) > 0 {
+				cfg.Fleet, cfg.Orders = root, []string{key}
+			}
+		})
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -66,7 +76,7 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(env.WorkDir, "password"), []byte("correct horse battery\n"), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": printed, "panel": servePanel, "stoppanel": stopPanel, "devices": join, "package": makePackage,
+			"exits": exits, "until": printed, "panel": panel, "stoppanel": stopPanel, "devices": join, "package": makePackage,
 		},
 	})
 }
@@ -122,7 +132,7 @@ func panelOf(ts *testscript.TestScript) *served {
 func stopPanel(ts *testscript.TestScript, _ bool, _ []string) { panelOf(ts).stop() }
 
 // servePanel makes ann with the commands themselves when there is no panel's data yet.
-func servePanel(ts *testscript.TestScript, _ bool, _ []string) {
+func servePanel(ts *testscript.TestScript, change func(*config.Config)) {
 	data := ts.Getenv("DATA")
 	if _, err := os.Stat(data); os.IsNotExist(err) {
 		ts.Check(command1(ts, "user", "add", "ann", "--grant", "admin", "--data", data))
@@ -130,6 +140,7 @@ func servePanel(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 	cfg := config.Default()
 	cfg.Data, cfg.Listen, cfg.Devices, cfg.Names = data, "127.0.0.1:0", "127.0.0.1:0", []string{"127.0.0.1"}
+	change(&cfg)
 	at, err := adminpanel.Listen(cfg)
 	ts.Check(err)
 	p, err := adminpanel.New(context.Background(), cfg, at, slog.New(slog.DiscardHandler))
@@ -205,6 +216,22 @@ func join(ts *testscript.TestScript, _ bool, args []string) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// fleetFiles are a fleet's root and the key of its orders.
+func fleetFiles(t *testing.T) (root, key string) {
+	t.Helper()
+	dir, keys := t.TempDir(), trusttest.Keys(t, 2)
+	root, key = filepath.Join(dir, "fleet.1.root.json"), filepath.Join(dir, "order.key")
+	signed := trusttest.Root{
+		Version: 1, Expires: time.Now().AddDate(3, 0, 0), Terms: verify.Terms{Kind: verify.KindFleet, Offline: verify.OfflineOrder},
+		Root: trusttest.Role{Keys: keys[:1]}, Targets: trusttest.Role{Keys: keys[1:]},
+	}.Sign(t)
+	pem, err := pack.PrivatePEM(keys[1])
+	if err = errors.Join(err, os.WriteFile(root, signed, 0o600), os.WriteFile(key, pem, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return root, key
 }
 
 // key signs the packages of all scripts.
