@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"slipstream/agent/control"
@@ -18,9 +19,15 @@ type conn struct {
 	lines *wire.Writer
 	hello chan struct{} // closed when the hello was sent, which is the first line
 	left  atomic.Bool   // the link has ended
+
+	mu    sync.Mutex    // guards what follows
+	seq   uint64        // of the newest status that was sent
+	newer chan struct{} // closed when seq is another one
 }
 
-func newConn(w io.Writer) *conn { return &conn{lines: wire.NewWriter(w), hello: make(chan struct{})} }
+func newConn(w io.Writer) *conn {
+	return &conn{lines: wire.NewWriter(w), hello: make(chan struct{}), newer: make(chan struct{})}
+}
 
 func (c *conn) send(up wire.Up) error { return c.lines.Write(up) }
 
@@ -47,13 +54,28 @@ func (c *conn) sendLater(ctx context.Context, up wire.Up) error {
 // too long with it; the panel can ask for the history.
 func (c *conn) sendStatus(s control.Status) error {
 	err := c.sendStatusWhole(s)
-	if !errors.Is(err, wire.ErrTooLong) || s.Last == nil {
-		return err
+	if errors.Is(err, wire.ErrTooLong) && s.Last != nil {
+		last := *s.Last
+		last.Evidence, last.Proof = nil, nil
+		s.Last = &last
+		err = c.sendStatusWhole(s)
 	}
-	last := *s.Last
-	last.Evidence, last.Proof = nil, nil
-	s.Last = &last
-	return c.sendStatusWhole(s)
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.seq = s.Seq
+		close(c.newer)
+		c.newer = make(chan struct{})
+	}
+	return err
+}
+
+// sent tells whether a status of seq or a newer one was sent; if not, newer is closed with
+// the next.
+func (c *conn) sent(seq uint64) (is bool, newer <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seq >= seq, c.newer
 }
 
 func (c *conn) sendStatusWhole(s control.Status) error {

@@ -24,6 +24,7 @@ type desire struct {
 	news    uint64     // counts what was said of it
 	wake    func()     // ends the wait for something new
 	said    *wire.Report
+	shown   uint64        // seq of the status that said goes by
 	changed chan struct{} // closed when said is another one
 }
 
@@ -149,7 +150,7 @@ func (d *desire) dueOf(w *wish) time.Time {
 // next does one step towards what is desired, if there is one to do now.
 func (d *desire) next(ctx context.Context, w *wish, s control.Status) (did bool) {
 	if w.nothing() {
-		d.say(wire.Report{Epoch: w.Epoch, State: wire.ReportNothing})
+		d.say(wire.Report{Epoch: w.Epoch, State: wire.ReportNothing}, s.Seq)
 		return false
 	}
 	d.mu.Lock()
@@ -161,7 +162,7 @@ func (d *desire) next(ctx context.Context, w *wish, s control.Status) (did bool)
 	d.mu.Unlock()
 	switch {
 	case stage:
-		d.say(wire.Report{Epoch: w.Epoch, State: wire.ReportStaging})
+		d.say(wire.Report{Epoch: w.Epoch, State: wire.ReportStaging}, s.Seq)
 		r := d.stageIn(ctx, w, wire.Stage{URL: w.Live.URL, Force: w.Force, Order: order})
 		d.log.Info("staged what the panel desires", "epoch", w.Epoch, "exit", r.Exit, "message", r.Message)
 		d.mu.Lock()
@@ -174,7 +175,7 @@ func (d *desire) next(ctx context.Context, w *wish, s control.Status) (did bool)
 	case standing.State == "":
 		standing.State = wire.ReportStaging // by somebody else, who is waited for
 	}
-	d.say(standing)
+	d.say(standing, s.Seq)
 	return false
 }
 
@@ -303,30 +304,40 @@ func (d *desire) activate(ctx context.Context, epoch uint64, force bool) control
 	}
 }
 
-// say keeps where things stand, for the links of now and later.
-func (d *desire) say(r wire.Report) {
+// say keeps where things stand by a status, for the links of now and later.
+func (d *desire) say(r wire.Report, shown uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.said != nil && *d.said == r {
 		return
 	}
-	d.said = &r
+	d.said, d.shown = &r, shown
 	close(d.changed)
 	d.changed = make(chan struct{})
 }
 
-// report tells one link where things stand, now and on each change.
+// report tells one link where things stand, now and on each change. That a version is staged
+// it tells behind the status that shows it: who hears that may ask at once for a trial of
+// what the status shows.
 func (d *desire) report(ctx context.Context, c *conn) error {
 	for {
 		d.mu.Lock()
-		said, changed := d.said, d.changed
+		said, shown, changed := d.said, d.shown, d.changed
 		d.mu.Unlock()
-		if said != nil {
+		var newer <-chan struct{} // never, if said needs no status
+		if said != nil && said.State == wire.ReportStaged {
+			var is bool
+			if is, newer = c.sent(shown); is {
+				newer = nil
+			}
+		}
+		if said != nil && newer == nil {
 			if err := c.sendLater(ctx, wire.Up{Report: said}); err != nil {
 				return err
 			}
 		}
 		select {
+		case <-newer:
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()

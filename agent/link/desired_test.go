@@ -113,6 +113,27 @@ func TestWhatIsDesiredIsStagedAndThenActivatedOnce(t *testing.T) {
 	u.did(t, "stage r7 signed", "activate "+wanted)
 }
 
+// Statuses have pauses between them, and reports none: who hears that it is staged asks for a
+// trial of what the newest status shows.
+func TestWhatIsStagedIsShownBeforeItIsReported(t *testing.T) {
+	u, links := update(t)
+	end := accept(t, links)
+	var shown string
+	for epoch := range uint64(5) {
+		u.change(control.StateReverted) // and the pause begins
+		desire(t, end, epoch+1, func(d *wire.Desired) { d.Force = true })
+		next(t, end, func(up wire.Up) bool {
+			if up.Status != nil {
+				shown = string(up.Status)
+			}
+			return at(epoch+1, wire.ReportStaged)(up)
+		})
+		if !strings.Contains(shown, `"state":"staged"`) {
+			t.Errorf("epoch %d is staged, and the status before was %s", epoch+1, shown)
+		}
+	}
+}
+
 func TestAnOlderEpochIsIgnored(t *testing.T) {
 	u, links := update(t)
 	end := accept(t, links)
