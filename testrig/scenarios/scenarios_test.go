@@ -85,6 +85,20 @@ func TestTeller(t *testing.T) {
 	}
 }
 
+// Words stand in any order, and Go's maps have another one each time.
+func TestACameraIsWhatAllItsWordsSay(t *testing.T) {
+	t.Parallel()
+	for range 100 {
+		r, err := described("3.0", 1, map[string]string{"greenlight": "never", "fault": "segv", "after": "8s", "deadline": "5s"})
+		if err != nil || r.Fault.Kind != "segv" || r.Fault.AfterMS != 8000 || r.Greenlight.By != "never" || r.App.DeadlineMS != 5000 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	if _, err := described("3.0", 1, map[string]string{"after": "soon"}); err == nil {
+		t.Error("after=soon was taken")
+	}
+}
+
 func TestNamedWords(t *testing.T) {
 	t.Parallel()
 	words, values, err := named([]string{"2.0", "fault=segv"}, 1, "fault", "after")

@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"slipstream/agent/control"
+	"slipstream/testrig/device"
 	"slipstream/testrig/machine"
 	"slipstream/testrig/machine/hand"
 	"slipstream/verify"
@@ -161,35 +162,8 @@ func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
 		return "", err
 	}
 	w.counter++
-	r := cameraRelease(words[0], w.counter)
-	for key, value := range values {
-		var d time.Duration
-		switch key {
-		case "greenlight":
-			r.Greenlight.By = value
-			if value == verify.GreenlightOperator {
-				r.Greenlight.By, r.App.Greenlight = "never", value // the camera says nothing
-			}
-		case "fault":
-			r.Fault = faultOf(value)
-		case "image":
-			r.Kind = value
-		case "sensor":
-			r.Sensor = value
-		case "after", "deadline":
-			if d, err = time.ParseDuration(value); err != nil {
-				return "", fmt.Errorf("%s: %w: %w", key, err, errUsage)
-			}
-		}
-		switch key {
-		case "after":
-			r.Fault.AfterMS = d.Milliseconds()
-		case "deadline":
-			r.App.DeadlineMS = d.Milliseconds()
-			r.App.StartTimeoutMS = min(r.App.StartTimeoutMS, r.App.DeadlineMS)
-		}
-	}
-	if err := limit(&r, values); err != nil {
+	r, err := described(words[0], w.counter, values)
+	if err != nil {
 		return "", err
 	}
 	if err := w.bring(ctx, &r, values); err != nil {
@@ -202,6 +176,40 @@ func (w *world) makeCamera(ctx context.Context, args []string) (string, error) {
 		}
 	}
 	return "", w.keep(r.Version)(w.factory.CameraBy(ctx, r, key))
+}
+
+// described is a version of the sample camera by the words of a story, in whatever order they
+// stand there.
+func described(version string, counter int64, values map[string]string) (device.Release, error) {
+	r := cameraRelease(version, counter)
+	if kind, is := values["fault"]; is {
+		r.Fault = faultOf(kind) // and "after" says when
+	}
+	for key, value := range values {
+		switch key {
+		case "greenlight":
+			r.Greenlight.By = value
+			if value == verify.GreenlightOperator {
+				r.Greenlight.By, r.App.Greenlight = "never", value // the camera says nothing
+			}
+		case "image":
+			r.Kind = value
+		case "sensor":
+			r.Sensor = value
+		case "after", "deadline":
+			d, err := time.ParseDuration(value)
+			if err != nil {
+				return r, fmt.Errorf("%s: %w: %w", key, err, errUsage)
+			}
+			if key == "after" {
+				r.Fault.AfterMS = d.Milliseconds()
+				continue
+			}
+			r.App.DeadlineMS = d.Milliseconds()
+			r.App.StartTimeoutMS = min(r.App.StartTimeoutMS, r.App.DeadlineMS)
+		}
+	}
+	return r, limit(&r, values)
 }
 
 func (w *world) makeSystem(ctx context.Context, args []string) (string, error) {
