@@ -48,7 +48,7 @@
 // ends in good order hands over what it leads at once. They
 // share a directory of releases, and one certificate authority, which is then in the store
 // too ([OpenAuthority]). Pages are the same at each, whichever has a device's link (package
-// neighbour); only pictures that go through a panel go through that one.
+// neighbour); pictures that go through a panel go through that one.
 //
 // # What it defends against
 //

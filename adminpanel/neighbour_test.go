@@ -60,6 +60,15 @@ func linkedToAnotherPanel(t *testing.T, cluster *etcdtest.Cluster) {
 		t.Errorf("the end of the session was answered %d %s", got.status, got.body)
 	}
 
+	for what, got := range map[string]got{ // neither panel has a relay, and the device's says so
+		"an offer": one.ask("POST", "/api/v1/devices/cam-1/whep/main?via=panel", "v=0", "Content-Type", "application/sdp"),
+		"an end":   one.ask("DELETE", "/api/v1/devices/cam-1/whep/main/relay_s1_x", nil),
+	} {
+		if got.status != http.StatusNotImplemented || !strings.Contains(string(got.body), "linked to") {
+			t.Errorf("%s: %d %s", what, got.status, got.body)
+		}
+	}
+
 	s := cluster.Open(t, "/linked/", 0)
 	one.eventually("nothing of it is left in the store", func() bool {
 		page, err := s.Scan(t.Context(), "far/", store.PrefixEnd("far/"), 10)

@@ -153,6 +153,9 @@ func (p *Panel) assemble(ctx context.Context) (err error) {
 	if p.live, err = p.newLive(); err != nil {
 		return err
 	}
+	if p.live != nil {
+		p.panels.Serve(p.live)
+	}
 	p.api, err = api.New(api.Config{
 		Store: p.store, Fleet: p.fleet, Hub: p.hub, Panels: p.panels, Drive: p.drive, Auth: p.auth, OIDC: oidc, Audit: p.audit,
 		Settings: p.settings, Releases: p.releases, Orders: p.orders, Live: p.live, Enrolments: tokens,

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"slipstream/adminpanel/store/etcd/etcdtest"
 	"slipstream/agent/control"
 	"slipstream/stream/publish"
 	"slipstream/testrig/camera"
@@ -24,12 +25,12 @@ import (
 
 // legRig is a device that is linked to a panel with a relay at an address. start is
 // [device.Start], or does it elsewhere.
-func legRig(t *testing.T, at, legs string, start func(device.Config) (*device.Device, error)) (*rig, *device.Panel) {
+func legRig(t *testing.T, at, legs string, start func(device.Config) (*device.Device, error), settings ...string) (*rig, *device.Panel) {
 	t.Helper()
 	r := newRig(t) // for its keys
 	link := freeTCP(t, at)
-	panel, err := device.StartPanel(r.ctx, r.bin, r.dir, "", r.trust,
-		"LIVE_MEDIA="+freeUDP(t, at), "LIVE_LEGS="+legs, "LIVE_ADVERTISE="+at, "DEVICES="+link, "NAMES="+at)
+	own := []string{"LIVE_MEDIA=" + freeUDP(t, at), "LIVE_LEGS=" + legs, "LIVE_ADVERTISE=" + at, "DEVICES=" + link, "NAMES=" + at}
+	panel, err := device.StartPanel(r.ctx, r.bin, r.dir, "", r.trust, append(own, settings...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,6 +127,28 @@ func TestWatchedThroughThePanel(t *testing.T) {
 			watchThrough(t, cam, panel)
 		})
 	}
+}
+
+// Who comes to a panel that does not have the device's link watches through the one that has it,
+// as if he had come there.
+func TestWatchedThroughAnotherPanel(t *testing.T) {
+	t.Parallel()
+	releases, own := t.TempDir(), t.TempDir()
+	cluster := etcdtest.New(t)
+	of := func(name string) []string {
+		return []string{"PANEL=" + name, "STORE_KIND=etcd", "STORE_ENDPOINTS=" + strings.Join(cluster.Endpoints(), ","), "STORE_RELEASES=" + releases}
+	}
+	start := func(c device.Config) (*device.Device, error) { return device.Start(t.Context(), c) }
+	cam, panel := legRig(t, "127.0.0.1", "127.0.0.1:0", start, of("near")...)
+	far, err := panel.Beside(cam.ctx, own, of("far")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(far.Stop)
+	if err := far.WaitOnline(cam.ctx, "cam-1"); err != nil {
+		t.Fatal(err)
+	}
+	watchThrough(t, cam, far)
 }
 
 // A panel that reads nothing costs nobody at the device a picture, and when it goes on,

@@ -186,6 +186,8 @@ func deviceProblem(err error) *problem {
 		return newProblem(http.StatusUnprocessableEntity, "invalid", err.Error())
 	case errors.Is(err, hub.ErrOffline):
 		return newProblem(http.StatusServiceUnavailable, "device-offline", "the device is not linked to this panel at present").again(time.Second)
+	case errors.Is(err, neighbour.ErrNoRelay):
+		return newProblem(http.StatusNotImplemented, "not-set-up", err.Error())
 	case errors.Is(err, neighbour.ErrElsewhere):
 		return newProblem(http.StatusServiceUnavailable, "device-elsewhere", err.Error()).again(time.Second)
 	case errors.Is(err, hub.ErrLost):

@@ -62,7 +62,7 @@ func (a *API) postWHEP(w http.ResponseWriter, r *http.Request) error {
 	if !streamForm.MatchString(stream) {
 		return badInput("path.stream", "streams have names of letters, digits, _ and -")
 	}
-	way, err := a.wayOf(r)
+	way, err := a.wayOf(r, id)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (a *API) postWHEP(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return bodyError(err)
 	}
-	s, err := a.watch(r.Context(), id, stream, offer, way)
+	s, err := a.watcher(id, way == live.Relayed).Watch(r.Context(), id, stream, offer, way)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (a *API) postWHEP(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("ETag", s.Tag)
 		w.Header().Set("Accept-Patch", fragmentType)
 	}
-	a.linkServers(w, r, way)
+	a.linkServers(w, r, id, way)
 	w.WriteHeader(http.StatusCreated)
 	w.Write(s.Answer)
 	return nil
@@ -92,54 +92,100 @@ func (a *API) postWHEP(w http.ResponseWriter, r *http.Request) error {
 // optionsWHEP tells of servers for ICE before there is an offer: browsers use in a connection
 // only those that they knew when it began.
 func (a *API) optionsWHEP(w http.ResponseWriter, r *http.Request) error {
-	if _, err := a.device(callerOf(r.Context()), r.PathValue("id"), auth.Watch); err != nil {
+	id := r.PathValue("id")
+	if _, err := a.device(callerOf(r.Context()), id, auth.Watch); err != nil {
 		return err
 	}
-	way, err := a.wayOf(r)
+	way, err := a.wayOf(r, id)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Allow", "OPTIONS, POST")
 	w.Header().Set("Accept-Post", "application/sdp")
-	a.linkServers(w, r, way)
+	a.linkServers(w, r, id, way)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// linkServers adds the servers by which a browser reaches the panel's relay. To devices they
-// lead nowhere.
-func (a *API) linkServers(w http.ResponseWriter, r *http.Request, way live.Way) {
+// linkServers adds the servers by which a browser reaches the relay. To devices they lead
+// nowhere.
+func (a *API) linkServers(w http.ResponseWriter, r *http.Request, id string, way live.Way) {
 	if way != live.Relayed {
 		return
 	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = strings.Trim(r.Host, "[]")
-	}
-	if s, ok := a.cfg.Live.ICEServer(host); ok {
+	if s, ok := a.iceServer(r, id); ok {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Add("Link", fmt.Sprintf(`<%s>; rel="ice-server"; username="%s"; credential="%s"; credential-type="password"`, s.URL, s.Username, s.Password))
 	}
 }
 
-func (a *API) wayOf(r *http.Request) (live.Way, error) {
+func (a *API) iceServer(r *http.Request, id string) (live.ICEServer, bool) {
+	if far, ok := a.cfg.Panels.Relay(id); ok {
+		return far.ICEServer(r.Context(), id)
+	}
+	if a.cfg.Live == nil { // the device has just come here from a panel that has a relay
+		return live.ICEServer{}, false
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = strings.Trim(r.Host, "[]")
+	}
+	return a.cfg.Live.ICEServer(host)
+}
+
+// farOff tells whether another panel has the device's link.
+func (a *API) farOff(id string) bool {
+	_, ok := a.cfg.Panels.Relay(id)
+	return ok
+}
+
+func (a *API) wayOf(r *http.Request, id string) (live.Way, error) {
 	q := r.URL.Query()
 	switch via := q.Get("via"); {
 	case via == "":
 		return live.Direct, nil
 	case via != "panel":
 		return 0, badInput("query.via", "it is panel, or absent")
-	case a.cfg.Live == nil:
+	case a.cfg.Live == nil && !a.farOff(id):
 		return 0, unavailable("this panel brings no pictures to viewers itself: its configuration names no address for that")
 	}
 	return live.Relayed, nil
 }
 
-func (a *API) watch(ctx context.Context, id, stream string, offer []byte, way live.Way) (live.Session, error) {
-	if a.cfg.Live != nil {
-		return a.cfg.Live.Watch(ctx, id, stream, offer, way)
+// watcher brings a device's pictures to viewers.
+type watcher interface {
+	Watch(ctx context.Context, device, stream string, offer []byte, way live.Way) (live.Session, error)
+	Tell(ctx context.Context, device string, what wire.TellWHEP) (wire.WHEPTold, error)
+	End(ctx context.Context, device, session string) error
+}
+
+// watcher is who answers for a device's pictures: for those that go through a panel that is the
+// one which the device is linked to.
+func (a *API) watcher(id string, relayed bool) watcher {
+	if relayed {
+		if far, ok := a.cfg.Panels.Relay(id); ok {
+			return far
+		}
 	}
-	return live.Offer(ctx, a.cfg.Panels, id, stream, offer)
+	if a.cfg.Live != nil {
+		return a.cfg.Live
+	}
+	return direct{a.cfg.Panels}
+}
+
+// direct is the watcher of a panel that brings no pictures itself.
+type direct struct{ asker live.Asker }
+
+func (d direct) Watch(ctx context.Context, device, stream string, offer []byte, _ live.Way) (live.Session, error) {
+	return live.Offer(ctx, d.asker, device, stream, offer)
+}
+
+func (d direct) Tell(ctx context.Context, device string, what wire.TellWHEP) (wire.WHEPTold, error) {
+	return live.Tell(ctx, d.asker, device, what)
+}
+
+func (d direct) End(ctx context.Context, device, session string) error {
+	return live.End(ctx, d.asker, device, session)
 }
 
 // patchWHEP carries what a browser says of its session's ICE to whoever answered its offer.
@@ -161,7 +207,7 @@ func (a *API) patchWHEP(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return bodyError(err)
 	}
-	told, err := a.tell(r.Context(), id, wire.TellWHEP{Session: session, Match: match, Fragment: string(fragment)})
+	told, err := a.watcher(id, live.IsRelayed(session)).Tell(r.Context(), id, wire.TellWHEP{Session: session, Match: match, Fragment: string(fragment)})
 	if said := (*wire.Error)(nil); errors.As(err, &said) && said.Code == wire.CodeUnknownAsk {
 		w.Header().Set("Allow", "DELETE")
 		return newProblem(http.StatusMethodNotAllowed, "no-trickle", "the device is too old for this: put all candidates into the offer; to restart, make a new session")
@@ -180,13 +226,6 @@ func (a *API) patchWHEP(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	return refusedWHEP(told.Status, told.Body)
-}
-
-func (a *API) tell(ctx context.Context, id string, what wire.TellWHEP) (wire.WHEPTold, error) {
-	if a.cfg.Live != nil {
-		return a.cfg.Live.Tell(ctx, id, what)
-	}
-	return live.Tell(ctx, a.cfg.Panels, id, what)
 }
 
 // refusedWHEP is what a gateway's refusal is here.
@@ -214,11 +253,7 @@ func (a *API) deleteWHEP(w http.ResponseWriter, r *http.Request) error {
 	if !sessionForm.MatchString(session) {
 		return live.ErrNoSession
 	}
-	end := func(ctx context.Context, id, session string) error { return live.End(ctx, a.cfg.Panels, id, session) }
-	if a.cfg.Live != nil {
-		end = a.cfg.Live.End
-	}
-	if err := end(r.Context(), id, session); err != nil {
+	if err := a.watcher(id, live.IsRelayed(session)).End(r.Context(), id, session); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -85,9 +85,10 @@ func own() (all []netip.Addr) {
 type ICEServer struct{ URL, Username, Password string }
 
 // ICEServer gives what a browser needs that knows the panel by the name of a host, for
-// somebody who may watch; false: there is none.
+// somebody who may watch; false: there is none, or without a host none whose place the
+// configuration says.
 func (l *Live) ICEServer(host string) (ICEServer, bool) {
-	if l.turn == nil {
+	if l.turn == nil || host == "" && l.cfg.TURNAt == "" {
 		return ICEServer{}, false
 	}
 	at := l.cfg.TURNAt

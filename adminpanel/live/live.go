@@ -165,6 +165,9 @@ const relayed = "relay_"
 
 var relayedForm = regexp.MustCompile(`^([A-Za-z0-9_-]{1,64})/relay_(s[0-9]+)_([A-Za-z0-9_-]{1,128})$`)
 
+// IsRelayed tells whether a session's name is that of a relay's, and not of a device's.
+func IsRelayed(session string) bool { return relayedForm.MatchString(session) }
+
 // at says whose a session is: the relay's by a name there, or the device's, by "".
 func (l *Live) at(device, session string) (name string, err error) {
 	m := relayedForm.FindStringSubmatch(session)

@@ -17,9 +17,12 @@
 // What it defends against: nothing. Who may do what was decided by who asks, and panels on
 // one store trust each other in everything.
 //
-// What it does not do: bring pictures through this panel from a device at another one
-// ([ErrElsewhere]): the device would bring them to the panel of its link. Those that go from the
-// device to the browser need only the answers, and are had.
+// Pictures that go through a panel go through that of the device's link ([Far]): its relay answers
+// the browser's offer, and sends from its own addresses. What this panel's viewers are told of a
+// server for ICE is that panel's, if its configuration says where browsers find it.
+//
+// What it does not do: bring pictures here from a device at another panel ([ErrElsewhere]): they
+// would go twice through the network for nothing.
 //
 // Rejected: requests from panel to panel, which would need addresses, certificates and firewalls
 // for what is asked some times a minute; to send people's browsers to the other panel, which

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"slipstream/adminpanel/hub"
+	"slipstream/adminpanel/live"
 	"slipstream/adminpanel/store"
 	"slipstream/agent/control"
 	"slipstream/agent/wire"
@@ -32,7 +33,7 @@ const (
 	maxKept = 1000
 )
 
-// ErrElsewhere is returned for pictures that would have to come to this panel.
+// ErrElsewhere is returned for a leg that a device would have to bring to this panel.
 var ErrElsewhere = errors.New("the device is linked to another panel: its pictures go through that one, or directly to the browser")
 
 // Config is what panels reach each other with.
@@ -49,8 +50,9 @@ type Config struct {
 type Panels struct {
 	cfg Config
 
-	mu   sync.Mutex // guards what follows
-	kept map[string]*kept
+	mu    sync.Mutex // guards what follows
+	kept  map[string]*kept
+	relay Relay // nil: nobody watches through this panel
 }
 
 // kept is the status of a device at another panel.
@@ -69,10 +71,12 @@ func New(cfg Config) *Panels {
 	return &Panels{cfg: cfg, kept: map[string]*kept{}}
 }
 
-// request is what a panel wants of another one: an ask, or without one the status.
+// request is what a panel wants of another one: an ask of the device, an ask of that panel's
+// relay for the device's pictures, or without one the device's status.
 type request struct {
 	Device string    `json:"device"`
 	Ask    *wire.Ask `json:"ask,omitempty"`
+	Relay  *ofRelay  `json:"relay,omitempty"`
 }
 
 // reply is what came of it.
@@ -80,17 +84,27 @@ type reply struct {
 	Answer *wire.Answer    `json:"answer,omitempty"`
 	Status *control.Status `json:"status,omitempty"`
 	AgeMS  int64           `json:"age_ms,omitempty"` // of the status
-	Kind   string          `json:"kind,omitempty"`   // of an error
-	Text   string          `json:"text,omitempty"`
+
+	Session *live.Session   `json:"session,omitempty"`
+	Told    *wire.WHEPTold  `json:"told,omitempty"`
+	Server  *live.ICEServer `json:"server,omitempty"`
+
+	Kind    string        `json:"kind,omitempty"` // of an error
+	Text    string        `json:"text,omitempty"`
+	Refused *live.Refusal `json:"refused,omitempty"` // by the relay
 }
 
 // kinds are errors that callers tell apart, by the names that they travel under.
-var kinds = map[string]error{"offline": hub.ErrOffline, "lost": hub.ErrLost, "busy": hub.ErrBusy, "late": context.DeadlineExceeded}
+var kinds = map[string]error{
+	"offline": hub.ErrOffline, "lost": hub.ErrLost, "busy": hub.ErrBusy, "late": context.DeadlineExceeded,
+	"full": live.ErrFull, "crowded": live.ErrCrowded, "no session": live.ErrNoSession, "bad answer": live.ErrBadAnswer, "no relay": ErrNoRelay,
+}
 
 const kindFailed = "failed"
 
 func (r *reply) fail(err error) {
 	r.Kind, r.Text = kindFailed, err.Error()
+	errors.As(err, &r.Refused)
 	for kind, known := range kinds {
 		if errors.Is(err, known) {
 			r.Kind = kind
@@ -106,6 +120,8 @@ func (r *reply) err() error {
 		return nil
 	case kinds[r.Kind] != nil:
 		return kinds[r.Kind]
+	case r.Refused != nil:
+		return r.Refused
 	}
 	return errors.New(r.Text)
 }

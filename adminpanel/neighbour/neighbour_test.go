@@ -3,12 +3,14 @@ package neighbour_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
 	"time"
 
 	"slipstream/adminpanel/hub"
+	"slipstream/adminpanel/live"
 	"slipstream/adminpanel/neighbour"
 	"slipstream/adminpanel/store"
 	"slipstream/adminpanel/store/bolt/bolttest"
@@ -105,6 +107,83 @@ func TestAsksOfBeforeAreDropped(t *testing.T) {
 	runs(t, panelOn(s, "two", "one"))
 	if err := <-asked; !errors.Is(err, hub.ErrLost) {
 		t.Errorf("it is told %v", err)
+	}
+	if items := left(t, s); len(items) > 0 {
+		t.Errorf("left in the store: %v", items)
+	}
+}
+
+// relay is another panel's, which says what it is asked or how it is to fail.
+type relay struct{ fails error }
+
+func (r relay) Watch(_ context.Context, device, stream string, offer []byte, way live.Way) (live.Session, error) {
+	if way != live.Relayed {
+		return live.Session{}, errors.New("not through the panel")
+	}
+	return live.Session{Answer: []byte(device + " answers " + string(offer)), Name: stream + "/relay_s1_x", Tag: `"1"`}, r.fails
+}
+
+func (r relay) Tell(_ context.Context, device string, what wire.TellWHEP) (wire.WHEPTold, error) {
+	return wire.WHEPTold{Status: 200, Tag: what.Match, Body: device + " " + what.Session + " " + what.Fragment}, r.fails
+}
+
+func (r relay) End(_ context.Context, _, session string) error {
+	if session != "main/relay_s1_x" {
+		return live.ErrNoSession
+	}
+	return r.fails
+}
+
+func (r relay) ICEServer(host string) (live.ICEServer, bool) {
+	return live.ICEServer{URL: "turns:panel.example.com:443", Username: "host " + host, Password: "p"}, r.fails == nil
+}
+
+func TestTheRelayOfAnotherPanel(t *testing.T) {
+	t.Parallel()
+	s := bolttest.Open(t)
+	two := panelOn(s, "two", "")
+	runs(t, two)
+	far, ok := panelOn(s, "one", "two").Relay("cam-1")
+	if _, there := two.Relay("cam-1"); !ok || there {
+		t.Fatalf("the device is at another panel: %v, and for that one: %v", ok, there)
+	}
+	watch := func() (live.Session, error) {
+		return far.Watch(t.Context(), "cam-1", "main", []byte("v=0"), live.Relayed)
+	}
+	if _, err := watch(); !errors.Is(err, neighbour.ErrNoRelay) {
+		t.Errorf("a panel without a relay: %v", err)
+	}
+	two.Serve(relay{})
+	session, err := watch()
+	if err != nil || string(session.Answer) != "cam-1 answers v=0" || session.Name != "main/relay_s1_x" || session.Tag != `"1"` {
+		t.Errorf("%+v, %v", session, err)
+	}
+	told, err := far.Tell(t.Context(), "cam-1", wire.TellWHEP{Session: session.Name, Match: session.Tag, Fragment: "a"})
+	if err != nil || told != (wire.WHEPTold{Status: 200, Tag: `"1"`, Body: "cam-1 main/relay_s1_x a"}) {
+		t.Errorf("%+v, %v", told, err)
+	}
+	if err := far.End(t.Context(), "cam-1", session.Name); err != nil {
+		t.Error(err)
+	}
+	if err := far.End(t.Context(), "cam-1", "main/relay_s2_x"); !errors.Is(err, live.ErrNoSession) {
+		t.Errorf("no session of it: %v", err)
+	}
+	if server, ok := far.ICEServer(t.Context(), "cam-1"); !ok || server != (live.ICEServer{URL: "turns:panel.example.com:443", Username: "host ", Password: "p"}) {
+		t.Errorf("%+v, %v", server, ok)
+	}
+	refused := &live.Refusal{Status: 406, Sentence: "no codec"}
+	for _, known := range []error{live.ErrFull, live.ErrCrowded, live.ErrBadAnswer, hub.ErrLost, refused} {
+		two.Serve(relay{fails: fmt.Errorf("ask the panel's relay: %w", known)})
+		_, err := watch()
+		if got := (*live.Refusal)(nil); !errors.Is(err, known) && (!errors.As(err, &got) || *got != *refused) {
+			t.Errorf("%v is told as %v", known, err)
+		}
+		if _, err := far.Tell(t.Context(), "cam-1", wire.TellWHEP{}); err == nil {
+			t.Errorf("%v is not told", known)
+		}
+	}
+	if _, ok := far.ICEServer(t.Context(), "cam-1"); ok {
+		t.Error("a server that is not there")
 	}
 	if items := left(t, s); len(items) > 0 {
 		t.Errorf("left in the store: %v", items)

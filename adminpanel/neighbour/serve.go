@@ -19,6 +19,14 @@ const (
 	pauseServe = time.Second
 )
 
+// Serve says what brings the pictures of this panel's devices to viewers of other panels, before
+// [Panels.Run].
+func (p *Panels) Serve(r Relay) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.relay = r
+}
+
 // Run answers other panels until ctx ends.
 func (p *Panels) Run(ctx context.Context) error {
 	for {
@@ -97,14 +105,20 @@ func (p *Panels) obey(ctx context.Context, e store.Event) error {
 		return fmt.Errorf("read %s: %w", e.Key, err)
 	}
 	var r reply
-	if q.Ask == nil {
+	asking, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	switch {
+	case q.Relay != nil:
+		if err := p.obeyForRelay(asking, q, &r); err != nil {
+			r.fail(err)
+		}
+		return p.answer(ctx, e.Key, e.Rev, r)
+	case q.Ask == nil:
 		if d, ok := p.cfg.Hub.Device(q.Device); ok && d.Status != nil {
 			r.Status, r.AgeMS = d.Status, time.Since(d.StatusAt).Milliseconds()
 		}
 		return p.answer(ctx, e.Key, e.Rev, r)
 	}
-	asking, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
 	answer, err := p.cfg.Hub.Ask(asking, q.Device, *q.Ask)
 	r.Answer = &answer
 	if err != nil && answer.Error == nil {

@@ -42,6 +42,7 @@ type Panel struct {
 	Token    string // of the API
 
 	bin      string
+	trust    string
 	settings []string // of the environment
 	ca       string   // file of its certificate, if people come by TLS
 	http     *http.Client
@@ -55,6 +56,33 @@ type Panel struct {
 // environment: KEY=value. With TLS_CERT among them people come by TLS, and it may listen
 // anywhere.
 func StartPanel(ctx context.Context, bin, dir, listen, trust string, settings ...string) (*Panel, error) {
+	p, err := startPanel(ctx, bin, dir, listen, trust, settings)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.setUp(ctx); err != nil {
+		p.Stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Beside starts another panel on the same store, which settings name, below a directory of its
+// own; the release keys that it trusts are this one's. People have the accounts and tokens there that they have at this one.
+func (p *Panel) Beside(ctx context.Context, dir string, settings ...string) (*Panel, error) {
+	other, err := startPanel(ctx, filepath.Dir(p.bin), dir, "", p.trust, settings)
+	if err != nil {
+		return nil, err
+	}
+	other.Name, other.Password, other.Token = p.Name, p.Password, p.Token
+	if other.Client, err = client.New(client.Config{URL: other.URL, Token: p.Token, CA: other.ca}); err != nil {
+		other.Stop()
+		return nil, err
+	}
+	return other, nil
+}
+
+func startPanel(ctx context.Context, bin, dir, listen, trust string, settings []string) (*Panel, error) {
 	ports, err := freePorts()
 	if err != nil {
 		return nil, err
@@ -64,7 +92,7 @@ func StartPanel(ctx context.Context, bin, dir, listen, trust string, settings ..
 	}
 	p := &Panel{
 		URL: "http://" + listen, Link: "https://" + ports[1], Name: "rig", Password: rand.Text(),
-		bin: filepath.Join(bin, "slipstream-panel"), log: filepath.Join(dir, "panel.log"),
+		bin: filepath.Join(bin, "slipstream-panel"), trust: trust, log: filepath.Join(dir, "panel.log"),
 	}
 	if err := p.secure(settings); err != nil {
 		return nil, err
@@ -73,14 +101,7 @@ func StartPanel(ctx context.Context, bin, dir, listen, trust string, settings ..
 	for _, setting := range append(own, settings...) {
 		p.settings = append(p.settings, "SLIPSTREAM_PANEL_"+setting)
 	}
-	if err := p.Start(ctx); err != nil {
-		return nil, err
-	}
-	if err := p.setUp(ctx); err != nil {
-		p.Stop()
-		return nil, err
-	}
-	return p, nil
+	return p, p.Start(ctx)
 }
 
 // secure has the panel be called by TLS if that is among its settings.
