@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	cdp "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -127,7 +128,9 @@ func (p page) aborts(t *testing.T, concerns int) {
 	}
 	asks := "document.activeElement?.dataset.testid === 'confirm-count'"
 	p.until(t, part("abort")+".getAttribute('aria-disabled') !== 'true'")
-	p.run(t, cdp.BringToFront(), chromedp.Focus(`[data-testid="abort"]`))
+	// A tab that comes to the front takes no keys before it has the focus of the window.
+	p.run(t, emulation.SetFocusEmulationEnabled(true), cdp.BringToFront(), chromedp.Focus(`[data-testid="abort"]`))
+	p.until(t, "document.hasFocus() && document.activeElement?.dataset.testid === 'abort'")
 	keys(kb.Enter)
 	p.until(t, asks)
 	keys(kb.Escape)
