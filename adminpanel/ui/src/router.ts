@@ -16,8 +16,12 @@ export function go(to: string, replace = false): void {
   here.value = url;
   if (other) {
     window.scrollTo(0, 0);
-    // People who hear the page are told where they are.
-    requestAnimationFrame(() => document.querySelector<HTMLElement>('#main h1')?.focus({ preventScroll: true }));
+    // People who hear the page are told where they are, unless they have gone on meanwhile: a
+    // tab that nobody sees has its next frame when somebody comes back to it.
+    const before = document.activeElement;
+    requestAnimationFrame(() => {
+      if ([before, document.body, null].includes(document.activeElement)) document.querySelector<HTMLElement>('#main h1')?.focus({ preventScroll: true });
+    });
   }
 }
 
